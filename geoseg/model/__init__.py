@@ -1,0 +1,1 @@
+"""Networks, their receptive field, and the model file."""

@@ -1,0 +1,95 @@
+import pytest
+import torch
+from torch import nn
+
+from geoseg.errors import ModelError
+from geoseg.model.architectures import build
+from geoseg.model.mobile_unet import MobileUNet
+from geoseg.model.receptive import context, margin_for
+from geoseg.model.unet import UNet
+
+
+@pytest.mark.parametrize(
+    "network",
+    [UNet(3, 5, width=4, depth=3), UNet(1, 2, width=2, depth=1), MobileUNet(4, 6, pool=2)],
+)
+@torch.inference_mode()
+def test_logits_have_the_size_of_the_input(network: nn.Module) -> None:
+    stride = int(network.stride)  # type: ignore[arg-type]
+    bands = next(network.parameters()).shape[1]
+    classes = list(network.parameters())[-1].shape[0]
+    logits = network.eval()(torch.zeros(2, bands, 2 * stride, 3 * stride))
+    assert logits.shape == (2, classes, 2 * stride, 3 * stride)
+
+
+class Context(nn.Module):
+    """One convolution whose context is known."""
+
+    stride = 1
+
+    def __init__(self, kernel: int, dilation: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            1, 2, kernel, dilation=dilation, padding=dilation * (kernel // 2)
+        )
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.conv(image)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("kernel", "dilation", "reach"), [(1, 1, 0), (3, 1, 1), (5, 3, 6)])
+def test_the_context_of_a_convolution_is_half_its_kernel(
+    kernel: int, dilation: int, reach: int
+) -> None:
+    assert context(Context(kernel, dilation), bands=1, stride=16) == reach
+
+
+@torch.inference_mode()
+def test_a_margin_that_covers_the_context_gives_the_logits_of_the_whole() -> None:
+    torch.manual_seed(0)
+    network = UNet(2, 3, width=4, depth=2).double().eval()
+    reach = context(network, bands=2, stride=4)
+    assert reach is not None
+    margin = margin_for(reach, 4)
+    scene = torch.rand(1, 2, 64, 160, dtype=torch.float64)
+    whole = network(scene)
+    for margins, agrees in ((margin, True), (margin - 4, False)):
+        part = network(scene[..., 64 - margins : 96 + margins])
+        same = torch.equal(part[..., margins : margins + 32], whole[..., 64:96])
+        close = torch.allclose(part[..., margins : margins + 32], whole[..., 64:96], atol=1e-12)
+        assert same or close if agrees else not close
+
+
+def test_a_network_that_sees_everything_has_no_finite_context() -> None:
+    class Global(nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return image + image.mean((2, 3), keepdim=True)
+
+    assert context(Global(), bands=1, stride=32) is None
+
+
+def test_the_mobile_encoder_takes_only_weights_that_fit(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    source, target = MobileUNet(3, 2).encoder, MobileUNet(3, 2).encoder
+    torch.save(source.state_dict(), tmp_path / "weights.pth")
+    target.load_pretrained(tmp_path / "weights.pth")
+    assert torch.equal(target.stem[1].weight, source.stem[1].weight)
+    with pytest.raises(ModelError, match="another network"):
+        MobileUNet(4, 2).encoder.load_pretrained(tmp_path / "weights.pth")
+    (tmp_path / "text.pth").write_text("no weights")
+    with pytest.raises(ModelError, match="is no file of"):
+        target.load_pretrained(tmp_path / "text.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "why"),
+    [
+        ("unett", {}, "known: mobile-unet, unet"),
+        ("unet", {"widht": 8}, "widht"),
+        ("unet", {"width": -8}, "does not take"),
+    ],
+)
+def test_an_architecture_that_cannot_be_built_is_refused(
+    name: str, parameters: dict[str, int], why: str
+) -> None:
+    with pytest.raises(ModelError, match=why):
+        build(name, 3, 2, parameters)
