@@ -1,0 +1,53 @@
+"""``geoseg train``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from geoseg.cli import options
+from geoseg.cli.progress import report, tracker
+
+
+@click.command()
+@click.argument("config", type=options.EXISTING_FILE)
+@options.output
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint of an interrupted run.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="SECTION.KEY=VALUE",
+    help="Change a setting, e.g. training.steps=500. May be repeated.",
+)
+@options.device
+@options.overwrite
+@options.progress
+def train(
+    *,
+    config: Path,
+    output: Path,
+    resume: bool,
+    settings: tuple[str, ...],
+    device: str,
+    overwrite: bool,
+    progress: str,
+) -> None:
+    """Train a model as CONFIG.toml says.
+
+    Writes OUTPUT.safetensors, and beside it a log (.log.jsonl) and learning curves (.curves.png).
+    """
+    from geoseg.learn.config import read_config
+    from geoseg.train import train as tool
+
+    result = tool(
+        read_config(config, settings),
+        output,
+        resume=resume,
+        overwrite=overwrite,
+        device=device,
+        track=tracker(progress),
+    )
+    click.echo(f"best validation mIoU {100 * result.miou:.1f} %, see {result.curves}", err=True)
+    report(result.model, progress, miou=result.miou)

@@ -1,0 +1,1 @@
+"""Learning: which windows, changed how, weighed how, and how well."""

@@ -1,0 +1,172 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+from safetensors import safe_open
+
+from geoseg.errors import ConfigError, DatasetError, ModelError, OutputError
+from geoseg.evaluate import evaluate, score_table
+from geoseg.learn.config import TrainConfig, parse_config
+from geoseg.model.file import load_model
+from geoseg.progress import Text
+from geoseg.train import train
+from tests.drawn import dataset
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return dataset(tmp_path_factory.mktemp("drawn"))
+
+
+def config(drawn: Path, **training: object) -> TrainConfig:
+    return parse_config(
+        {
+            "data": {"dataset": str(drawn), "window": 64},
+            "network": {"architecture": "unet", "parameters": {"width": 8, "depth": 2}},
+            "loss": {"weights": "sqrt"},
+            "training": {
+                "steps": 12,
+                "batch_size": 4,
+                "learning_rate": 0.01,
+                "warmup": 2,
+                "ema": 0.9,
+                "validate_every": 4,
+                "validation_windows": 6,
+                "checkpoint_every": 3,
+                **training,
+            },
+        },
+        "test",
+    )
+
+
+def weights(path: Path) -> dict[str, bytes]:
+    with safe_open(path, framework="np") as file:
+        return {name: file.get_tensor(name).tobytes() for name in file.keys()}  # noqa: SIM118
+
+
+def stop_after(steps: int):  # type: ignore[no-untyped-def]
+    """A tracker that loses patience, like somebody with a finger on Ctrl-C."""
+
+    def track(items, /, text: Text = "", total: int | None = None):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        for number, item in enumerate(items):
+            yield item
+            if number + 1 == steps:
+                raise KeyboardInterrupt
+
+    return track
+
+
+def test_a_run_that_was_stopped_and_resumed_ends_in_the_same_bytes(
+    drawn: Path, tmp_path: Path
+) -> None:
+    whole = train(config(drawn), tmp_path / "whole.safetensors")
+    with pytest.raises(KeyboardInterrupt):
+        train(config(drawn), tmp_path / "m.safetensors", track=stop_after(5))
+    assert not (tmp_path / "m.safetensors").exists()
+    assert (tmp_path / "m.checkpoint.safetensors").exists()
+    resumed = train(config(drawn), tmp_path / "m.safetensors", resume=True)
+    assert weights(resumed.model) == weights(whole.model)
+    assert resumed.miou == whole.miou
+    steps = [json.loads(line)["step"] for line in resumed.log.read_text().splitlines()]
+    assert steps == [4, 8, 10, 12]
+    assert not (tmp_path / "m.checkpoint.safetensors").exists()
+
+
+def test_a_checkpoint_of_another_run_is_refused_by_what_differs(
+    drawn: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "m.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train(config(drawn), output, track=stop_after(1))
+    with pytest.raises(ConfigError, match=r"training\.learning_rate: 0\.01 → 0\.02"):
+        train(config(drawn, learning_rate=0.02), output, resume=True)
+
+
+def test_resuming_without_a_checkpoint_is_an_error(drawn: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="checkpoint"):
+        train(config(drawn), tmp_path / "m.safetensors", resume=True)
+
+
+def test_a_model_learns_to_tell_plain_colours_apart(drawn: Path, tmp_path: Path) -> None:
+    made = train(config(drawn, steps=60, ema=0.8), tmp_path / "m.safetensors")
+    model = load_model(made.model)
+    assert model.card.stride == 4
+    assert model.card.margin >= model.card.training["receptive_field"]
+    assert model.card.pixel_size_m == (0.5, 0.5)
+    assert made.curves.read_bytes().startswith(b"\x89PNG")
+    (evaluation,) = evaluate(drawn, model=made.model, json_output=tmp_path / "scores.json")
+    assert evaluation.scores.mean_iou() > 0.7
+    assert json.loads((tmp_path / "scores.json").read_text())[0]["miou"] > 0.7
+    table = score_table(evaluation)
+    assert table.count("\n") == 2 + 16 + 1
+    assert "| plane | " in table
+    assert evaluation.scores.matrix.sum() == 3 * 160 * 160  # every pixel counts once
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "why"),
+    [
+        ({"data": {"dataset": "nowhere"}}, DatasetError, "geoseg prepare"),
+        ({"data": {}}, ConfigError, "data.dataset"),
+        ({"data": {"window": 66}}, ConfigError, "multiple of the network's stride 4"),
+        ({"data": {"layer": "circles"}}, ConfigError, "no layer 'circles'"),
+        ({"network": {"architecture": "unett"}}, ModelError, "unknown architecture"),
+        ({"network": {"pretrained": "package"}}, ConfigError, "takes no pretrained"),
+        ({"network": {"mean": [1.0], "std": [1.0]}}, ConfigError, "has 3 bands"),
+        ({"network": {"mean": [1.0]}}, ConfigError, "come together"),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused_before_it_begins(
+    drawn: Path, tmp_path: Path, changes: dict[str, dict[str, object]], error: type, why: str
+) -> None:
+    values = config(drawn).model_dump(exclude_none=True)
+    for section, change in changes.items():
+        values[section] = {**values[section], **change} if change else {}
+    with pytest.raises(error, match=why):
+        train(parse_config(values, "test"), tmp_path / "m.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_output_that_exists_or_has_a_strange_name_is_refused(
+    drawn: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "m.safetensors").write_text("mine")
+    with pytest.raises(OutputError, match="--overwrite"):
+        train(config(drawn), tmp_path / "m.safetensors")
+    with pytest.raises(ConfigError, match=r"ends in \.safetensors"):
+        train(config(drawn), tmp_path / "m.pth")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to handle")
+def test_sigterm_leaves_a_checkpoint_that_resumes(drawn: Path, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(
+        f'[data]\ndataset = "{drawn}"\nwindow = 64\n'
+        "[network]\nparameters = { width = 8, depth = 2 }\n"
+        "[training]\nsteps = 5000\nbatch_size = 2\ncheckpoint_every = 2\n"
+    )
+    output = tmp_path / "m.safetensors"
+    command = [sys.executable, "-m", "geoseg", "train", str(file), "-o", str(output)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ, text=True) as run:
+        checkpoint = tmp_path / "m.checkpoint.safetensors"
+        started = monotonic()
+        while not checkpoint.exists() and monotonic() - started < 60:
+            sleep(0.1)
+        run.send_signal(signal.SIGTERM)
+        _, stderr = run.communicate(timeout=30)
+    assert run.returncode == 143
+    assert "--resume" in stderr
+    assert "Traceback" not in stderr
+    assert not output.exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "config.toml",
+        "m.checkpoint.safetensors",
+        "m.log.jsonl",
+    ]
