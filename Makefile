@@ -1,0 +1,46 @@
+# Each target does all of its own set-up: a virtual environment in .venv, with the tested versions.
+# Paths are relative throughout, since make cannot handle a blank in a checkout's path.
+
+PYTHON ?= python3
+IN_VENV := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow test-all check install clean
+
+help:
+	@echo 'make demo      draw a dataset, train, segment a scene; look at demo-output/'
+	@echo 'make test      the fast tests'
+	@echo 'make test-all  the slow ones too'
+	@echo 'make check     lint, format and types'
+	@echo 'make install   only set up .venv'
+	@echo 'make clean     remove .venv, demo-output and caches'
+
+demo: .venv/installed
+	$(IN_VENV) -m geoseg demo demo-output --overwrite
+
+test: .venv/installed
+	$(IN_VENV) -m pytest -m 'not slow'
+
+test-slow: .venv/installed
+	$(IN_VENV) -m pytest -m slow
+
+test-all: .venv/installed
+	$(IN_VENV) -m pytest
+
+check: .venv/installed
+	$(IN_VENV) -m ruff check
+	$(IN_VENV) -m mypy
+
+install: .venv/installed
+
+# written last, so that an installation that was interrupted is done again
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo 'geoseg needs Python 3.11 or newer; name it by: make PYTHON=python3.11 ...' >&2; exit 1; }
+	@$(IN_VENV) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || \
+	    { echo 'no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv' >&2; exit 1; }
+	$(IN_VENV) -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis

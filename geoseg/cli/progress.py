@@ -1,0 +1,147 @@
+"""How a command tells how far it is: a bar for a person, lines for a log file, JSON lines for a program.
+
+With `json`, stdout carries one object a line: ``{"event": "progress", "done": 3, "total": 20, "text": "segment"}``
+(total is null where nobody knows it), then ``{"event": "result", "path": …}``. Otherwise stdout carries the
+product's path only.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from geoseg.progress import Text, Track, silent
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+T = TypeVar("T")
+
+JSON_SECONDS = 0.25
+LOG_SECONDS = 10.0
+
+log = logging.getLogger("geoseg")
+
+
+def tracker(mode: str) -> Track:
+    """The `track` argument of a tool, for the value of ``--progress``: auto, json or none."""
+    if mode == "none":
+        return silent
+    if mode == "json":
+        return _Lines(_write_json, JSON_SECONDS)
+    if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        return _Bars()
+    return _Lines(_write_log, LOG_SECONDS, ends=False)
+
+
+def report(product: Path, mode: str, **facts: object) -> None:
+    """Say on stdout where the product is; with ``--progress json`` as a result line that also carries `facts`."""
+    if mode == "json":
+        _emit({"event": "result", "path": os.fspath(product), **facts})
+    else:
+        click.echo(os.fspath(product))
+
+
+class _Lines:
+    """Writes a line at most every `seconds` while items flow and, with `ends`, at both ends of a stage."""
+
+    def __init__(
+        self, write: Callable[[int, int | None, str], None], seconds: float, *, ends: bool = True
+    ) -> None:
+        self._write = write
+        self._seconds = seconds
+        self._ends = ends
+
+    def __call__(
+        self, items: Iterable[T], /, text: Text = "", total: int | None = None
+    ) -> Iterator[T]:
+        total = _length(items) if total is None else total
+        done = 0
+        if self._ends:
+            self._write(done, total, _said(text))
+        told_at, told = monotonic(), 0
+        for item in items:
+            yield item
+            done += 1
+            if (now := monotonic()) - told_at >= self._seconds:
+                self._write(done, total, _said(text))
+                told_at, told = now, done
+        if self._ends and told != done:
+            self._write(done, total, _said(text))
+
+
+class _Bars:
+    """Bars on stderr; stages within stages share one display."""
+
+    def __init__(self) -> None:
+        self._progress: Progress | None = None
+        self._open = 0
+
+    def __call__(
+        self, items: Iterable[T], /, text: Text = "", total: int | None = None
+    ) -> Iterator[T]:
+        progress = self._progress = self._progress or _started()
+        task = progress.add_task(_said(text), total=_length(items) if total is None else total)
+        self._open += 1
+        try:
+            for item in items:
+                yield item
+                progress.update(task, advance=1, description=_said(text))
+        finally:
+            self._open -= 1
+            if self._open:
+                progress.remove_task(task)
+            else:
+                progress.stop()
+                self._progress = None
+
+
+def _started() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeElapsedColumn as Elapsed
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    progress = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Elapsed(),
+        TextColumn("left"),
+        Remaining(),
+        console=Console(stderr=True),
+    )
+    progress.start()
+    return progress
+
+
+def _write_json(done: int, total: int | None, text: str) -> None:
+    _emit({"event": "progress", "done": done, "total": total, "text": text})
+
+
+def _write_log(done: int, total: int | None, text: str) -> None:
+    log.info("%s: %s", text or "progress", done if total is None else f"{done} of {total}")
+
+
+def _emit(event: dict[str, object]) -> None:
+    # ASCII, so that no locale can spoil a name; click flushes, so that a pipe's reader sees it at once
+    click.echo(json.dumps(event))
+
+
+def _said(text: Text) -> str:
+    return text if isinstance(text, str) else text()
+
+
+def _length(items: Iterable[object]) -> int | None:
+    try:
+        return len(items)  # type: ignore[arg-type]
+    except TypeError:
+        return None
