@@ -1,0 +1,101 @@
+"""What a polygon measures on the ground.
+
+A pixel polygon is a union of pixels, so its area needs no geometry where all pixels are equally
+large: their number times the area of one. On a geographic grid pixels shrink towards the poles,
+and the area is that of the region on the ellipsoid.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import pyproj
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+
+from geoseg.polygons.trace import Traced
+
+_NO_LENGTH = {"unknown", "unity", "pixel", "pixels", "grid spacing"}
+
+
+def area_m2(traced: Traced, transform: Affine, crs: CRS | None) -> NDArray[np.float64]:
+    """(n,) area of every polygon in square metres.
+
+    Projected and local CRS: in the plane of the map, units honoured (feet become metres). As
+    everywhere in that plane, its distortion is included: Web Mercator areas are too large by
+    1/cos²(latitude). Geographic CRS: on the ellipsoid. Without a CRS, with units that are no
+    lengths, or beyond the poles nobody knows the metres: nan.
+    """
+    unit, size = _unit(crs)
+    if crs is not None and crs.is_geographic:
+        return _on_ellipsoid(traced, transform, size, _axes(crs.to_wkt()))
+    metres = np.nan if unit in _NO_LENGTH else size
+    return traced.pixels.astype(np.float64) * (abs(transform.determinant) * metres**2)
+
+
+def _unit(crs: CRS | None) -> tuple[str, float]:
+    if crs is None:
+        return "unknown", 1.0
+    try:
+        name, size = crs.units_factor
+    except CRSError:
+        return "unknown", 1.0
+    return name.lower(), size
+
+
+@lru_cache(maxsize=8)
+def _axes(wkt: str) -> tuple[float, float]:
+    ellipsoid = pyproj.CRS.from_wkt(wkt).ellipsoid
+    assert ellipsoid is not None  # a geographic CRS has one
+    return ellipsoid.semi_major_metre, ellipsoid.semi_minor_metre
+
+
+def _on_ellipsoid(
+    traced: Traced, transform: Affine, radians: float, axes: tuple[float, float]
+) -> NDArray[np.float64]:
+    """Area within outlines drawn in longitude and latitude, by Green's theorem: |∮ A(φ) dλ|.
+
+    `radians` is the unit of the coordinates, `axes` are the ellipsoid's in metres. Edges of a
+    north-up grid run along parallels and meridians, so the sum is exact, and the areas of all
+    polygons add up to that of the raster. Along slanted edges of a rotated grid A is integrated
+    by Simpson's rule.
+    """
+    if len(traced.pixels) == 0:
+        return np.zeros(0)
+    x, y = traced.coordinates.astype(np.float64).T
+    latitude = (transform.d * x + transform.e * y + transform.f) * radians
+    step = (transform.a * _to_next(x) + transform.b * _to_next(y)) * radians
+    middle = latitude + _to_next(latitude) / 2
+    mean = (
+        _from_equator(latitude, axes)
+        + 4 * _from_equator(middle, axes)
+        + _from_equator(np.append(latitude[1:], 0.0), axes)
+    ) / 6
+    edges = mean * step
+    edges[traced.ring_offsets[1:] - 1] = 0.0  # the step from one ring to the next is no edge
+    rings = np.abs(np.add.reduceat(edges, traced.ring_offsets[:-1]))
+    rings[np.maximum.reduceat(np.abs(latitude), traced.ring_offsets[:-1]) > np.pi / 2 + 1e-9] = (
+        np.nan
+    )
+    shells = traced.polygon_offsets[:-1]
+    area: NDArray[np.float64] = 2 * rings[shells] - np.add.reduceat(rings, shells)
+    return area
+
+
+def _to_next(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.append(np.diff(values), 0.0)
+
+
+def _from_equator(latitude: NDArray[np.float64], axes: tuple[float, float]) -> NDArray[np.float64]:
+    """m² between equator and `latitude` (radians) per radian of longitude: Snyder 1987, 3-12."""
+    major, minor = axes
+    sine = np.sin(latitude)
+    squared = 1 - (minor / major) ** 2
+    if squared == 0:
+        return np.asarray(major**2 * sine)  # a sphere
+    e = np.sqrt(squared)
+    zone = sine / (1 - squared * sine**2) + np.arctanh(e * sine) / e
+    return np.asarray(major**2 * (1 - squared) / 2 * zone)

@@ -1,0 +1,131 @@
+"""Label and confidence rasters as a source of polygons, read strip by strip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from geoseg.errors import SceneError
+from geoseg.legend import BACKGROUND, IGNORE
+from geoseg.preflight import check_georeference, open_raster
+from geoseg.scene import CACHE_BYTES
+
+_ROWS = 512
+
+
+class Labels:
+    """An open raster of class ids: one band, integers, 0 background, 1 to 254 classes, 255 and
+    nodata nothing."""
+
+    def __init__(self, dataset: DatasetReader, path: Path) -> None:
+        self.dataset = dataset
+        self.path = path
+
+    def strips(self) -> list[Window]:
+        """Windows of full width that cover the raster from top to bottom, so high that a block is
+        decoded once."""
+        block = self.dataset.block_shapes[0][0]
+        rows = _ROWS // block * block if block <= _ROWS else min(block, 4 * _ROWS)
+        width, height = self.dataset.width, self.dataset.height
+        return [Window(0, top, width, min(rows, height - top)) for top in range(0, height, rows)]
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """(h, w) class ids, IGNORE where there is nodata. Raises SceneError when a value is no
+        class id."""
+        values = read_band(self.dataset, self.path, window)
+        nodata = self.dataset.nodata
+        if nodata is None or nodata in (BACKGROUND, IGNORE):
+            return self._checked(values)
+        nothing = values == nodata
+        labels = self._checked(np.where(nothing, values.dtype.type(BACKGROUND), values))
+        labels[nothing] = IGNORE
+        return labels
+
+    def _checked(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        if values.dtype == np.uint8:
+            return values
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high > IGNORE:
+            raise SceneError(
+                f"{self.path}: holds the value {low if low < 0 else high}, class ids are 0 to 254. "
+                "renumber the classes, or declare the value as nodata"
+            )
+        return values.astype(np.uint8)
+
+
+class Confidence:
+    """An open confidence raster on the grid of the labels: uint8, 0 to 200 meaning 0 to 1."""
+
+    def __init__(self, dataset: DatasetReader, path: Path) -> None:
+        self.dataset = dataset
+        self.path = path
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """(h, w) confidence in steps of 1/200."""
+        values: NDArray[np.uint8] = read_band(self.dataset, self.path, window)
+        return values
+
+
+@contextmanager
+def open_labels(path: Path) -> Iterator[Labels]:
+    """Open a label raster. Raises SceneError when it cannot be one."""
+    with _open(path) as dataset:
+        if dataset.count != 1:
+            raise SceneError(
+                f"{path}: has {dataset.count} bands, labels have one. is it the scene itself?"
+            )
+        if np.dtype(dataset.dtypes[0]).kind not in "iu":
+            raise SceneError(
+                f"{path}: its pixels are {dataset.dtypes[0]}, class ids are integers. "
+                "convert it: gdal_translate -ot Byte IN OUT.tif"
+            )
+        yield Labels(dataset, path)
+
+
+@contextmanager
+def open_confidence(path: Path, labels: Labels) -> Iterator[Confidence]:
+    """Open the confidence raster that belongs to `labels`. Raises SceneError when it does not."""
+    with _open(path) as dataset:
+        if dataset.count != 1 or dataset.dtypes[0] != "uint8":
+            raise SceneError(
+                f"{path}: has {dataset.count} bands of {dataset.dtypes[0]}, "
+                "confidence has one of uint8. use what geoseg segment --confidence wrote"
+            )
+        if dataset.shape != labels.dataset.shape or not dataset.transform.almost_equals(
+            labels.dataset.transform, precision=1e-6
+        ):
+            raise SceneError(
+                f"{path}: is not on the grid of {labels.path}. use the confidence of the same run"
+            )
+        yield Confidence(dataset, path)
+
+
+def read_band(dataset: DatasetReader, path: Path, window: Window) -> NDArray[Any]:
+    """(h, w) values of the first band. Raises SceneError when the file is damaged there."""
+    try:
+        values: NDArray[Any] = dataset.read(1, window=window)
+    except RasterioError as error:
+        rows = f"rows {window.row_off} to {window.row_off + window.height}"
+        raise SceneError(
+            f"{path}: damaged somewhere in {rows}. copy or download it again"
+        ) from error
+    return values
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[DatasetReader]:
+    with (
+        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"),
+        open_raster(path) as dataset,
+    ):
+        check_georeference(dataset, path)
+        yield dataset

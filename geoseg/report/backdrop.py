@@ -1,0 +1,117 @@
+"""A scene as a picture to draw on: small enough to look at, read from its overviews."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+
+from geoseg.bands import alpha_band, picture_bands
+from geoseg.errors import SceneError
+from geoseg.ground import pixel_size_m
+from geoseg.preflight import check_pixels, open_raster
+from geoseg.scene import CACHE_BYTES
+
+_PAPER = 245
+_LARGEST_ZOOM = 4.0
+_BRIGHTEST = (1.0, 99.0)  # percentiles that become black and white where pixels are no bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Backdrop:
+    """A scene in the size of a picture."""
+
+    picture: NDArray[np.uint8]
+    """(h, w, 3) red, green, blue; light grey where the scene has no data."""
+
+    to_picture: Affine
+    """From map coordinates to pixels of the picture."""
+
+    bounds: tuple[float, float, float, float]
+    """Smallest box around the scene in map coordinates: left, bottom, right, top."""
+
+    pixel_size_m: float | None
+    """Of a pixel of the picture, in metres; None where unknown."""
+
+    crs: CRS | None
+
+
+def read_backdrop(path: Path, *, size: int) -> Backdrop:
+    """Read a scene so that its longer side has `size` pixels (a small scene: is enlarged 4 times
+    at most).
+
+    Bytes are shown as they are, other types stretched between their 1st and 99th percentile.
+    Raises SceneError when it cannot be read.
+    """
+    with (
+        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"),
+        open_raster(path) as scene,
+    ):
+        check_pixels(scene, path)
+        zoom = min(size / max(scene.shape), _LARGEST_ZOOM)
+        width, height = (max(1, round(length * zoom)) for length in (scene.width, scene.height))
+        try:
+            pixels, valid = _read(scene, path, min(width, scene.width), min(height, scene.height))
+        except RasterioError as error:
+            raise SceneError(f"{path}: damaged somewhere. copy or download it again") from error
+        picture = cv2.resize(_bytes(pixels, valid), (width, height), interpolation=cv2.INTER_CUBIC)
+        to_picture = Affine.scale(width / scene.width, height / scene.height) @ ~scene.transform
+        metres = pixel_size_m(scene.crs or None, scene.transform, scene.width, scene.height)
+        return Backdrop(
+            picture=np.asarray(picture, np.uint8),
+            to_picture=to_picture,
+            bounds=_bounds(scene),
+            pixel_size_m=metres and metres * scene.width / width,
+            crs=scene.crs or None,
+        )
+
+
+def _read(
+    scene: DatasetReader, path: Path, width: int, height: int
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """(3, h, w) pixels as red, green, blue, and (h, w) where they are valid, decimated."""
+    alpha = alpha_band(scene, path)
+    bands = picture_bands(scene, alpha, bands=None, file=path)
+    bands = bands[:3] if len(bands) >= 3 else bands[:1] * 3
+    pixels = scene.read(list(bands), out_shape=(3, height, width), resampling=Resampling.average)
+    valid = (
+        scene.read(alpha, out_shape=(height, width)) != 0
+        if alpha
+        else scene.read_masks(bands[0], out_shape=(height, width)) != 0
+    )
+    return pixels, valid & np.isfinite(pixels).all(axis=0)
+
+
+def _bytes(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8 of (3, h, w) pixels."""
+    if pixels.dtype != np.uint8:
+        pixels = np.stack([_stretched(band, valid) for band in pixels])
+    return np.where(valid[..., None], np.moveaxis(pixels, 0, -1), np.uint8(_PAPER))
+
+
+def _stretched(band: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    if not valid.any():
+        return np.zeros(band.shape, np.uint8)
+    low, high = np.percentile(band[valid].astype(np.float64), _BRIGHTEST)
+    values = np.where(valid, band, low).astype(np.float64)
+    scaled = (values - low) / max(high - low, 1e-9)
+    return np.asarray(np.clip(scaled, 0, 1) * 255, np.uint8)
+
+
+def _bounds(scene: DatasetReader) -> tuple[float, float, float, float]:
+    corners = [
+        scene.transform @ corner
+        for corner in ((0, 0), (scene.width, 0), (0, scene.height), scene.shape[::-1])
+    ]
+    x, y = zip(*corners, strict=True)
+    return min(x), min(y), max(x), max(y)

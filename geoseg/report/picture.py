@@ -1,0 +1,210 @@
+"""A picture of what was found: the scene, its polygons in the colours of their classes, a
+legend."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyogrio
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from pyogrio.errors import DataLayerError, DataSourceError
+
+from geoseg.errors import ConfigError, SceneError
+from geoseg.files import check_output, input_file, replacing
+from geoseg.legend import Legend
+from geoseg.report.backdrop import Backdrop, read_backdrop
+from geoseg.report.panel import draw_panel
+
+_SUBPIXEL = 4  # bits of a pixel's fraction in which OpenCV takes coordinates
+_FAR = 2**20  # pixels beyond which a coordinate is nowhere near the picture
+_INVISIBLE = 0.25  # pixels of the picture
+_BATCH = 20_000
+_FILL, _HALO = 0.22, 0.65  # opacities
+_DARK = 50  # of 255
+
+Polygons = tuple[NDArray[np.uint8], NDArray[np.object_]]
+
+
+def draw_picture(
+    scene: Path,
+    polygons: Path,
+    output: Path,
+    legend: Legend,
+    *,
+    layer: str = "segments",
+    size: int = 1600,
+    overwrite: bool = False,
+) -> Path:
+    """Draw the polygons of a GeoPackage over their scene, with a legend that counts them, as PNG.
+
+    The picture's longer side, without the legend, has `size` pixels (at most four times the
+    scene's); scene and polygons share a CRS. `layer` has a column ``class_id``. Memory does not
+    grow with the scene or the number of polygons. Returns `output`. Raises SceneError,
+    OutputError, and ConfigError for an output that is no ``.png``.
+    """
+    if output.suffix.lower() != ".png":
+        raise ConfigError(f"{output}: the picture is a PNG. give it a name in .png")
+    check_output(output, overwrite=overwrite)
+    backdrop = read_backdrop(scene, size=size)
+    height, width = backdrop.picture.shape[:2]
+    outlines = Outlines(width, height, thickness=max(2, round(size / 800)))
+    counts: Counter[int] = Counter()
+    for class_ids, geometry in _read(polygons, layer, legend, backdrop):
+        counts.update(class_ids.tolist())
+        order = np.argsort(-shapely.area(geometry), kind="stable")  # small ones on top
+        outlines.add(geometry[order], [legend.rgb(i) for i in class_ids[order].tolist()])
+    scale = size / 1600
+    panel = draw_panel(
+        scene.name,
+        counts,
+        legend,
+        height=max(height, round(_panel_height(len(counts)) * scale)),
+        scale=scale,
+        pixel_size_m=backdrop.pixel_size_m,
+    )
+    _save(_side_by_side(outlines.over(backdrop.picture), panel), output, overwrite=overwrite)
+    return output
+
+
+class Outlines:
+    """Polygons on their way onto a picture; apart from it, so that no halo covers another's line."""
+
+    def __init__(self, width: int, height: int, *, thickness: int) -> None:
+        self._thickness = thickness
+        self._colour, self._contrast = np.zeros((2, height, width, 3), np.uint8)
+        self._line, self._halo, self._fill = np.zeros((3, height, width), np.uint8)
+
+    def add(self, geometry: NDArray[np.object_], colours: list[tuple[int, int, int]]) -> None:
+        """Draw polygons, in pixels of the picture, each in its colour and over those before it."""
+        broad, opaque = self._thickness + 2, (255,)
+        outlines = list(_rings(geometry))
+        every = [ring for rings in outlines for ring in rings]
+        dark = [
+            r for rings, rgb in zip(outlines, colours, strict=True) if _is_dark(rgb) for r in rings
+        ]
+        _lines(self._halo, every, opaque, broad)
+        _lines(self._line, every, opaque, self._thickness)
+        # colours reach further than the soft edges of what they colour
+        _lines(self._contrast, dark, (255, 255, 255), broad + 2, soft=False)
+        for rings, rgb in zip(outlines, colours, strict=True):
+            cv2.fillPoly(self._fill, rings, opaque, cv2.LINE_8, _SUBPIXEL)
+            cv2.fillPoly(self._colour, rings, rgb, cv2.LINE_8, _SUBPIXEL)
+            _lines(self._colour, rings, rgb, broad, soft=False)
+
+    def over(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The picture with all of them: fill, then halo, then line."""
+        filled = _blend(picture, self._colour, self._fill, _FILL)
+        haloed = _blend(filled, self._contrast, self._halo, _HALO)
+        return _blend(haloed, self._colour, self._line, 1.0)
+
+
+def _is_dark(rgb: tuple[int, int, int]) -> bool:
+    """True for the few colours that a dark halo would swallow; theirs is light."""
+    red, green, blue = rgb
+    return 0.299 * red + 0.587 * green + 0.114 * blue < _DARK
+
+
+def _lines(
+    target: NDArray[np.uint8],
+    rings: list[NDArray[np.int32]],
+    colour: tuple[int, ...],
+    thickness: int,
+    *,
+    soft: bool = True,
+) -> None:
+    style = cv2.LINE_AA if soft else cv2.LINE_8
+    cv2.polylines(target, rings, True, colour, thickness, style, _SUBPIXEL)
+
+
+def _rings(geometry: NDArray[np.object_]) -> Iterator[list[NDArray[np.int32]]]:
+    """Rings of every polygon in OpenCV's fixed-point coordinates, whose whole numbers are pixel
+    centres; without detail that no eye could see.
+    """
+    _, xy, (rings, polygons) = shapely.to_ragged_array(shapely.simplify(geometry, _INVISIBLE))
+    fixed = ((np.clip(xy, -_FAR, _FAR) - 0.5) * 2**_SUBPIXEL).round().astype(np.int32)
+    for first, last in pairwise(polygons):
+        yield [fixed[start:end] for start, end in pairwise(rings[first : last + 1])]
+
+
+def _read(path: Path, layer: str, legend: Legend, backdrop: Backdrop) -> Iterator[Polygons]:
+    """Batches of class ids and polygons in pixels of the picture, of those that lie in the
+    scene."""
+    input_file(path)
+    try:
+        with pyogrio.open_arrow(
+            path,
+            layer=layer,
+            columns=["class_id"],
+            bbox=backdrop.bounds,
+            batch_size=_BATCH,
+            use_pyarrow=True,
+        ) as (meta, batches):
+            name = meta["geometry_name"] or "wkb_geometry"
+            for batch in batches:
+                class_ids = batch["class_id"].to_numpy(zero_copy_only=False)
+                _check_classes(class_ids, legend, path)
+                geometry = shapely.from_wkb(batch[name].to_numpy(zero_copy_only=False))
+                parts, owner = shapely.get_parts(geometry, return_index=True)
+                if len(parts):
+                    yield class_ids[owner].astype(np.uint8), _mapped(parts, backdrop.to_picture)
+    except (DataSourceError, DataLayerError, KeyError) as error:
+        raise SceneError(
+            f"{path}: has no polygons of geoseg in a layer {layer!r}. "
+            "name a GeoPackage that geoseg wrote"
+        ) from error
+
+
+def _check_classes(class_ids: NDArray[Any], legend: Legend, path: Path) -> None:
+    if len(class_ids) and not 1 <= class_ids.min() <= class_ids.max() < len(legend):
+        raise SceneError(
+            f"{path}: holds classes {class_ids.min()} to {class_ids.max()}, the legend has "
+            f"1 to {len(legend) - 1}. use the legend that the polygons were made with"
+        )
+
+
+def _mapped(geometry: NDArray[np.object_], transform: Affine) -> NDArray[np.object_]:
+    a, b, c, d, e, f = transform[:6]
+
+    def map_to_picture(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        x, y = xy.T
+        return np.stack([a * x + b * y + c, d * x + e * y + f], axis=1)
+
+    mapped: NDArray[np.object_] = shapely.transform(geometry, map_to_picture)
+    return mapped
+
+
+def _blend(
+    below: NDArray[np.uint8], above: NDArray[np.uint8], cover: NDArray[np.uint8], opacity: float
+) -> NDArray[np.uint8]:
+    """`above` over `below`, opaque by `opacity` where `cover` (h, w) is 255."""
+    share = (cover.astype(np.float32) * np.float32(opacity / 255))[..., None]
+    return np.asarray((below * (1 - share) + above * share).round(), np.uint8)
+
+
+def _panel_height(classes: int) -> int:
+    return 200 + 30 * max(classes, 1)
+
+
+def _side_by_side(picture: NDArray[np.uint8], panel: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Picture left, panel right, white where the picture is lower than the panel."""
+    height = max(len(picture), len(panel))
+    page = np.full((height, picture.shape[1] + panel.shape[1], 3), 255, np.uint8)
+    page[: len(picture), : picture.shape[1]] = picture
+    page[: len(panel), picture.shape[1] :] = panel
+    return page
+
+
+def _save(picture: NDArray[np.uint8], output: Path, *, overwrite: bool) -> None:
+    done, data = cv2.imencode(".png", picture[..., ::-1])
+    if not done:
+        raise RuntimeError(f"OpenCV could not encode {picture.shape} as PNG")
+    with replacing(output, overwrite=overwrite) as scratch:
+        scratch.write_bytes(data.tobytes())

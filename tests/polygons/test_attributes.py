@@ -1,0 +1,129 @@
+"""Areas, against pixel counts and against pyproj's geodesics."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyproj
+import pytest
+import shapely
+from affine import Affine
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from rasterio.crs import CRS
+
+from geoseg.polygons.attributes import area_m2
+from geoseg.polygons.trace import Traced, trace
+
+RING = np.array(
+    [
+        [1, 1, 1, 1, 1, 0],
+        [1, 0, 0, 0, 1, 0],
+        [1, 0, 2, 0, 1, 3],
+        [1, 0, 0, 0, 1, 3],
+        [1, 1, 1, 1, 1, 3],
+    ],
+    np.uint8,
+)
+METRES = Affine(0.5, 0, 600000, 0, -0.5, 5800000)
+DEGREES = Affine(0.01, 0, 8, 0, -0.01, 53)
+
+
+def areas(labels: np.ndarray, transform: Affine, crs: CRS | None) -> np.ndarray:
+    return np.concatenate([area_m2(batch, transform, crs) for batch in trace([(labels, None)])])
+
+
+def area_by_class(transform: Affine, crs: CRS | None) -> dict[int, float]:
+    ids = np.concatenate([batch.class_id for batch in trace([(RING, None)])])
+    return dict(zip(ids.tolist(), areas(RING, transform, crs).tolist(), strict=True))
+
+
+def geodesic_areas(transform: Affine, geod: pyproj.Geod, degrees: float = 1) -> list[float]:
+    """By pyproj, of outlines so dense that a geodesic between two points is a straight line."""
+    polygons = np.concatenate([batch.geometry(transform) for batch in trace([(RING, None)])])
+    dense = shapely.transform(shapely.segmentize(polygons, 0.0005), lambda xy: xy * degrees)
+    return [abs(geod.geometry_area_perimeter(polygon)[0]) for polygon in dense]
+
+
+def test_a_metre_grid_gives_pixels_times_pixel_area() -> None:
+    assert area_by_class(METRES, CRS.from_epsg(32632)) == {1: 4.0, 2: 0.25, 3: 0.75}
+
+
+def test_feet_become_metres() -> None:
+    foot = 1200 / 3937
+    areas = area_by_class(METRES, CRS.from_epsg(2263))
+    assert areas == pytest.approx({1: 4 * foot**2, 2: 0.25 * foot**2, 3: 0.75 * foot**2})
+
+
+def test_a_rotated_or_mirrored_grid_has_the_area_of_its_determinant() -> None:
+    rotated = Affine.translation(600000, 5800000) @ Affine.rotation(30) @ Affine.scale(2, 3)
+    assert area_by_class(rotated, CRS.from_epsg(32632))[2] == pytest.approx(6)
+
+
+@pytest.mark.parametrize(
+    "crs",
+    [
+        None,
+        CRS.from_wkt(
+            'ENGCRS["image",EDATUM["image"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north],LENGTHUNIT["pixel",1]]'
+        ),
+    ],
+    ids=["no crs", "pixels"],
+)
+def test_without_a_unit_of_length_the_area_is_unknown(crs: CRS | None) -> None:
+    assert np.isnan(list(area_by_class(METRES, crs).values())).all()
+
+
+def test_metres_under_a_geographic_crs_give_no_area() -> None:
+    assert np.isnan(list(area_by_class(METRES, CRS.from_epsg(4326)).values())).all()
+
+
+@pytest.mark.parametrize("epsg", [4326, 4258, 4314, 4807])
+def test_geographic_areas_agree_with_geodesics_of_densified_outlines(epsg: int) -> None:
+    crs = CRS.from_epsg(epsg)
+    geod = pyproj.CRS.from_wkt(crs.to_wkt()).get_geod()
+    assert geod is not None
+    oracle = geodesic_areas(DEGREES, geod, degrees=0.9 if epsg == 4807 else 1)  # 4807 is in grads
+    assert areas(RING, DEGREES, crs) == pytest.approx(oracle, rel=1e-7)
+
+
+def test_slanted_edges_of_a_rotated_geographic_grid_are_integrated() -> None:
+    slanted = Affine.translation(8, 53) @ Affine.rotation(25) @ Affine.scale(0.01, -0.01)
+    oracle = geodesic_areas(slanted, pyproj.Geod(ellps="WGS84"))
+    assert areas(RING, slanted, CRS.from_epsg(4326)) == pytest.approx(oracle, rel=1e-7)
+
+
+def test_the_whole_globe_has_the_area_of_a_sphere() -> None:
+    globe = areas(
+        np.ones((5, 4), np.uint8),
+        Affine(90, 0, -180, 0, -36, 90),
+        CRS.from_string("+proj=longlat +R=6371000"),
+    )
+    assert globe == pytest.approx([4 * np.pi * 6371000**2])
+
+
+@given(
+    hnp.arrays(
+        np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(1, 3)
+    )
+)
+def test_the_areas_of_all_polygons_add_up_to_that_of_the_raster(labels: np.ndarray) -> None:
+    crs = CRS.from_epsg(4326)
+    whole = areas(np.ones_like(labels), DEGREES, crs)
+    assert areas(labels, DEGREES, crs).sum() == pytest.approx(whole.sum(), rel=1e-9)
+
+
+def test_no_polygons_have_no_areas() -> None:
+    none = Traced(
+        class_id=np.zeros(0, np.uint8),
+        pixels=np.zeros(0, np.int64),
+        confidence_mean=np.zeros(0, np.float32),
+        confidence_min=np.zeros(0, np.float32),
+        touches_edge=np.zeros(0, bool),
+        perimeter_xy=np.zeros((0, 2), np.int64),
+        coordinates=np.zeros((0, 2), np.int32),
+        ring_offsets=np.zeros(1, np.int64),
+        polygon_offsets=np.zeros(1, np.int64),
+    )
+    assert area_m2(none, DEGREES, CRS.from_epsg(4326)).shape == (0,)
+    assert area_m2(none, METRES, CRS.from_epsg(32632)).shape == (0,)
