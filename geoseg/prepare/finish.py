@@ -1,0 +1,85 @@
+"""What a dataset has beside its scenes: annotations.gpkg and dataset.json."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+from affine import Affine
+from rasterio.crs import CRS
+
+from geoseg.dataset import ANNOTATIONS, DESCRIPTION, describe, transformed
+from geoseg.errors import OutputError
+from geoseg.files import write_json
+from geoseg.legend import Legend
+from geoseg.polygons.geopackage import GEOMETRY, add_layer_style
+from geoseg.prepare.counts import class_counts
+from geoseg.prepare.scenes import Written
+
+
+def write_annotations(
+    written: Sequence[Written], folder: Path, crs: CRS | None, legend: Legend
+) -> None:
+    """Write one GeoPackage with a layer per truth, in map coordinates, in the legend's colours."""
+    path = folder / ANNOTATIONS
+    for layer in written[0].truths:
+        table = _table(written, layer, crs, legend)
+        simple = bool((table.geom_type == "Polygon").all())
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "'crs' was not provided")
+                table.to_file(
+                    path,
+                    layer=layer,
+                    driver="GPKG",
+                    engine="pyogrio",
+                    index=False,
+                    geometry_type="Polygon" if simple else "MultiPolygon",
+                    promote_to_multi=not simple,
+                    layer_options={"GEOMETRY_NAME": GEOMETRY},
+                )
+        except (RuntimeError, ValueError) as fault:
+            raise OutputError(
+                f"{ANNOTATIONS}: cannot be written ({fault}). is the disk full?"
+            ) from fault
+    for layer in written[0].truths:
+        add_layer_style(path, legend, layer=layer)
+
+
+def write_description(
+    written: Sequence[Written], folder: Path, crs: CRS | None, legend: Legend
+) -> None:
+    """Write dataset.json."""
+    splits = [w.scene.split for w in written]
+    layers = {
+        layer: class_counts([w.tallies[layer] for w in written], splits, legend)
+        for layer in written[0].truths
+    }
+    scenes = [w.scene for w in written]
+    wkt = crs.to_wkt() if crs else None
+    write_json(folder / DESCRIPTION, describe(legend=legend, scenes=scenes, layers=layers, crs=wkt))
+
+
+def _table(
+    written: Sequence[Written], layer: str, crs: CRS | None, legend: Legend
+) -> gpd.GeoDataFrame:
+    truths = [w.truths[layer] for w in written]
+    class_id = np.concatenate([truth.class_id for truth in truths])
+    return gpd.GeoDataFrame(
+        {
+            "scene": np.repeat([w.scene.name for w in written], [len(truth) for truth in truths]),
+            "class": np.array(legend.names, object)[class_id],
+            "class_id": class_id.astype(np.int16),
+            "difficult": np.concatenate([truth.difficult for truth in truths]),
+        },
+        geometry=np.concatenate(
+            [
+                transformed(truth.geometry, Affine(*w.scene.transform))
+                for w, truth in zip(written, truths, strict=True)
+            ]
+        ),
+        crs=crs.to_wkt() if crs else None,
+    )

@@ -1,0 +1,102 @@
+"""``geoseg prepare``: exit code, stderr and product."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from geoseg.cli import boundary, geoseg
+from geoseg.dataset import Dataset
+from tests.dota_folder import add
+
+
+@pytest.fixture
+def dota(tmp_path: Path) -> Path:
+    add(tmp_path / "dota" / "train", "a")
+    add(tmp_path / "dota" / "val", "b")
+    add(tmp_path / "dota" / "extra", "c")
+    return tmp_path / "dota"
+
+
+def run(*args: object) -> int:
+    return boundary.run(geoseg, ["prepare", *map(str, args)])
+
+
+def test_the_dataset_is_made_and_its_path_told(
+    dota: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "data set"
+    assert run(dota, "-o", out, "--splits", "train, val", "--legend", "dota-v1.5") == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    dataset = Dataset.open(out)
+    assert dataset.splits == ("train", "val")
+    assert len(dataset.legend) == 17
+
+
+def test_json_progress_ends_with_the_product(
+    dota: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(dota, "-o", tmp_path / "out", "--progress", "json", "--jobs", 1) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {"event": "progress", "done": 3, "total": 3, "text": "write scenes"} in lines
+    assert lines[-1] == {"event": "result", "path": str(tmp_path / "out")}
+
+
+def test_bad_input_is_one_line_and_exit_code_3(
+    dota: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    label = dota / "val" / "labelTxt" / "b.txt"
+    label.write_text("1 2 3 4 5 6 7 8 Plane 0\n", encoding="utf-8")
+    assert run(dota, "-o", tmp_path / "out", "--progress", "none") == 3
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith(
+        f"geoseg: error: {label}:1: unknown class 'Plane' (did you mean 'plane'?"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_skipped_input_is_exit_code_6_with_the_product(
+    dota: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    label = dota / "val" / "labelTxt" / "b.txt"
+    label.unlink()
+    assert run(dota, "-o", tmp_path / "out", "--skip-bad", "--progress", "none") == 6
+    captured = capsys.readouterr()
+    assert captured.out == f"{tmp_path / 'out'}\n"
+    assert captured.err.splitlines()[-1].startswith(f"geoseg: error: {tmp_path / 'out'}: complete")
+    assert "b.png: has no label file" in captured.err
+    assert len(Dataset.open(tmp_path / "out").scenes) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (["--legend", "dota-v9"], 2, "legend 'dota-v9'"),
+        (["--val-share", "1"], 2, "--val-share"),
+        (["--splits", "test"], 3, "has no folder images"),
+        (["--outlines", "none.parquet"], 3, "none.parquet"),
+        ([], 0, ""),
+    ],
+)
+def test_each_mistake_has_its_exit_code(
+    dota: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    code: int,
+    says: str,
+) -> None:
+    assert run(dota, "-o", tmp_path / "out", "--progress", "none", *options) == code
+    assert says in capsys.readouterr().err
+    assert (tmp_path / "out").exists() == (code == 0)
+
+
+def test_an_existing_dataset_is_exit_code_4(dota: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(dota, "-o", out, "--progress", "none") == 0
+    assert run(dota, "-o", out, "--progress", "none") == 4
+    assert run(dota, "-o", out, "--progress", "none", "--overwrite") == 0
