@@ -1,0 +1,22 @@
+"""``geoseg info``"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from geoseg.cli import options
+
+
+@click.command()
+@click.argument("path", type=options.EXISTING_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+def info(path: Path, as_json: bool) -> None:
+    """Tell what PATH is: a scene, a model file or a dataset folder."""
+    from geoseg.info import describe
+    from geoseg.info import info as tool
+
+    facts = tool(path)
+    click.echo(json.dumps(facts, indent=1) if as_json else describe(facts))

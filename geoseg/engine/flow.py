@@ -1,0 +1,29 @@
+"""Work that overlaps, with as much of it in memory as is said and not more."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def overlapped(
+    executor: Executor, function: Callable[[T], R], items: Iterable[T], *, depth: int = 2
+) -> Iterator[R]:
+    """``function(item)`` for each item, in order, while up to `depth` more are on their way.
+
+    Around a source it works ahead of whoever asks; around a sink it works behind whoever makes
+    the items. At most ``depth + 1`` items or results are held at a time. An exception of
+    `function` comes out in its turn.
+    """
+    running: deque[Future[R]] = deque()
+    for item in items:
+        running.append(executor.submit(function, item))
+        if len(running) > depth:
+            yield running.popleft().result()
+    while running:
+        yield running.popleft().result()

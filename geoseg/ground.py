@@ -1,0 +1,59 @@
+"""How large a pixel is on the ground."""
+
+from __future__ import annotations
+
+from math import cos, degrees, isfinite, radians, sqrt
+
+from affine import Affine
+from rasterio._err import CPLE_BaseError
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+from rasterio.warp import transform as warp
+
+
+def pixel_size_m(crs: CRS | None, transform: Affine, width: int, height: int) -> float | None:
+    """Side, in metres on the ground, of a square as large as the pixel at the scene's centre;
+    None without a CRS.
+
+    Projected coordinates are taken by their unit. Degrees and Mercator metres are none on the
+    ground: for them the size at the centre's latitude counts (an EPSG:3857 pixel of 2 m is one of
+    1 m at 60 degrees north).
+    """
+    if crs is None:
+        return None
+    area = abs(transform.determinant)
+    x = transform.c + (transform.a * width + transform.b * height) / 2
+    y = transform.f + (transform.d * width + transform.e * height) / 2
+    try:
+        if crs.is_geographic:
+            to_degrees = degrees(crs.units_factor[1])
+            return _size(area * to_degrees**2, y * to_degrees)
+        metres = float(crs.units_factor[1])
+        if not _is_mercator(crs):
+            return sqrt(area) * metres
+        x, y = transform @ (width / 2, height / 2)
+        _, (latitude,) = warp(crs, CRS.from_epsg(4326), [x], [y])
+        return sqrt(area) * metres * cos(radians(latitude)) if isfinite(latitude) else None
+    except (
+        CRSError,
+        CPLE_BaseError,
+    ):  # a CRS that PROJ cannot make sense of has no size on the ground
+        return None
+
+
+def _size(area_in_degrees: float, latitude: float) -> float | None:
+    """Square root of an area in square degrees, by the lengths of a degree on the WGS 84
+    ellipsoid.
+    """
+    if not -90 < latitude < 90:  # metres under a geographic CRS
+        return None
+    phi = radians(latitude)
+    north = 111132.954 - 559.822 * cos(2 * phi) + 1.175 * cos(4 * phi)
+    east = 111412.84 * cos(phi) - 93.5 * cos(3 * phi) + 0.118 * cos(5 * phi)
+    return sqrt(area_in_degrees * north * east)
+
+
+def _is_mercator(crs: CRS) -> bool:
+    conversion = crs.to_dict(projjson=True).get("conversion") or {}
+    method: str = conversion.get("method", {}).get("name", "")
+    return "Mercator" in method and "Transverse" not in method and "Oblique" not in method

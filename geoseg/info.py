@@ -1,0 +1,117 @@
+"""What a file or folder is: a scene, a model or a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from geoseg.dataset import DESCRIPTION, Dataset
+from geoseg.errors import SceneError
+from geoseg.model.file import load_model
+from geoseg.preflight import open_raster
+from geoseg.scene import open_scene, scene_info
+
+_LONGEST_LINE = 100
+
+
+def info(path: Path) -> dict[str, Any]:
+    """Facts about a scene, a model file or a dataset folder, as plain JSON data; ``kind`` says
+    which it is.
+
+    Raises SceneError, ModelError or DatasetError when it is none.
+    """
+    if path.is_dir() or path.name == DESCRIPTION:
+        return _dataset(path if path.is_dir() else path.parent)
+    if path.suffix.lower() == ".safetensors":
+        return _model(path)
+    return _scene(path)
+
+
+def describe(facts: dict[str, Any]) -> str:
+    """The same for people to read: a line per fact, long ones shortened."""
+    lines = list(_lines(facts))
+    width = max(len(name) for name, _ in lines)
+    return "\n".join(f"{name:<{width}}  {text}" for name, text in lines)
+
+
+def _scene(path: Path) -> dict[str, Any]:
+    with open_raster(path) as dataset:
+        facts = scene_info(dataset, path)
+        crs = facts.crs
+        told = {
+            "kind": "scene",
+            "path": str(path),
+            "format": dataset.driver,
+            "width": facts.width,
+            "height": facts.height,
+            "bands": facts.count,
+            "band_colours": [colour.name for colour in dataset.colorinterp],
+            "dtype": facts.dtype,
+            "nodata": facts.nodata,
+            "crs": None if crs is None else crs.to_string(),
+            "transform": list(facts.transform[:6]),
+            "pixel_size_m": facts.pixel_size_m,
+        }
+    try:
+        with open_scene(path) as scene:
+            return told | {"read_bands": list(scene.indexes), "problem": None}
+    except SceneError as error:
+        return told | {"read_bands": [], "problem": str(error).removeprefix(f"{path}: ")}
+
+
+def _model(path: Path) -> dict[str, Any]:
+    model = load_model(path)
+    weights = sum(parameter.numel() for parameter in model.network.parameters())
+    return {
+        "kind": "model",
+        "path": str(path),
+        **model.card.to_json(),
+        "weights": weights,
+        "bytes": path.stat().st_size,
+        "sha256": model.sha256,
+    }
+
+
+def _dataset(folder: Path) -> dict[str, Any]:
+    dataset = Dataset.open(folder)
+    splits = sorted({scene.split for scene in dataset.scenes})
+    return {
+        "kind": "dataset",
+        "path": str(folder),
+        "bands": dataset.bands,
+        "dtype": dataset.dtype,
+        "crs": dataset.crs,
+        "scenes": {split: len(dataset.split(split)) for split in splits},
+        "legend": dataset.legend.to_json(),
+        "objects": {name: counts.objects for name, counts in dataset.layers.items()},
+    }
+
+
+def _lines(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in facts.items():
+        title = (prefix + name).replace("_", " ")
+        if name == "legend":
+            yield title, ", ".join(item["name"] for item in value)
+        elif isinstance(value, dict) and any(isinstance(part, dict) for part in value.values()):
+            yield from _lines(value, f"{title}: ")
+        elif isinstance(value, dict):
+            yield title, _short(", ".join(f"{key} {_text(part)}" for key, part in value.items()))
+        else:
+            yield title, _short(_text(value))
+
+
+def _text(value: Any) -> str:
+    match value:
+        case None | []:
+            return "none"
+        case float():
+            return f"{value:.12g}"
+        case list():
+            return ", ".join(_text(part) for part in value)
+        case _:
+            return str(value)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_LINE else text[: _LONGEST_LINE - 1] + "…"

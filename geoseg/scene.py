@@ -1,0 +1,200 @@
+"""A scene: a raster file, opened after checks, read by windows together with where it has data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.enums import MaskFlags
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from geoseg.bands import alpha_band, picture_bands
+from geoseg.errors import SceneError
+from geoseg.ground import pixel_size_m
+from geoseg.preflight import check_georeference, check_pixels, open_raster, stored_block
+
+CACHE_BYTES = 64 << 20
+"""What GDAL may keep of decoded blocks, whatever the size of the machine; in bytes, since small
+numbers would be taken as such.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SceneInfo:
+    """What a scene says about itself."""
+
+    path: Path
+
+    width: int
+
+    height: int
+
+    count: int
+    """Bands in the file, alpha among them."""
+
+    dtype: str
+
+    crs: CRS | None
+
+    transform: Affine
+    """From pixels (x right, y down, origin at the upper left corner) to coordinates; the identity
+    when the file has none.
+    """
+
+    nodata: float | None
+    """The first band's, in units of `dtype`."""
+
+    pixel_size_m: float | None
+    """Side of a pixel in metres on the ground, at the scene's centre; None without a CRS."""
+
+
+class Scene:
+    """An open scene. Windows are integer, half-open, and lie inside it."""
+
+    def __init__(
+        self, dataset: DatasetReader, info: SceneInfo, indexes: tuple[int, ...], alpha: int | None
+    ) -> None:
+        self.info = info
+        self.indexes = indexes
+        """The bands that `read` gives, numbered from 1, in this order."""
+        self._dataset = dataset
+        self._alpha = alpha
+
+    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Pixels (bands, h, w) in the scene's dtype, and valid (h, w): True where the scene has
+        data.
+
+        Pixels that are not valid are zero. What is transparent, masked, nodata in every band
+        read, not finite in one of them, or was never written is not valid. Raises SceneError when
+        the file is damaged there, ValueError when `window` leaves the scene.
+        """
+        left, top, width, height = window.col_off, window.row_off, window.width, window.height
+        if left < 0 or top < 0 or left + width > self.info.width or top + height > self.info.height:
+            raise ValueError(
+                f"{window} leaves a scene of {self.info.width} x {self.info.height} pixels"
+            )
+        try:
+            pixels = self._dataset.read(list(self.indexes), window=window)
+            valid = self._valid(pixels, window)
+        except RasterioError as error:
+            where = f"columns {left} to {left + width}, rows {top} to {top + height}"
+            raise SceneError(
+                f"{self.info.path}: damaged somewhere in {where}. copy or download it again"
+            ) from error
+        if not valid.all():
+            np.copyto(pixels, 0, where=~valid)
+        return pixels, valid
+
+    def _valid(self, pixels: NDArray[Any], window: Window) -> NDArray[np.bool_]:
+        flags = self._dataset.mask_flag_enums[self.indexes[0] - 1]
+        valid: NDArray[np.bool_]
+        if self._alpha is not None:
+            valid = self._dataset.read(self._alpha, window=window) != 0
+        elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
+            valid = self._dataset.read_masks(1, window=window) != 0
+        elif any(self._dataset.nodatavals[i - 1] is not None for i in self.indexes):
+            valid = self._has_data(pixels)
+        else:
+            valid = self._written(window)
+        if pixels.dtype.kind == "f":
+            valid &= np.isfinite(pixels).all(axis=0)
+        return valid
+
+    def _has_data(self, pixels: NDArray[Any]) -> NDArray[np.bool_]:
+        """True where one of the bands is not its nodata value; NaN is found as not finite."""
+        valid = np.zeros(pixels.shape[1:], dtype=bool)
+        for band, index in zip(pixels, self.indexes, strict=True):
+            nodata = self._dataset.nodatavals[index - 1]
+            if nodata is None or np.isnan(nodata):
+                return np.ones(pixels.shape[1:], dtype=bool)
+            valid |= band != np.float64(nodata).astype(band.dtype)
+        return valid
+
+    def _written(self, window: Window) -> NDArray[np.bool_]:
+        """False in the blocks of a sparse TIFF that were never written; they read as zeros."""
+        valid = np.ones((window.height, window.width), dtype=bool)
+        if self._dataset.driver != "GTiff":
+            return valid
+        height, width = self._dataset.block_shapes[0]
+        for row in range(window.row_off // height, -(-(window.row_off + window.height) // height)):
+            for column in range(
+                window.col_off // width, -(-(window.col_off + window.width) // width)
+            ):
+                if stored_block(self._dataset, column, row, self.indexes[0]) is None:
+                    top, left = row * height - window.row_off, column * width - window.col_off
+                    valid[
+                        max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)
+                    ] = False
+        return valid
+
+
+@contextmanager
+def open_scene(
+    path: Path | str,
+    *,
+    bands: int | None = None,
+    indexes: tuple[int, ...] | None = None,
+    dtype: str | None = None,
+) -> Iterator[Scene]:
+    """Open a raster that fits: with `bands` bands beside alpha (or those numbered `indexes`, from
+    1) of type `dtype`.
+
+    Raises SceneError, from metadata alone where possible, when it is no raster, damaged,
+    dangerous to read, or does not fit.
+    """
+    with (
+        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"),
+        open_raster(path) as dataset,
+    ):
+        file = Path(path)
+        check_pixels(dataset, file)
+        check_georeference(dataset, file)
+        if indexes is not None and not all(1 <= i <= dataset.count for i in indexes):
+            raise SceneError(
+                f"{file}: has bands 1 to {dataset.count}, got --bands {','.join(map(str, indexes))}"
+            )
+        if indexes is not None and bands is not None and len(indexes) != bands:
+            raise SceneError(
+                f"{file}: --bands names {len(indexes)}, the model wants {bands}. name {bands}"
+            )
+        try:
+            alpha = alpha_band(dataset, file)
+        except RasterioError as error:
+            raise SceneError(f"{file}: damaged. copy or download it again") from error
+        if dtype is not None and dataset.dtypes[0] != dtype:
+            raise SceneError(
+                f"{file}: its pixels are {dataset.dtypes[0]}, the model was trained on {dtype}. "
+                "scale them alike: gdal_translate -scale MIN MAX 0 255 -ot Byte IN OUT.tif"
+            )
+        if indexes is None:
+            indexes = picture_bands(dataset, alpha, bands=bands, file=file)
+        yield Scene(
+            dataset, scene_info(dataset, file), indexes, None if alpha in indexes else alpha
+        )
+
+
+def scene_info(dataset: DatasetReader, file: Path) -> SceneInfo:
+    """What an open raster, `file`, says about itself."""
+    return SceneInfo(
+        path=file,
+        width=dataset.width,
+        height=dataset.height,
+        count=dataset.count,
+        dtype=dataset.dtypes[0],
+        crs=dataset.crs or None,
+        transform=dataset.transform,
+        nodata=dataset.nodata,
+        pixel_size_m=pixel_size_m(
+            dataset.crs or None, dataset.transform, dataset.width, dataset.height
+        ),
+    )

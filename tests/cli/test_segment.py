@@ -1,0 +1,106 @@
+"""``geoseg segment`` as a process: streams, exit codes, signals."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyogrio
+import pytest
+
+from geoseg.cli import boundary, geoseg
+from tests.scenes import UTM, model_file, picture, write_scene
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_scene(tmp_path / "scene.tif", picture(60, 60), **UTM)
+    model_file(tmp_path / "tiny.safetensors")
+    return tmp_path
+
+
+def run(folder: Path, *arguments: str) -> int:
+    paths = [str(folder / a) if "." in a and not a.startswith("-") else a for a in arguments]
+    return boundary.run(geoseg, ["segment", *paths])
+
+
+def test_stdout_is_the_path_of_the_product(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folder, "scene.tif", "-o", "out.gpkg", "-m", "tiny.safetensors") == 0
+    assert capsys.readouterr().out == f"{folder / 'out.gpkg'}\n"
+    assert pyogrio.list_layers(folder / "out.gpkg")[0, 0] == "segments"
+
+
+def test_json_progress_counts_tiles_and_ends_with_the_result(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("scene.tif", "-o", "out.gpkg", "-m", "tiny.safetensors", "--core", "32")
+    assert run(folder, *arguments, "--progress", "json") == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    counted = [event for event in events if event.get("text") == "segment"]
+    assert counted[-1] == {"event": "progress", "done": 4, "total": 4, "text": "segment"}
+    assert events[-1] == {"event": "result", "path": str(folder / "out.gpkg")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["missing.tif", "-o", "out.gpkg", "-m", "tiny.safetensors"], 3, "missing.tif"),
+        (["tiny.safetensors", "-o", "out.gpkg", "-m", "tiny.safetensors"], 3, "not a GeoTIFF"),
+        (["scene.tif", "-o", "out.gpkg", "-m", "scene.tif"], 5, "scene.tif"),
+        (["scene.tif", "-o", "scene.tif", "-m", "tiny.safetensors"], 2, ".gpkg"),
+        (["scene.tif", "-o", "out.gpkg", "--margin", "some"], 2, "auto, exact"),
+        (["scene.tif", "-o", "out.gpkg", "--bands", "r,g,b"], 2, "1,2,3"),
+        (["scene.tif", "-o", "out.gpkg", "--core", "0"], 2, "--core"),
+        (["-o", "out.gpkg"], 2, "SCENE"),
+    ],
+)
+def test_a_mistake_is_one_line_and_its_exit_code(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, words: str
+) -> None:
+    assert run(folder, *arguments) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("geoseg: error: ")
+    assert captured.err.count("\n") == 1
+    assert words in captured.err
+    assert not (folder / "out.gpkg").exists()
+
+
+def test_exit_code_4_leaves_the_old_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "out.gpkg").write_bytes(b"precious")
+    assert run(folder, "scene.tif", "-o", "out.gpkg", "-m", "tiny.safetensors") == 4
+    assert (folder / "out.gpkg").read_bytes() == b"precious"
+    assert "--overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_soon_and_leaves_nothing(folder: Path, number: signal.Signals) -> None:
+    write_scene(folder / "large.tif", picture(1500, 1500), **UTM)
+    before = {file.name for file in folder.iterdir()}
+    command = [
+        sys.executable, "-m", "geoseg", "segment", "large.tif", "-o", "out.gpkg", "-m",
+        "tiny.safetensors", "--labels", "labels.tif", "--core", "8", "--progress", "json",
+    ]  # fmt: skip
+    root = Path(__file__).parent.parent.parent
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={"PYTHONPATH": str(root), "PATH": ""},
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        for line in process.stdout:  # it is at work
+            if json.loads(line)["done"] > 0:
+                break
+        began = time.monotonic()
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - began < 30
+    assert process.returncode == 128 + number
+    assert "Traceback" not in errors
+    assert {file.name for file in folder.iterdir()} == before

@@ -1,0 +1,135 @@
+"""The promise: labels do not depend on how a scene was cut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from geoseg.engine.label import label
+from geoseg.engine.predict import FULL_CONFIDENCE, Predictor
+from geoseg.engine.rasters import working_raster
+from geoseg.engine.tiling import margin_px, tiles
+from geoseg.errors import ConfigError
+from geoseg.grid import round_up
+from geoseg.legend import IGNORE
+from geoseg.model.file import Model
+from geoseg.scene import open_scene
+from tests.scenes import UTM, card, picture, tiny_model, write_scene
+
+MODEL = tiny_model()
+EXACT = margin_px("exact", MODEL)
+
+
+def labelled(
+    path: Path, folder: Path, model: Model = MODEL, batch_size: int = 1, **cut: Any
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], int]:
+    ids, sureness = folder / "labels.tif", folder / "confidence.tif"
+    with (
+        open_scene(path, bands=model.card.bands) as scene,
+        working_raster(ids, scene.info) as labels,
+        working_raster(sureness, scene.info) as confidence,
+    ):
+        cells = tiles(scene.info.width, scene.info.height, model, **cut)
+        count = label(scene, cells, Predictor(model), labels, confidence, batch_size=batch_size)
+    with rasterio.open(ids) as labels, rasterio.open(sureness) as confidence:
+        return labels.read(1), confidence.read(1), count
+
+
+def forward(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Tensor:
+    """Logits (classes, h, w) of one forward pass over the whole scene, written plainly."""
+    card = MODEL.card
+    scaled = (pixels - np.reshape(card.mean, (-1, 1, 1))) / np.reshape(card.std, (-1, 1, 1))
+    scaled[:, ~valid] = 0
+    height, width = valid.shape
+    padded = np.zeros((card.bands, round_up(height, card.stride), round_up(width, card.stride)))
+    padded[:, :height, :width] = scaled
+    with torch.inference_mode():
+        logits: Tensor = MODEL.network(torch.from_numpy(padded).float()[None])
+    return logits[0, :, :height, :width]
+
+
+def check(
+    labels: NDArray[np.uint8], confidence: NDArray[np.uint8], logits: Tensor, valid: Any
+) -> None:
+    best, second = logits.topk(2, dim=0).values
+    clear = (best - second > 1e-4).numpy() & valid
+    assert np.array_equal(labels[clear], logits.argmax(dim=0).numpy()[clear])
+    assert (labels[~valid] == IGNORE).all()
+    assert (confidence[~valid] == IGNORE).all()
+    expected = logits.softmax(dim=0).amax(dim=0).numpy() * FULL_CONFIDENCE
+    assert np.abs(confidence[valid] - expected[valid]).max(initial=0) <= 0.51
+
+
+@settings(max_examples=25)
+@given(
+    height=st.integers(1, 100), width=st.integers(1, 100), core=st.integers(1, 90),
+    batch_size=st.integers(1, 5), hole=st.tuples(*[st.integers(0, 100)] * 4), seed=st.integers(0, 9),
+)  # fmt: skip
+def test_tiled_labels_are_those_of_one_forward_pass_over_the_whole_scene(
+    tmp_path_factory: pytest.TempPathFactory,
+    height: int, width: int, core: int, batch_size: int, hole: tuple[int, ...], seed: int,
+) -> None:  # fmt: skip
+    folder = tmp_path_factory.mktemp("exact")
+    pixels = picture(height, width, seed=seed)
+    top, bottom, left, right = *sorted(hole[:2]), *sorted(hole[2:])
+    pixels[:, top:bottom, left:right] = 0
+    path = write_scene(folder / "scene.tif", pixels, nodata=0, **UTM)
+    valid = pixels.max(axis=0) > 0
+    core = max(core, round((height * width) ** 0.5) // 4)  # not hundreds of tiles
+    labels, confidence, _ = labelled(path, folder, core=core, margin=EXACT, batch_size=batch_size)
+    check(labels, confidence, forward(pixels, valid), valid)
+
+
+def test_too_small_a_margin_would_be_noticed(tmp_path: Path) -> None:
+    pixels = picture(100, 100)
+    path = write_scene(tmp_path / "scene.tif", pixels, **UTM)
+    valid = np.ones((100, 100), bool)
+    labels, confidence, _ = labelled(path, tmp_path, core=32, margin=0)
+    with pytest.raises(AssertionError):
+        check(labels, confidence, forward(pixels, valid), valid)
+
+
+def test_tiles_without_data_are_not_computed(tmp_path: Path) -> None:
+    pixels = picture(96, 96)
+    pixels[:, :64] = 0
+    path = write_scene(tmp_path / "scene.tif", pixels, nodata=0, **UTM)
+    labels, _, count = labelled(path, tmp_path, core=32, margin=32)
+    assert count == 3
+    assert (labels[:64] == IGNORE).all()
+    assert (labels[64:] != IGNORE).all()
+
+
+def test_a_scene_without_any_data_costs_nothing(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", np.zeros((3, 70, 70), np.uint8), nodata=0, **UTM)
+    labels, confidence, count = labelled(path, tmp_path, core=32)
+    assert count == 0
+    assert (labels == IGNORE).all()
+    assert (confidence == IGNORE).all()
+
+
+class _TooLarge(nn.Module):
+    def forward(self, _image: Tensor) -> Tensor:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+
+
+class _Buggy(nn.Module):
+    def forward(self, _image: Tensor) -> Tensor:
+        raise RuntimeError("shapes cannot be multiplied")
+
+
+def test_out_of_memory_says_which_options_to_lower(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", picture(40, 40), **UTM)
+    model = Model(Path("m"), card(), _TooLarge(), "0")
+    with pytest.raises(ConfigError, match=r"40 x 40 pixels, 1 at a time.*--core or --batch-size"):
+        labelled(path, tmp_path, model=model)
+    with pytest.raises(RuntimeError, match="multiplied"):
+        labelled(path, tmp_path, model=Model(Path("m"), card(), _Buggy(), "0"))

@@ -1,0 +1,88 @@
+"""How a scene is cut: margins, cores and what they cost."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from geoseg.engine.tiling import core_px, margin_px, tiles
+from geoseg.errors import ConfigError
+from geoseg.grid import grid, round_up
+from geoseg.model.file import Model
+from geoseg.model.receptive import context
+from tests.scenes import card, tiny_model
+
+STRIDE = st.sampled_from([1, 4, 16, 32, 64])
+
+
+def windows(width: int, height: int, core: int, margin: int, stride: int) -> list[tuple[int, int]]:
+    cells = grid(width, height, core=core, margin=margin, multiple=stride)
+    return [(round_up(t.window.width, stride), round_up(t.window.height, stride)) for t in cells]
+
+
+@given(
+    width=st.integers(4000, 30_000), height=st.integers(4000, 30_000),
+    stride=STRIDE, margin=st.integers(0, 160),
+)  # fmt: skip
+def test_a_large_scene_costs_at_most_1_35_forward_pixels_a_pixel(
+    width: int, height: int, stride: int, margin: int
+) -> None:
+    margin = margin // stride * stride
+    core = core_px(width, height, margin=margin, stride=stride)
+    forward = sum(w * h for w, h in windows(width, height, core, margin, stride))
+    assert forward <= 1.36 * width * height  # the padding to a multiple of the stride counts too
+
+
+@given(
+    width=st.integers(1, 30_000), height=st.integers(1, 30_000),
+    stride=STRIDE, margin=st.integers(0, 400),
+)  # fmt: skip
+def test_windows_stay_small_enough_for_memory(
+    width: int, height: int, stride: int, margin: int
+) -> None:
+    margin = round_up(margin, stride)
+    core = core_px(width, height, margin=margin, stride=stride)
+    assert core % stride == 0
+    assert all(
+        max(w, h) <= 2048 + 2 * margin for w, h in windows(width, height, core, margin, stride)
+    )
+
+
+def test_a_small_scene_is_one_tile() -> None:
+    assert len(tiles(1000, 700, tiny_model(margin=96))) == 1
+    assert len(tiles(1250, 1250, tiny_model(margin=96))) == 1
+
+
+def test_what_is_asked_is_rounded_up_to_the_stride() -> None:
+    model = tiny_model()
+    assert core_px(500, 500, margin=0, stride=4, asked=61) == 64
+    assert margin_px(13, model) == 16
+    assert margin_px(0, model) == 0
+    assert margin_px("auto", model) == 32
+
+
+def test_an_exact_margin_covers_the_receptive_field() -> None:
+    model = tiny_model()
+    reach = context(model.network, bands=3, stride=4)
+    assert reach is not None
+    assert reach <= margin_px("exact", model) < reach + 4
+
+
+class _Global(nn.Module):
+    def forward(self, image: Tensor) -> Tensor:
+        return image + image.mean(dim=(2, 3), keepdim=True)
+
+
+def test_a_network_that_sees_everything_has_no_exact_margin() -> None:
+    model = Model(tiny_model().path, card(), _Global(), "0")
+    with pytest.raises(ConfigError, match="use auto"):
+        margin_px("exact", model)
+
+
+def test_impossible_sizes_are_refused() -> None:
+    with pytest.raises(ConfigError, match="--core"):
+        core_px(10, 10, margin=0, stride=4, asked=0)
+    with pytest.raises(ConfigError, match="--margin"):
+        margin_px(-1, tiny_model())
