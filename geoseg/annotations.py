@@ -1,6 +1,7 @@
 """Annotations: the input polygons of one scene, and burning them into labels.
 
-They stay vectors (in pixels of their scene) until a window is read, so a window at any offset, scale or angle gets exact labels.
+They stay vectors (in pixels of their scene) until a window is read, so a window at any offset, scale or
+angle gets exact labels.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from geoseg.legend import BACKGROUND, IGNORE
 Difficult = Literal["keep", "ignore", "drop"]
 """What becomes of objects marked as difficult: an object like any other, IGNORE pixels, or nothing."""
 
-_AWAY = Affine.translation(1, 1)  # GDAL warns of a lost georeference where an array lies at the origin
+# GDAL warns of a lost georeference where an array lies at the origin
+_AWAY = Affine.translation(1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class Annotations:
     """The annotated objects of one scene."""
 
     geometry: NDArray[np.object_]
-    """(n,) shapely polygons in pixels of the scene: x right, y down, (0, 0) is the outer corner of the first pixel."""
+    """(n,) shapely polygons in pixels of the scene: x right, y down, (0, 0) is the outer corner of the first
+    pixel."""
 
     class_id: NDArray[np.uint8]
     """(n,)"""
@@ -75,8 +78,9 @@ def burn(
 ) -> NDArray[np.uint8]:
     """Labels of an array of `height` x `width` pixels.
 
-    `transform` leads from pixels of the scene to pixels of the array (default: the same). A pixel takes the class of the polygon
-    that holds its centre (GDAL's rule). Larger objects are burned first, so that small ones stay on top.
+    `transform` leads from pixels of the scene to pixels of the array (default: the same). A pixel takes the
+    class of the polygon that holds its centre (GDAL's rule). Larger objects are burned first, so that small
+    ones stay on top.
     """
     labels = np.full((height, width), BACKGROUND, np.uint8)
     if difficult == "drop":

@@ -19,5 +19,7 @@ def choose_device(name: str) -> str:
     if name not in there:
         raise ConfigError(f"device {name!r}: not one of auto, cpu, cuda, mps")
     if not there[name]:
-        raise ConfigError(f"device {name!r}: this machine or this build of torch has none. use --device auto")
+        raise ConfigError(
+            f"device {name!r}: this machine or this build of torch has none. use --device auto"
+        )
     return name

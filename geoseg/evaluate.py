@@ -78,8 +78,8 @@ def evaluate(
 ) -> list[Evaluation]:
     """Score a model on the dataset `folder`, once for each truth in `layers` (default: every one there is).
 
-    The network runs once; scenes are read, labelled and scored tile by tile, as `segment` would. `json_output` gets the list of
-    evaluations. Raises DatasetError, ModelError, SceneError.
+    The network runs once; scenes are read, labelled and scored tile by tile, as `segment` would.
+    `json_output` gets the list of evaluations. Raises DatasetError, ModelError, SceneError.
     """
     dataset = Dataset.open(folder)
     opened = load_model(model)

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 import uuid
 from collections.abc import Iterable, Iterator
@@ -15,21 +16,25 @@ from typing import Any
 
 from geoseg.errors import GeosegError, OutputError, SceneError
 
+# a URL (of which pathlib leaves one slash), a virtual path of GDAL's, or a description instead of a file
+_REMOTE = re.compile(r"\w{2,}:/|/vsi|<")
+
 _COMPANIONS = (".aux.xml", ".ovr", ".ovr.tmp", ".msk", "-journal", "-wal", "-shm", ".tmp_rtree*")
 
 
 def input_file(path: str | os.PathLike[str], error: type[GeosegError] = SceneError) -> Path:
     """The path of a readable regular file, or `error`.
 
-    URLs, GDAL's virtual paths and inline XML are no files, and a pipe or a device is refused before anybody waits for it.
+    URLs, GDAL's virtual paths and inline XML are no files, and a pipe or a device is refused before anybody
+    waits for it.
     """
     text = os.fspath(path)
-    if text.startswith(("/vsi", "<")) or "://" in text:
-        raise error(f"{text!r}: not a file on this machine. geoseg reads local files only")
     file = Path(text)
     try:
         mode = file.stat().st_mode
     except (OSError, ValueError) as fault:
+        if _REMOTE.match(text):
+            raise error(f"{text}: not a file on this machine. geoseg reads local files") from fault
         reason = fault.strerror if isinstance(fault, OSError) else str(fault)
         raise error(f"{text}: cannot be read ({reason}). check the path") from fault
     if stat.S_ISDIR(mode):
@@ -52,16 +57,20 @@ def check_output(output: Path, *, overwrite: bool = False) -> None:
     if output.exists() and not overwrite:
         raise OutputError(f"{output}: exists already. choose another name or use --overwrite")
     if not output.parent.is_dir():
-        raise OutputError(f"{output}: its folder does not exist. create {str(output.parent)!r} first")
+        raise OutputError(
+            f"{output}: its folder does not exist. create {str(output.parent)!r} first"
+        )
     if not os.access(output.parent, os.W_OK):
         raise OutputError(f"{output}: no permission to write in its folder. choose another")
 
 
 @contextmanager
 def replacing(output: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """A scratch path beside `output` that takes its name when the block ends well, and vanishes when it does not.
+    """A scratch path beside `output` that takes its name when the block ends well, and vanishes when it does
+    not.
 
-    Raises OutputError when `output` exists (and `overwrite` is off) or cannot be written, also when the disk is full.
+    Raises OutputError when `output` exists (and `overwrite` is off) or cannot be written, also when the disk
+    is full.
     """
     check_output(output, overwrite=overwrite)
     scratch = output.with_name(f".{output.stem[:80]}.{uuid.uuid4().hex[:8]}.part{output.suffix}")
@@ -74,9 +83,13 @@ def replacing(output: Path, *, overwrite: bool = False) -> Iterator[Path]:
             _sync(output.parent)
     except OSError as fault:
         if fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise OutputError(f"{output}: the disk is full. free some space or choose another disk") from fault
+            raise OutputError(
+                f"{output}: the disk is full. free some space or choose another disk"
+            ) from fault
         if fault.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise OutputError(f"{output}: cannot be written ({fault.strerror}). choose another folder") from fault
+            raise OutputError(
+                f"{output}: cannot be written ({fault.strerror}). choose another folder"
+            ) from fault
         raise
     finally:
         discard(scratch)

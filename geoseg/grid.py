@@ -1,7 +1,8 @@
 """Tiles of a scene: cores partition it, so every pixel is decided exactly once.
 
-A tile *reads* its window and *decides* its core. With a margin that covers the network's receptive field, and windows that
-begin at multiples of the network's stride, its labels are those of one forward pass over the whole scene.
+A tile *reads* its window and *decides* its core. With a margin that covers the network's receptive field,
+and windows that begin at multiples of the network's stride, its labels are those of one forward pass over
+the whole scene.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ def fitted_core(length: int, *, core: int, multiple: int) -> int:
 def grid(width: int, height: int, *, core: int, margin: int, multiple: int) -> list[Tile]:
     """Tiles of a scene of `width` x `height` pixels, row by row.
 
-    `core` and `margin` are multiples of `multiple` (the network's total stride). Windows are clipped to the scene; at its right and
-    lower edge a reader pads them to `multiple`, as a forward pass over the whole scene would be padded.
-    Raises ValueError when the numbers do not fit.
+    `core` and `margin` are multiples of `multiple` (the network's total stride). Windows are clipped to the
+    scene; at its right and lower edge a reader pads them to `multiple`, as a forward pass over the whole
+    scene would be padded. Raises ValueError when the numbers do not fit.
     """
     if width < 1 or height < 1:
         raise ValueError(f"a scene has at least one pixel, got {width} x {height}")

@@ -103,8 +103,9 @@ class Legend:
         return Legend(tuple(LegendClass(i, n, c) for i, (n, c) in enumerate(named.items())))
 
 
-# Found by a search for the largest distance between any two, as seen with normal, protan, deutan and tritan vision, then handed to
-# the class whose objects they suit; `tests/test_legend.py` measures how far apart they are.
+# Found by a search for the largest distance between any two, as seen with normal, protan, deutan and tritan
+# vision, then handed to the class whose objects they suit; `tests/test_legend.py` measures how far apart
+# they are.
 _DOTA_V1 = {
     "plane": "#e76f5f",
     "ship": "#88ffee",

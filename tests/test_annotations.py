@@ -51,9 +51,7 @@ def test_a_window_holds_the_same_labels_as_the_scene(x: int, y: int, size: int) 
     )
     scene = np.pad(burn(whole, 40, 40), 80)
     window = Window(x, y, size, size)
-    labels = burn(
-        Index(whole).window(window), size, size, transform=Affine.translation(-x, -y)
-    )
+    labels = burn(Index(whole).window(window), size, size, transform=Affine.translation(-x, -y))
     assert (labels == scene[80 + y :, 80 + x :][:size, :size]).all()
 
 

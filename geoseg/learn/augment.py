@@ -26,7 +26,8 @@ def orientation(rng: Generator, augment: Augment) -> Affine:
 def warp(
     pixels: NDArray[np.uint8], transform: Affine, size: int, *, nearest: bool = False
 ) -> NDArray[np.uint8]:
-    """Pixels (h, w) or (h, w, bands) seen through `transform` (their pixels → new pixels) in a square of `size`; outside is 0."""
+    """Pixels (h, w) or (h, w, bands) seen through `transform` (their pixels → new pixels) in a square of
+    `size`; outside is 0."""
     # OpenCV counts from pixel centres, we count from pixel corners
     centred = Affine.translation(-0.5, -0.5) * transform * Affine.translation(0.5, 0.5)
     matrix = np.array(centred[:6], np.float64).reshape(2, 3)
@@ -35,7 +36,8 @@ def warp(
 
 
 def jitter(rng: Generator, pixels: NDArray[np.uint8], augment: Augment) -> NDArray[np.uint8]:
-    """Pixels (h, w, bands) uint8 with other brightness and contrast; of three bands also other saturation and hue."""
+    """Pixels (h, w, bands) uint8 with other brightness and contrast; of three bands also other saturation
+    and hue."""
     brightness, contrast, saturation, hue = rng.uniform(-1, 1, 4) * (
         augment.brightness,
         augment.contrast,
@@ -48,6 +50,6 @@ def jitter(rng: Generator, pixels: NDArray[np.uint8], augment: Augment) -> NDArr
         hsv[..., 1] *= 1 + saturation
         hsv = hsv.clip(0, (179, 255, 255)).astype(np.uint8)
         pixels = np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8)
-    levels = np.arange(256, dtype=np.float32)
-    levels = (levels - 127.5) * (1 + contrast) + 127.5 + 255 * brightness
-    return levels.clip(0, 255).astype(np.uint8)[pixels]
+    levels = (np.arange(256) - 127.5) * (1 + contrast) + 127.5 + 255 * brightness
+    changed: NDArray[np.uint8] = levels.clip(0, 255).astype(np.uint8)[pixels]
+    return changed

@@ -14,7 +14,8 @@ from geoseg.legend import IGNORE, Legend
 def confusion(
     truth: NDArray[np.uint8], labels: NDArray[np.uint8], classes: int
 ) -> NDArray[np.int64]:
-    """(classes, classes) counts of pixels, rows by truth, columns by label; pixels that are IGNORE in either count nowhere."""
+    """(classes, classes) counts of pixels, rows by truth, columns by label; pixels that are IGNORE in either
+    count nowhere."""
     counted = (truth != IGNORE) & (labels != IGNORE)
     pairs = truth[counted].astype(np.int64) * classes + labels[counted]
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
@@ -68,7 +69,8 @@ class Scores:
 
 
 def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    ratio: NDArray[np.float64] = np.full(len(whole), np.nan)
+    return np.divide(part, whole, out=ratio, where=whole > 0)
 
 
 def _number(value: float) -> float | None:

@@ -1,6 +1,7 @@
 """Training windows: sample n of a run is a function of (seed, n) alone.
 
-So a run that was killed and resumed sees the same windows as one that was not, in whatever order and on however many threads they are read.
+So a run that was killed and resumed sees the same windows as one that was not, in whatever order and on
+however many threads they are read.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class Scenes:
         self.difficult = difficult
 
     def read(self, number: int, transform: Affine, size: int) -> Sample:
-        """A square of `size` pixels of scene `number`, seen through `transform` (pixels of the scene → pixels of the square)."""
+        """A square of `size` pixels of scene `number`, seen through `transform` (pixels of the scene →
+        pixels of the square)."""
         scene = self.scenes[number]
         corners = [~transform * corner for corner in ((0, 0), (size, 0), (0, size), (size, size))]
         low = np.floor(np.min(corners, axis=0)).astype(int) - 1
@@ -99,8 +101,8 @@ class Sampler:
         self._by_area = areas.cumsum() / areas.sum()
         counts = [len(index.annotations) for index in scenes.indexes]
         self._scene_of = np.repeat(np.arange(len(counts)), counts)
-        self._rank_in_scene = np.concatenate([np.arange(n) for n in counts] or [np.empty(0, int)])
-        classes = np.concatenate([i.annotations.class_id for i in scenes.indexes] or [[]])
+        self._rank_in_scene = np.concatenate([np.arange(n) for n in counts])
+        classes = np.concatenate([i.annotations.class_id for i in scenes.indexes])
         self._objects_by_class = [np.flatnonzero(classes == c) for c in np.unique(classes)]
 
     def __call__(self, n: int) -> Sample:
@@ -137,9 +139,7 @@ class Sampler:
         return number, (float(x), float(y))
 
 
-def read_window(
-    path: Path, window: Window
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def read_window(path: Path, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Pixels (h, w, bands) and valid (h, w; 0 or 255) of a window of a dataset's scene."""
     with (
         rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_CACHEMAX=64 * 2**20),
@@ -153,8 +153,8 @@ def batch_of(
     samples: Sequence[Sample], mean: Sequence[float], std: Sequence[float]
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Inputs (N, bands, size, size) float32 as the network takes them, and labels (N, size, size)."""
-    pixels = np.stack([sample.pixels for sample in samples]).astype(np.float32)
-    pixels = (pixels - np.float32(mean)) / np.float32(std)
+    centre, spread = np.array(mean, np.float32), np.array(std, np.float32)
+    pixels = (np.stack([sample.pixels for sample in samples]) - centre) / spread
     pixels[~np.stack([sample.valid for sample in samples])] = 0
     inputs = np.ascontiguousarray(np.moveaxis(pixels, 3, 1))
     return inputs, np.stack([sample.labels for sample in samples])

@@ -34,4 +34,6 @@ def build(name: str, bands: int, classes: int, parameters: Mapping[str, Any]) ->
     try:
         return known[name](bands, classes, **parameters)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"architecture {name!r} does not take {dict(parameters)}: {error}") from error
+        raise ModelError(
+            f"architecture {name!r} does not take {dict(parameters)}: {error}"
+        ) from error

@@ -1,7 +1,8 @@
-"""The model file: one ``.safetensors`` with the weights, and in its header a JSON card that says all there is to know.
+"""The model file: one ``.safetensors`` with the weights, and in its header a JSON card that says all there
+is to know.
 
-Nothing in it is ever executed. A model is checked when it is opened: format, architecture, names and shapes of the weights, their
-sha256, and that they are finite.
+Nothing in it is ever executed. A model is checked when it is opened: format, architecture, names and shapes
+of the weights, their sha256, and that they are finite.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class ModelCard:
     """Pixels around a core that a tile reads by default; a multiple of `stride`."""
 
     pixel_size_m: tuple[float, float] | None = None
-    """Smallest and largest ground size of a pixel that the model was trained at, in metres; None: not known."""
+    """Smallest and largest ground size of a pixel that the model was trained at, in metres; None: not
+    known."""
 
     training: dict[str, Any] = field(default_factory=dict)
     """Data, terms, recipe, steps, hours."""
@@ -123,7 +125,8 @@ class Model:
     card: ModelCard
 
     network: nn.Module
-    """In eval mode: float32 (N, bands, H, W) → logits (N, classes, H, W); H and W multiples of ``card.stride``."""
+    """In eval mode: float32 (N, bands, H, W) → logits (N, classes, H, W); H and W multiples of
+    ``card.stride``."""
 
     sha256: str
     """Of the weights."""
@@ -197,10 +200,14 @@ def _read(file: Path) -> tuple[ModelCard, str, dict[str, Tensor]]:
     try:
         card = ModelCard.from_json(json.loads(header["geoseg"]))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ModelError(f"{file}: its card cannot be read ({error}). train or export it again") from error
+        raise ModelError(
+            f"{file}: its card cannot be read ({error}). train or export it again"
+        ) from error
     digest = _digest(weights)
     if header.get("sha256") != digest:
-        raise ModelError(f"{file}: the weights are not those that were saved. copy or download it again")
+        raise ModelError(
+            f"{file}: the weights are not those that were saved. copy or download it again"
+        )
     _check_finite(file, weights, ModelError)
     return card, digest, weights
 
@@ -217,7 +224,9 @@ def _digest(weights: Mapping[str, Tensor]) -> str:
 def _check_finite(file: Path, weights: Mapping[str, Tensor], error: type[Exception]) -> None:
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise error(f"{file}: {name} is not finite. the training has diverged, lower learning_rate")
+            raise error(
+                f"{file}: {name} is not finite. the training has diverged, lower learning_rate"
+            )
 
 
 def _check_names(file: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:

@@ -1,7 +1,7 @@
 """A light U-Net: the encoder is EfficientNet-Lite0, so that weights learned on ImageNet can be put in.
 
-The encoder is that of Tan and Le 2019 (arXiv 1905.11946) in its Lite form (no squeeze-excite, ReLU6), written here from scratch;
-kernels, strides and paddings are those of the published weights.
+The encoder is that of Tan and Le 2019 (arXiv 1905.11946) in its Lite form (no squeeze-excite, ReLU6),
+written here from scratch; kernels, strides and paddings are those of the published weights.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ _SKIP_CHANNELS = (16, 24, 40, 112)
 class MobileUNet(nn.Module):
     """Logits per pixel, at the resolution of the input.
 
-    With `pool` 2 the network works at half the input's resolution: a quarter of the arithmetic, twice the context. Its logits
-    are brought back by bilinear interpolation, except while it is being trained: there the loss looks at them as they are, since
-    16 classes at full resolution would double the cost of a step. Height and width of an input are multiples of `stride`.
+    With `pool` 2 the network works at half the input's resolution: a quarter of the arithmetic, twice the
+    context. Its logits are brought back by bilinear interpolation, except while it is being trained: there
+    the loss looks at them as they are, since 16 classes at full resolution would double the cost of a step.
+    Height and width of an input are multiples of `stride`.
     """
 
     def __init__(
@@ -59,7 +60,8 @@ class MobileUNet(nn.Module):
         """(N, bands, H, W) → logits (N, classes, H, W); in training mode (N, classes, H / pool, W / pool)"""
         if self.pool > 1:
             image = F.avg_pool2d(image, self.pool)
-        *skips, features = [image, *self.encoder(image)]
+        pyramid: list[Tensor] = self.encoder(image)
+        *skips, features = image, *pyramid
         for block in self.decoder:
             features = F.interpolate(features, scale_factor=2.0, mode="nearest")
             features = block(torch.cat([features, skips.pop()], dim=1))
@@ -94,7 +96,8 @@ class Encoder(nn.Module):
         return [*pyramid, features]
 
     def load_pretrained(self, weights: Path) -> None:
-        """Take the weights of a published EfficientNet-Lite0 state dict; the tensors come in the same order there.
+        """Take the weights of a published EfficientNet-Lite0 state dict; the tensors come in the same order
+        there.
 
         Only tensors are read from the file, never code. Raises ModelError when it is not that network.
         """
@@ -116,9 +119,7 @@ class Encoder(nn.Module):
 class Inverted(nn.Module):
     """Inverted residual: expand by 1 x 1, filter each channel by itself, project by 1 x 1."""
 
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
         inner = inputs * expansion
         self.residual = stride == 1 and inputs == outputs

@@ -1,7 +1,7 @@
 """The receptive field of a network, found by watching how far a NaN spreads.
 
-A NaN that is put into an input survives every convolution, pooling and activation that it touches, so the pixels whose logits
-are NaN are exactly those that could ever depend on it, whatever the weights.
+A NaN that is put into an input survives every convolution, pooling and activation that it touches, so the
+pixels whose logits are NaN are exactly those that could ever depend on it, whatever the weights.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ _LONGEST = 8192
 def context(network: nn.Module, *, bands: int, stride: int) -> int | None:
     """How many pixels beyond a core that begins and ends at multiples of `stride` its logits depend on.
 
-    Measured along both axes, on a strip in double precision (whose convolutions multiply no pixel that lies outside their
-    kernel). None if the context is not finite (or beyond 2048 pixels), as with global pooling or attention.
+    Measured along both axes, on a strip in double precision (whose convolutions multiply no pixel that lies
+    outside their kernel). None if the context is not finite (or beyond 2048 pixels), as with global pooling
+    or attention.
     """
-    probe = copy.deepcopy(network).double().eval().to(memory_format=torch.contiguous_format)
+    probe = copy.deepcopy(network).cpu().double().eval()
     length = 16 * stride
     while length <= _LONGEST:
         reach = max(
@@ -43,7 +44,9 @@ def _reach(probe: nn.Module, bands: int, stride: int, length: int, axis: int, si
     shape[axis] = length
     middle = length // 2 // stride * stride
     image = torch.rand(shape, dtype=torch.float64)
-    half = image.narrow(axis, 0, middle) if side == 0 else image.narrow(axis, middle, length - middle)
+    half = (
+        image.narrow(axis, 0, middle) if side == 0 else image.narrow(axis, middle, length - middle)
+    )
     half.fill_(float("nan"))
     touched: Tensor = probe(image).isnan().any(dim=1)[0].any(dim=3 - axis).nonzero().flatten()
     return int(touched.max()) - middle + 1 if side == 0 else middle - int(touched.min())

@@ -64,7 +64,9 @@ def test_what_is_wrong_with_a_config_is_said_by_its_key(
         config(tmp_path, text)
 
 
-@pytest.mark.parametrize("setting", ["steps=5", "training.steps", "training=5", "=", "training.x=1"])
+@pytest.mark.parametrize(
+    "setting", ["steps=5", "training.steps", "training=5", "=", "training.x=1"]
+)
 def test_a_setting_that_sets_nothing_is_refused(tmp_path: Path, setting: str) -> None:
     with pytest.raises(ConfigError):
         config(tmp_path, "# nothing", setting)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
-from geoseg.learn.loss import class_weights, weighted_cross_entropy, weights_tensor
+from geoseg.learn.loss import class_weights, weighted_cross_entropy
 from geoseg.legend import IGNORE
 
 
@@ -53,7 +53,9 @@ def test_the_loss_is_the_formula() -> None:
         for n, r, c in np.argwhere(labels != IGNORE)
     ]
     loss = weighted_cross_entropy(
-        torch.tensor(logits, dtype=torch.float32), torch.from_numpy(labels), weights_tensor(weights)
+        torch.tensor(logits, dtype=torch.float32),
+        torch.from_numpy(labels),
+        torch.tensor(weights, dtype=torch.float32),
     )
     assert loss.item() == pytest.approx(np.mean(terms), rel=1e-5)
 

@@ -1,6 +1,5 @@
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +19,12 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def sampler(
-    drawn: Dataset, *, seed: int = 0, size: int = 64, balanced: float = 0.5, augment: Augment = STILL
+    drawn: Dataset,
+    *,
+    seed: int = 0,
+    size: int = 64,
+    balanced: float = 0.5,
+    augment: Augment = STILL,
 ) -> Sampler:
     scenes = Scenes(drawn, "train", layer=None, difficult="keep")
     return Sampler(scenes, seed=seed, size=size, balanced=balanced, augment=augment)

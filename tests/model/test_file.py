@@ -61,7 +61,9 @@ def test_an_existing_model_is_not_replaced_unasked(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def rewritten(path: Path, change: Callable[[dict[str, torch.Tensor], dict[str, str]], None]) -> Path:
+def rewritten(
+    path: Path, change: Callable[[dict[str, torch.Tensor], dict[str, str]], None]
+) -> Path:
     with safe_open(path, framework="pt") as file:
         header = dict(file.metadata())
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -154,6 +156,6 @@ def test_a_foreign_file_is_refused_and_never_run(tmp_path: Path, kind: str) -> N
         path.write_bytes(whole[: len(whole) // 2])
     else:
         path.write_text("<html>not found</html>" if kind == "html" else "hello")
-    with pytest.raises(ModelError, match="damaged, or no .safetensors"):
+    with pytest.raises(ModelError, match=r"damaged, or no \.safetensors"):
         load_model(path)
     assert not canary.exists()
