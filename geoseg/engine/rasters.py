@@ -17,7 +17,7 @@ from rasterio.shutil import copy
 
 from geoseg.errors import OutputError
 from geoseg.legend import IGNORE
-from geoseg.scene import SceneInfo
+from geoseg.scene import CACHE_BYTES, SceneInfo
 
 _BLOCK = 512
 
@@ -74,7 +74,7 @@ def write_cog(source: Path, output: Path, *, overviews: Literal["mode", "average
     the disk does not take it.
     """
     try:
-        with _no_georeference_is_fine():
+        with _no_georeference_is_fine(), rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
             copy(
                 str(source.absolute()),
                 str(output.absolute()),
