@@ -79,7 +79,8 @@ def with_geoseg(path: Path) -> Callable[[], int]:
     from geoseg.polygons.trace import trace
 
     def run() -> int:
-        with rasterio.open(path) as labels:
+        # GDAL would keep the whole raster in its block cache
+        with rasterio.Env(GDAL_CACHEMAX=64 << 20), rasterio.open(path) as labels:
             windows = (Window(0, y, labels.width, 512) for y in range(0, labels.height, 512))
             strips = ((labels.read(1, window=window), None) for window in windows)
             return sum(len(batch.wkb(labels.transform)) for batch in trace(strips))

@@ -84,7 +84,7 @@ def plane(rng: np.random.Generator, *, light: bool = False) -> Thing:
     body = np.vstack([body, body[::-1] * (1, -1)]) * (front, length * 0.056)
     shapes = [
         Shape(wings(span, length * 0.2, sweep * length, 0.12 * length), shaded(skin, 0.92), high),
-        Shape(wings(span * 0.38, length * 0.11, sweep * length * 0.5, -front * 0.8), skin, high),
+        Shape(wings(span * 0.38, length * 0.11, sweep * length * 0.5, -front * 0.72), skin, high),
         Shape(body, skin, height=high),
         Shape(rectangle(length * 0.16, length * 0.02, (-front * 0.83, 0)), livery, height=high),
         Shape(rectangle(length * 0.025, length * 0.06, (front * 0.86, 0)), GLASS),
@@ -98,7 +98,7 @@ def plane(rng: np.random.Generator, *, light: bool = False) -> Thing:
 def helicopter(rng: np.random.Generator) -> Thing:
     """Cabin, tail boom and the blades of a standing rotor."""
     length = rng.uniform(*HELICOPTER_LENGTH)
-    rotor = length * 0.82
+    rotor = length * 0.75
     hub = np.array([length * 0.12, 0.0])
     paint = pick(rng, HELICOPTER_COLOURS)
     turn = rng.uniform(0, np.pi / 2)

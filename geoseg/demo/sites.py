@@ -159,7 +159,7 @@ def baseball_diamond(rng: np.random.Generator) -> Thing:
         (sector(base * 1.65, 0, np.pi / 2), clay, Texture.SOIL),
         (diamond, shaded(turf, 1.05), Texture.LAWN),
         (ellipse(4.5, 4.5, (base * 0.56, base * 0.56)), clay, Texture.SOIL),
-        (ellipse(6.5, 6.5, (2.6, 2.6)), clay, Texture.SOIL),
+        (ellipse(6.5, 6.5, (3.3, 3.3)), clay, Texture.SOIL),
     )
     shapes = [Shape(corners + shift, colour, texture=texture) for corners, colour, texture in parts]
     shapes += [line(shift + 1.5, shift + end, 0.35) for end in ((radius, 1.0), (1.0, radius))]

@@ -65,6 +65,10 @@ class Loss(_Section):
     cap: Positive | None = None
     """No class weighs more than this many times the background."""
 
+    prior_windows: Annotated[int, Field(ge=0)] = 100
+    """Windows of the training split, evenly spread, by which the background's share is put right after
+    training; 0: not at all."""
+
 
 class Augment(_Section):
     """What is changed at random, each switch by itself."""
@@ -144,7 +148,8 @@ def read_config(path: Path, settings: Sequence[str] = ()) -> TrainConfig:
 def parse_config(values: dict[str, Any], where: str) -> TrainConfig:
     """Check plain values; `where` names them in a ConfigError."""
     try:
-        # through JSON, in which a TOML array may become a tuple, though strictness lets no text become a number
+        # through JSON, in which a TOML array may become a tuple, though strictness lets no text become a
+        # number
         return TrainConfig.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         raise ConfigError(f"{where}: " + "; ".join(map(_explain, error.errors()[:5]))) from error

@@ -24,6 +24,7 @@ from geoseg.learn.config import Network, TrainConfig
 from geoseg.learn.learner import Learner, Tensors, copied, learning_rate
 from geoseg.learn.loss import class_weights
 from geoseg.learn.metrics import Scores, confusion
+from geoseg.learn.prior import background_shift
 from geoseg.learn.sampling import Sample, Sampler, Scenes, batch_of
 from geoseg.model.architectures import build
 from geoseg.model.pretrained import load_pretrained
@@ -40,12 +41,12 @@ class Run:
         self.config = config
         self.dataset = _open(config.data.dataset)
         self.layer = _layer(self.dataset, config.data.layer)
-        train, self._validation = (
+        self._train, self._validation = (
             Scenes(self.dataset, split, layer=self.layer, difficult=config.data.difficult)
             for split in ("train", "val")
         )
         self._sampler = Sampler(
-            train,
+            self._train,
             seed=config.training.seed,
             size=config.data.window,
             balanced=config.data.balanced,
@@ -62,6 +63,7 @@ class Run:
         self.learner = Learner(network, self._class_weights(), config.training, device)
         self.best: Tensors | None = None
         self.best_miou = -1.0
+        self.prior_shift = 0.0
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
         self._losses: deque[float] = deque(maxlen=50)
@@ -133,7 +135,8 @@ class Run:
         return Checkpoint(self.learner.step, {**self.learner.state(), **best}, facts)
 
     def restore(self, path: Path) -> None:
-        """Go back to where the checkpoint `path` was taken. Raises ConfigError when it belongs to another run."""
+        """Go back to where the checkpoint `path` was taken. Raises ConfigError when it belongs to another
+        run."""
         checkpoint = Checkpoint.load(path)
         facts = checkpoint.facts
         changed = _differences(facts["configuration"], self.configuration)
@@ -150,26 +153,51 @@ class Run:
         self._losses.extend(facts["losses"])
         self.history = facts["history"]
 
+    def put_background_right(self) -> None:
+        """Shift the background's logit of the best weights to where mean IoU over training windows is
+        best."""
+        if self.best is None or "head.bias" not in self.best or not self.config.loss.prior_windows:
+            return
+        network = self.learner.mean_network()
+        network.load_state_dict(self.best)
+        windows = self._windows(self._train, self.config.loss.prior_windows)
+        classes, device = len(self.dataset.legend), self.learner.device
+        self.prior_shift, miou = background_shift(network, windows, classes, device)
+        self.best["head.bias"][0] += self.prior_shift
+        log.info("background %+.2f: mIoU of training windows %.1f %%", self.prior_shift, 100 * miou)
+        network.load_state_dict(self.best)
+        self.best_miou = self._score(network)
+
     def _validate(self) -> float:
         """Mean IoU over the validation windows, 0 to 1; the best weights so far are kept."""
-        network, classes = self.learner.mean_network(), len(self.dataset.legend)
-        size = self.config.data.window
+        network = self.learner.mean_network()
+        miou = self._score(network)
+        if miou > self.best_miou:
+            self.best_miou, self.best = miou, copied(network.state_dict(), "cpu")
+        return round(miou, 5)
+
+    def _score(self, network: nn.Module) -> float:
+        """Mean IoU over the validation windows, 0 to 1."""
+        classes = len(self.dataset.legend)
         matrix = np.zeros((classes, classes), np.int64)
-        for number, transform in self._validation.tiles(
-            size, self.config.training.validation_windows
+        for inputs, truth in self._windows(
+            self._validation, self.config.training.validation_windows
         ):
-            sample = self._validation.read(number, transform, size)
-            inputs, truth = batch_of([sample], self.mean, self.std)
             images = torch.from_numpy(inputs).to(
                 self.learner.device, memory_format=torch.channels_last
             )
             with torch.inference_mode():
                 labels = network(images).argmax(1).byte().cpu().numpy()
             matrix += confusion(truth, labels, classes)
-        miou = float(np.nan_to_num(Scores(matrix).mean_iou()))
-        if miou > self.best_miou:
-            self.best_miou, self.best = miou, copied(network.state_dict(), "cpu")
-        return round(miou, 5)
+        return float(np.nan_to_num(Scores(matrix).mean_iou()))
+
+    def _windows(
+        self, scenes: Scenes, most: int
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
+        """Plain windows, evenly spread over `scenes`, as batches of one."""
+        size = self.config.data.window
+        for number, transform in scenes.tiles(size, most):
+            yield batch_of([scenes.read(number, transform, size)], self.mean, self.std)
 
     def _scaling(self, network: Network) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation per band: as configured, else those of 64 windows."""

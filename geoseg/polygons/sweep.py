@@ -53,7 +53,8 @@ from geoseg.polygons.tables import (
 )
 
 # A kernel passes its arrays on one by one: numba counts references to what it takes from a tuple,
-# which costs more than what these small functions do.
+# which costs more than what these small functions do. It compiles them once for each mixture of
+# int32 and int64 among their arguments, hence the int().
 
 
 @kernel
@@ -162,7 +163,7 @@ def join(
     add_head(nodes, ends, head, node)
     nodes[node, LINK] = ends[tail, NODE]
     length = ends[head, LENGTH] + ends[tail, LENGTH]
-    region = find(regions, ends[head, REGION])
+    region = find(regions, int(ends[head, REGION]))
     regions[region, OPEN] -= 1
     first, last = ends[head, OTHER], ends[tail, OTHER]
     ends[head, LINK] = counters[END_FREE]
@@ -239,11 +240,11 @@ def sweep_row(
     head = tail = -1  # open ends on the row line left of it, of the regions above and below
     start = 0
     for k in range(n):
-        x = corners[k]
+        x = int(corners[k])
         a, b, c, d = above[x], above[x + 1], below[x], below[x + 1]
         up, down, left, right = a != b, c != d, a != c, b != d  # the edges that meet here
         if up:
-            over = ends[heads[x], REGION] if live[b] else -1
+            over = int(ends[heads[x], REGION]) if live[b] else -1
         if down:
             if under >= 0 and len(confidence) > 0:
                 add_confidence(regions, under, confidence[start:x])
@@ -260,18 +261,17 @@ def sweep_row(
         if up and left:
             if live[a]:
                 of_a = new_node(nodes, counters, x, y)
-                join(nodes, ends, regions, counters, head, tails[x], of_a)
+                join(nodes, ends, regions, counters, head, int(tails[x]), of_a)
             if not (down or right) and live[d]:
-                join(
-                    nodes, ends, regions, counters, heads[x], tail, new_node(nodes, counters, x, y)
-                )
+                node = new_node(nodes, counters, x, y)
+                join(nodes, ends, regions, counters, int(heads[x]), tail, node)
         if up and right:
             if live[b]:
                 of_b = new_node(nodes, counters, x, y)
-                head = heads[x]
+                head = int(heads[x])
                 add_head(nodes, ends, head, of_b)
             if not (down or left) and live[c]:
-                tail = tails[x]
+                tail = int(tails[x])
                 add_tail(nodes, ends, tail, new_node(nodes, counters, x, y))
         if down and left:
             if live[c]:
@@ -286,9 +286,8 @@ def sweep_row(
                 of_d = new_node(nodes, counters, x, y)
                 tail, heads[x] = new_chain(ends, regions, counters, under, of_d)
             if not (up or left) and live[a]:
-                tails[x], head = new_chain(
-                    ends, regions, counters, over, new_node(nodes, counters, x, y)
-                )
+                node = new_node(nodes, counters, x, y)
+                tails[x], head = new_chain(ends, regions, counters, over, node)
         if up and down and left and right:
             if a == d and live[a]:
                 nodes[of_a, TWIN] = of_d

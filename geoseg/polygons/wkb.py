@@ -40,8 +40,8 @@ def polygons_to_wkb(
     offsets = 9 * np.arange(polygons + 1) + 4 * polygon_offsets + 16 * ring_offsets[polygon_offsets]
     data = np.empty(offsets[-1], np.uint8)
     points = np.ascontiguousarray(xy, "<f8").view(np.uint8).ravel()
-    rings = np.diff(polygon_offsets).astype("<u4").view(np.uint8).reshape(-1, 4)
-    lengths = np.diff(ring_offsets).astype("<u4").view(np.uint8).reshape(-1, 4)
+    rings = np.diff(polygon_offsets).astype("<u4").view(np.uint8)
+    lengths = np.diff(ring_offsets).astype("<u4").view(np.uint8)
     fill(data, points, ring_offsets, lengths, polygon_offsets, rings)
     return pa.Array.from_buffers(
         pa.large_binary(), polygons, [None, pa.py_buffer(offsets), pa.py_buffer(data)]
@@ -61,11 +61,18 @@ def fill(
     for polygon in range(len(polygon_offsets) - 1):
         data[at] = 1  # little-endian
         data[at + 1] = 3  # polygon
-        data[at + 2 : at + 5] = 0
-        data[at + 5 : at + 9] = polygon_rings[polygon]
-        at += 9
+        data[at + 2] = data[at + 3] = data[at + 4] = 0
+        at = copy(polygon_rings, 4 * polygon, 4 * polygon + 4, data, at + 5)
         for ring in range(polygon_offsets[polygon], polygon_offsets[polygon + 1]):
-            data[at : at + 4] = ring_lengths[ring]
-            begin, end = 16 * ring_offsets[ring], 16 * ring_offsets[ring + 1]
-            data[at + 4 : at + 4 + end - begin] = points[begin:end]
-            at += 4 + end - begin
+            at = copy(ring_lengths, 4 * ring, 4 * ring + 4, data, at)
+            at = copy(points, 16 * ring_offsets[ring], 16 * ring_offsets[ring + 1], data, at)
+
+
+@kernel
+def copy(
+    source: NDArray[np.uint8], begin: int, end: int, target: NDArray[np.uint8], at: int
+) -> int:
+    """Copy source[begin:end] to target[at:] -> where it ends; quicker to compile than slices."""
+    for k in range(end - begin):
+        target[at + k] = source[begin + k]
+    return at + end - begin

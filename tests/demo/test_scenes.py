@@ -84,7 +84,7 @@ def test_an_outline_lies_in_its_quad_and_in_its_scene(truths: dict[str, list[Lab
     everything = [label for found in truths.values() for label in found]
     quads = shapely.polygons([label.quad for label in everything])
     outlines = np.array([label.outline for label in everything], object)
-    assert shapely.covers(shapely.buffer(quads, 2.0), outlines).all()
+    assert shapely.covers(shapely.buffer(quads, 1.0), outlines).all()
     assert shapely.covers(shapely.box(0, 0, SIDE, SIDE), outlines).all()
     assert set(shapely.get_type_id(outlines)) <= {3, 6}
 
