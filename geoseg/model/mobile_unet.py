@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geoseg.errors import ModelError
+from geoseg.model.pool import regrown, shrunk
 
 # repeats, kernel, stride, expansion, output channels of each stage of EfficientNet-Lite0
 _STAGES = (
@@ -31,10 +32,8 @@ _SKIP_CHANNELS = (16, 24, 40, 112)
 class MobileUNet(nn.Module):
     """Logits per pixel, at the resolution of the input.
 
-    With `pool` 2 the network works at half the input's resolution: a quarter of the arithmetic, twice the
-    context. Its logits are brought back by bilinear interpolation, except while it is being trained: there
-    the loss looks at them as they are, since 16 classes at full resolution would double the cost of a step.
-    Height and width of an input are multiples of `stride`.
+    It works at 1 / `pool` of the input's resolution, see `geoseg.model.pool`. Height and width of an input are
+    multiples of `stride`.
     """
 
     def __init__(
@@ -58,17 +57,13 @@ class MobileUNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, bands, H, W) → logits (N, classes, H, W); in training mode (N, classes, H / pool, W / pool)"""
-        if self.pool > 1:
-            image = F.avg_pool2d(image, self.pool)
+        image = shrunk(image, self.pool)
         pyramid: list[Tensor] = self.encoder(image)
         *skips, features = image, *pyramid
         for block in self.decoder:
             features = F.interpolate(features, scale_factor=2.0, mode="nearest")
             features = block(torch.cat([features, skips.pop()], dim=1))
-        logits: Tensor = self.head(features)
-        if self.pool > 1 and not self.training:
-            logits = F.interpolate(logits, scale_factor=float(self.pool), mode="bilinear")
-        return logits
+        return regrown(self.head(features), self.pool, training=self.training)
 
 
 class Encoder(nn.Module):

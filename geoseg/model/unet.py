@@ -6,18 +6,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from geoseg.model.pool import regrown, shrunk
+
 
 class UNet(nn.Module):
     """Logits per pixel, at the resolution of the input.
 
     `width` is the number of channels at the first level; each of the `depth` levels below halves the
-    resolution and doubles the channels. Height and width of an input are multiples of `stride`.
+    resolution and doubles the channels. It works at 1 / `pool` of the input's resolution, see
+    `geoseg.model.pool`. Height and width of an input are multiples of `stride`.
     """
 
-    def __init__(self, bands: int, classes: int, *, width: int = 32, depth: int = 4) -> None:
+    def __init__(
+        self, bands: int, classes: int, *, width: int = 32, depth: int = 4, pool: int = 1
+    ) -> None:
         super().__init__()
         channels = [width * 2**level for level in range(depth + 1)]
-        self.stride = 2**depth
+        self.pool = pool
+        self.stride = pool * 2**depth
         self.encoder = nn.ModuleList(
             ConvBlock(inputs, outputs)
             for inputs, outputs in zip([bands, *channels[:-1]], channels, strict=True)
@@ -29,7 +35,8 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(width, classes, kernel_size=1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(N, bands, H, W) → logits (N, classes, H, W)"""
+        """(N, bands, H, W) → logits (N, classes, H, W); in training mode (N, classes, H / pool, W / pool)"""
+        image = shrunk(image, self.pool)
         skips = []
         for block in self.encoder[:-1]:
             image = block(image)
@@ -38,7 +45,7 @@ class UNet(nn.Module):
         image = self.encoder[-1](image)  # (N, width * 2**depth, H / 2**depth, W / 2**depth)
         for up, block in zip(self.up, self.decoder, strict=True):
             image = block(torch.cat([up(image), skips.pop()], dim=1))
-        return self.head(image)  # type: ignore[no-any-return]
+        return regrown(self.head(image), self.pool, training=self.training)
 
 
 class ConvBlock(nn.Sequential):

@@ -53,8 +53,13 @@ from geoseg.polygons.tables import (
 )
 
 # A kernel passes its arrays on one by one: numba counts references to what it takes from a tuple,
-# which costs more than what these small functions do. It compiles them once for each mixture of
-# int32 and int64 among their arguments, hence the int().
+# which costs more than what these small functions do. It also compiles them once for each mixture
+# of int32, int64 and literals among their arguments, so that rows are int64 everywhere (`wide`).
+
+
+@kernel
+def wide(row: int) -> int:
+    return int(np.int64(row))
 
 
 @kernel
@@ -163,7 +168,7 @@ def join(
     add_head(nodes, ends, head, node)
     nodes[node, LINK] = ends[tail, NODE]
     length = ends[head, LENGTH] + ends[tail, LENGTH]
-    region = find(regions, int(ends[head, REGION]))
+    region = find(regions, wide(ends[head, REGION]))
     regions[region, OPEN] -= 1
     first, last = ends[head, OTHER], ends[tail, OTHER]
     ends[head, LINK] = counters[END_FREE]
@@ -236,20 +241,21 @@ def sweep_row(
     differs from both its neighbours turns here, and so does that of three equal ones around it.
     """
     nodes, ends, regions, counters, tails, heads, corners = pool
-    over = under = -1  # regions right of the corner, above and below the row line
-    head = tail = -1  # open ends on the row line left of it, of the regions above and below
+    none = wide(-1)
+    over = under = none  # regions right of the corner, above and below the row line
+    head = tail = none  # open ends on the row line left of it, of the regions above and below
     start = 0
     for k in range(n):
-        x = int(corners[k])
+        x = wide(corners[k])
         a, b, c, d = above[x], above[x + 1], below[x], below[x + 1]
         up, down, left, right = a != b, c != d, a != c, b != d  # the edges that meet here
         if up:
-            over = int(ends[heads[x], REGION]) if live[b] else -1
+            over = wide(ends[heads[x], REGION]) if live[b] else none
         if down:
             if under >= 0 and len(confidence) > 0:
                 add_confidence(regions, under, confidence[start:x])
             start = x
-            under = -1
+            under = none
             if live[d]:
                 under = new_region(regions, counters, d) if right else over
         elif up and not right and live[d]:
@@ -257,21 +263,21 @@ def sweep_row(
         if not (left or right):
             continue  # outlines that go straight down
 
-        of_a = of_b = of_c = of_d = -1
+        of_a = of_b = of_c = of_d = none
         if up and left:
             if live[a]:
                 of_a = new_node(nodes, counters, x, y)
-                join(nodes, ends, regions, counters, head, int(tails[x]), of_a)
+                join(nodes, ends, regions, counters, head, wide(tails[x]), of_a)
             if not (down or right) and live[d]:
                 node = new_node(nodes, counters, x, y)
-                join(nodes, ends, regions, counters, int(heads[x]), tail, node)
+                join(nodes, ends, regions, counters, wide(heads[x]), tail, node)
         if up and right:
             if live[b]:
                 of_b = new_node(nodes, counters, x, y)
-                head = int(heads[x])
+                head = wide(heads[x])
                 add_head(nodes, ends, head, of_b)
             if not (down or left) and live[c]:
-                tail = int(tails[x])
+                tail = wide(tails[x])
                 add_tail(nodes, ends, tail, new_node(nodes, counters, x, y))
         if down and left:
             if live[c]:

@@ -72,7 +72,8 @@ def fill(
 def copy(
     source: NDArray[np.uint8], begin: int, end: int, target: NDArray[np.uint8], at: int
 ) -> int:
-    """Copy source[begin:end] to target[at:] -> where it ends; quicker to compile than slices."""
-    for k in range(end - begin):
-        target[at + k] = source[begin + k]
-    return at + end - begin
+    """Copy source[begin:end] to target[at:] -> where it ends; a loop compiles quicker than target[…] = …."""
+    part, place = source[begin:end], target[at : at + end - begin]
+    for k in range(len(part)):
+        place[k] = part[k]
+    return at + len(part)

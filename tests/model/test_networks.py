@@ -13,7 +13,7 @@ from geoseg.model.unet import UNet
 
 @pytest.mark.parametrize(
     "network",
-    [UNet(3, 5, width=4, depth=3), UNet(1, 2, width=2, depth=1), MobileUNet(4, 6, pool=2)],
+    [UNet(3, 5, width=4, depth=3), UNet(1, 2, width=2, depth=1, pool=2), MobileUNet(4, 6)],
 )
 @torch.inference_mode()
 def test_logits_have_the_size_of_the_input(network: nn.Module) -> None:
