@@ -106,15 +106,22 @@ def measure(method: str, path: Path) -> dict[str, Any]:
     }
 
 
-def measured(method: str, path: Path, repeat: int) -> dict[str, Any]:
-    """Run one method in processes of its own -> medians."""
-    runs = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        command = [sys.executable, __file__, "--method", method, "--labels", str(path)]
-        answer = subprocess.run(command, check=True, capture_output=True, text=True)
-        runs.append({**json.loads(answer.stdout), "all": time.perf_counter() - start})
-    return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+def measured(method: str, path: Path) -> dict[str, Any]:
+    """Run one method in a process of its own."""
+    start = time.perf_counter()
+    command = [sys.executable, __file__, "--method", method, "--labels", str(path)]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    return {**json.loads(answer.stdout), "all": time.perf_counter() - start}
+
+
+def compare(path: Path, repeat: int) -> dict[str, dict[str, float]]:
+    """Medians of each method; they take turns, as a machine has its moods."""
+    measured("geoseg", path)  # fills the JIT cache
+    rounds = [{method: measured(method, path) for method in METHODS} for _ in range(repeat)]
+    return {
+        method: {key: statistics.median(turn[method][key] for turn in rounds) for key in first}
+        for method, first in rounds[0].items()
+    }
 
 
 def main() -> None:
@@ -137,8 +144,7 @@ def main() -> None:
         path = options.labels or Path(folder) / "labels.tif"
         if not options.labels:
             draw(path, options.size, options.noise)
-        measured("geoseg", path, 1)  # fills the JIT cache
-        results = {method: measured(method, path, options.repeat) for method in METHODS}
+        results = compare(path, options.repeat)
     reference = next(iter(results.values()))
     columns = ("work", "all", "cpu")
     sys.stdout.write(
