@@ -88,7 +88,7 @@ def burn(
     if not len(annotations):
         return labels
     geometry = annotations.geometry
-    transform = _AWAY * (transform or Affine.identity())
+    transform = _AWAY @ (transform or Affine.identity())
     matrix = np.array([[transform.a, transform.b], [transform.d, transform.e]])
     shift = np.array([transform.c, transform.f])
     geometry = shapely.transform(geometry, lambda xy: xy @ matrix.T + shift)

@@ -11,6 +11,13 @@ from rasterio.errors import CRSError
 from rasterio.warp import transform as warp
 
 
+def map_transform(transform: Affine) -> Affine:
+    """From pixels to where a GIS shows them: `transform`, or for a raster that has none (the identity) what
+    QGIS does with it: units are pixels, y goes up, and the picture hangs below the x axis.
+    """
+    return Affine.scale(1, -1) if transform == Affine.identity() else transform
+
+
 def pixel_size_m(crs: CRS | None, transform: Affine, width: int, height: int) -> float | None:
     """Side, in metres on the ground, of a square as large as the pixel at the scene's centre;
     None without a CRS.

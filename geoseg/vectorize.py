@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import geoseg
 from geoseg.errors import ConfigError, SceneError
 from geoseg.files import check_output, replacing
+from geoseg.ground import map_transform
 from geoseg.legend import IGNORE, Legend
 from geoseg.polygons.geopackage import write_polygons
 from geoseg.polygons.labels import Confidence, Labels, open_confidence, open_labels
@@ -58,7 +59,7 @@ def vectorize(
             trace(_strips(source, sureness, legend, track)),
             legend=legend,
             crs=source.dataset.crs or None,
-            transform=source.dataset.transform,
+            transform=map_transform(source.dataset.transform),
             scene=labels.name,
             min_pixels=min_pixels,
             provenance={**origin(), **(provenance or {"labels": labels.name})},

@@ -9,7 +9,7 @@ import pytest
 from affine import Affine
 from rasterio.crs import CRS
 
-from geoseg.ground import pixel_size_m
+from geoseg.ground import map_transform, pixel_size_m
 
 NORTH_UP = Affine(0.5, 0, 400_000, 0, -0.5, 5_500_000)
 
@@ -66,3 +66,9 @@ def test_a_local_crs_counts_by_its_unit() -> None:
 def test_without_a_crs_or_with_metres_called_degrees_the_size_is_unknown() -> None:
     assert pixel_size_m(None, NORTH_UP, 9, 9) is None
     assert pixel_size_m(CRS.from_epsg(4326), NORTH_UP, 9, 9) is None
+
+
+def test_a_raster_without_georeference_hangs_below_the_axis_as_in_qgis() -> None:
+    assert map_transform(Affine.identity()) @ (3, 5) == (3, -5)
+    placed = Affine(0.5, 0, 100, 0, -0.5, 200)
+    assert map_transform(placed) == placed

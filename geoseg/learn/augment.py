@@ -20,7 +20,7 @@ def orientation(rng: Generator, augment: Augment) -> Affine:
     if rng.random() < augment.rotate:
         angle += rng.uniform(-45, 45)
     flip = -1.0 if augment.flip and rng.random() < 0.5 else 1.0
-    return Affine.rotation(angle) * Affine.scale(flip * zoom, zoom)
+    return Affine.rotation(angle) @ Affine.scale(flip * zoom, zoom)
 
 
 def warp(
@@ -29,7 +29,7 @@ def warp(
     """Pixels (h, w) or (h, w, bands) seen through `transform` (their pixels → new pixels) in a square of
     `size`; outside is 0."""
     # OpenCV counts from pixel centres, we count from pixel corners
-    centred = Affine.translation(-0.5, -0.5) * transform * Affine.translation(0.5, 0.5)
+    centred = Affine.translation(-0.5, -0.5) @ transform @ Affine.translation(0.5, 0.5)
     matrix = np.array(centred[:6], np.float64).reshape(2, 3)
     flags = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
     return np.asarray(cv2.warpAffine(pixels, matrix, (size, size), flags=flags), np.uint8)

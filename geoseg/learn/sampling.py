@@ -55,14 +55,14 @@ class Scenes:
         """A square of `size` pixels of scene `number`, seen through `transform` (pixels of the scene →
         pixels of the square)."""
         scene = self.scenes[number]
-        corners = [~transform * corner for corner in ((0, 0), (size, 0), (0, size), (size, size))]
+        corners = [~transform @ corner for corner in ((0, 0), (size, 0), (0, size), (size, size))]
         low = np.floor(np.min(corners, axis=0)).astype(int) - 1
         high = np.ceil(np.max(corners, axis=0)).astype(int) + 1
         low = low.clip(0, (scene.width - 1, scene.height - 1))
         high = high.clip(low + 1, (scene.width, scene.height))
         window = Window(*low.tolist(), *(high - low).tolist())
         pixels, valid = read_window(self.paths[number], window)
-        placed = transform * Affine.translation(*low.tolist())
+        placed = transform @ Affine.translation(*low.tolist())
         seen = warp(valid, placed, size, nearest=True) > 0
         labels = burn(
             self.indexes[number].window(window),
@@ -117,7 +117,7 @@ class Sampler:
             for value, length in zip(centre, (scene.width, scene.height), strict=True)
         )
         half = Affine.translation(self.size / 2, self.size / 2)
-        transform = half * turned * Affine.translation(-round(x), -round(y))
+        transform = half @ turned @ Affine.translation(-round(x), -round(y))
         sample = self.scenes.read(number, transform, self.size)
         pixels = jitter(rng, sample.pixels, self.augment)
         pixels[~sample.valid] = 0

@@ -18,7 +18,7 @@ from rasterio.io import DatasetReader
 
 from geoseg.bands import alpha_band, picture_bands
 from geoseg.errors import SceneError
-from geoseg.ground import pixel_size_m
+from geoseg.ground import map_transform, pixel_size_m
 from geoseg.preflight import check_pixels, open_raster
 from geoseg.scene import CACHE_BYTES
 
@@ -65,7 +65,9 @@ def read_backdrop(path: Path, *, size: int) -> Backdrop:
         except RasterioError as error:
             raise SceneError(f"{path}: damaged somewhere. copy or download it again") from error
         picture = cv2.resize(_bytes(pixels, valid), (width, height), interpolation=cv2.INTER_CUBIC)
-        to_picture = Affine.scale(width / scene.width, height / scene.height) @ ~scene.transform
+        to_picture = Affine.scale(width / scene.width, height / scene.height) @ ~map_transform(
+            scene.transform
+        )
         metres = pixel_size_m(scene.crs or None, scene.transform, scene.width, scene.height)
         return Backdrop(
             picture=np.asarray(picture, np.uint8),
@@ -109,8 +111,9 @@ def _stretched(band: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8
 
 
 def _bounds(scene: DatasetReader) -> tuple[float, float, float, float]:
+    transform = map_transform(scene.transform)
     corners = [
-        scene.transform @ corner
+        transform @ corner
         for corner in ((0, 0), (scene.width, 0), (0, scene.height), scene.shape[::-1])
     ]
     x, y = zip(*corners, strict=True)

@@ -122,4 +122,3 @@ def test_a_full_run_of_the_right_commands_makes_no_complaint(
         "info m.safetensors",
     ):
         assert boundary.run(geoseg, shlex.split(command)) == 0, command
-
