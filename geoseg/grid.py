@@ -8,7 +8,6 @@ the whole scene.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
 
 from rasterio.windows import Window
 
@@ -34,12 +33,6 @@ class Tile:
 def round_up(length: int, multiple: int) -> int:
     """The smallest multiple of `multiple` that is at least `length`."""
     return -(-length // multiple) * multiple
-
-
-def fitted_core(length: int, *, core: int, multiple: int) -> int:
-    """The core, at most `core`, that divides `length` pixels into cores as equal as `multiple` allows."""
-    cores = ceil(length / core)
-    return round_up(ceil(length / cores), multiple)
 
 
 def grid(width: int, height: int, *, core: int, margin: int, multiple: int) -> list[Tile]:

@@ -77,7 +77,7 @@ def train(
             keep()
             log.warning("stopped after step %d. go on with --resume", run.learner.step)
             raise
-    run.put_background_right()
+    run.put_shares_right()
     assert run.best is not None  # the last step validates
     write_lines(log_file, run.history)
     curves = plot_curves(run.history, output.with_suffix(".curves.png"))
@@ -112,7 +112,7 @@ def _card(run: Run) -> ModelCard:
             "steps": run.learner.step,
             "hours": round(run.seconds / 3600, 3),
             "receptive_field": reach,
-            "background_shift": run.prior_shift,
+            "logit_shifts": run.shifts,
         },
         scores={"validation_windows": {"miou": round(run.best_miou, 4), "truth": run.layer}},
     )

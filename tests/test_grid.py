@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.grid import fitted_core, grid
+from geoseg.grid import grid
 
 
 @given(
@@ -29,17 +29,6 @@ def test_cores_cover_a_scene_exactly_once(
         decided += seen == 2
         assert (seen[tile.core.toslices()] == 2).all()
     assert (decided == 1).all()
-
-
-@given(length=st.integers(1, 10_000), core=st.integers(1, 64), multiple=st.sampled_from([1, 16]))
-def test_a_fitted_core_needs_no_more_tiles_than_the_largest_core(
-    length: int, core: int, multiple: int
-) -> None:
-    largest = core * multiple
-    fitted = fitted_core(length, core=largest, multiple=multiple)
-    assert fitted % multiple == 0
-    assert fitted <= largest
-    assert -(-length // fitted) <= -(-length // largest)
 
 
 @pytest.mark.parametrize(("core", "margin"), [(10, 0), (16, 5), (0, 0), (16, -16)])

@@ -109,6 +109,22 @@ def test_a_model_learns_to_tell_plain_colours_apart(drawn: Path, tmp_path: Path)
     assert evaluation.scores.matrix.sum() == 3 * 160 * 160  # every pixel counts once
 
 
+def test_a_run_can_go_on_from_another_model(drawn: Path, tmp_path: Path) -> None:
+    first = train(config(drawn), tmp_path / "first.safetensors")
+    values = config(drawn, steps=1, learning_rate=1e-9).model_dump(exclude_none=True)
+    values["network"]["pretrained"] = str(first.model)
+    values["loss"]["prior_windows"] = 0
+    second = train(parse_config(values, "test"), tmp_path / "second.safetensors")
+    before, after = load_model(first.model).network, load_model(second.model).network
+    change = [
+        (a - b).abs().max() for a, b in zip(before.parameters(), after.parameters(), strict=True)
+    ]
+    assert max(change[:-1]) < 1e-3  # all but the last bias, which `put_shares_right` moved
+    values["network"]["parameters"] = {"width": 16, "depth": 2}
+    with pytest.raises(ConfigError, match="weights fit"):
+        train(parse_config(values, "test"), tmp_path / "third.safetensors")
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "why"),
     [

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.demo.shapes import SOLID, Points, Shape, Texture, Thing
+from geoseg.demo.facets import SUBPIXEL, Facet, Fixed, Sun, facets
+from geoseg.demo.shapes import Texture, Thing
 
 Image = NDArray[np.uint8]
-
-SUBPIXEL = 4
-"""Fractional bits of the coordinates that OpenCV rasterises."""
-
-FAT = 0.65
-"""Pixels by which OpenCV's antialiased polygons reach over their sides."""
 
 SHADE = 0.56
 """How much darker the shadow is."""
@@ -34,117 +28,69 @@ ROUGHNESS: dict[Texture, tuple[float, float, float]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Sun:
-    azimuth: float
-    """Direction towards the sun, radians in image axes (x right, y down)."""
-
-    elevation: float
-    """Radians above the horizon."""
-
-    def shadow(self, height: float) -> Points:
-        """Offset in metres of the shadow of a point `height` metres up."""
-        reach = height / np.tan(self.elevation)
-        return np.array([-reach * np.cos(self.azimuth), -reach * np.sin(self.azimuth)])
-
-    def lights(self, slope: float | None) -> float:
-        return 1.0 if slope is None else 1.0 + 0.2 * float(np.cos(slope - self.azimuth))
-
-
 def render(
     things: Sequence[Thing], size: int, *, pixel_size: float, sun: Sun, rng: np.random.Generator
 ) -> Image:
     """Draw things given in metres from the scene's top left corner → (size, size, 3) uint8 RGB."""
     base = np.full((size, size, 3), 110, np.uint8)
     texture = np.full((size, size), int(Texture.MEADOW), np.uint8)
-    for thing in things:
-        if thing.level == 0:
-            for shape in thing.outside():
-                corners = fill(base, shape, pixel_size, sun)
-                if shape.texture is not Texture.PLAIN:
-                    cv2.fillPoly(texture, [corners], int(shape.texture), shift=SUBPIXEL)
+    for on_ground in facets([t for t in things if t.level == 0], pixel_size, sun):
+        for facet in on_ground:
+            fill(base, facet)
+            if facet.texture is not Texture.PLAIN:
+                cv2.fillPoly(texture, [facet.inner], int(facet.texture), shift=SUBPIXEL)
     image = roughened(base, texture, rng)
-    for thing in sorted((t for t in things if t.level > 0), key=lambda t: t.level):
-        raise_thing(image, thing, pixel_size, sun)
+    raised = sorted((t for t in things if t.level > 0), key=lambda t: t.level)
+    for above in facets(raised, pixel_size, sun):
+        cast_shadow(image, above)
+        for facet in above:
+            fill(image, facet)
     return photographed(image, rng)
 
 
-def raise_thing(image: Image, thing: Thing, pixel_size: float, sun: Sun) -> None:
-    """Draw the shadow of a thing, then the thing."""
-    shapes = thing.outside()
-    cast_shadow(image, shapes, pixel_size, sun)
-    for shape in shapes:
-        fill(image, shape, pixel_size, sun)
-
-
-def fill(image: Image, shape: Shape, pixel_size: float, sun: Sun) -> NDArray[np.int32]:
-    """Draw a shape as the sun lights it; returns the corners that were filled."""
-    corners = fixed_point(shrunk(shape.corners / pixel_size))
-    gain = sun.lights(shape.slope)
-    colour = tuple(min(channel * gain, 255.0) for channel in shape.colour)
-    if shape.opacity >= 1:
-        cv2.fillPoly(image, [corners], colour, cv2.LINE_AA, SUBPIXEL)
-        return corners
-    window = window_around([corners], image.shape[0], margin=2)
+def fill(image: Image, facet: Facet) -> None:
+    if facet.opacity >= 1:
+        cv2.fillPoly(image, [facet.inner], facet.colour, cv2.LINE_AA, SUBPIXEL)
+        return
+    window = window_around([facet.inner], image.shape[0], margin=2)
     if window is not None:
         part = image[window]
         over = part.copy()
-        offset = (-window[1].start << SUBPIXEL, -window[0].start << SUBPIXEL)
-        cv2.fillPoly(over, [corners + offset], colour, cv2.LINE_AA, SUBPIXEL)
-        part[:] = cv2.addWeighted(over, shape.opacity, part, 1 - shape.opacity, 0)
-    return corners
+        cv2.fillPoly(over, [moved(facet.inner, window)], facet.colour, cv2.LINE_AA, SUBPIXEL)
+        part[:] = cv2.addWeighted(over, facet.opacity, part, 1 - facet.opacity, 0)
 
 
-def cast_shadow(image: Image, shapes: Iterable[Shape], pixel_size: float, sun: Sun) -> None:
-    """Darken where a shape's outline, swept away from the sun by its height, falls."""
-    hulls = []
-    for shape in shapes:
-        if shape.height > 0 and shape.opacity > SOLID:
-            swept = np.vstack([shape.corners, shape.corners + sun.shadow(shape.height)])
-            hull = cv2.convexHull(fixed_point(swept / pixel_size))
-            hulls.append(np.asarray(hull, dtype=np.int32))
-    window = window_around(hulls, image.shape[0], margin=4)
+def cast_shadow(image: Image, above: Sequence[Facet]) -> None:
+    """Darken what lies in the shadow of a thing."""
+    shadows = [facet.shadow for facet in above if facet.shadow is not None]
+    window = window_around(shadows, image.shape[0], margin=4)
     if window is None:
         return
     part = image[window]
     shade = np.zeros(part.shape[:2], np.uint8)
-    offset = (-window[1].start << SUBPIXEL, -window[0].start << SUBPIXEL)
-    for hull in hulls:
-        cv2.fillPoly(shade, [hull + offset], 255, cv2.LINE_AA, SUBPIXEL)
+    for shadow in shadows:
+        cv2.fillPoly(shade, [moved(shadow, window)], 255, cv2.LINE_AA, SUBPIXEL)
     soft = cv2.GaussianBlur(shade, (5, 5), 0).astype(np.float32) * (SHADE / 255)
     # the sky still lights a shadow, and the sky is blue
     part[:] = part * (1 - soft[..., None] * np.array([1.0, 0.96, 0.88], np.float32))
 
 
 def window_around(
-    polygons: Sequence[NDArray[np.int32]], size: int, *, margin: int
+    polygons: Sequence[Fixed], size: int, *, margin: int
 ) -> tuple[slice, slice] | None:
     """Rows and columns around the polygons inside the image, or None outside it."""
     if not polygons:
         return None
-    points = np.concatenate([polygon.reshape(-1, 2) for polygon in polygons]) >> SUBPIXEL
+    points = np.concatenate(polygons) >> SUBPIXEL
     x0, y0 = np.maximum(points.min(axis=0) - margin, 0).tolist()
     x1, y1 = np.minimum(points.max(axis=0) + margin + 1, size).tolist()
     return None if x0 >= x1 or y0 >= y1 else (slice(y0, y1), slice(x0, x1))
 
 
-def fixed_point(pixels: Points) -> NDArray[np.int32]:
-    """Pixels → OpenCV's fixed-point coordinates, which count from the first pixel's centre."""
-    return np.rint((pixels - 0.5) * (1 << SUBPIXEL)).astype(np.int32)
-
-
-def shrunk(polygon: Points) -> Points:
-    """Every side moved inwards by the FAT that OpenCV adds when it fills; thin ones by less."""
-    following = np.roll(polygon, -1, axis=0)
-    edges = following - polygon
-    lengths = np.hypot(edges[:, 0], edges[:, 1]) + 1e-9
-    area = (polygon[:, 0] * following[:, 1] - polygon[:, 1] * following[:, 0]).sum() / 2
-    width = 2 * abs(area) / lengths.sum()
-    normals = np.column_stack([-edges[:, 1], edges[:, 0]]) / lengths[:, None] * np.sign(area)
-    before = np.roll(normals, 1, axis=0)
-    sharpness = np.maximum(1 + (normals * before).sum(axis=1), 0.4)
-    inner: Points = polygon + (normals + before) * (min(FAT, 0.4 * width) / sharpness)[:, None]
-    return inner
+def moved(polygon: Fixed, window: tuple[slice, slice]) -> Fixed:
+    """A polygon of the image → of the part of it in the window."""
+    rows, columns = window
+    return polygon - np.array([columns.start << SUBPIXEL, rows.start << SUBPIXEL], np.int32)
 
 
 def roughened(base: Image, texture: Image, rng: np.random.Generator) -> Image:

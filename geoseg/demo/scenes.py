@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
+from geoseg.demo.facets import Sun
 from geoseg.demo.layout import compose
 from geoseg.demo.lots import Lot, Theme
-from geoseg.demo.render import Image, Sun, render
+from geoseg.demo.render import Image, render
 from geoseg.demo.shapes import Points, Thing
 
 PIXEL_SIZE = 0.3

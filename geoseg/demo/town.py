@@ -37,7 +37,7 @@ CROPS: tuple[Colour, ...] = (
 
 BAY_LINE: Colour = (186, 186, 182)
 BAY_WIDTH, BAY_LENGTH, AISLE = 2.6, 5.2, 6.2
-BAY_MARKS = Thing(tuple(line((-2.5, s * 1.3), (2.5, s * 1.3), 0.14, BAY_LINE) for s in (-1, 1)))
+BAY_MARK = Thing((line((-2.5, -1.3), (2.5, -1.3), 0.14, BAY_LINE),))
 PARCEL = 15.0
 UP, DOWN = -np.pi / 2, np.pi / 2
 
@@ -125,7 +125,7 @@ def parking(rng: Generator, width: float, height: float, _count: int) -> list[Th
 
 
 def bay(rng: Generator, at: tuple[float, float], way: float, taken: float) -> list[Thing]:
-    things = [BAY_MARKS.placed(at, way)]
+    things = [BAY_MARK.placed(at, way)]
     if rng.random() < taken:
         turn = way + (np.pi if rng.random() < 0.3 else 0) + rng.normal(0, 0.03)
         things.append(craft.car(rng).placed(np.array(at) + rng.normal(0, 0.15, 2), turn))

@@ -6,7 +6,7 @@ from math import ceil, sqrt
 from typing import Literal
 
 from geoseg.errors import ConfigError
-from geoseg.grid import Tile, fitted_core, grid, round_up
+from geoseg.grid import Tile, grid, round_up
 from geoseg.model.file import Model
 from geoseg.model.receptive import context, margin_for
 
@@ -58,7 +58,10 @@ def core_px(width: int, height: int, *, margin: int, stride: int, asked: int | N
     longer = max(width, height)
     if longer <= core + 2 * margin:  # one tile is no larger than the window of any other
         return round_up(longer, stride)
-    return fitted_core(longer, core=core, multiple=stride)
+    cores = longer // core  # rather fewer and larger ones: smaller ones would read more
+    if ceil(longer / cores) > _LARGEST_CORE:
+        cores += 1
+    return round_up(ceil(longer / cores), stride)
 
 
 def tiles(

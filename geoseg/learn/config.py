@@ -48,7 +48,8 @@ class Network(_Section):
     architecture: str = "unet"
     parameters: dict[str, Any] = {}
     pretrained: str | None = None
-    """File of published encoder weights, or "package" for those of the extra `pretrained`."""
+    """Weights to start from: "shipped" or a .safetensors file for those of a geoseg model, "package" for
+    the encoder weights of the extra `pretrained`, or a file of such weights."""
 
     mean: tuple[float, ...] | None = None
     """Per band, in units of the scene; None: measured on the dataset."""
@@ -66,7 +67,7 @@ class Loss(_Section):
     """No class weighs more than this many times the background."""
 
     prior_windows: Annotated[int, Field(ge=0)] = 100
-    """Windows of the training split, evenly spread, by which the background's share is put right after
+    """Windows of the training split, evenly spread, by which the classes' shares are put right after
     training; 0: not at all."""
 
 

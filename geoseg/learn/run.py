@@ -24,7 +24,7 @@ from geoseg.learn.config import Network, TrainConfig
 from geoseg.learn.learner import Learner, Tensors, copied, learning_rate
 from geoseg.learn.loss import class_weights
 from geoseg.learn.metrics import Scores, confusion
-from geoseg.learn.prior import background_shift
+from geoseg.learn.prior import class_shifts
 from geoseg.learn.sampling import Sample, Sampler, Scenes, batch_of
 from geoseg.model.architectures import build
 from geoseg.model.pretrained import load_pretrained
@@ -63,7 +63,7 @@ class Run:
         self.learner = Learner(network, self._class_weights(), config.training, device)
         self.best: Tensors | None = None
         self.best_miou = -1.0
-        self.prior_shift = 0.0
+        self.shifts: dict[str, float] = {}
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
         self._losses: deque[float] = deque(maxlen=50)
@@ -153,18 +153,19 @@ class Run:
         self._losses.extend(facts["losses"])
         self.history = facts["history"]
 
-    def put_background_right(self) -> None:
-        """Shift the background's logit of the best weights to where mean IoU over training windows is
+    def put_shares_right(self) -> None:
+        """Shift the logits of the best weights, class by class, to where mean IoU over training windows is
         best."""
         if self.best is None or "head.bias" not in self.best or not self.config.loss.prior_windows:
             return
         network = self.learner.mean_network()
         network.load_state_dict(self.best)
         windows = self._windows(self._train, self.config.loss.prior_windows)
-        classes, device = len(self.dataset.legend), self.learner.device
-        self.prior_shift, miou = background_shift(network, windows, classes, device)
-        self.best["head.bias"][0] += self.prior_shift
-        log.info("background %+.2f: mIoU of training windows %.1f %%", self.prior_shift, 100 * miou)
+        shifts, miou = class_shifts(network, windows, self.learner.device)
+        self.best["head.bias"] += torch.from_numpy(shifts)
+        names = self.dataset.legend.names
+        self.shifts = dict(zip(names, shifts.round(2).tolist(), strict=True))
+        log.info("shares put right: mIoU of training windows %.1f %%", 100 * miou)
         network.load_state_dict(self.best)
         self.best_miou = self._score(network)
 

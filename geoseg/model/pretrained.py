@@ -1,4 +1,4 @@
-"""Published weights to start from."""
+"""Weights to start from: published ones for an encoder, or those of another geoseg model."""
 
 from __future__ import annotations
 
@@ -8,20 +8,38 @@ from torch import nn
 
 from geoseg.errors import ConfigError
 from geoseg.files import input_file
+from geoseg.model.file import load_model
 from geoseg.model.mobile_unet import MobileUNet
 
 
 def load_pretrained(network: nn.Module, source: str) -> None:
-    """Put published weights into the encoder of `network`.
+    """Put weights from `source` into `network`.
 
-    `source` is a file, or ``package`` for the weights that the extra `pretrained` installs. Raises
-    ConfigError when the network takes none or they are not there, ModelError when they do not fit.
+    ``shipped`` or a ``.safetensors`` file is a geoseg model: every weight of the same name and shape is
+    taken over, so other classes or bands only cost the layers that hold them. ``package`` are the encoder
+    weights that the extra `pretrained` installs, any other name is a file of such weights. Raises
+    ConfigError when nothing fits, ModelError for a damaged file.
     """
+    if source == "shipped" or source.endswith(".safetensors"):
+        _take_over(network, None if source == "shipped" else Path(source))
+        return
     if not isinstance(network, MobileUNet):
         raise ConfigError("network.pretrained: this architecture takes no pretrained weights")
     network.encoder.load_pretrained(
         _of_the_package() if source == "package" else input_file(source, ConfigError)
     )
+
+
+def _take_over(network: nn.Module, model: Path | None) -> None:
+    theirs = load_model(model).network.state_dict()
+    ours = network.state_dict()
+    fitting = {n: t for n, t in theirs.items() if n in ours and ours[n].shape == t.shape}
+    if len(fitting) < len(ours) / 2:
+        raise ConfigError(
+            f"network.pretrained: only {len(fitting)} of {len(ours)} weights fit. "
+            "use the architecture and parameters of that model"
+        )
+    network.load_state_dict({**ours, **fitting})
 
 
 def _of_the_package() -> Path:

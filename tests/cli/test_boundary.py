@@ -58,7 +58,11 @@ def raising(error: BaseException) -> Callable[[], None]:
 
 def child(code: str) -> subprocess.Popen[str]:
     head = (
-        "import sys, time, click\nfrom geoseg.cli import boundary\n@click.command()\ndef work():\n"
+        "import signal, sys, time, click\nfrom geoseg.cli import boundary\n"
+        # what started the tests in the background may have had them ignored, which children inherit
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "if hasattr(signal, 'SIGHUP'): signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+        "@click.command()\ndef work():\n"
     )
     body = "".join(f"    {line}\n" for line in code.splitlines())
     script = head + body + "sys.exit(boundary.run(work, []))"

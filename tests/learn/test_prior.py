@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from geoseg.learn.prior import background_shift
+from geoseg.learn.prior import class_shifts
 
 
 class Fixed(nn.Module):
@@ -16,16 +16,26 @@ class Fixed(nn.Module):
         return self.logits
 
 
-def test_a_network_that_sees_too_many_objects_is_brought_back() -> None:
+def test_a_network_that_sees_too_much_of_some_classes_is_brought_back() -> None:
     rng = np.random.default_rng(0)
-    truth = np.where(rng.random((1, 64, 64)) < 0.1, rng.integers(1, 3, (1, 64, 64)), 0)
-    logits = rng.normal(0, 0.1, (1, 3, 64, 64))
+    truth = rng.choice(4, (1, 128, 128), p=[0.88, 0.06, 0.06, 0.0]).astype(np.uint8)
+    logits = rng.normal(0, 0.1, (1, 4, 128, 128))
     np.put_along_axis(logits, truth[:, None], 4.0, axis=1)
-    logits[:, 1:] += 5.0  # all objects
-    batch = np.zeros((1, 1, 64, 64), np.float32), truth.astype(np.uint8)
+    logits[:, 1:3] += [[[5.0]], [[7.0]]]  # everything is an object, most of them of class 2
+    batch = np.zeros((1, 1, 128, 128), np.float32), truth
     network = Fixed(torch.tensor(logits, dtype=torch.float32))
-    shift, miou = background_shift(network, [batch], 3, "cpu")
-    assert 1.0 < shift < 8.5
+    shifts, miou = class_shifts(network, [batch], "cpu")
     assert miou > 0.99
-    logits[:, 0] += shift
-    assert (logits.argmax(1) == truth).mean() > 0.99
+    assert shifts[3] == 0  # the labels do not hold it
+    mended = (logits + shifts.reshape(1, 4, 1, 1)).argmax(1)
+    assert (mended == truth).mean() > 0.99
+
+
+def test_a_network_that_is_right_stays_as_it_is() -> None:
+    truth = np.random.default_rng(0).integers(0, 3, (1, 64, 64)).astype(np.uint8)
+    logits = np.zeros((1, 3, 64, 64))
+    np.put_along_axis(logits, truth[:, None], 9.0, axis=1)
+    batch = np.zeros((1, 1, 64, 64), np.float32), truth
+    shifts, miou = class_shifts(Fixed(torch.tensor(logits)), [batch], "cpu")
+    assert miou == 1.0
+    assert not shifts.any()
