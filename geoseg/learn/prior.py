@@ -21,6 +21,11 @@ _BACKGROUND_SHIFTS = np.arange(-2.0, 8.25, 0.25)
 _CLASS_SHIFTS = np.arange(-3.0, 3.25, 0.5)
 _ROUNDS = 2
 
+_TRUST = 0.5
+"""Share of a class's shift that is applied: the windows were learned from, and flatter the network. On
+DOTA's validation scenes the whole shifts gave 26.6 % mIoU, half of them 26.7 % at a higher precision, the
+background's alone 25.0 %."""
+
 _SPACING = 4
 """Every so many pixels, along both axes, one is looked at: neighbours say the same."""
 
@@ -29,8 +34,8 @@ def class_shifts(
     network: nn.Module,
     batches: Iterable[tuple[NDArray[np.float32], NDArray[np.uint8]]],
     device: str,
-) -> tuple[NDArray[np.float32], float]:
-    """What to add to each class's logit (classes,), and the mean IoU (without background) that this gives.
+) -> NDArray[np.float32]:
+    """What to add to each class's logit (classes,), so that mean IoU (without background) rises.
 
     `network` is in eval mode, its logits have the size of the labels; `batches` are inputs and labels. First
     the background is shifted, then one class after the other, twice around; a class that the labels do not
@@ -48,7 +53,8 @@ def class_shifts(
             logits[class_id] += shift
             shifts[class_id] += shift
             best = miou
-    return shifts, best
+    shifts[1:] *= _TRUST
+    return shifts
 
 
 @torch.inference_mode()

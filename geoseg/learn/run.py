@@ -161,11 +161,10 @@ class Run:
         network = self.learner.mean_network()
         network.load_state_dict(self.best)
         windows = self._windows(self._train, self.config.loss.prior_windows)
-        shifts, miou = class_shifts(network, windows, self.learner.device)
+        shifts = class_shifts(network, windows, self.learner.device)
         self.best["head.bias"] += torch.from_numpy(shifts)
         names = self.dataset.legend.names
         self.shifts = dict(zip(names, shifts.round(2).tolist(), strict=True))
-        log.info("shares put right: mIoU of training windows %.1f %%", 100 * miou)
         network.load_state_dict(self.best)
         self.best_miou = self._score(network)
 

