@@ -18,7 +18,7 @@ from geoseg.engine.label import decide
 from geoseg.engine.predict import Predictor, Read
 from geoseg.engine.tiling import tiles
 from geoseg.errors import DatasetError
-from geoseg.files import write_json
+from geoseg.files import check_output, write_json
 from geoseg.learn.metrics import Scores, confusion
 from geoseg.legend import Legend
 from geoseg.model.file import Model, load_model
@@ -73,14 +73,18 @@ def evaluate(
     layers: Sequence[str] | None = None,
     difficult: Difficult = "keep",
     json_output: Path | None = None,
+    overwrite: bool = False,
     device: str = "auto",
     track: Track = silent,
 ) -> list[Evaluation]:
     """Score a model on the dataset `folder`, once for each truth in `layers` (default: every one there is).
 
     The network runs once; scenes are read, labelled and scored tile by tile, as `segment` would.
-    `json_output` gets the list of evaluations. Raises DatasetError, ModelError, SceneError.
+    `json_output` gets the list of evaluations. Raises DatasetError, ModelError, SceneError,
+    OutputError.
     """
+    if json_output:
+        check_output(json_output, overwrite=overwrite)
     dataset = Dataset.open(folder)
     opened = load_model(model)
     if opened.card.legend.names != dataset.legend.names:

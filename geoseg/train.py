@@ -9,7 +9,7 @@ from pathlib import Path
 
 import geoseg
 from geoseg.device import choose_device
-from geoseg.errors import ConfigError, ModelError
+from geoseg.errors import ConfigError, ModelError, OutputError
 from geoseg.files import check_output, write_lines
 from geoseg.learn.config import TrainConfig
 from geoseg.learn.run import Run
@@ -57,6 +57,10 @@ def train(
     checkpoint = output.with_suffix(".checkpoint.safetensors")
     if resume and not checkpoint.is_file():
         raise ModelError(f"{checkpoint}: no checkpoint to go on from. start without --resume")
+    if checkpoint.is_file() and not resume and not overwrite:
+        raise OutputError(
+            f"{checkpoint}: holds an interrupted run. go on with --resume, or use --overwrite"
+        )
     run = Run(config, choose_device(device))
     log_file = output.with_suffix(".log.jsonl")
     if resume:
@@ -74,8 +78,9 @@ def train(
                 if run.learner.step % config.training.checkpoint_every == 0:
                     keep()
         except (KeyboardInterrupt, SystemExit):  # Ctrl-C; SIGTERM becomes a SystemExit
-            keep()
-            log.warning("stopped after step %d. go on with --resume", run.learner.step)
+            if run.settled:  # else what the last checkpoint says is the last that is whole
+                keep()
+            log.warning("stopped at step %d. go on with --resume", run.learner.step)
             raise
     run.put_shares_right()
     assert run.best is not None  # the last step validates

@@ -12,6 +12,7 @@ from safetensors import safe_open
 from geoseg.errors import ConfigError, DatasetError, ModelError, OutputError
 from geoseg.evaluate import evaluate, score_table
 from geoseg.learn.config import TrainConfig, parse_config
+from geoseg.learn.run import Run
 from geoseg.model.file import load_model
 from geoseg.progress import Text
 from geoseg.train import train
@@ -76,6 +77,29 @@ def test_a_run_that_was_stopped_and_resumed_ends_in_the_same_bytes(
     steps = [json.loads(line)["step"] for line in resumed.log.read_text().splitlines()]
     assert steps == [4, 8, 10, 12]
     assert not (tmp_path / "m.checkpoint.safetensors").exists()
+
+
+def test_a_run_that_is_stopped_in_the_middle_of_a_step_keeps_its_last_whole_state(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(config(drawn), tmp_path / "whole.safetensors")
+
+    def impatient(_run: Run) -> float:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_validate", impatient)
+        with pytest.raises(KeyboardInterrupt):
+            train(config(drawn), tmp_path / "m.safetensors")
+    resumed = train(config(drawn), tmp_path / "m.safetensors", resume=True)
+    assert weights(resumed.model) == weights(whole.model)
+
+
+def test_an_interrupted_run_is_not_thrown_away_unasked(drawn: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(config(drawn), tmp_path / "m.safetensors", track=stop_after(1))
+    with pytest.raises(OutputError, match="--resume"):
+        train(config(drawn), tmp_path / "m.safetensors")
 
 
 def test_a_checkpoint_of_another_run_is_refused_by_what_differs(

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from geoseg.cli import options
-from geoseg.cli.progress import tracker
+from geoseg.cli.progress import report, tracker
 
 
 @click.command()
@@ -30,6 +30,7 @@ from geoseg.cli.progress import tracker
 )
 @click.option("--json", "json_output", type=options.NEW_FILE, help="Also write the scores here.")
 @options.device
+@options.overwrite
 @options.progress
 def evaluate(
     *,
@@ -40,13 +41,14 @@ def evaluate(
     difficult: str,
     json_output: Path | None,
     device: str,
+    overwrite: bool,
     progress: str,
 ) -> None:
     """Score a model on a DATASET: IoU, precision and recall of every class, in percent."""
     from geoseg.evaluate import evaluate as tool
     from geoseg.evaluate import score_table
 
-    for evaluation in tool(
+    evaluations = tool(
         dataset,
         model=model,
         split=split,
@@ -54,8 +56,13 @@ def evaluate(
         difficult=difficult,  # type: ignore[arg-type]
         json_output=json_output,
         device=device,
+        overwrite=overwrite,
         track=tracker(progress),
-    ):
+    )
+    if progress == "json":
+        report(json_output or dataset, progress, scores=[e.to_json() for e in evaluations])
+        return
+    for evaluation in evaluations:
         scenes = len(evaluation.scenes)
         click.echo(f"{evaluation.split}, {scenes} scenes, truth: {evaluation.layer}\n")
         click.echo(score_table(evaluation) + "\n")

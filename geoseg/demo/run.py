@@ -70,7 +70,9 @@ def demo(
     shutil.copyfile(CONFIG, config)
     trained = train(read_config(config), folder / "model.safetensors", overwrite=True, track=track)
     scores = folder / "scores.json"
-    evaluations = evaluate(dataset, model=trained.model, json_output=scores, track=track)
+    evaluations = evaluate(
+        dataset, model=trained.model, json_output=scores, overwrite=True, track=track
+    )
     labels = folder / "unseen_labels.tif"
     polygons = segment(
         scene,

@@ -6,12 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
 import rasterio
+import shapely
 from affine import Affine
 from rasterio.crs import CRS
 
+from geoseg.annotations import Annotations
 from geoseg.demo.render import Image
 from geoseg.demo.scenes import PIXEL_SIZE, SIDE, Label, Plan, plans
+from geoseg.dota import write_dota
+from geoseg.legend import DOTA_V1
 from geoseg.progress import Track, silent
 
 EPSG = 32631
@@ -57,8 +62,7 @@ def draw_scene(plan: Plan, folder: Path, unseen: Path) -> list[Label]:
     if plan.split:
         home = folder / plan.split
         write_image(home / "images" / f"{plan.name}.tif", scene.image(), corner(plan.number))
-        text = label_text(labels)
-        (home / "labelTxt" / f"{plan.name}.txt").write_text(text, encoding="ascii", newline="\n")
+        write_labels(home / "labelTxt" / f"{plan.name}.txt", labels)
     else:
         write_image(unseen, scene.image(), corner(plan.number))
     return labels
@@ -93,13 +97,14 @@ def write_image(path: Path, image: Image, corner: tuple[float, float]) -> None:
         file.write(image.transpose(2, 0, 1))
 
 
-def label_text(labels: list[Label]) -> str:
-    """DOTA text: a header, then eight numbers, category and difficulty per object."""
-    lines = ["imagesource:geoseg demo", f"gsd:{PIXEL_SIZE}"]
-    for label in labels:
-        numbers = " ".join(f"{value:.1f}" for value in label.quad.ravel())
-        lines.append(f"{numbers} {label.category} {int(label.difficult)}")
-    return "\n".join(lines) + "\n"
+def write_labels(path: Path, labels: list[Label]) -> None:
+    """DOTA text, to a tenth of a pixel."""
+    quads = Annotations(
+        np.array([shapely.Polygon(label.quad.round(1)) for label in labels], object),
+        np.array([DOTA_V1.id_of(label.category) for label in labels], np.uint8),
+        np.array([label.difficult for label in labels], np.bool_),
+    )
+    write_dota(path, quads, DOTA_V1, gsd=PIXEL_SIZE, image_source="geoseg demo", overwrite=True)
 
 
 def write_outlines(path: Path, truths: dict[str, list[Label]]) -> None:

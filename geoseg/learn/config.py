@@ -129,21 +129,20 @@ class TrainConfig(_Section):
 def read_config(path: Path, settings: Sequence[str] = ()) -> TrainConfig:
     """A configuration file, with ``section.key=value`` settings on top of it.
 
-    A relative dataset folder is resolved from the file's folder. Raises ConfigError.
+    A relative dataset folder in the file starts at the file's folder, one in a setting at the
+    working directory. Raises ConfigError.
     """
     file = input_file(path, ConfigError)
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise ConfigError(f"{file}: is not TOML ({error}). see configs/ for examples") from error
+    data = values.get("data")
+    if isinstance(data, dict) and isinstance(data.get("dataset"), str):
+        data["dataset"] = str(file.parent / data["dataset"])
     for setting in settings:
         _set(values, setting)
-    config = parse_config(values, str(file))
-    if config.data.dataset:
-        folder = str(file.parent / config.data.dataset)
-        data = config.data.model_copy(update={"dataset": folder})
-        config = config.model_copy(update={"data": data})
-    return config
+    return parse_config(values, str(file))
 
 
 def parse_config(values: dict[str, Any], where: str) -> TrainConfig:

@@ -66,6 +66,8 @@ class Run:
         self.shifts: dict[str, float] = {}
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
+        self.settled = True
+        """False in the middle of a step: what `checkpoint` would give then is torn."""
         self._losses: deque[float] = deque(maxlen=50)
 
     @property
@@ -105,6 +107,7 @@ class Run:
     def advance(self, samples: Sequence[Sample]) -> None:
         """Learn from one batch; validate when it is time; keep the history."""
         started = monotonic()
+        self.settled = False
         training, learner = self.config.training, self.learner
         rate = learning_rate(learner.step, training)
         self._losses.append(learner.advance(*batch_of(samples, self.mean, self.std)))
@@ -120,6 +123,7 @@ class Run:
                 "seconds": round(self.seconds, 1),
             }
             self.history.append(line)
+        self.settled = True
 
     def checkpoint(self) -> Checkpoint:
         """Everything that the next step depends on."""

@@ -7,6 +7,7 @@ and the area is that of the region on the ellipsoid.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -18,20 +19,25 @@ from rasterio.errors import CRSError
 
 from geoseg.polygons.trace import Traced
 
+_WEB_MERCATOR = 3857
+
 _NO_LENGTH = {"unknown", "unity", "pixel", "pixels", "grid spacing"}
 
 
 def area_m2(traced: Traced, transform: Affine, crs: CRS | None) -> NDArray[np.float64]:
     """(n,) area of every polygon in square metres.
 
-    Projected and local CRS: in the plane of the map, units honoured (feet become metres). As
-    everywhere in that plane, its distortion is included: Web Mercator areas are too large by
-    1/cos²(latitude). Geographic CRS: on the ellipsoid. Without a CRS, with units that are no
-    lengths, or beyond the poles nobody knows the metres: nan.
+    Projected and local CRS: in the plane of the map, units honoured (feet become metres).
+    Geographic CRS, and Web Mercator, whose plane is 3 times too large at 55 degrees: on the
+    ellipsoid. Without a CRS, with units that are no lengths, or beyond the poles nobody knows the
+    metres: nan.
     """
     unit, size = _unit(crs)
     if crs is not None and crs.is_geographic:
-        return _on_ellipsoid(traced, transform, size, _axes(crs.to_wkt()))
+        return _on_ellipsoid(traced, transform, size, lambda y: y * size, _axes(crs.to_wkt()))
+    if crs is not None and crs.to_epsg() == _WEB_MERCATOR:
+        axes = major, _ = _axes(crs.to_wkt())
+        return _on_ellipsoid(traced, transform, 1 / major, lambda y: _gudermann(y / major), axes)
     metres = np.nan if unit in _NO_LENGTH else size
     return traced.pixels.astype(np.float64) * (abs(transform.determinant) * metres**2)
 
@@ -49,16 +55,26 @@ def _unit(crs: CRS | None) -> tuple[str, float]:
 @lru_cache(maxsize=8)
 def _axes(wkt: str) -> tuple[float, float]:
     ellipsoid = pyproj.CRS.from_wkt(wkt).ellipsoid
-    assert ellipsoid is not None  # a geographic CRS has one
+    assert ellipsoid is not None  # a CRS on the earth has one
     return ellipsoid.semi_major_metre, ellipsoid.semi_minor_metre
 
 
+def _gudermann(y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Latitude of a Mercator ordinate, both in radians."""
+    return np.asarray(2 * np.arctan(np.exp(y)) - np.pi / 2)
+
+
 def _on_ellipsoid(
-    traced: Traced, transform: Affine, radians: float, axes: tuple[float, float]
+    traced: Traced,
+    transform: Affine,
+    radians: float,
+    to_latitude: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    axes: tuple[float, float],
 ) -> NDArray[np.float64]:
     """Area within outlines drawn in longitude and latitude, by Green's theorem: |∮ A(φ) dλ|.
 
-    `radians` is the unit of the coordinates, `axes` are the ellipsoid's in metres. Edges of a
+    `radians` of longitude are one unit of x, `to_latitude` turns y into radians, `axes` are the
+    ellipsoid's in metres. Edges of a
     north-up grid run along parallels and meridians, so the sum is exact, and the areas of all
     polygons add up to that of the raster. Along slanted edges of a rotated grid A is integrated
     by Simpson's rule.
@@ -66,7 +82,7 @@ def _on_ellipsoid(
     if len(traced.pixels) == 0:
         return np.zeros(0)
     x, y = traced.coordinates.astype(np.float64).T
-    latitude = (transform.d * x + transform.e * y + transform.f) * radians
+    latitude = to_latitude(transform.d * x + transform.e * y + transform.f)
     step = (transform.a * _to_next(x) + transform.b * _to_next(y)) * radians
     middle = latitude + _to_next(latitude) / 2
     mean = (

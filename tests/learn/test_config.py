@@ -27,6 +27,11 @@ def test_a_relative_dataset_lies_beside_the_config(tmp_path: Path) -> None:
     assert config(tmp_path, 'data.dataset = "my data"').data.dataset == str(tmp_path / "my data")
 
 
+def test_a_relative_dataset_in_a_setting_lies_in_the_working_directory(tmp_path: Path) -> None:
+    changed = config(tmp_path, 'data.dataset = "other"', "data.dataset=mine/dataset")
+    assert changed.data.dataset == "mine/dataset"
+
+
 def test_settings_win_over_the_file(tmp_path: Path) -> None:
     changed = config(
         tmp_path,

@@ -127,3 +127,17 @@ def test_no_polygons_have_no_areas() -> None:
     )
     assert area_m2(none, DEGREES, CRS.from_epsg(4326)).shape == (0,)
     assert area_m2(none, METRES, CRS.from_epsg(32632)).shape == (0,)
+
+
+def test_web_mercator_areas_are_those_on_the_ground() -> None:
+    grid = Affine(2, 0, 2_086_982, 0, -2, 7_239_030)  # at 54.5 degrees north
+    to_degrees = pyproj.Transformer.from_crs(3857, 4326, always_xy=True)
+    polygons = np.concatenate([batch.geometry(grid) for batch in trace([(RING, None)])])
+    dense = shapely.transform(
+        shapely.segmentize(polygons, 0.1), lambda xy: np.transpose(to_degrees.transform(*xy.T))
+    )
+    geod = pyproj.Geod(ellps="WGS84")
+    expected = [abs(geod.geometry_area_perimeter(polygon)[0]) for polygon in dense]
+    found = areas(RING, grid, CRS.from_epsg(3857))
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert found.sum() < 0.4 * 4 * (RING > 0).sum()
