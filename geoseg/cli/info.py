@@ -11,12 +11,19 @@ from geoseg.cli import options
 
 
 @click.command()
-@click.argument("path", type=options.EXISTING_FILE)
+@click.argument("path", type=options.EXISTING_FILE, required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
-def info(path: Path, as_json: bool) -> None:
-    """Tell what PATH is: a scene, a model file or a dataset folder."""
+def info(path: Path | None, as_json: bool) -> None:
+    """Tell what PATH is: a scene, a model file or a dataset folder.
+
+    Without PATH: the model that ships with geoseg.
+    """
     from geoseg.info import describe
     from geoseg.info import info as tool
 
+    if path is None:
+        from geoseg.model.file import shipped_model
+
+        path = shipped_model()
     facts = tool(path)
     click.echo(json.dumps(facts, indent=1) if as_json else describe(facts))

@@ -26,3 +26,10 @@ def test_what_is_not_there_is_exit_code_3(
 ) -> None:
     assert boundary.run(geoseg, ["info", str(tmp_path / "missing.tif")]) == 3
     assert capsys.readouterr().err.startswith("geoseg: error: ")
+
+
+def test_without_a_path_it_tells_of_the_shipped_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert boundary.run(geoseg, ["info", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["kind"] == "model"
+    assert "non-commercial" in facts["training"]["terms"]
