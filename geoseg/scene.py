@@ -20,7 +20,8 @@ from rasterio.windows import Window
 
 from geoseg.bands import alpha_band, picture_bands
 from geoseg.errors import SceneError
-from geoseg.ground import pixel_size_m
+from geoseg.files import Source, Url
+from geoseg.ground import pixel_sides_m, pixel_size_m
 from geoseg.preflight import check_georeference, check_pixels, open_raster, stored_block
 
 CACHE_BYTES = 64 << 20
@@ -29,11 +30,21 @@ numbers would be taken as such.
 """
 
 
+_SERVERS = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # a file's neighbours are none of our business
+    "GDAL_HTTP_CONNECTTIMEOUT": 10,
+    "GDAL_HTTP_TIMEOUT": 60,
+    "GDAL_HTTP_MAX_RETRY": 4,
+    "GDAL_HTTP_RETRY_DELAY": 0.5,  # seconds, growing
+}
+"""How GDAL talks to servers, when it is allowed to."""
+
+
 @dataclass(frozen=True, slots=True)
 class SceneInfo:
     """What a scene says about itself."""
 
-    path: Path
+    path: Source
 
     width: int
 
@@ -56,6 +67,9 @@ class SceneInfo:
 
     pixel_size_m: float | None
     """Side of a pixel in metres on the ground, at the scene's centre; None without a CRS."""
+
+    pixel_sides_m: tuple[float, float] | None
+    """The same along a row and along a column."""
 
 
 class Scene:
@@ -140,7 +154,7 @@ class Scene:
 
 @contextmanager
 def open_scene(
-    path: Path | str,
+    path: Source | str,
     *,
     bands: int | None = None,
     indexes: tuple[int, ...] | None = None,
@@ -153,10 +167,14 @@ def open_scene(
     dangerous to read, or does not fit.
     """
     with (
-        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"),
+        rasterio.Env(
+            GDAL_CACHEMAX=CACHE_BYTES,
+            GDAL_PNG_WHOLE_IMAGE_OPTIM="NO",
+            **(_SERVERS if isinstance(path, Url) else {}),
+        ),
         open_raster(path) as dataset,
     ):
-        file = Path(path)
+        file = path if isinstance(path, Url) else Path(path)
         check_pixels(dataset, file)
         check_georeference(dataset, file)
         if indexes is not None and not all(1 <= i <= dataset.count for i in indexes):
@@ -183,7 +201,7 @@ def open_scene(
         )
 
 
-def scene_info(dataset: DatasetReader, file: Path) -> SceneInfo:
+def scene_info(dataset: DatasetReader, file: Source) -> SceneInfo:
     """What an open raster, `file`, says about itself."""
     return SceneInfo(
         path=file,
@@ -195,6 +213,9 @@ def scene_info(dataset: DatasetReader, file: Path) -> SceneInfo:
         transform=dataset.transform,
         nodata=dataset.nodata,
         pixel_size_m=pixel_size_m(
+            dataset.crs or None, dataset.transform, dataset.width, dataset.height
+        ),
+        pixel_sides_m=pixel_sides_m(
             dataset.crs or None, dataset.transform, dataset.width, dataset.height
         ),
     )

@@ -17,7 +17,17 @@ LAYERS = {
     2: {"model", "learn", "engine", "device", "polygons", "report"},
     1: {
         *("errors", "legend", "files", "progress"),
-        *("grid", "scene", "preflight", "bands", "ground"),
+        *(
+            "grid",
+            "scene",
+            "preflight",
+            "bands",
+            "ground",
+            "mosaic",
+            "rescale",
+            "area",
+            "unfinished",
+        ),
         *("annotations", "dota", "dataset"),
     },
 }
