@@ -52,12 +52,14 @@ def network_pixel(info: SceneInfo, card: ModelCard, gsd: Gsd = "auto") -> tuple[
                 *(info.path, measures, learned),
             )
             return 1.0, 1.0
-        gsd = min(max((sides[0] * sides[1]) ** 0.5, sizes[0]), sizes[1])
+        metres = min(max((sides[0] * sides[1]) ** 0.5, sizes[0]), sizes[1])
         log.info(
             "%s: a pixel is %s m on the ground, %s: it is read at %.3g m",
-            *(info.path, measures, learned, gsd),
+            *(info.path, measures, learned, metres),
         )
-    return gsd / sides[0], gsd / sides[1]
+    else:
+        metres = gsd
+    return metres / sides[0], metres / sides[1]
 
 
 def _alike(sides: tuple[float, float], sizes: tuple[float, float]) -> bool:
