@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from geoseg.demo import demo
     from geoseg.errors import GeosegError
     from geoseg.evaluate import evaluate
+    from geoseg.export import export
     from geoseg.info import info
     from geoseg.legend import Legend
     from geoseg.model.file import load_model
@@ -38,6 +39,7 @@ __all__ = [
     "burn",
     "demo",
     "evaluate",
+    "export",
     "info",
     "load_model",
     "open_scene",
@@ -56,6 +58,7 @@ _HOME = {
     "burn": "annotations",
     "demo": "demo",
     "evaluate": "evaluate",
+    "export": "export",
     "info": "info",
     "load_model": "model.file",
     "open_scene": "scene",

@@ -14,11 +14,12 @@ from geoseg.cli import boundary
 
 # in the order of the work; the help is here too, so that `geoseg --help` loads none of them
 COMMANDS = {
-    "prepare": "Turn a DOTA folder into a dataset.",
+    "prepare": "Turn scenes and annotations into a dataset.",
     "train": "Train a model as CONFIG.toml says.",
     "evaluate": "Score a model on a DATASET: IoU, precision and recall of every class, in percent.",
     "segment": "Find the objects in a SCENE and outline them.",
     "vectorize": "Turn a LABELS raster into polygons.",
+    "export": "Write a model as ONNX, for onnxruntime and the QGIS plugin Deepness.",
     "info": "Tell what PATH is: a scene, a model file or a dataset folder.",
     "demo": "See every tool at work on drawn scenes, into DIR.",
 }

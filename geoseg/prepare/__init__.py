@@ -1,4 +1,4 @@
-"""Make a dataset from a DOTA folder."""
+"""Make a dataset from a DOTA folder, or from scenes and what was drawn over them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from geoseg.dataset import OUTLINES, QUADS, SCENES
 from geoseg.errors import DatasetError, SkippedInputsError
 from geoseg.legend import DOTA_V2
+from geoseg.prepare.drawn_scenes import prepare_drawn
 from geoseg.prepare.finish import write_annotations, write_description
 from geoseg.prepare.folder import building
 from geoseg.prepare.georeference import common_crs
@@ -21,6 +22,8 @@ from geoseg.prepare.scenes import look, place, truths, write
 from geoseg.prepare.sources import find_sources
 from geoseg.prepare.threads import Faults, Threads
 from geoseg.progress import Track, silent
+
+__all__ = ["prepare", "prepare_drawn"]
 
 
 def prepare(

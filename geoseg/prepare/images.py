@@ -75,16 +75,18 @@ def write_scene(
     transform: Affine,
     crs: CRS | None,
     each: Each,
+    window: Window | None = None,
 ) -> None:
     """Write an image as a tiled RGB GeoTIFF with internal overviews.
 
     Grey becomes three equal bands; transparency and nodata become the file's internal mask. `each`
-    is told of every strip and of the (h, w) pixels that are valid in it. Raises SceneError when
+    is told of every strip and of the (h, w) pixels that are valid in it. Of an image of which only a
+    `window` is meant, this is the scene. Raises SceneError when
     the image turns out to be damaged, OutputError when the scene cannot be written.
     """
     with open_scene(image) as scene, replacing(output) as scratch:
         try:
-            _copy(scene, scratch, transform=transform, crs=crs, each=each)
+            _copy(scene, scratch, window, transform=transform, crs=crs, each=each)
             _build_overviews(scratch)
         except RasterioError as fault:
             raise OutputError(
@@ -92,8 +94,17 @@ def write_scene(
             ) from fault
 
 
-def _copy(scene: Scene, output: Path, *, transform: Affine, crs: CRS | None, each: Each) -> None:
-    width, height = scene.info.width, scene.info.height
+def _copy(
+    scene: Scene,
+    output: Path,
+    part: Window | None,
+    *,
+    transform: Affine,
+    crs: CRS | None,
+    each: Each,
+) -> None:
+    part = part or Window(0, 0, scene.info.width, scene.info.height)
+    left, top, width, height = part.col_off, part.row_off, part.width, part.height
     profile = _PROFILE | {"width": width, "height": height, "transform": transform, "crs": crs}
     with (
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
@@ -101,7 +112,7 @@ def _copy(scene: Scene, output: Path, *, transform: Affine, crs: CRS | None, eac
     ):
         masked = False
         for window in _strips(width, height):
-            pixels, valid = scene.read(window)
+            pixels, valid = scene.read(Window(left, top + window.row_off, width, window.height))
             target.write(np.broadcast_to(pixels, (BANDS, *valid.shape)), window=window)
             if not masked and not valid.all():
                 masked = True

@@ -72,14 +72,15 @@ def truths(inputs: Sequence[Input], layers: Mapping[str, Sequence[Annotations]])
         {layer: inside(objects[n], i.image) for layer, objects in layers.items()}
         for n, i in enumerate(inputs)
     ]
-    kept = [len(truth[QUADS]) for truth in found]
+    first = next(iter(layers))
+    kept = [len(truth[first]) for truth in found]
     names = [i.source.labels.name for i in inputs]
     labels = [i.labels for i in inputs]
     outside = [len(b.annotations) - k for b, k in zip(labels, kept, strict=True)]
     _tell("lie outside their image and were left out", outside, names)
     _tell("are lines or points and were left out", [b.skipped for b in labels], names)
     _tell("had crossing sides, which were put in order", [b.repaired for b in labels], names)
-    if OUTLINES in layers:
+    if QUADS in layers and OUTLINES in layers:
         bare = [k if not len(t[OUTLINES]) else 0 for k, t in zip(kept, found, strict=True)]
         _tell("have quads in a scene without any outline", bare, names)
     return found
@@ -121,7 +122,14 @@ def write(
             tally.add(window, valid)
 
     file = f"{SCENES}/{source.name}.tif"
-    write_scene(source.image, folder / file, transform=placed.transform, crs=crs, each=each)
+    write_scene(
+        source.image,
+        folder / file,
+        transform=placed.transform,
+        crs=crs,
+        each=each,
+        window=source.window,
+    )
     scene = DatasetScene(
         name=source.name,
         file=file,

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rasterio.windows import Window
+
 from geoseg.errors import AnnotationError, DatasetError, SceneError
 from geoseg.prepare.images import SUFFIXES
 from geoseg.prepare.threads import Faults
@@ -23,6 +25,9 @@ class Source:
     split: str
     image: Path
     labels: Path
+
+    window: Window | None = None
+    """The part of the image that is meant; None: all of it."""
 
 
 def find_sources(
@@ -48,7 +53,7 @@ def find_sources(
             f"{folder}: no images in it, nor in sub-folders of it. need images/*.png, .jpg or .tif "
             "beside labelTxt/*.txt"
         )
-    _check_names(sources)
+    check_names(sources)
     return sources
 
 
@@ -92,7 +97,8 @@ def _drawn(names: list[str], share: float) -> set[str]:
     return set(ranked[:count])
 
 
-def _check_names(sources: list[Source]) -> None:
+def check_names(sources: Sequence[Source]) -> None:
+    """Raise DatasetError when two scenes would get the same file, on whatever file system."""
     seen: dict[str, Source] = {}
     for source in sources:
         other = seen.setdefault(source.name.casefold(), source)

@@ -1,0 +1,33 @@
+"""``geoseg export``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from geoseg.cli import options
+from geoseg.cli.progress import report
+
+
+@click.command()
+@options.output
+@options.model
+@click.option(
+    "--size",
+    type=click.IntRange(min=1),
+    metavar="PX",
+    help="Side of the squares the network takes. [default: 512, or more for a wide margin]",
+)
+@options.overwrite
+@options.progress
+def export(
+    *, output: Path, model: Path | None, size: int | None, overwrite: bool, progress: str
+) -> None:
+    """Write a model as ONNX, for onnxruntime and the QGIS plugin Deepness.
+
+    The result is compared with the model it was made from. Needs the extra: geoseg[onnx].
+    """
+    from geoseg.export import export as tool
+
+    report(tool(output, model=model, size=size, overwrite=overwrite), progress)

@@ -1,0 +1,46 @@
+"""Formats of annotations by name: ours, and those that other packages offer under the entry point
+``geoseg.annotations``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol
+
+from geoseg.errors import ConfigError
+from geoseg.prepare.drawn import Drawn
+from geoseg.prepare.vector import read_vector
+from geoseg.scene import SceneInfo
+
+
+class Reader(Protocol):
+    """Reads one format; `class_column` and `layer` matter where it has such a thing."""
+
+    def __call__(
+        self,
+        path: Path,
+        images: Sequence[SceneInfo],
+        /,
+        *,
+        class_column: str,
+        layer: str | None,
+    ) -> list[Drawn]:
+        """What was drawn on each of `images`, in their order. Raises AnnotationError."""
+        ...
+
+
+_OURS: dict[str, Reader] = {"vector": read_vector}
+
+
+def reader(name: str) -> Reader:
+    """The reader of a format; ours cannot be replaced. Raises ConfigError for an unknown name."""
+    if name in _OURS:
+        return _OURS[name]
+    theirs = {e.name: e for e in entry_points(group="geoseg.annotations")}
+    if name not in theirs:
+        known = ", ".join(sorted(_OURS.keys() | theirs.keys()))
+        raise ConfigError(f"--format {name!r}: unknown. known: {known}")
+    found: Reader = theirs[name].load()
+    return found

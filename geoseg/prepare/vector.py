@@ -1,0 +1,150 @@
+"""Polygons of a vector file: whatever GDAL reads, in any CRS, drawn over one or many scenes."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+from pyproj.exceptions import ProjError
+from shapely import GeometryType
+
+from geoseg.dataset import transformed
+from geoseg.errors import AnnotationError
+from geoseg.files import input_file
+from geoseg.ground import map_transform
+from geoseg.prepare.drawn import Drawn
+from geoseg.scene import SceneInfo
+
+log = logging.getLogger(__name__)
+
+_POLYGONAL = (GeometryType.POLYGON, GeometryType.MULTIPOLYGON)
+_PARQUET = (".parquet", ".geoparquet")
+
+# descriptions that make GDAL read other files or ask other machines
+_REACHES_OUT = re.compile(rb"<(OGR\w*DataSource|OGRVRT\w*|VRTDataset|GDAL_WM\w+)", re.IGNORECASE)
+
+
+def read_vector(
+    path: Path, images: Sequence[SceneInfo], /, *, class_column: str, layer: str | None = None
+) -> list[Drawn]:
+    """The polygons of a vector file (GeoPackage, Shapefile, GeoJSON, GeoParquet, …) that lie on each scene,
+    in its pixels.
+
+    Their class stands in `class_column`, text or number; a column ``difficult`` may hold 1 for objects that
+    are hard to recognise. The file has its own CRS; where either side has none, coordinates are taken
+    as they are, and those of a scene without georeference are what QGIS shows (y up). Raises
+    AnnotationError when the file is not so, or none of its polygons lies on a scene.
+    """
+    table = _table(path, layer)
+    if class_column not in table.columns:
+        columns = ", ".join(c for c in table.columns if c != table.geometry.name)
+        raise AnnotationError(
+            f"{path}: has no column {class_column!r}. name the one with the classes by "
+            f"--class-column: {columns or 'it has none'}"
+        )
+    names = _names(path, table, class_column)
+    difficult = (
+        (table["difficult"] == 1).to_numpy(bool)
+        if "difficult" in table
+        else np.zeros(len(table), bool)
+    )
+    drawn = []
+    met = np.zeros(len(table), bool)
+    for image in images:
+        geometry = _in_pixels(path, table, image)
+        here = np.flatnonzero(
+            shapely.intersects(geometry, shapely.box(0, 0, image.width, image.height))
+        )
+        met[here] = True
+        drawn.append(Drawn(geometry[here], names[here], difficult[here]))
+    if not met.any():
+        raise AnnotationError(
+            f"{path}: none of its {len(table)} polygons lies on a scene. "
+            "check the coordinate reference system of both"
+        )
+    if not met.all():
+        log.warning("%s: %d polygons lie on no scene and were left out", path, (~met).sum())
+    return drawn
+
+
+def _table(path: Path, layer: str | None) -> gpd.GeoDataFrame:
+    """The features that are polygons."""
+    file = input_file(path, AnnotationError)
+    with file.open("rb") as opened:
+        if _REACHES_OUT.search(opened.read(4096)):
+            raise AnnotationError(
+                f"{file}: only describes where data are. save them as a GeoPackage: Export in QGIS"
+            )
+    try:
+        if file.suffix.lower() in _PARQUET:
+            table = gpd.read_parquet(file)
+        else:
+            table = gpd.read_file(file.absolute(), layer=layer or _only_layer(file))
+    except (RuntimeError, OSError, ValueError) as fault:
+        raise AnnotationError(
+            f"{file}: cannot be read as a vector file ({fault}). save it as a GeoPackage"
+        ) from fault
+    if not isinstance(table, gpd.GeoDataFrame):
+        raise AnnotationError(f"{file}: has no geometry. name another layer or file")
+    good = np.isin(shapely.get_type_id(table.geometry.to_numpy()), _POLYGONAL)
+    good &= ~shapely.is_empty(table.geometry.to_numpy())
+    if not good.any():
+        raise AnnotationError(f"{file}: has no polygons. draw some around the objects to find")
+    if not good.all():
+        log.warning("%s: %d features are no polygons and were left out", file, (~good).sum())
+    return table[good].reset_index(drop=True)
+
+
+def _only_layer(file: Path) -> str:
+    layers = [str(name) for name, kind in pyogrio.list_layers(file.absolute()) if kind is not None]
+    if len(layers) > 1:
+        raise AnnotationError(
+            f"{file}: has {len(layers)} layers. choose one with --layer: {', '.join(layers[:10])}"
+        )
+    if not layers:
+        raise AnnotationError(f"{file}: has no layer with geometries. name another file")
+    return layers[0]
+
+
+def _names(path: Path, table: gpd.GeoDataFrame, column: str) -> NDArray[np.object_]:
+    values = table[column]
+    nothing = values.isna() | (values.astype(str).str.strip() == "")
+    if nothing.any():
+        raise AnnotationError(
+            f"{path}: {int(nothing.sum())} polygons have no class in column {column!r}, first "
+            f"feature {int(np.argmax(nothing)) + 1}. fill it in or remove them"
+        )
+    if values.dtype.kind == "f" and (values == values.round()).all():
+        values = values.astype("int64")  # a column of numbers in which some cells were once empty
+    return np.array(values.astype(str).str.strip(), object)
+
+
+def _in_pixels(path: Path, table: gpd.GeoDataFrame, image: SceneInfo) -> NDArray[np.object_]:
+    """Valid polygons in pixels of a scene."""
+    if table.crs is not None and image.crs is not None:
+        try:
+            table = table.to_crs(image.crs.to_wkt())
+        except ProjError as fault:
+            raise AnnotationError(
+                f"{path}: cannot be brought into the CRS of {image.path} ({fault}). "
+                "reproject it in QGIS first"
+            ) from fault
+    elif (table.crs is None) != (image.crs is None):
+        bare = path if table.crs is None else image.path
+        log.warning("%s: has no CRS; its coordinates are taken for those of the other", bare)
+    geometry: NDArray[np.object_] = shapely.force_2d(table.geometry.to_numpy())
+    geometry = transformed(geometry, ~map_transform(image.transform))
+    finite = np.isfinite(shapely.bounds(geometry)).all(axis=1)
+    geometry[~finite] = shapely.Polygon()
+    invalid = ~shapely.is_valid(geometry)
+    geometry[invalid] = shapely.make_valid(
+        geometry[invalid], method="structure", keep_collapsed=False
+    )
+    return geometry
