@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +15,7 @@ from rasterio.windows import Window
 from geoseg.errors import SceneError
 from geoseg.files import Source
 from geoseg.ground import pixel_sides_m, pixel_size_m
-from geoseg.scene import Scene, SceneInfo, open_scene
+from geoseg.scene import Scene, SceneInfo, opened_scene
 
 _OPEN = 32  # files at a time
 _OFF_GRID = 0.01  # pixels
@@ -42,7 +41,7 @@ class Mosaic:
         self._parts = parts
         self._wanted = wanted
         self._bands: int | None = None
-        self._open: OrderedDict[int, tuple[AbstractContextManager[Scene], Scene]] = OrderedDict()
+        self._open: OrderedDict[int, Scene] = OrderedDict()
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """As `geoseg.scene.Scene.read`."""
@@ -72,42 +71,39 @@ class Mosaic:
     def close(self) -> None:
         """Close every file."""
         while self._open:
-            _, (context, _) = self._open.popitem()
-            context.__exit__(None, None, None)
+            self._open.popitem()[1].close()
 
     def _scene(self, number: int) -> Scene:
         if number not in self._open:
             if len(self._open) >= _OPEN:
-                _, (context, _) = self._open.popitem(last=False)
-                context.__exit__(None, None, None)
-            context = open_scene(self._parts[number].info.path, **self._wanted)
-            self._open[number] = context, context.__enter__()
+                self._open.popitem(last=False)[1].close()
+            self._open[number] = opened_scene(self._parts[number].info.path, **self._wanted)
         self._open.move_to_end(number)
-        return self._open[number][1]
+        return self._open[number]
 
 
-@contextmanager
-def open_mosaic(
+def opened_mosaic(
     paths: Sequence[Source],
     *,
     bands: int | None = None,
     indexes: tuple[int, ...] | None = None,
     dtype: str | None = None,
-) -> Iterator[Mosaic]:
-    """Open scenes that share a coordinate reference system and a pixel grid as one.
+) -> Mosaic:
+    """Open scenes that share a coordinate reference system and a pixel grid as one, for a caller who
+    closes it, and lives under `geoseg.scene.gdal_settings`.
 
     Raises SceneError when one cannot be opened (see `geoseg.scene.open_scene`) or does not fit the
     first, ValueError without any.
     """
-    wanted = {"bands": bands, "indexes": indexes, "dtype": dtype}
+    wanted: dict[str, Any] = {"bands": bands, "indexes": indexes, "dtype": dtype}
     infos = []
     for path in paths:
-        with open_scene(path, **wanted) as scene:  # type: ignore[arg-type]
-            infos.append(scene.info)
-    with ExitStack() as stack:
-        mosaic = Mosaic(*_laid_out(infos), wanted)
-        stack.callback(mosaic.close)
-        yield mosaic
+        scene = opened_scene(path, **wanted)
+        infos.append(scene.info)
+        scene.close()
+    if not infos:
+        raise ValueError("a mosaic is made of scenes, got none")
+    return Mosaic(*_laid_out(infos), wanted)
 
 
 def _laid_out(infos: Sequence[SceneInfo]) -> tuple[SceneInfo, list[Part]]:

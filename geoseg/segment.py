@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -22,7 +23,8 @@ from geoseg.engine.tiling import Margin
 from geoseg.engine.work import CONFIDENCE, LABELS, PROBABILITIES, work_on
 from geoseg.errors import ConfigError, OutputError, SceneError, SkippedInputsError
 from geoseg.files import Source, check_output, replacing
-from geoseg.model.file import Model, load_model
+from geoseg.model.file import Model
+from geoseg.model.runtime import Backend
 from geoseg.polygons.raster_legend import legend_tags
 from geoseg.polygons.style import raster_colormap, write_raster_style
 from geoseg.progress import Track, silent
@@ -61,6 +63,8 @@ def segment(
     memory: int | None = None,
     batch_size: int = 1,
     device: str = "auto",
+    backend: Backend = "auto",
+    card: Path | None = None,
     executor: Executor | None = None,
     restart: bool = False,
     overwrite: bool = False,
@@ -88,8 +92,9 @@ def segment(
     **Computing.** `model` is a model file (default: the one geoseg ships with). `core` and `margin`
     are explained in `geoseg.engine.tiling`; cores are chosen to keep within `memory` bytes
     (default: 2 GB, or what a GPU has left). `augmented` looks at everything in 8 orientations.
-    `batch_size` tiles go through the network at a time. The workers of an `executor` decide, if
-    there is one.
+    `batch_size` tiles go through the network at a time. `backend` computes the network, see
+    `geoseg.model.runtime`; `model` may be an ONNX file, and `card` what it does not say of itself.
+    The workers of an `executor` decide, if there is one.
 
     Returns `output`. Raises ConfigError, SceneError, AnnotationError, ModelError and OutputError,
     before the first tile where possible.
@@ -107,18 +112,18 @@ def segment(
     if batch_size < 1:
         raise ConfigError(f"--batch-size: must be 1 or more, got {batch_size}")
     check_memory(memory)
-    opened = load_model(model)
-    legend = opened.card.legend
     job = Job(
-        scenes=(),
         indexes=bands,
-        bands=opened.card.bands,
-        dtype=opened.card.dtype,
         model=model,
+        card=card,
         device=choose_device(device),
+        backend=backend,
         probabilities=probabilities is not None,
         augmented=augmented,
     )
+    opened = job.open_model()
+    legend = opened.card.legend
+    job = replace(job, bands=opened.card.bands, dtype=opened.card.dtype)
     planner = Planner(
         opened, job, core=core, margin=margin, memory=memory, batch_size=batch_size,
         gsd=gsd, bbox=bbox, aoi=aoi,

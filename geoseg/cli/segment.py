@@ -164,6 +164,18 @@ def _memory(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 )
 @options.device
 @click.option(
+    "--backend",
+    type=click.Choice(["auto", "torch", "onnx", "openvino"]),
+    default="auto",
+    show_default=True,
+    help="What computes the network. auto: torch, or onnx for an ONNX file.",
+)
+@click.option(
+    "--card",
+    type=options.EXISTING_FILE,
+    help="JSON file with what an ONNX model made elsewhere does not say: legend, mean, std.",
+)
+@click.option(
     "--allow-remote",
     is_flag=True,
     help="Read GeoTIFFs from https:// and s3:// addresses, piece by piece.",
@@ -194,6 +206,8 @@ def segment(
     memory: int | None,
     batch_size: int,
     device: str,
+    backend: Any,
+    card: Path | None,
     allow_remote: bool,
     restart: bool,
     overwrite: bool,
@@ -235,6 +249,8 @@ def segment(
         memory=memory,
         batch_size=batch_size,
         device=device,
+        backend=backend,
+        card=card,
         restart=restart,
         overwrite=overwrite,
         provenance={"command": shlex.join(["geoseg", *sys.argv[1:]])},

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch._C import DisableTorchFunction
 from torch.overrides import TorchFunctionMode
 
+from geoseg.model.runtime import RuntimeNetwork
+
 _SPARE = 1.15
 """Of what tensors take: room for what convolutions need besides, and for holes between allocations."""
 
@@ -20,11 +22,17 @@ _LATER_BYTES = 200 << 20
 """What reading, writing and outlining need besides."""
 
 
+_UNSEEN = 1000.0
+"""Bytes per pixel that a network whose inside cannot be watched is thought to take."""
+
+
 def forward_bytes_per_pixel(network: nn.Module, *, bands: int, stride: int) -> float:
     """The most bytes of tensors that exist at a time in a forward pass, per pixel of the window.
 
     Watched in a pass over a small window; every tensor in it grows with the window.
     """
+    if isinstance(network, RuntimeNetwork):
+        return _UNSEEN
     side = 2 * stride
     live = _Live()
     with torch.inference_mode(), live:

@@ -88,8 +88,8 @@ class Planner:
         what was asked.
         """
         job = replace(self.job, scenes=scenes)
-        with job.scene() as scene:
-            info = scene.info
+        with job.reader() as reader:
+            info = reader.info
         pixel = network_pixel(info, self.model.card, self.gsd)
         job = replace(job, pixel=pixel, area=self._area(info))
         with job.reader() as reader:

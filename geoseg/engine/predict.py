@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rasterio.windows import Window
-from torch import Tensor
+from torch import Tensor, nn
 
 from geoseg.engine.fold import folded
 from geoseg.engine.reader import Read
@@ -18,6 +18,7 @@ from geoseg.errors import ConfigError
 from geoseg.grid import Tile, round_up
 from geoseg.legend import IGNORE
 from geoseg.model.file import Model
+from geoseg.model.runtime import RuntimeNetwork
 
 FULL_CONFIDENCE = 200
 """A confidence raster holds 0 to 200 for 0 to 1, and IGNORE where there is no data."""
@@ -74,12 +75,16 @@ class Predictor:
         self._device, self._probabilities, self._augmented = device, probabilities, augmented
         self._stride = model.card.stride
         self._bands = model.card.bands
-        self._network = folded(model.network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._window = model.window
+        self._network = _ready(model.network, device)
         self._mean = torch.tensor(model.card.mean, device=device).reshape(-1, 1, 1)
         self._std = torch.tensor(model.card.std, device=device).reshape(-1, 1, 1)
 
     def padded(self, read: Read) -> tuple[int, int]:
-        """Height and width of what the network sees of a tile: multiples of its stride."""
+        """Height and width of what the network sees of a tile: multiples of its stride, or the one size
+        it takes."""
+        if self._window is not None:
+            return self._window, self._window
         height, width = read.valid.shape
         return round_up(height, self._stride), round_up(width, self._stride)
 
@@ -92,7 +97,7 @@ class Predictor:
         if not self._augmented:
             return self._forward(image)
         total: Tensor | None = None
-        for there, back in _orientations():
+        for there, back in orientations():
             share = back(self._forward(there(image)).softmax(dim=1))
             total = share if total is None else total.add_(share)
         assert total is not None
@@ -152,11 +157,17 @@ class Predictor:
         return torch.stack([plane.to(torch.uint8) for plane in planes]).cpu()
 
 
+def _ready(network: nn.Module, device: str) -> nn.Module:
+    if isinstance(network, RuntimeNetwork):
+        return network
+    return folded(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
 def _in_200(share: Tensor) -> Tensor:
     return (share * FULL_CONFIDENCE).round_()
 
 
-def _orientations() -> Iterator[tuple[View, View]]:
+def orientations() -> Iterator[tuple[View, View]]:
     """The 8 ways to turn and flip a square lattice, each with its way back; (…, h, w) images."""
     for turns in range(4):
         for flip in (False, True):

@@ -72,6 +72,7 @@ class Reader:
     def __init__(
         self, scene: Readable, *, pixel: tuple[float, float] = (1.0, 1.0), area: Area | None = None
     ) -> None:
+        self.info = scene.info
         self._scene, self._area = scene, area
         self._across = resized(scene.info.width, pixel[0])
         self._down = resized(scene.info.height, pixel[1])

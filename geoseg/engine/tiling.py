@@ -10,6 +10,7 @@ from geoseg.errors import ConfigError
 from geoseg.grid import Tile, grid, round_up
 from geoseg.model.file import Model
 from geoseg.model.receptive import context, margin_for
+from geoseg.model.runtime import RuntimeNetwork
 
 Margin = int | Literal["auto", "exact"]
 
@@ -35,8 +36,13 @@ def margin_px(asked: Margin, model: Model) -> int:
         return card.margin
     if asked == "exact":
         reach = card.context
-        if reach is None:
+        if reach is None and not isinstance(model.network, RuntimeNetwork):
             reach = context(model.network, bands=card.bands, stride=card.stride)
+        if reach is None and isinstance(model.network, RuntimeNetwork):
+            raise ConfigError(
+                f"--margin exact: an ONNX file does not tell how far {model.path.name} looks. "
+                "use auto, or a number of pixels"
+            )
         if reach is None:
             raise ConfigError(
                 f"--margin exact: no margin covers the context of {model.path.name}, in which "
@@ -99,6 +105,13 @@ def tiles(
     stride, or fitted. Raises ConfigError as above, and unless `core` is positive.
     """
     ring, stride = margin_px(margin, model), model.card.stride
+    if model.window is not None:
+        core = model.window - 2 * ring
+        if core < stride:
+            raise ConfigError(
+                f"--margin: {model.path.name} takes windows of {model.window} pixels, "
+                f"which leaves nothing inside a margin of {ring}. use a smaller one"
+            )
     if core is None:
         core = core_px(
             width, height, margin=ring, stride=stride, largest_window=largest_window

@@ -143,6 +143,9 @@ class Model:
     sha256: str
     """Of the weights."""
 
+    window: int | None = None
+    """Side in pixels of every window, for a network that takes no other."""
+
 
 def shipped_model() -> Path:
     """The model file inside the package. Raises ModelError if this installation has none."""

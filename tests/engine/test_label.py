@@ -40,10 +40,9 @@ def labelled(
     more: Mapping[str, Any] = MappingProxyType({}),
     **cut: Any,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], int]:
-    job = Job((path,), None, model.card.bands, model.card.dtype, model.path, **more)
-    with job.scene() as scene:
-        planes = np.full((2, scene.info.height, scene.info.width), IGNORE, np.uint8)
+    job = Job((path,), bands=model.card.bands, dtype=model.card.dtype, model=model.path, **more)
     with job.reader() as reader:
+        planes = np.full((2, reader.info.height, reader.info.width), IGNORE, np.uint8)
         cells = tiles(reader.width, reader.height, model, **cut)
     counts = [0]
 
