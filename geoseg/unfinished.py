@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from geoseg.errors import OutputError
+from geoseg.errors import ConfigError, OutputError
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +26,8 @@ def unfinished_folder(output: Path) -> Path:
 def unfinished(output: Path, *, restart: bool = False) -> Iterator[Path]:
     """The folder of an earlier run that was interrupted, or a new one; `restart` empties it first.
 
-    It vanishes when the block ends, well or by an error that repeating the work would not mend. It
-    stays after Ctrl-C, SIGTERM, a full disk, and of course a kill. Raises OutputError while
+    It vanishes when the block ends, well or by an error that no command could mend. It stays after
+    Ctrl-C, SIGTERM, a full disk, and of course a kill. Raises OutputError while
     another process is at it.
     """
     folder = unfinished_folder(output)
@@ -44,6 +44,8 @@ def unfinished(output: Path, *, restart: bool = False) -> Iterator[Path]:
             _empty(folder)
         try:
             yield folder
+        except ConfigError:  # another command may do
+            raise
         except (KeyboardInterrupt, SystemExit, OutputError, OSError):
             log.warning("%s: unfinished. the same command goes on from here", output)
             raise
