@@ -66,7 +66,7 @@ def ours(scene: Path, model: Path, folder: Path) -> Found:
     opened = load_model(model)
     planner = Planner(opened, Job(model=model, bands=3, dtype="uint8"))
     cells = planner.plan((scene,)).cells
-    network = folded(opened.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = folded(opened.network).to(memory_format=torch.channels_last)
     stride = opened.card.stride
     sizes = [
         (round_up(cell.window.height, stride), round_up(cell.window.width, stride))

@@ -14,7 +14,7 @@ from geoseg.errors import ConfigError, OutputError
 
 log = logging.getLogger(__name__)
 
-_LOCK = "lock"
+_LOCK, _COMPLETE = "lock", "complete"
 
 
 def unfinished_folder(output: Path) -> Path:
@@ -53,6 +53,24 @@ def unfinished(output: Path, *, restart: bool = False) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def complete(folder: Path) -> None:
+    """Note in an unfinished folder that products are about to take their names."""
+    (folder / _COMPLETE).touch()
+
+
+def forget_finished(output: Path) -> None:
+    """Remove the folder of a run that was killed when `output` had its name already."""
+    if output.exists() and is_complete(output):
+        shutil.rmtree(unfinished_folder(output), ignore_errors=True)
+
+
+def is_complete(output: Path) -> bool:
+    """True when a run came so far, and was killed before it could remove the folder: products beside
+    `output` that bear their names are its own.
+    """
+    return (unfinished_folder(output) / _COMPLETE).exists()
 
 
 def _hold(lock: IO[bytes], output: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import signal
 import subprocess
@@ -123,6 +124,27 @@ def test_a_scene_that_changed_is_refused(tmp_path: Path, given: dict[str, Any]) 
     write_scene(given["scenes"], picture(200, 230, seed=5), nodata=0, **UTM)
     with pytest.raises(ConfigError, match="scene was"):
         products(tmp_path / "parts", given)
+
+
+def test_a_kill_between_two_products_loses_nothing(
+    tmp_path: Path, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = content(products(tmp_path / "whole", given))
+    move = os.replace
+
+    def killed(source: Path, target: Path) -> None:
+        move(source, target)
+        if target.name == "labels.tif":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        products(tmp_path / "parts", given)
+    monkeypatch.undo()
+    left = {p.name for p in (tmp_path / "parts").iterdir()}
+    assert {"labels.tif", ".out.gpkg.unfinished"} <= left
+    assert "out.gpkg" not in left
+    assert content(products(tmp_path / "parts", given)) == whole
 
 
 @pytest.mark.slow

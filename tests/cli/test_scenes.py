@@ -32,7 +32,10 @@ def test_a_list_is_relative_to_its_folder(folder: Path, monkeypatch: pytest.Monk
     listed.write_text("\ufeff# two scenes\n\n c.tif \n../a.tif\n", encoding="utf-8")
     monkeypatch.chdir("/")
     found = expanded([], listed)
-    assert [Path(str(path)).resolve() for path in found] == [folder / "sub" / "c.tif", folder / "a.tif"]
+    assert [Path(str(path)).resolve() for path in found] == [
+        folder / "sub" / "c.tif",
+        folder / "a.tif",
+    ]
 
 
 def test_addresses_are_asked_only_when_that_is_allowed(folder: Path) -> None:
