@@ -5,6 +5,7 @@
 Draws scenes and labels each with the same network, every way in a process of its own, one after the other:
 
 geoseg    `segment`: fitted tiles, exact or measured margins, folded batch norm, channels last
+geoseg-onnx, geoseg-openvino: the same on another backend (not unless named)
 naive     a plain rasterio loop: tiles of 512 pixels, 25 % overlap, centres kept, the network as it is
 sahi      SAHI cuts the same tiles from the whole picture; stitched likewise
 torchgeo  TorchGeo's GridGeoSampler cuts them; stitched likewise
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -41,6 +43,7 @@ from geoseg.engine.plan import Planner
 from geoseg.grid import round_up
 from geoseg.legend import DOTA_V1
 from geoseg.model.file import Model, ModelCard, load_model, save_model
+from geoseg.model.runtime import Backend, on_backend
 from geoseg.model.unet import UNet
 
 TILE, STEP = 512, 384
@@ -59,23 +62,27 @@ def small_unet(path: Path) -> Path:
     return save_model(path, UNet(3, len(DOTA_V1), **parameters).state_dict(), card)
 
 
-def ours(scene: Path, model: Path, folder: Path) -> Found:
+def ours(scene: Path, model: Path, folder: Path, backend: Backend = "torch") -> Found:
     """Wall, limit and forward pixels of `segment`."""
     from geoseg.segment import segment
 
     opened = load_model(model)
     planner = Planner(opened, Job(model=model, bands=3, dtype="uint8"))
     cells = planner.plan((scene,)).cells
-    network = folded(opened.network).to(memory_format=torch.channels_last)
     stride = opened.card.stride
     sizes = [
         (round_up(cell.window.height, stride), round_up(cell.window.width, stride))
         for cell in cells
     ]
+    network = on_backend(opened, backend).network
+    if backend == "torch":
+        network = folded(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     clock = _Clock()
     before = _forward_seconds(network, sizes)
-    segment(scene, folder / "out.gpkg", model=model, track=clock, labels=folder / "labels.tif",
-            confidence=folder / "confidence.tif")  # fmt: skip
+    segment(
+        scene, folder / "out.gpkg", model=model, backend=backend, track=clock,
+        labels=folder / "labels.tif", confidence=folder / "confidence.tif",
+    )  # fmt: skip
     after = _forward_seconds(network, sizes)
     forward = sum(height * width for height, width in sizes)
     return {
@@ -100,7 +107,7 @@ def naive(scene: Path, model: Path, folder: Path) -> Found:
 
 def sahi(scene: Path, model: Path, folder: Path) -> Found:
     """SAHI's slices of a picture in memory."""
-    from sahi.slicing import slice_image  # type: ignore[import-not-found]
+    from sahi.slicing import slice_image
 
     run = _plain(load_model(model))
     began = time.perf_counter()
@@ -120,8 +127,8 @@ def sahi(scene: Path, model: Path, folder: Path) -> Found:
 def torchgeo(scene: Path, model: Path, folder: Path) -> Found:
     """TorchGeo's grid of samples of a raster dataset."""
     from torch.utils.data import DataLoader
-    from torchgeo.datasets import RasterDataset, stack_samples  # type: ignore[import-not-found]
-    from torchgeo.samplers import GridGeoSampler  # type: ignore[import-not-found]
+    from torchgeo.datasets import RasterDataset, stack_samples
+    from torchgeo.samplers import GridGeoSampler
 
     run = _plain(load_model(model))
     began, windows = time.perf_counter(), 0
@@ -138,7 +145,7 @@ def torchgeo(scene: Path, model: Path, folder: Path) -> Found:
 
 def geoai(scene: Path, model: Path, folder: Path) -> Found:
     """geoai's own function."""
-    from geoai.train import semantic_inference_on_geotiff  # type: ignore[import-not-found]
+    from geoai.train import semantic_inference_on_geotiff
 
     opened = load_model(model)
     began = time.perf_counter()
@@ -151,6 +158,8 @@ def geoai(scene: Path, model: Path, folder: Path) -> Found:
 
 WAYS: dict[str, Callable[[Path, Path, Path], Found]] = {
     "geoseg": ours,
+    "geoseg-onnx": partial(ours, backend="onnx"),
+    "geoseg-openvino": partial(ours, backend="openvino"),
     "naive": naive,
     "sahi": sahi,
     "torchgeo": torchgeo,
@@ -246,7 +255,7 @@ def measured(way: str, scene: Path, model: Path) -> Found:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sides", type=int, nargs="+", default=[5000, 10_000, 20_000])
-    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
+    parser.add_argument("--ways", nargs="+", default=["geoseg", *list(WAYS)[3:]], choices=WAYS)
     parser.add_argument("--model", type=Path, help="default: a U-Net of width 16, random weights")
     parser.add_argument("--folder", type=Path, help="where scenes and products go for a while")
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
