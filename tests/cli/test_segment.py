@@ -107,7 +107,7 @@ def test_sizes_are_what_people_write(
         "segment",
         lambda _scenes, output, **how: seen.update(how) or output,
     )
-    assert run(folder, "scene.tif", "-o", "out.gpkg", "--memory", text) == 0
+    assert run(folder, "scene.tif", "-o", "out.gpkg", f"--memory={text}") == 0
     assert seen["memory"] == expected
 
 
