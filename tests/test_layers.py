@@ -27,6 +27,7 @@ LAYERS = {
             "rescale",
             "area",
             "unfinished",
+            "heap",
         ),
         *("annotations", "dota", "dataset"),
     },
