@@ -7,13 +7,14 @@ import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from geoseg.annotations import Difficult
 from geoseg.errors import ConfigError
 from geoseg.files import input_file
+from geoseg.learn.weights import BETA, Weighting
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -58,13 +59,25 @@ class Network(_Section):
 
 
 class Loss(_Section):
-    """Weighted cross-entropy."""
+    """Weighted cross-entropy, and what is switched on beside it; the formula is in `geoseg.learn.loss`."""
 
-    weights: Literal["none", "inverse", "sqrt"] = "inverse"
-    """From inverse pixel frequency, or its square root."""
+    weights: Weighting = "inverse"
+    """How a class's weight follows from its number of pixels: `geoseg.learn.weights` has the formulas."""
 
     cap: Positive | None = None
     """No class weighs more than this many times the background."""
+
+    beta: Annotated[float, Field(gt=0, lt=1)] = BETA
+    """Of the weights "effective": 1 / (1 - beta) is about the number of pixels from which on more say nothing new."""
+
+    dice: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """What the Dice term is multiplied by before it is added; 0: without."""
+
+    focal: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """γ of the focal loss: how much less a pixel counts that is right already; 0: every pixel the same."""
+
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """ε of label smoothing: what part of a label goes to all classes alike."""
 
     prior_windows: Annotated[int, Field(ge=0)] = 100
     """Windows of the training split, evenly spread, by which the classes' shares are put right after

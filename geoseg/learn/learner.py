@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from geoseg.errors import ModelError
-from geoseg.learn.config import Training
-from geoseg.learn.loss import weighted_cross_entropy
+from geoseg.learn.config import TrainConfig, Training
+from geoseg.learn.loss import Objective
 
 Tensors = dict[str, Tensor]
 
@@ -25,12 +25,15 @@ class Learner:
     """One step of gradient descent after the other; what step n does depends on its batch and on the state alone."""
 
     def __init__(
-        self, network: nn.Module, weights: NDArray[np.float64], training: Training, device: str
+        self, network: nn.Module, weights: NDArray[np.float64], config: TrainConfig, device: str
     ) -> None:
+        training = config.training
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device, self.training = device, training
         self.step = 0
-        self._weights = torch.as_tensor(weights, dtype=torch.float32, device=device)
+        self._objective = Objective(
+            torch.as_tensor(weights, dtype=torch.float32, device=device), config.loss
+        )
         self._groups = _groups(self.network, training)
         self._optimizer = torch.optim.AdamW(
             [
@@ -48,7 +51,7 @@ class Learner:
             settings["lr"] = rate * group.factor
         images = torch.from_numpy(inputs).to(self.device, memory_format=torch.channels_last)
         truth = torch.from_numpy(labels).to(self.device)
-        loss = weighted_cross_entropy(self.network.train()(images), truth, self._weights)
+        loss = self._objective(self.network.train()(images), truth)
         if not loss.isfinite():
             raise ModelError(f"step {self.step + 1}: the loss is not finite. lower learning_rate")
         self._optimizer.zero_grad(set_to_none=True)

@@ -22,10 +22,10 @@ from geoseg.errors import ConfigError, DatasetError
 from geoseg.learn.checkpoint import Checkpoint
 from geoseg.learn.config import Network, TrainConfig
 from geoseg.learn.learner import Learner, Tensors, copied, learning_rate
-from geoseg.learn.loss import class_weights
 from geoseg.learn.metrics import Scores, confusion
 from geoseg.learn.prior import class_shifts
 from geoseg.learn.sampling import Sample, Sampler, Scenes, batch_of
+from geoseg.learn.weights import class_weights
 from geoseg.model.architectures import build
 from geoseg.model.pretrained import load_pretrained
 
@@ -60,7 +60,7 @@ class Run:
                 f"data.window: {config.data.window} is no multiple of "
                 f"the network's stride {self.stride}"
             )
-        self.learner = Learner(network, self._class_weights(), config.training, device)
+        self.learner = Learner(network, self._class_weights(), config, device)
         self.best: Tensors | None = None
         self.best_miou = -1.0
         self.shifts: dict[str, float] = {}
@@ -223,7 +223,9 @@ class Run:
     def _class_weights(self) -> NDArray[np.float64]:
         counts = self.dataset.layers[self.layer].splits["train"].pixels
         names, loss = self.dataset.legend.names, self.config.loss
-        weights = class_weights([counts.get(n, 0) for n in names], loss.weights, cap=loss.cap)
+        weights = class_weights(
+            [counts.get(n, 0) for n in names], loss.weights, cap=loss.cap, beta=loss.beta
+        )
         shown = (f"{name} {weight:.3g}" for name, weight in zip(names, weights, strict=True))
         log.info("class weights (%s): %s", loss.weights, ", ".join(shown))
         return weights

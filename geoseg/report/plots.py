@@ -18,7 +18,7 @@ def plot_curves(history: Sequence[Mapping[str, Any]], output: Path) -> Path:
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes: Axes = figure.subplots()
     axes.plot([h["step"] for h in history], [h["loss"] for h in history], color="#4363d8")
-    axes.set(xlabel="step", ylabel="loss (weighted cross-entropy)", title="Learning curves")
+    axes.set(xlabel="step", ylabel="loss", title="Learning curves")
     axes.yaxis.label.set_color("#4363d8")
     scored = [(h["step"], 100 * h["miou"]) for h in history if h["miou"] is not None]
     right = axes.twinx()
