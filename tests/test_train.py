@@ -11,8 +11,9 @@ from safetensors import safe_open
 
 from geoseg.errors import ConfigError, DatasetError, ModelError, OutputError
 from geoseg.evaluate import evaluate, score_table
-from geoseg.learn.config import TrainConfig, parse_config
+from geoseg.learn.config import parse_config
 from geoseg.learn.run import Run
+from geoseg.learn.sections import TrainConfig
 from geoseg.model.file import load_model
 from geoseg.progress import Text
 from geoseg.train import train

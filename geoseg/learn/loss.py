@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from geoseg.learn.config import Loss
+from geoseg.learn.sections import Loss
 from geoseg.legend import IGNORE
 
 Everywhere = Callable[[Tensor], Tensor]

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from geoseg.errors import ConfigError
-from geoseg.learn.config import TrainConfig, read_config
+from geoseg.learn.config import read_config
+from geoseg.learn.sections import TrainConfig
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geoseg.learn.config import Loss
 from geoseg.learn.loss import Objective
+from geoseg.learn.sections import Loss
 from geoseg.legend import IGNORE
 
 WEIGHTS = np.array([0.5, 2.0, 7.0, 0.0])  # the last class does not occur in the dataset
