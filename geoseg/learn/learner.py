@@ -81,8 +81,12 @@ class Learner:
     def mean_network(self) -> nn.Module:
         """A copy, in eval mode, whose weights are the running mean: the same in every process."""
         self.processes.same(self._mean.values())
+        return self.network_with(self._mean)
+
+    def network_with(self, weights: Tensors) -> nn.Module:
+        """A copy, in eval mode, with these weights."""
         network: nn.Module = copy.deepcopy(self.network).eval().requires_grad_(False)
-        network.load_state_dict(self._mean)
+        network.load_state_dict(weights)
         return network
 
     def state(self) -> dict[str, Mapping[str, Tensor]]:

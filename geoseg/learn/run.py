@@ -175,8 +175,7 @@ class Run:
         best."""
         if self.best is None or "head.bias" not in self.best or not self.config.loss.prior_windows:
             return
-        network = self.learner.mean_network()
-        network.load_state_dict(self.best)
+        network = self.learner.network_with(self.best)
         windows = Windows(
             self._train,
             self.scaling,
