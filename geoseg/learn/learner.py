@@ -62,6 +62,7 @@ class Learner:
 
         Raises ModelError when it is not finite.
         """
+        _seed(self.training.seed, self.step, self.processes.rank)
         rate = learning_rate(self.step, self.training)
         for group, settings in zip(self._groups, self._optimizer.param_groups, strict=True):
             settings["lr"] = rate * group.factor
@@ -153,6 +154,11 @@ class Learner:
 
     def _names(self) -> list[str]:
         return [name for group in self._groups for name in group.named]
+
+
+def _seed(*numbers: int) -> None:
+    """Let what a network draws, in dropout, depend on these numbers alone."""
+    torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1))
 
 
 def copied(tensors: Mapping[str, Tensor], device: str | None = None) -> Tensors:

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,15 @@ class Plain(nn.Module):
         return logits
 
 
-def learner(network: nn.Module | None = None, **training: object) -> Learner:
+def small_unet() -> nn.Module:
+    return UNet(3, 4, width=4, depth=1)
+
+
+def learner(network: Callable[[], nn.Module] = Plain, **training: object) -> Learner:
     torch.manual_seed(0)
-    settings = Training(**{"warmup": 0, "learning_rate": 0.01, "steps": 20, **training})  # type: ignore[arg-type]
+    settings = Training(**{"warmup": 0, "learning_rate": 0.01, "steps": 40, **training})  # type: ignore[arg-type]
     config = TrainConfig(training=settings, loss=Loss(dice=0.5))
-    return Learner(network or Plain(), np.array([0.5, 1, 2, 4.0]), config, "cpu")
+    return Learner(network(), np.array([0.5, 1, 2, 4.0]), config, "cpu")
 
 
 def batch(seed: int, size: int = 4) -> Batch:
@@ -74,8 +79,8 @@ def test_accumulated_cross_entropy_is_that_of_one_large_batch() -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_a_network_learns_and_its_weights_keep_32_bits(precision: str) -> None:
-    one = learner(UNet(3, 4, width=4, depth=1), precision=precision, learning_rate=0.05)
-    losses = [one.advance([batch(n % 4)]) for n in range(20)]
+    one = learner(small_unet, precision=precision, learning_rate=0.05)
+    losses = [one.advance([batch(n % 4)]) for n in range(40)]
     assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:4])
     floats = [t for t in one.network.state_dict().values() if t.is_floating_point()]
     assert all(t.dtype == torch.float32 and t.isfinite().all() for t in floats)
@@ -83,18 +88,38 @@ def test_a_network_learns_and_its_weights_keep_32_bits(precision: str) -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_a_learner_goes_on_from_its_state_to_the_same_bytes(tmp_path: Path, precision: str) -> None:
-    whole = learner(UNet(3, 4, width=4, depth=1), precision=precision)
+    whole = learner(small_unet, precision=precision)
     for n in range(3):
         whole.advance([batch(n)])
     Checkpoint(whole.step, whole.state()).save(tmp_path / "c.safetensors")
     read = Checkpoint.load(tmp_path / "c.safetensors")
-    other = learner(UNet(3, 4, width=4, depth=1), precision=precision)
+    other = learner(small_unet, precision=precision)
     other.restore(read.step, read.tensors)
     for n in range(3, 6):
         assert whole.advance([batch(n)]) == other.advance([batch(n)])
     for role, tensors in whole.state().items():
         for name, tensor in tensors.items():
             assert torch.equal(tensor, other.state()[role][name]), (role, name)
+
+
+class Forgetful(Plain):
+    """With dropout, which draws at random."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return nn.functional.dropout(super().forward(image), 0.5, self.training)
+
+
+def test_what_a_network_draws_depends_on_seed_and_step_alone() -> None:
+    whole = learner(Forgetful)
+    losses = [whole.advance([batch(n)]) for n in range(4)]
+    first = learner(Forgetful)
+    for n in range(2):
+        first.advance([batch(n)])
+    second = learner(Forgetful)
+    torch.rand(7)  # whatever else drew
+    second.restore(first.step, first.state())
+    assert [second.advance([batch(n)]) for n in (2, 3)] == losses[2:]
+    assert learner(Forgetful, seed=1).advance([batch(0)]) != losses[0]
 
 
 def test_a_step_whose_gradients_overflow_in_half_precision_changes_nothing_but_the_scale() -> None:
