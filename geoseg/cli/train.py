@@ -14,13 +14,7 @@ from geoseg.cli.progress import report, tracker
 @click.argument("config", type=options.EXISTING_FILE)
 @options.output
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint of an interrupted run.")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="SECTION.KEY=VALUE",
-    help="Change a setting, e.g. training.steps=500. May be repeated.",
-)
+@options.settings
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
