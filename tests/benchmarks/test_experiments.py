@@ -1,0 +1,134 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import experiments
+from benchmarks.experiments import at_budget, main, step_flops
+from benchmarks.experiments_page import page
+from geoseg.errors import ConfigError
+from geoseg.learn.config import parse_config
+from geoseg.model.unet import UNet
+from geoseg.train import train
+from tests.drawn import dataset
+
+BASE = """# The plain one.
+[data]
+window = 64
+balanced = 0.0
+[network]
+parameters = { width = 4, depth = 1 }
+[loss]
+weights = "none"
+prior_windows = 0
+[training]
+batch_size = 2
+warmup = 1
+"""
+
+
+def test_flops_are_those_that_are_counted_while_it_computes() -> None:
+    config = parse_config(
+        {
+            "data": {"window": 32},
+            "network": {"parameters": {"width": 4, "depth": 2}},
+            "training": {"batch_size": 3, "accumulate": 2},
+        },
+        "test",
+    )
+    with FlopCounterMode(display=False) as counter:
+        UNet(3, 5, width=4, depth=2).train()(torch.zeros(6, 3, 32, 32)).sum().backward()
+    assert step_flops(config, 3, 5) == counter.get_total_flops() > 0
+
+
+def test_a_budget_buys_as_many_steps_whatever_a_step_costs() -> None:
+    config = parse_config({}, "test")
+    assert at_budget(config, 10**9, 0.1).training.steps == 100
+    assert at_budget(config, 10**10, 0.1).training.steps == 10
+    with pytest.raises(ConfigError, match="raise it"):
+        at_budget(config, 10**12, 0.1)
+
+
+def test_every_row_has_its_configuration() -> None:
+    there = {path.stem for path in experiments.CONFIGS.glob("*.toml")}
+    assert set(experiments.ROWS) == there
+
+
+def test_rows_are_run_once_go_on_where_they_stopped_and_make_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn, configs = dataset(tmp_path / "drawn", scenes=1), tmp_path / "configs"
+    configs.mkdir()
+    (configs / "baseline.toml").write_text(BASE)
+    (configs / "full.toml").write_text(
+        '# All of it.\nextends = "baseline.toml"\n[data]\nbalanced = 1.0\n[loss]\nweights = "sqrt"\n'
+    )
+    folder, written = tmp_path / "runs", tmp_path / "experiments.md"
+    words = [str(drawn), "--rows", "baseline", "full", "--budget", "0.001", "--seeds", "1"]
+    words += ["--configs", str(configs), "--folder", str(folder), "--page", str(written)]
+    trained: list[str] = []
+
+    def counted(config: Any, model: Path, **settings: Any) -> Any:
+        trained.append(model.stem.split("-")[0])
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return train(config, model, **settings)
+
+    monkeypatch.setattr("benchmarks.experiments.train", counted)
+    with pytest.raises(KeyboardInterrupt):
+        main(words)
+    assert "| baseline | The plain one. |" in written.read_text()
+    main(words)
+    main(words)
+    assert trained == ["baseline", "full", "full"]
+    rows = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    assert [row["name"] for row in rows] == ["baseline", "full"]
+    for row in rows:
+        assert row["steps"] >= 3
+        assert row["tflop"] == pytest.approx(0.001, rel=0.3)
+        assert row["scores"]["quads"]["classes"]["plane"]["pixels"] > 0
+    assert "| full | All of it. |" in written.read_text()
+    main([*words, "--set", "augment.hue=0.1"])  # other rows: another page
+    assert trained == ["baseline", "full", "full", "baseline", "full"]
+    assert len((folder / "results.jsonl").read_text().splitlines()) == 4
+    assert "--set 'augment.hue=0.1'" in written.read_text()
+
+
+def scored(name: str, seed: int, miou: float) -> dict[str, Any]:
+    classes = {
+        "background": {"iou": 0.9, "pixels": 100},
+        "plane": {"iou": 2 * miou, "pixels": 10},
+        "helicopter": {"iou": 0.0, "pixels": 1},
+    }
+    truth = {"miou": miou, "scenes": 283, "classes": classes}
+    return {
+        **{
+            "name": name,
+            "seed": seed,
+            "about": name,
+            "budget": 3.0,
+            "settings": [],
+            "steps": 9,
+            "seconds": 90,
+            "threads": 2,
+        },
+        "scores": {"outlines": truth},
+    }
+
+
+def test_no_relative_gain_is_told_without_the_score_it_belongs_to() -> None:
+    rows = [scored("baseline", 0, 0.03), scored("baseline", 1, 0.05), scored("full", 0, 0.12)]
+    text = page([*rows, scored("loss-focal", 0, 0.02)])
+    assert "baseline → full recipe 4.0 % → 12.0 % mIoU (+200 %); goal +180 %: reached" in text
+    assert "worse than the baseline on outlines: loss-focal" in text
+    assert "| full | full | 12.00 | 24.0 | +200 % | 0 | 9 | 1.5 |" in text
+    assert "| baseline | baseline | 4.00 ± 1.00 | 8.0 | – | 0, 1 | 9 | 1.5 |" in text
+    assert "| plane | 8.0 | 24.0 | 4.0 |" in text
+
+
+def test_a_baseline_that_found_nothing_has_no_relative_gain() -> None:
+    text = page([scored("baseline", 0, 0.0), scored("full", 0, 0.12)])
+    assert "0.0 % → 12.0 % mIoU (–)" in text
