@@ -10,10 +10,9 @@ import numpy as np
 
 from geoseg.errors import ConfigError
 from geoseg.files import check_output
-from geoseg.learn.sampling import Sampler
 from geoseg.learn.scenes import Sample
 from geoseg.learn.sections import TrainConfig
-from geoseg.learn.setup import opened_dataset, scenes_of
+from geoseg.learn.setup import opened_dataset, sampler_of, scenes_of
 from geoseg.legend import BACKGROUND, IGNORE
 from geoseg.progress import Track, silent
 from geoseg.report.sheet import draw_sheet
@@ -36,12 +35,7 @@ def preview(
     if output.suffix.lower() != ".png":
         raise ConfigError(f"{output}: a preview's name ends in .png. rename it")
     dataset = opened_dataset(config)
-    sampler = Sampler(
-        scenes_of(config, dataset, "train"),
-        seed=config.training.seed,
-        data=config.data,
-        augment=config.augment,
-    )
+    sampler = sampler_of(config, scenes_of(config, dataset, "train"), tell=True)
     with ThreadPoolExecutor(2) as pool:
         samples = list(track(pool.map(sampler, range(windows)), "windows", total=windows))
     return draw_sheet(samples, dataset.legend, _title(samples), output)

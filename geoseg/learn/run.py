@@ -21,7 +21,6 @@ from geoseg.learn.learner import Learner, Tensors, copied
 from geoseg.learn.metrics import Scores
 from geoseg.learn.parallel import Processes
 from geoseg.learn.prior import class_shifts
-from geoseg.learn.sampling import Sampler
 from geoseg.learn.schedule import learning_rate
 from geoseg.learn.sections import TrainConfig
 from geoseg.learn.setup import (
@@ -29,6 +28,7 @@ from geoseg.learn.setup import (
     chosen_layer,
     differences,
     opened_dataset,
+    sampler_of,
     scaling_of,
     scenes_of,
     weights_of,
@@ -52,9 +52,8 @@ class Run:
         self.layer = chosen_layer(config, self.dataset)
         self._threads = threads
         self._train = scenes_of(config, self.dataset, "train")
-        self._sampler = Sampler(
-            self._train, seed=config.training.seed, data=config.data, augment=config.augment
-        )
+        tell = self.processes.leads
+        self._sampler = sampler_of(config, self._train, tell=tell)
         self.scaling = scaling_of(config, self.dataset, self._sampler)
         self._validation = Windows(
             scenes_of(config, self.dataset, "val"),
@@ -63,7 +62,7 @@ class Run:
             most=config.training.validation_windows,
         )
         network, self.stride = built_network(config, self.dataset)
-        weights = weights_of(config, self.dataset, tell=self.processes.leads)
+        weights = weights_of(config, self.dataset, tell=tell)
         self.learner = Learner(network, weights, config, device, self.processes)
         self.best: Tensors | None = None
         self.best_miou = -1.0

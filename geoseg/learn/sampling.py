@@ -46,6 +46,11 @@ class Sampler:
         pixels[~sample.valid] = 0
         return Sample(pixels, sample.labels, sample.valid)
 
+    @property
+    def classes(self) -> int:
+        """How many classes have objects."""
+        return len(self._classes)
+
     def view(self, n: int) -> View:
         """Where sample `n` lies."""
         return self._view(np.random.default_rng((self.seed, n)))

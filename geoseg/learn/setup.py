@@ -49,6 +49,22 @@ def scenes_of(config: TrainConfig, dataset: Dataset, split: str) -> Scenes:
     return Scenes(dataset, split, layer=layer, difficult=config.data.difficult)
 
 
+def sampler_of(config: TrainConfig, scenes: Scenes, *, tell: bool) -> Sampler:
+    """What draws the windows; `tell` logs where they lie."""
+    data = config.data
+    sampler = Sampler(scenes, seed=config.training.seed, data=data, augment=config.augment)
+    if tell and not sampler.classes:
+        log.warning("the training scenes hold no object to learn from: windows lie anywhere")
+    elif tell:
+        log.info(
+            "windows: %.0f %% around an object of %d classes drawn evenly, %.0f %% without objects, "
+            "%.0f %% anywhere, with objects or without",
+            *(100 * data.balanced, sampler.classes, 100 * data.background),
+            100 * (1 - data.balanced - data.background),
+        )
+    return sampler
+
+
 def scaling_of(config: TrainConfig, dataset: Dataset, sampler: Sampler) -> Scaling:
     """As configured, else measured on windows. Raises ConfigError, DatasetError."""
     network = config.network
