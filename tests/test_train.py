@@ -14,6 +14,7 @@ from safetensors import safe_open
 
 from geoseg.errors import ConfigError, DatasetError, ModelError, OutputError
 from geoseg.evaluate import evaluate, score_table
+from geoseg.learn.checkpoint import Checkpoint
 from geoseg.learn.config import parse_config
 from geoseg.learn.metrics import Scores
 from geoseg.learn.run import Run
@@ -121,6 +122,27 @@ def test_a_checkpoint_of_another_run_is_refused_by_what_differs(
         train(config(drawn), output, track=stop_after(1))
     with pytest.raises(ConfigError, match=r"training\.learning_rate: 0\.01 → 0\.02"):
         train(config(drawn, learning_rate=0.02), output, resume=True)
+
+
+def test_a_checkpoint_that_is_older_than_a_switch_is_gone_on_from_while_that_is_off(
+    drawn: Path, tmp_path: Path
+) -> None:
+    output, file = tmp_path / "m.safetensors", tmp_path / "m.checkpoint.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train(config(drawn), output, track=stop_after(3))
+    now = Checkpoint.load(file)
+    configuration = {**now.facts["configuration"]}
+    del configuration["processes"]
+    configuration["loss"] = {k: v for k, v in configuration["loss"].items() if k != "dice"}
+    old = {k: v for k, v in now.facts.items() if k != "stale"} | {"configuration": configuration}
+    Checkpoint(now.step, now.tensors, old).save(file)
+    values = config(drawn).model_dump(exclude_none=True)
+    values["loss"]["dice"] = 1.0
+    with pytest.raises(ConfigError, match=r"loss\.dice: 0\.0 → 1\.0"):
+        train(parse_config(values, "test"), output, resume=True)
+    resumed = train(config(drawn), output, resume=True)
+    whole = train(config(drawn), tmp_path / "whole.safetensors")
+    assert weights(resumed.model) == weights(whole.model)
 
 
 def test_resuming_without_a_checkpoint_is_an_error(drawn: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,8 @@ from geoseg.learn.sections import TrainConfig
 from geoseg.learn.setup import (
     built_network,
     chosen_layer,
+    completed,
+    configured,
     differences,
     opened_dataset,
     sampler_of,
@@ -78,8 +79,7 @@ class Run:
     @property
     def configuration(self) -> dict[str, Any]:
         """What decides the outcome, as JSON data."""
-        text = self.config.model_dump_json(exclude={"data": {"dataset"}, "card": True})
-        return {**json.loads(text), "processes": self.processes.count}
+        return configured(self.config, self.processes.count)
 
     @property
     def finished(self) -> bool:
@@ -154,7 +154,7 @@ class Run:
         run."""
         checkpoint = Checkpoint.load(path)
         facts = checkpoint.facts
-        changed = differences(facts["configuration"], self.configuration)
+        changed = differences(completed(facts["configuration"]), self.configuration)
         if facts["scenes"] != [scene.name for scene in self.dataset.scenes]:
             changed.append("the dataset's scenes")
         if changed:
@@ -165,7 +165,7 @@ class Run:
         self.learner.restore(checkpoint.step, checkpoint.tensors)
         self.best = copied(checkpoint.tensors["best"]) if "best" in checkpoint.tensors else None
         self.best_miou, self.seconds = facts["best_miou"], facts["seconds"]
-        self._stale = facts["stale"]
+        self._stale = facts.get("stale", 0)
         self._losses.extend(facts["losses"])
         self.history = facts["history"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import nn
 
 from geoseg.dataset import Dataset
@@ -108,6 +110,22 @@ def weights_of(config: TrainConfig, dataset: Dataset, *, tell: bool) -> NDArray[
         shown = (f"{name} {weight:.3g}" for name, weight in zip(names, weights, strict=True))
         log.info("class weights (%s): %s", loss.weights, ", ".join(shown))
     return weights
+
+
+def completed(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's configuration with what switches that are younger than it would say, which is that they are off."""
+    sections = {name: of for name, of in configuration.items() if name != "processes"}
+    try:
+        whole = TrainConfig.model_validate_json(json.dumps(sections))
+    except ValidationError:
+        return dict(configuration)
+    return configured(whole, int(configuration.get("processes", 1)))
+
+
+def configured(config: TrainConfig, processes: int) -> dict[str, Any]:
+    """What decides the outcome of a run, as JSON data."""
+    text = config.model_dump_json(exclude={"data": {"dataset"}, "card": True})
+    return {**json.loads(text), "processes": processes}
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -78,6 +78,7 @@ def test_every_row_has_its_configuration() -> None:
     assert set(experiments.ROWS) == there
 
 
+@pytest.mark.slow
 def test_rows_are_run_once_go_on_where_they_stopped_and_make_a_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
