@@ -27,12 +27,12 @@ geoseg prepare DOTA -o dota --splits train,val --outlines instances.parquet
 One row again: the last command with `--rows NAME` and an empty `--folder`. A row's configuration is
 `configs/ablation/NAME.toml`; `geoseg preview` draws its windows.
 
-**Equal compute**: every row trains for {budget:g} TFLOP of forward and backward arithmetic (forward as PyTorch counts
-it, backward twice that), however many steps those are; reading windows, the validation at the end and the shares that
-are put right after training are not counted. **Scores** are mIoU in percent over the {classes} object classes of the
-{scenes} validation scenes, whole scenes, without background; a relative gain stands beside the absolute score it
-belongs to, and is that over the baseline's mean. These are short trainings made for comparison: what longer ones reach
-is in the README.
+**Equal compute**: every row trains for {budget:g} TFLOP of forward and backward arithmetic (forward as PyTorch
+counts it, backward twice that), however many steps those are; reading windows, the validation at the end and
+the shares that are put right after training are not counted. **Scores** are mIoU in percent over the {classes}
+object classes of the {scenes} validation scenes, whole scenes, without background; a relative gain stands
+beside the absolute score it belongs to, and is that over the baseline's mean. ± is half the distance between
+the seeds' extremes. These are short trainings made for comparison: what longer ones reach is in the README.
 """
 
 
