@@ -46,50 +46,58 @@ class Objective:
         are compared at the label in the middle of each of their pixels.
         """
         settings, everywhere = self.settings, self.everywhere
-        logits, labels = (
-            logits.float(),
-            labels_of(logits, labels),
-        )  # sums of half precision overflow
+        log_p, truth, counted = pixels_of(logits, labels)
         total = cross_entropy(
-            logits, labels, self.weights, focal=settings.focal, smoothing=settings.smoothing
+            log_p,
+            truth,
+            counted,
+            self.weights,
+            focal=settings.focal,
+            smoothing=settings.smoothing,
         )
-        count = everywhere((labels != IGNORE).sum())
-        loss = everywhere(total) / count.clamp(min=1)
+        loss = everywhere(total) / everywhere(counted.sum()).clamp(min=1)
         if settings.dice:
-            loss = loss + settings.dice * dice(logits, labels, everywhere)
+            loss = loss + settings.dice * dice(log_p, truth, counted, everywhere)
         return loss
 
 
-def labels_of(logits: Tensor, labels: Tensor) -> Tensor:
-    """Labels (N, H, W) at the resolution of `logits` (N, C, h, w), as int64 (N, h, w)."""
+def pixels_of(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-probabilities float32 (n, C), labels int64 (n,) and which of them count, bool (n,), of logits (N, C, h, w)
+    and labels (N, H, W). A label that does not count becomes 0.
+
+    One row for each pixel is how channels-last logits lie in memory: nothing is copied.
+    """
     factor = labels.shape[-1] // logits.shape[-1]
-    return labels[..., factor // 2 :: factor, factor // 2 :: factor].long()
+    truth = labels[..., factor // 2 :: factor, factor // 2 :: factor].flatten().long()
+    counted = truth != IGNORE
+    rows = logits.permute(0, 2, 3, 1).reshape(len(truth), -1)
+    rows = rows.float()  # sums of half precision would overflow
+    return F.log_softmax(rows, dim=1), truth.where(counted, 0), counted
 
 
 def cross_entropy(
-    logits: Tensor, labels: Tensor, weights: Tensor, *, focal: float = 0, smoothing: float = 0
+    log_p: Tensor,
+    truth: Tensor,
+    counted: Tensor,
+    weights: Tensor,
+    *,
+    focal: float = 0,
+    smoothing: float = 0,
 ) -> Tensor:
-    """Σ_i Σ_c of the module's formula: the sum, not yet the mean, over the pixels that count.
-
-    `labels` int64 (N, H, W) have the size of `logits` (N, C, H, W).
-    """
-    each = F.cross_entropy(
-        logits,
-        labels,
-        weights,
-        reduction="none" if focal else "sum",
-        ignore_index=IGNORE,
-        label_smoothing=smoothing,
-    )
-    if not focal:
-        return each
-    right = -F.cross_entropy(logits, labels, reduction="none", ignore_index=IGNORE)  # log p_iy
-    # below a millionth, the slope of a power under 1 has no bound
-    wrong = (-torch.expm1(right)).clamp(min=1e-6)
-    return (wrong**focal * each).sum()
+    """Σ_i Σ_c of the module's formula, over what `pixels_of` gave: the sum, not yet the mean."""
+    right = log_p.gather(1, truth.unsqueeze(1)).squeeze(1)  # log p_iy
+    each = (smoothing - 1) * weights[truth] * right
+    if smoothing:
+        each = each - smoothing / log_p.shape[1] * (log_p @ weights)
+    if focal:
+        # below a millionth, the slope of a power under 1 has no bound
+        each = each * (-torch.expm1(right)).clamp(min=1e-6) ** focal
+    return each.where(counted, 0).sum()
 
 
-def dice(logits: Tensor, labels: Tensor, everywhere: Everywhere = lambda part: part) -> Tensor:
+def dice(
+    log_p: Tensor, truth: Tensor, counted: Tensor, everywhere: Everywhere = lambda part: part
+) -> Tensor:
     """D, the mean of ``1 - 2 Σ_i p_ic y_ic / (Σ_i p_ic + Σ_i y_ic)`` over the classes c that occur in the labels of
     the batch, 0 to 1 (Drozdzal et al. 2016, arXiv 1608.04117; background is a class like any other).
 
@@ -97,16 +105,13 @@ def dice(logits: Tensor, labels: Tensor, everywhere: Everywhere = lambda part: p
     does not occur adds nothing, so no constant is needed below the line. It looks at the probabilities that
     the network gives on its own: what is put right after training (`geoseg.learn.prior`) comes on top.
     """
-    counted = (labels != IGNORE).unsqueeze(1)
-    truth = labels.unsqueeze(1).where(counted, 0)
-    p = logits.softmax(1) * counted
-    hits = p.gather(1, truth)  # p_iy
-    classes = logits.shape[1]
-    flat = truth[counted]
-    both = everywhere(p.new_zeros(classes).index_add(0, flat, hits[counted]))
-    found = everywhere(p.sum((0, 2, 3)))
-    true = everywhere(torch.bincount(flat, minlength=classes))
+    p, ones = log_p.exp(), counted.float()
+    hits = p.gather(1, truth.unsqueeze(1)).squeeze(1) * ones
+    classes = log_p.shape[1]
+    both = everywhere(p.new_zeros(classes).index_add(0, truth, hits))
+    found = everywhere(ones @ p)
+    true = everywhere(torch.bincount(truth[counted], minlength=classes))
     occurs = true > 0
     if not bool(occurs.any()):
-        return logits.sum() * 0
+        return log_p.sum() * 0
     return 1 - (2 * both[occurs] / (found[occurs] + true[occurs])).mean()
