@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from geoseg.model.file import load_model
     from geoseg.polygons.trace import trace
     from geoseg.prepare import prepare
+    from geoseg.preview import preview
     from geoseg.scene import open_scene
     from geoseg.segment import segment
+    from geoseg.stats import stats
     from geoseg.train import train
     from geoseg.vectorize import vectorize
 
@@ -44,7 +46,9 @@ __all__ = [
     "load_model",
     "open_scene",
     "prepare",
+    "preview",
     "segment",
+    "stats",
     "trace",
     "train",
     "vectorize",
@@ -63,7 +67,9 @@ _HOME = {
     "load_model": "model.file",
     "open_scene": "scene",
     "prepare": "prepare",
+    "preview": "preview",
     "segment": "segment",
+    "stats": "stats",
     "trace": "polygons.trace",
     "train": "train",
     "vectorize": "vectorize",

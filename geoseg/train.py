@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,15 +14,20 @@ import geoseg
 from geoseg.device import choose_device
 from geoseg.engine.tiling import default_margin
 from geoseg.errors import ConfigError, ModelError, OutputError
-from geoseg.files import check_output, write_lines
-from geoseg.learn.config import TrainConfig
+from geoseg.files import check_output
+from geoseg.learn.journal import Board, write_log
+from geoseg.learn.parallel import own_device, processes
 from geoseg.learn.run import Run
+from geoseg.learn.sections import TrainConfig
 from geoseg.model.file import ModelCard, save_model
 from geoseg.model.receptive import context
 from geoseg.progress import Track, silent
 from geoseg.report.plots import plot_curves
 
 log = logging.getLogger(__name__)
+
+
+_MOST_THREADS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +49,55 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     device: str = "auto",
+    threads: int | None = None,
+    tensorboard: Path | None = None,
     track: Track = silent,
 ) -> TrainResult:
     """Train as `config` says and write the best model to `output` (``.safetensors``).
 
-    Beside it lie ``NAME.log.jsonl``, ``NAME.curves.png`` and, until the run is finished,
-    ``NAME.checkpoint.safetensors``, from which `resume` continues to the same weights as if the run
-    had never stopped. Raises ConfigError, DatasetError, ModelError, OutputError.
+    Beside it lie ``NAME.log.jsonl`` and the same as ``.csv``, ``NAME.curves.png`` and, until the run is
+    finished, ``NAME.checkpoint.safetensors``, from which `resume` continues to the same weights as if the
+    run had never stopped. `threads` read windows (default: as many as there are cores, at most 16, shared
+    among the processes); `tensorboard` is a folder for TensorBoard's event files. Under torchrun its
+    processes share the run, and the first of them writes. Raises ConfigError, DatasetError, ModelError,
+    OutputError.
     """
+    checkpoint = _check(output, resume=resume, overwrite=overwrite)
+    own = own_device(choose_device(device))
+    with processes(own) as shared, ExitStack() as stack:
+        run = Run(config, own, shared, threads=threads or _threads())
+        if resume:
+            run.restore(checkpoint)
+        board = Board(tensorboard, step=run.learner.step) if tensorboard and shared.leads else None
+        if board:
+            stack.callback(board.close)
+
+        def keep() -> None:
+            if shared.leads:
+                run.checkpoint().save(checkpoint)
+                write_log(output, run.history)
+            if board:
+                board.tell(run.history)
+
+        _learn(run, keep, track if shared.leads else silent)
+        result = TrainResult(
+            output, output.with_suffix(".log.jsonl"), output.with_suffix(".curves.png"), -1.0
+        )
+        if not shared.leads:
+            return replace(result, miou=run.best_miou)
+        run.put_shares_right()
+        assert run.best is not None  # the last step validates
+        write_log(output, run.history)
+        if board:
+            board.tell(run.history)
+        plot_curves(run.history, result.curves)
+        save_model(output, run.best, _card(run), overwrite=overwrite)
+        checkpoint.unlink(missing_ok=True)
+        return replace(result, miou=run.best_miou)
+
+
+def _check(output: Path, *, resume: bool, overwrite: bool) -> Path:
+    """The path of the checkpoint, if all may begin."""
     if output.suffix != ".safetensors":
         raise ConfigError(f"{output}: a model's name ends in .safetensors. rename it")
     check_output(output, overwrite=overwrite)
@@ -59,34 +108,32 @@ def train(
         raise OutputError(
             f"{checkpoint}: holds an interrupted run. go on with --resume, or use --overwrite"
         )
-    run = Run(config, choose_device(device))
-    log_file = output.with_suffix(".log.jsonl")
-    if resume:
-        run.restore(checkpoint)
+    return checkpoint
 
-    def keep() -> None:
-        run.checkpoint().save(checkpoint)
-        write_lines(log_file, run.history)
 
-    left = config.training.steps - run.learner.step
-    with run.batches() as batches:
+def _learn(run: Run, keep: Callable[[], None], track: Track) -> None:
+    """Every step that is left."""
+    training = run.config.training
+    left = training.steps - run.learner.step
+    with run.steps() as steps:
         try:
-            for samples in track(batches, run.standing, total=left):
-                run.advance(samples)
-                if run.learner.step % config.training.checkpoint_every == 0:
+            for parts in track(steps, run.standing, total=left):
+                if run.finished:
+                    log.info("no better mIoU in %d validations: finished", training.patience)
+                    break
+                run.advance(parts)
+                if run.learner.step % training.checkpoint_every == 0:
                     keep()
         except (KeyboardInterrupt, SystemExit):  # Ctrl-C; SIGTERM becomes a SystemExit
             if run.settled:  # else what the last checkpoint says is the last that is whole
                 keep()
             log.warning("stopped at step %d. go on with --resume", run.learner.step)
             raise
-    run.put_shares_right()
-    assert run.best is not None  # the last step validates
-    write_lines(log_file, run.history)
-    curves = plot_curves(run.history, output.with_suffix(".curves.png"))
-    save_model(output, run.best, _card(run), overwrite=overwrite)
-    checkpoint.unlink(missing_ok=True)
-    return TrainResult(output, log_file, curves, run.best_miou)
+
+
+def _threads() -> int:
+    together = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(_MOST_THREADS, (os.cpu_count() or 1) // together))
 
 
 def _card(run: Run) -> ModelCard:
@@ -98,8 +145,8 @@ def _card(run: Run) -> ModelCard:
         legend=dataset.legend,
         bands=dataset.bands,
         dtype=dataset.dtype,
-        mean=run.mean,
-        std=run.std,
+        mean=run.scaling.mean,
+        std=run.scaling.std,
         stride=run.stride,
         margin=default_margin(reach, run.stride),
         context=reach,

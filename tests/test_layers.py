@@ -13,7 +13,19 @@ PACKAGE = Path(__file__).parent.parent / "geoseg"
 
 LAYERS = {
     4: {"cli", "__main__"},
-    3: {"prepare", "train", "evaluate", "segment", "vectorize", "export", "info", "margin", "demo"},
+    3: {
+        "prepare",
+        "train",
+        "evaluate",
+        "segment",
+        "vectorize",
+        "export",
+        "info",
+        "margin",
+        "stats",
+        "preview",
+        "demo",
+    },
     2: {"model", "learn", "engine", "device", "polygons", "report"},
     1: {
         *("errors", "legend", "files", "progress"),

@@ -1,18 +1,24 @@
+import csv
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 from time import monotonic, sleep
 
+import numpy as np
 import pytest
 from safetensors import safe_open
 
 from geoseg.errors import ConfigError, DatasetError, ModelError, OutputError
 from geoseg.evaluate import evaluate, score_table
-from geoseg.learn.config import TrainConfig, parse_config
+from geoseg.learn.checkpoint import Checkpoint
+from geoseg.learn.config import parse_config
+from geoseg.learn.metrics import Scores
 from geoseg.learn.run import Run
+from geoseg.learn.sections import TrainConfig
 from geoseg.model.file import load_model
 from geoseg.progress import Text
 from geoseg.train import train
@@ -76,6 +82,12 @@ def test_a_run_that_was_stopped_and_resumed_ends_in_the_same_bytes(
     assert resumed.miou == whole.miou
     steps = [json.loads(line)["step"] for line in resumed.log.read_text().splitlines()]
     assert steps == [4, 8, 10, 12]
+    with (tmp_path / "m.log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == steps
+    assert [row["miou"] != "" for row in rows] == [True, True, False, True]
+    assert rows[-1]["iou plane"] != ""
+    assert rows[-1]["iou bridge"] == ""  # does not occur
     assert not (tmp_path / "m.checkpoint.safetensors").exists()
 
 
@@ -110,6 +122,27 @@ def test_a_checkpoint_of_another_run_is_refused_by_what_differs(
         train(config(drawn), output, track=stop_after(1))
     with pytest.raises(ConfigError, match=r"training\.learning_rate: 0\.01 → 0\.02"):
         train(config(drawn, learning_rate=0.02), output, resume=True)
+
+
+def test_a_checkpoint_that_is_older_than_a_switch_is_gone_on_from_while_that_is_off(
+    drawn: Path, tmp_path: Path
+) -> None:
+    output, file = tmp_path / "m.safetensors", tmp_path / "m.checkpoint.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train(config(drawn), output, track=stop_after(3))
+    now = Checkpoint.load(file)
+    configuration = {**now.facts["configuration"]}
+    del configuration["processes"]
+    configuration["loss"] = {k: v for k, v in configuration["loss"].items() if k != "dice"}
+    old = {k: v for k, v in now.facts.items() if k != "stale"} | {"configuration": configuration}
+    Checkpoint(now.step, now.tensors, old).save(file)
+    values = config(drawn).model_dump(exclude_none=True)
+    values["loss"]["dice"] = 1.0
+    with pytest.raises(ConfigError, match=r"loss\.dice: 0\.0 → 1\.0"):
+        train(parse_config(values, "test"), output, resume=True)
+    resumed = train(config(drawn), output, resume=True)
+    whole = train(config(drawn), tmp_path / "whole.safetensors")
+    assert weights(resumed.model) == weights(whole.model)
 
 
 def test_resuming_without_a_checkpoint_is_an_error(drawn: Path, tmp_path: Path) -> None:
@@ -183,6 +216,80 @@ def test_an_output_that_exists_or_has_a_strange_name_is_refused(
         train(config(drawn), tmp_path / "m.pth")
 
 
+def test_a_run_that_gets_no_better_stops_early_and_keeps_its_best(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([0.3, 0.5, 0.5, 0.4, 0.2, 0.9])  # the last is what the finished model gets
+
+    def scored(_run: Run, *_: object) -> Scores:
+        hits = round(1000 * next(found))
+        return Scores(np.array([[1000, 0], [1000 - hits, hits]]))
+
+    monkeypatch.setattr(Run, "_score", scored)
+    monkeypatch.setattr(Scores, "to_json", lambda *_: {"classes": {}})
+    made = train(config(drawn, steps=100, validate_every=2, patience=3), tmp_path / "m.safetensors")
+    lines = [json.loads(line) for line in made.log.read_text().splitlines()]
+    assert lines[-1]["step"] == 10
+    assert [line["miou"] for line in lines] == [0.3, 0.5, 0.5, 0.4, 0.2]
+    assert load_model(made.model).card.training["steps"] == 10
+
+
+def test_a_run_may_be_told_in_tensorboards_events(drawn: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = tmp_path / "board"
+    with pytest.raises(KeyboardInterrupt):
+        train(config(drawn), tmp_path / "m.safetensors", track=stop_after(5), tensorboard=board)
+    train(config(drawn), tmp_path / "m.safetensors", resume=True, tensorboard=board)
+    events = EventAccumulator(str(board)).Reload()
+    assert [event.step for event in events.Scalars("miou")] == [4, 8, 12]
+    assert [event.step for event in events.Scalars("loss")] == [4, 8, 10, 12]
+    assert "iou/plane" in events.Tags()["scalars"]
+
+
+def steps_of(checkpoint: Path) -> int:
+    """Steps that a checkpoint tells of; -1 while there is none."""
+    try:
+        with safe_open(checkpoint, framework="np") as file:
+            return int(file.metadata()["step"])
+    except OSError:
+        return -1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(
+    drawn: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(
+        f'[data]\ndataset = "{drawn}"\nwindow = 64\n'
+        "[network]\nparameters = { width = 8, depth = 2 }\n"
+        "[loss]\ndice = 1.0\n"
+        "[augment]\npaste = 0.5\nnoise = 0.05\nrotate = 0.5\n"
+        "[training]\nsteps = 60\nbatch_size = 4\ncheckpoint_every = 1\nvalidate_every = 7\n"
+        "validation_windows = 4\n"
+    )
+    command = [sys.executable, "-m", "geoseg", "train", str(file), "--progress", "none"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    whole, killed = tmp_path / "whole.safetensors", tmp_path / "killed.safetensors"
+    subprocess.run([*command, "-o", str(whole)], check=True, **quiet)  # type: ignore[call-overload]
+    checkpoint, moments = killed.with_suffix(".checkpoint.safetensors"), Random(0)
+    for wanted in (1, 6, 20):
+        resume = ["--resume"] if checkpoint.exists() else []
+        with subprocess.Popen([*command, "-o", str(killed), *resume], **quiet) as run:  # type: ignore[call-overload]
+            while steps_of(checkpoint) < wanted and run.poll() is None:
+                sleep(0.01)
+            sleep(moments.uniform(0, 0.2))  # anywhere in a step, or in the writing of a checkpoint
+            run.kill()
+        assert run.returncode == -signal.SIGKILL
+        assert wanted <= steps_of(checkpoint) < 60
+        assert not killed.exists()
+    subprocess.run([*command, "-o", str(killed), "--resume"], check=True, **quiet)  # type: ignore[call-overload]
+    assert weights(killed) == weights(whole)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to handle")
 def test_sigterm_leaves_a_checkpoint_that_resumes(drawn: Path, tmp_path: Path) -> None:
@@ -208,5 +315,6 @@ def test_sigterm_leaves_a_checkpoint_that_resumes(drawn: Path, tmp_path: Path) -
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "config.toml",
         "m.checkpoint.safetensors",
+        "m.log.csv",
         "m.log.jsonl",
     ]

@@ -15,6 +15,8 @@ from geoseg.cli import boundary
 # in the order of the work; the help is here too, so that `geoseg --help` loads none of them
 COMMANDS = {
     "prepare": "Turn scenes and annotations into a dataset.",
+    "stats": "Tell how unevenly the classes of a DATASET occur.",
+    "preview": "Draw windows as CONFIG.toml would train on them, with their labels.",
     "train": "Train a model as CONFIG.toml says.",
     "evaluate": "Score a model on a DATASET: IoU, precision and recall of every class, in percent.",
     "segment": "Find the objects in a SCENE and outline them.",

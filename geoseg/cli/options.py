@@ -22,6 +22,13 @@ overwrite = click.option("--overwrite", is_flag=True, help="Replace an output th
 model = click.option(
     "-m", "--model", type=EXISTING_FILE, help="Model file. [default: the one geoseg ships with]"
 )
+settings = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="SECTION.KEY=VALUE",
+    help="Change a setting, e.g. training.steps=500. May be repeated.",
+)
 device = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda", "mps"]),

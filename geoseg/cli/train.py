@@ -14,12 +14,17 @@ from geoseg.cli.progress import report, tracker
 @click.argument("config", type=options.EXISTING_FILE)
 @options.output
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint of an interrupted run.")
+@options.settings
 @click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="SECTION.KEY=VALUE",
-    help="Change a setting, e.g. training.steps=500. May be repeated.",
+    "--threads",
+    type=click.IntRange(min=1),
+    help="How many threads read windows. [default: as many as cores, at most 16]",
+)
+@click.option(
+    "--tensorboard",
+    type=options.NEW_FOLDER,
+    metavar="FOLDER",
+    help="Also write events for TensorBoard here.",
 )
 @options.device
 @options.overwrite
@@ -30,15 +35,19 @@ def train(
     output: Path,
     resume: bool,
     settings: tuple[str, ...],
+    threads: int | None,
+    tensorboard: Path | None,
     device: str,
     overwrite: bool,
     progress: str,
 ) -> None:
     """Train a model as CONFIG.toml says.
 
-    Writes OUTPUT.safetensors, and beside it a log (.log.jsonl) and learning curves (.curves.png).
+    Writes OUTPUT.safetensors, and beside it a log (.log.jsonl, .log.csv) and learning curves
+    (.curves.png). Under torchrun its processes share the run.
     """
     from geoseg.learn.config import read_config
+    from geoseg.learn.parallel import leads
     from geoseg.train import train as tool
 
     result = tool(
@@ -47,7 +56,11 @@ def train(
         resume=resume,
         overwrite=overwrite,
         device=device,
+        threads=threads,
+        tensorboard=tensorboard,
         track=tracker(progress),
     )
+    if not leads():
+        return
     click.echo(f"best validation mIoU {100 * result.miou:.1f} %, see {result.curves}", err=True)
     report(result.model, progress, miou=result.miou)

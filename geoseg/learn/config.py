@@ -1,148 +1,34 @@
-"""The training configuration: TOML, checked, unknown keys refused with a suggestion."""
+"""Reading a training configuration: TOML, checked, unknown keys refused with a suggestion."""
 
 from __future__ import annotations
 
 import difflib
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from geoseg.annotations import Difficult
 from geoseg.errors import ConfigError
 from geoseg.files import input_file
+from geoseg.learn.sections import TrainConfig
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Data(_Section):
-    """Which windows of which dataset."""
-
-    dataset: str = ""
-    """Dataset folder; a relative path starts at the config file."""
-
-    layer: str | None = None
-    """Which truth: a layer of the dataset (None: its default)."""
-
-    difficult: Difficult = "keep"
-
-    window: Annotated[int, Field(ge=32, le=4096)] = 512
-    """Side of a training window, pixels; a multiple of the network's stride."""
-
-    balanced: Share = 0.5
-    """Share of windows that are drawn around an object of a class drawn evenly; the rest lie anywhere."""
-
-
-class Network(_Section):
-    """What is trained."""
-
-    architecture: str = "unet"
-    parameters: dict[str, Any] = {}
-    pretrained: str | None = None
-    """Weights to start from: "shipped" or a .safetensors file for those of a geoseg model, "package" for
-    the encoder weights of the extra `pretrained`, or a file of such weights."""
-
-    mean: tuple[float, ...] | None = None
-    """Per band, in units of the scene; None: measured on the dataset."""
-
-    std: tuple[float, ...] | None = None
-
-
-class Loss(_Section):
-    """Weighted cross-entropy."""
-
-    weights: Literal["none", "inverse", "sqrt"] = "inverse"
-    """From inverse pixel frequency, or its square root."""
-
-    cap: Positive | None = None
-    """No class weighs more than this many times the background."""
-
-    prior_windows: Annotated[int, Field(ge=0)] = 100
-    """Windows of the training split, evenly spread, by which the classes' shares are put right after
-    training; 0: not at all."""
-
-
-class Augment(_Section):
-    """What is changed at random, each switch by itself."""
-
-    flip: bool = True
-    turn: bool = True
-    """Quarter turns."""
-
-    rotate: Share = 0.0
-    """Share of windows that are rotated by any angle."""
-
-    scale: tuple[Positive, Positive] = (1.0, 1.0)
-    """Smallest and largest zoom, drawn evenly in the logarithm."""
-
-    brightness: Annotated[float, Field(ge=0, lt=1)] = 0.15
-    contrast: Annotated[float, Field(ge=0, lt=1)] = 0.15
-    saturation: Annotated[float, Field(ge=0, lt=1)] = 0.15
-    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.02
-    """Of the whole colour circle."""
-
-
-class Training(_Section):
-    """How long, how fast."""
-
-    seed: Annotated[int, Field(ge=0)] = 0
-    steps: Count = 1000
-    batch_size: Count = 8
-    learning_rate: Positive = 1e-3
-    encoder_learning_rate: Positive | None = None
-    """For pretrained encoders; None: the same."""
-
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
-    warmup: Annotated[int, Field(ge=0)] = 50
-    ema: Share = 0.99
-    """Decay of the running mean of the weights that is kept as the model."""
-
-    gradient_norm: Positive = 5.0
-    validate_every: Count = 250
-    validation_windows: Count = 100
-    """At most this many windows of the validation split, evenly spread."""
-
-    checkpoint_every: Count = 100
-
-
-class TrainConfig(_Section):
-    """A whole configuration file."""
-
-    data: Data = Data()
-    network: Network = Network()
-    loss: Loss = Loss()
-    augment: Augment = Augment()
-    training: Training = Training()
-    card: dict[str, Any] = {}
-    """Goes into the model card as it is: data, terms, pixel sizes."""
+_DEEPEST = 8  # configurations that build on one another
 
 
 def read_config(path: Path, settings: Sequence[str] = ()) -> TrainConfig:
     """A configuration file, with ``section.key=value`` settings on top of it.
 
-    A relative dataset folder in the file starts at the file's folder, one in a setting at the
-    working directory. Raises ConfigError.
+    ``extends = "other.toml"`` at its head names a file, beside it, that it builds on: what it does not
+    say, that says. A relative dataset folder in a file starts at the file's folder, one in a setting at
+    the working directory. Raises ConfigError.
     """
-    file = input_file(path, ConfigError)
-    try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise ConfigError(f"{file}: is not TOML ({error}). see configs/ for examples") from error
-    data = values.get("data")
-    if isinstance(data, dict) and isinstance(data.get("dataset"), str):
-        data["dataset"] = str(file.parent / data["dataset"])
+    values = _read(path, _DEEPEST)
     for setting in settings:
         _set(values, setting)
-    return parse_config(values, str(file))
+    return parse_config(values, str(path))
 
 
 def parse_config(values: dict[str, Any], where: str) -> TrainConfig:
@@ -155,6 +41,35 @@ def parse_config(values: dict[str, Any], where: str) -> TrainConfig:
         raise ConfigError(f"{where}: " + "; ".join(map(_explain, error.errors()[:5]))) from error
     except ValueError as error:
         raise ConfigError(f"{where}: {error}. numbers must be finite") from error
+
+
+def _read(path: Path, deepest: int) -> dict[str, Any]:
+    """What a file and those that it builds on say."""
+    file = input_file(path, ConfigError)
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise ConfigError(f"{file}: is not TOML ({error}). see configs/ for examples") from error
+    data = values.get("data")
+    if isinstance(data, dict) and isinstance(data.get("dataset"), str):
+        data["dataset"] = str(file.parent / data["dataset"])
+    base = values.pop("extends", None)
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise ConfigError(f"{file}: extends: name one file, got {base!r}")
+    if not deepest:
+        raise ConfigError(f"{file}: extends: goes round in circles, or too deep. shorten it")
+    return _merged(_read(file.parent / base, deepest - 1), values)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of both; of tables that both hold, table by table, otherwise `above` wins."""
+    merged = {**below, **above}
+    for section in below.keys() & above.keys():
+        if isinstance(below[section], dict) and isinstance(above[section], dict):
+            merged[section] = {**below[section], **above[section]}
+    return merged
 
 
 def _set(values: dict[str, Any], setting: str) -> None:
@@ -174,6 +89,8 @@ def _set(values: dict[str, Any], setting: str) -> None:
 def _explain(error: Any) -> str:
     location = [str(part) for part in error["loc"]]
     name = ".".join(location)
+    if error["type"] == "value_error":  # ours: it says itself what it found
+        return f"{name}: {error['ctx']['error']}"
     if error["type"] != "extra_forbidden":
         return f"{name}: {error['msg'][0].lower()}{error['msg'][1:]}, got {error['input']!r}"
     section: type[BaseModel] = TrainConfig

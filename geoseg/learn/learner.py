@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass
-from math import cos, pi
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from geoseg.errors import ModelError
-from geoseg.learn.config import Training
-from geoseg.learn.loss import weighted_cross_entropy
+from geoseg.learn.batches import Batch
+from geoseg.learn.loss import Objective
+from geoseg.learn.parallel import Processes
+from geoseg.learn.schedule import groups, learning_rate
+from geoseg.learn.sections import TrainConfig
 
 Tensors = dict[str, Tensor]
 
@@ -22,52 +25,75 @@ _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 class Learner:
-    """One step of gradient descent after the other; what step n does depends on its batch and on the state alone."""
+    """One step of gradient descent after the other; what step n does depends on its batches and on the state alone."""
 
     def __init__(
-        self, network: nn.Module, weights: NDArray[np.float64], training: Training, device: str
+        self,
+        network: nn.Module,
+        weights: NDArray[np.float64],
+        config: TrainConfig,
+        device: str,
+        processes: Processes | None = None,
     ) -> None:
+        processes = processes or Processes()
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.device, self.training = device, training
+        self.device, self.training, self.processes = device, config.training, processes
         self.step = 0
-        self._weights = torch.as_tensor(weights, dtype=torch.float32, device=device)
-        self._groups = _groups(self.network, training)
+        self._joined = processes.joined(self.network, device)
+        self._objective = Objective(
+            torch.as_tensor(weights, dtype=torch.float32, device=device),
+            config.loss,
+            processes.everywhere,
+        )
+        self._groups = groups(self.network, config.training)
         self._optimizer = torch.optim.AdamW(
             [
                 {"params": list(group.named.values()), "weight_decay": group.weight_decay}
                 for group in self._groups
             ],
-            lr=training.learning_rate,
+            lr=config.training.learning_rate,
         )
+        half = config.training.precision == "float16"  # whose gradients would underflow
+        self._scaler = torch.amp.GradScaler(torch.device(device).type, enabled=half)
         self._mean = copied(self.network.state_dict())
 
-    def advance(self, inputs: NDArray[np.float32], labels: NDArray[np.uint8]) -> float:
-        """Learn from one batch and return its loss. Raises ModelError when that is not finite."""
+    def advance(self, batches: Sequence[Batch]) -> float:
+        """Learn from the mean of the losses of some batches, and return it.
+
+        Raises ModelError when it is not finite.
+        """
+        _seed(self.training.seed, self.step, self.processes.rank)
         rate = learning_rate(self.step, self.training)
         for group, settings in zip(self._groups, self._optimizer.param_groups, strict=True):
             settings["lr"] = rate * group.factor
-        images = torch.from_numpy(inputs).to(self.device, memory_format=torch.channels_last)
-        truth = torch.from_numpy(labels).to(self.device)
-        loss = weighted_cross_entropy(self.network.train()(images), truth, self._weights)
-        if not loss.isfinite():
-            raise ModelError(f"step {self.step + 1}: the loss is not finite. lower learning_rate")
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        total = 0.0
+        for number, batch in enumerate(batches, start=1):
+            with self._apart(number < len(batches)):
+                total += self._descend(batch, len(batches))
+        self._scaler.unscale_(self._optimizer)
         nn.utils.clip_grad_norm_(self.network.parameters(), self.training.gradient_norm)
-        self._optimizer.step()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
         self.step += 1
         self._average()
-        return loss.item()
+        return total
 
     def mean_network(self) -> nn.Module:
-        """A copy, in eval mode, whose weights are the running mean."""
+        """A copy, in eval mode, whose weights are the running mean: the same in every process."""
+        self.processes.same(self._mean.values())
+        return self.network_with(self._mean)
+
+    def network_with(self, weights: Tensors) -> nn.Module:
+        """A copy, in eval mode, with these weights."""
         network: nn.Module = copy.deepcopy(self.network).eval().requires_grad_(False)
-        network.load_state_dict(self._mean)
+        network.load_state_dict(weights)
         return network
 
     def state(self) -> dict[str, Mapping[str, Tensor]]:
         """Everything that the next step depends on, by role and name."""
         moments = self._optimizer.state_dict()["state"]
+        scaler = self._scaler.state_dict()  # empty unless it is on
         return {
             "weights": self.network.state_dict(),
             "mean": self._mean,
@@ -75,6 +101,7 @@ class Learner:
                 moment: {n: moments[i][moment] for i, n in enumerate(self._names()) if i in moments}
                 for moment in _MOMENTS
             },
+            "scaler": {n: torch.tensor(value, dtype=torch.float64) for n, value in scaler.items()},
         }
 
     def restore(self, step: int, state: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -88,6 +115,34 @@ class Learner:
             if name in state.get("step", {})
         }
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
+        if scaler := state.get("scaler"):
+            kinds = self._scaler.state_dict()
+            self._scaler.load_state_dict({n: type(kinds[n])(t.item()) for n, t in scaler.items()})
+
+    def _descend(self, batch: Batch, parts: int) -> float:
+        """Add the gradient of a batch, one of so many `parts` of a step; its part of the loss."""
+        inputs, labels = (torch.from_numpy(array) for array in batch)
+        images = inputs.to(self.device, memory_format=torch.channels_last)
+        with self._mixed():
+            logits = self._joined.train()(images)
+        loss = self._objective(logits, labels.to(self.device)) / parts
+        if not loss.isfinite():
+            raise ModelError(f"step {self.step + 1}: the loss is not finite. lower learning_rate")
+        # every process has the loss of all, and the gradients that are averaged are parts of a sum
+        self._scaler.scale(loss * self.processes.count).backward()  # type: ignore[no-untyped-call]
+        return loss.item()
+
+    def _mixed(self) -> AbstractContextManager[object]:
+        precision = self.training.precision
+        if precision == "float32":
+            return nullcontext()
+        return torch.autocast(torch.device(self.device).type, getattr(torch, precision))
+
+    def _apart(self, apart: bool) -> AbstractContextManager[object]:
+        """Where gradients need not be shared yet, since more are added to them."""
+        if apart and isinstance(self._joined, DistributedDataParallel):
+            return self._joined.no_sync()
+        return nullcontext()
 
     def _average(self) -> None:
         decay = min(self.training.ema, self.step / (10 + self.step))  # young weights count less
@@ -101,12 +156,9 @@ class Learner:
         return [name for group in self._groups for name in group.named]
 
 
-def learning_rate(step: int, training: Training) -> float:
-    """Linear warm-up, then half a cosine down to a hundredth of ``training.learning_rate``."""
-    if step < training.warmup:
-        return training.learning_rate * (step + 1) / training.warmup
-    done = (step - training.warmup) / max(1, training.steps - training.warmup)
-    return training.learning_rate * (0.01 + 0.99 * (1 + cos(pi * done)) / 2)
+def _seed(*numbers: int) -> None:
+    """Let what a network draws, in dropout, depend on these numbers alone."""
+    torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1))
 
 
 def copied(tensors: Mapping[str, Tensor], device: str | None = None) -> Tensors:
@@ -115,27 +167,3 @@ def copied(tensors: Mapping[str, Tensor], device: str | None = None) -> Tensors:
         name: tensor.detach().to(device or tensor.device, copy=True)
         for name, tensor in tensors.items()
     }
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Parameters that learn alike."""
-
-    named: dict[str, nn.Parameter]
-    weight_decay: float
-
-    factor: float
-    """Of the learning rate."""
-
-
-def _groups(network: nn.Module, training: Training) -> list[_Group]:
-    """Norms and biases do not decay; a pretrained encoder may learn at a rate of its own."""
-    named: dict[tuple[bool, bool], dict[str, nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        alike = name.startswith("encoder."), parameter.ndim > 1
-        named.setdefault(alike, {})[name] = parameter
-    slower = (training.encoder_learning_rate or training.learning_rate) / training.learning_rate
-    return [
-        _Group(parameters, training.weight_decay if decays else 0.0, slower if encodes else 1.0)
-        for (encodes, decays), parameters in named.items()
-    ]

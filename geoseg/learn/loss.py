@@ -1,54 +1,117 @@
-"""Weighted cross-entropy.
+"""What a step makes smaller: weighted cross-entropy, and beside it what is switched on.
 
-``L = -1/N Σ_i Σ_c w_c y_ic log p_ic``: the mean over the N pixels that count, each weighed by its class.
-Unlike `torch.nn.CrossEntropyLoss`, N is the number of pixels, not the sum of their weights.
+``L = -1/N Σ_i Σ_c w_c q_ic (1 - p_iy)^γ log p_ic + δ D``, over the N pixels that count: p the softmax of the logits, y
+a pixel's class, ``q = (1 - ε) y + ε / C`` its smoothed label. With ``γ = ε = δ = 0`` this is the loss of the origin.
+
+- γ, *focal*: pixels that are right already count less (Lin et al. 2017, arXiv 1708.02002).
+- ε, *smoothing*: no label is quite certain (Szegedy et al. 2016, arXiv 1512.00567); as in PyTorch, the part that
+  goes to a class has that class's weight, so one that weighs nothing gets nothing.
+- δ, *dice*: see `dice`.
+
+Unlike in `torch.nn.CrossEntropyLoss`, N is the number of pixels, not the sum of their weights.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
 
-import numpy as np
+import torch
 import torch.nn.functional as F
-from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from geoseg.learn.sections import Loss
 from geoseg.legend import IGNORE
 
-Weighting = Literal["none", "inverse", "sqrt"]
+Everywhere = Callable[[Tensor], Tensor]
+"""Adds up a tensor over the processes that share a batch; a gradient flows to this process's part."""
 
 
-def class_weights(
-    pixels: ArrayLike, weighting: Weighting = "inverse", *, cap: float | None = None
-) -> NDArray[np.float64]:
-    """Weight of each class from its number of pixels.
+class Objective:
+    """The loss of a run: its class weights (C,) and its switches.
 
-    *inverse*: ``w_c = N / (C n_c)`` with N pixels in all, C classes that occur and n_c pixels of class c, so
-    that every class has the same total weight and the mean weight of a pixel is 1; *sqrt*: the square root
-    of that. A class that does not occur weighs 0. No weight exceeds `cap` times that of class 0. Raises
-    ValueError if no pixel is counted.
+    `everywhere` adds up over the processes that share a batch, so that each of them finds the loss of the
+    whole, of which the gradient reaches its own part: summed over processes, it is that of one process
+    with all of the batch.
     """
-    counts = np.asarray(pixels, np.float64)
-    present = counts > 0
-    if not present.any():
-        raise ValueError("no pixels to weigh")
-    power = {"none": 0.0, "inverse": 1.0, "sqrt": 0.5}[weighting]
-    weights = np.zeros_like(counts)
-    weights[present] = (counts.sum() / (present.sum() * counts[present])) ** power
-    if cap is not None and present[0]:
-        weights = np.minimum(weights, cap * weights[0])
-    return weights
+
+    def __init__(
+        self, weights: Tensor, settings: Loss, everywhere: Everywhere = lambda part: part
+    ) -> None:
+        self.weights, self.settings, self.everywhere = weights, settings, everywhere
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss of logits (N, C, h, w) against labels uint8 (N, H, W); 0 if no pixel counts.
+
+        Labels equal to IGNORE count nowhere. Logits that are coarser than the labels, by a whole factor,
+        are compared at the label in the middle of each of their pixels.
+        """
+        settings, everywhere = self.settings, self.everywhere
+        log_p, truth, counted = pixels_of(logits, labels)
+        total = cross_entropy(
+            log_p,
+            truth,
+            counted,
+            self.weights,
+            focal=settings.focal,
+            smoothing=settings.smoothing,
+        )
+        loss = everywhere(total) / everywhere(counted.sum()).clamp(min=1)
+        if settings.dice:
+            loss = loss + settings.dice * dice(log_p, truth, counted, everywhere)
+        return loss
 
 
-def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """The loss of logits (N, C, h, w) against labels uint8 (N, H, W), with weights (C,); 0 if no pixel
-    counts.
+def pixels_of(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-probabilities float32 (n, C), labels int64 (n,) and which of them count, bool (n,), of logits (N, C, h, w)
+    and labels (N, H, W). A label that does not count becomes 0.
 
-    Labels equal to IGNORE count nowhere. Logits that are coarser than the labels, by a whole factor, are
-    compared at the label in the middle of each of their pixels.
+    One row for each pixel is how channels-last logits lie in memory: nothing is copied.
     """
     factor = labels.shape[-1] // logits.shape[-1]
-    labels = labels[..., factor // 2 :: factor, factor // 2 :: factor].long()
-    count = (labels != IGNORE).sum().clamp(min=1)
-    total = F.cross_entropy(logits, labels, weights, reduction="sum", ignore_index=IGNORE)
-    return total / count
+    truth = labels[..., factor // 2 :: factor, factor // 2 :: factor].flatten().long()
+    counted = truth != IGNORE
+    rows = logits.permute(0, 2, 3, 1).reshape(len(truth), -1)
+    rows = rows.float()  # sums of half precision would overflow
+    return F.log_softmax(rows, dim=1), truth.where(counted, 0), counted
+
+
+def cross_entropy(
+    log_p: Tensor,
+    truth: Tensor,
+    counted: Tensor,
+    weights: Tensor,
+    *,
+    focal: float = 0,
+    smoothing: float = 0,
+) -> Tensor:
+    """Σ_i Σ_c of the module's formula, over what `pixels_of` gave: the sum, not yet the mean."""
+    right = log_p.gather(1, truth.unsqueeze(1)).squeeze(1)  # log p_iy
+    each = (smoothing - 1) * weights[truth] * right
+    if smoothing:
+        each = each - smoothing / log_p.shape[1] * (log_p @ weights)
+    if focal:
+        # below a millionth, the slope of a power under 1 has no bound
+        each = each * (-torch.expm1(right)).clamp(min=1e-6) ** focal
+    return each.where(counted, 0).sum()
+
+
+def dice(
+    log_p: Tensor, truth: Tensor, counted: Tensor, everywhere: Everywhere = lambda part: part
+) -> Tensor:
+    """D, the mean of ``1 - 2 Σ_i p_ic y_ic / (Σ_i p_ic + Σ_i y_ic)`` over the classes c that occur in the labels of
+    the batch, 0 to 1 (Drozdzal et al. 2016, arXiv 1608.04117; background is a class like any other).
+
+    A class counts the same however few its pixels, so class weights have no place in it; a class that
+    does not occur adds nothing, so no constant is needed below the line. It looks at the probabilities that
+    the network gives on its own: what is put right after training (`geoseg.learn.prior`) comes on top.
+    """
+    p, ones = log_p.exp(), counted.float()
+    hits = p.gather(1, truth.unsqueeze(1)).squeeze(1) * ones
+    classes = log_p.shape[1]
+    both = everywhere(p.new_zeros(classes).index_add(0, truth, hits))
+    found = everywhere(ones @ p)
+    true = everywhere(torch.bincount(truth[counted], minlength=classes))
+    occurs = true > 0
+    if not bool(occurs.any()):
+        return log_p.sum() * 0
+    return 1 - (2 * both[occurs] / (found[occurs] + true[occurs])).mean()

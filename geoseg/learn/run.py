@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -14,53 +11,60 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from geoseg.dataset import Dataset
-from geoseg.errors import ConfigError, DatasetError
+from geoseg.errors import ConfigError
+from geoseg.learn.batches import Batch, batches
 from geoseg.learn.checkpoint import Checkpoint
-from geoseg.learn.config import Network, TrainConfig
-from geoseg.learn.learner import Learner, Tensors, copied, learning_rate
-from geoseg.learn.loss import class_weights
-from geoseg.learn.metrics import Scores, confusion
+from geoseg.learn.learner import Learner, Tensors, copied
+from geoseg.learn.metrics import Scores
+from geoseg.learn.parallel import Processes
 from geoseg.learn.prior import class_shifts
-from geoseg.learn.sampling import Sample, Sampler, Scenes, batch_of
-from geoseg.model.architectures import build
-from geoseg.model.pretrained import load_pretrained
-
-log = logging.getLogger(__name__)
-
-_AHEAD = 3  # batches that are read before they are needed
+from geoseg.learn.schedule import learning_rate
+from geoseg.learn.sections import TrainConfig
+from geoseg.learn.setup import (
+    built_network,
+    chosen_layer,
+    completed,
+    configured,
+    differences,
+    opened_dataset,
+    sampler_of,
+    scaling_of,
+    scenes_of,
+    weights_of,
+)
+from geoseg.learn.validation import Windows, score
 
 
 class Run:
     """Everything a run has, ready for its next step."""
 
-    def __init__(self, config: TrainConfig, device: str) -> None:
-        self.config = config
-        self.dataset = _open(config.data.dataset)
-        self.layer = _layer(self.dataset, config.data.layer)
-        self._train, self._validation = (
-            Scenes(self.dataset, split, layer=self.layer, difficult=config.data.difficult)
-            for split in ("train", "val")
-        )
-        self._sampler = Sampler(
-            self._train,
-            seed=config.training.seed,
+    def __init__(
+        self,
+        config: TrainConfig,
+        device: str,
+        processes: Processes | None = None,
+        *,
+        threads: int = 2,
+    ) -> None:
+        self.config, self.processes = config, processes or Processes()
+        self.dataset = opened_dataset(config)
+        self.layer = chosen_layer(config, self.dataset)
+        self._threads = threads
+        self._train = scenes_of(config, self.dataset, "train")
+        tell = self.processes.leads
+        self._sampler = sampler_of(config, self._train, tell=tell)
+        self.scaling = scaling_of(config, self.dataset, self._sampler)
+        self._validation = Windows(
+            scenes_of(config, self.dataset, "val"),
+            self.scaling,
             size=config.data.window,
-            balanced=config.data.balanced,
-            augment=config.augment,
+            most=config.training.validation_windows,
         )
-        self.mean, self.std = self._scaling(config.network)
-        network = _network(config, self.dataset)
-        self.stride = int(network.stride)  # type: ignore[arg-type]
-        if config.data.window % self.stride:
-            raise ConfigError(
-                f"data.window: {config.data.window} is no multiple of "
-                f"the network's stride {self.stride}"
-            )
-        self.learner = Learner(network, self._class_weights(), config.training, device)
+        network, self.stride = built_network(config, self.dataset)
+        weights = weights_of(config, self.dataset, tell=tell)
+        self.learner = Learner(network, weights, config, device, self.processes)
         self.best: Tensors | None = None
         self.best_miou = -1.0
         self.shifts: dict[str, float] = {}
@@ -69,59 +73,65 @@ class Run:
         self.settled = True
         """False in the middle of a step: what `checkpoint` would give then is torn."""
         self._losses: deque[float] = deque(maxlen=50)
+        self._stale = 0  # validations since the best
+        self._began, self._first = monotonic(), 0
 
     @property
     def configuration(self) -> dict[str, Any]:
         """What decides the outcome, as JSON data."""
-        text = self.config.model_dump_json(exclude={"data": {"dataset"}, "card": True})
-        return dict(json.loads(text))
+        return configured(self.config, self.processes.count)
+
+    @property
+    def finished(self) -> bool:
+        """True after the last step, or when validation has not found better for too long."""
+        training = self.config.training
+        return self.learner.step >= training.steps or 0 < training.patience <= self._stale
 
     def standing(self) -> str:
         """How the run stands, for whoever watches."""
         if not self._losses:
             return "train"
         best = f", mIoU {100 * self.best_miou:.1f} %" if self.best is not None else ""
-        return f"train, loss {np.mean(self._losses):.3f}{best}"
+        done = self.learner.step - self._first
+        pace = (monotonic() - self._began) / done if done else 0.0
+        minutes = (self.config.training.steps - self.learner.step) * pace / 60
+        left = f", {minutes // 60:.0f}:{minutes % 60:02.0f} h left" if minutes >= 1 else ""
+        return f"train, loss {np.mean(self._losses):.3f}{best}{left}"
 
     @contextmanager
-    def batches(self) -> Iterator[Iterable[list[Sample]]]:
-        """The batches of the steps that are left, in order, read ahead by two threads."""
-        size, training = self.config.training.batch_size, self.config.training
-        numbers = range(self.learner.step * size, training.steps * size)
-        with ThreadPoolExecutor(2) as pool:
+    def steps(self) -> Iterator[Iterator[Sequence[Batch]]]:
+        """The batches of each step that is left, in order, read ahead by threads."""
+        training, processes = self.config.training, self.processes
+        numbers = (
+            batch
+            for step in range(self.learner.step, training.steps)
+            for batch in processes.numbers(step, training.batch_size, training.accumulate)
+        )
+        self._began, self._first = monotonic(), self.learner.step
+        with batches(self._sampler, numbers, self.scaling, threads=self._threads) as read:
+            yield zip(*[read] * training.accumulate, strict=True)
 
-            def read() -> Iterator[list[Sample]]:
-                ahead: deque[Future[Sample]] = deque()
-                for n in numbers:
-                    ahead.append(pool.submit(self._sampler, n))
-                    if len(ahead) == _AHEAD * size:
-                        yield [ahead.popleft().result() for _ in range(size)]
-                while ahead:
-                    yield [ahead.popleft().result() for _ in range(size)]
-
-            try:
-                yield read()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-
-    def advance(self, samples: Sequence[Sample]) -> None:
-        """Learn from one batch; validate when it is time; keep the history."""
+    def advance(self, parts: Sequence[Batch]) -> None:
+        """Learn from the batches of one step; validate when it is time; keep the history."""
         started = monotonic()
         self.settled = False
         training, learner = self.config.training, self.learner
         rate = learning_rate(learner.step, training)
-        self._losses.append(learner.advance(*batch_of(samples, self.mean, self.std)))
+        self._losses.append(learner.advance(parts))
         last = learner.step == training.steps
-        miou = self._validate() if last or learner.step % training.validate_every == 0 else None
+        scores = self._validate() if last or learner.step % training.validate_every == 0 else None
         self.seconds += monotonic() - started
-        if miou is not None or learner.step % 10 == 0:
-            line = {
+        if scores is not None or learner.step % 10 == 0:
+            line: dict[str, Any] = {
                 "step": learner.step,
                 "loss": round(float(np.mean(self._losses)), 5),
                 "learning_rate": rate,
-                "miou": miou,
+                "miou": None if scores is None else round(_miou(scores), 5),
                 "seconds": round(self.seconds, 1),
             }
+            if scores is not None:
+                classes = scores.to_json(self.dataset.legend)["classes"]
+                line["iou"] = {name: found["iou"] for name, found in classes.items()}
             self.history.append(line)
         self.settled = True
 
@@ -132,6 +142,7 @@ class Run:
             "configuration": self.configuration,
             "scenes": [scene.name for scene in self.dataset.scenes],
             "best_miou": self.best_miou,
+            "stale": self._stale,
             "losses": list(self._losses),
             "history": self.history,
             "seconds": self.seconds,
@@ -143,7 +154,7 @@ class Run:
         run."""
         checkpoint = Checkpoint.load(path)
         facts = checkpoint.facts
-        changed = _differences(facts["configuration"], self.configuration)
+        changed = differences(completed(facts["configuration"]), self.configuration)
         if facts["scenes"] != [scene.name for scene in self.dataset.scenes]:
             changed.append("the dataset's scenes")
         if changed:
@@ -154,6 +165,7 @@ class Run:
         self.learner.restore(checkpoint.step, checkpoint.tensors)
         self.best = copied(checkpoint.tensors["best"]) if "best" in checkpoint.tensors else None
         self.best_miou, self.seconds = facts["best_miou"], facts["seconds"]
+        self._stale = facts.get("stale", 0)
         self._losses.extend(facts["losses"])
         self.history = facts["history"]
 
@@ -162,101 +174,40 @@ class Run:
         best."""
         if self.best is None or "head.bias" not in self.best or not self.config.loss.prior_windows:
             return
-        network = self.learner.mean_network()
-        network.load_state_dict(self.best)
-        windows = self._windows(self._train, self.config.loss.prior_windows)
-        shifts = class_shifts(network, windows, self.learner.device)
+        network = self.learner.network_with(self.best)
+        windows = Windows(
+            self._train,
+            self.scaling,
+            size=self.config.data.window,
+            most=self.config.loss.prior_windows,
+        )
+        with windows.read() as read:
+            shifts = class_shifts(network, read, self.learner.device)
         self.best["head.bias"] += torch.from_numpy(shifts)
         names = self.dataset.legend.names
         self.shifts = dict(zip(names, shifts.round(2).tolist(), strict=True))
         network.load_state_dict(self.best)
-        self.best_miou = self._score(network)
+        self.best_miou = _miou(self._score(network, Processes()))
 
-    def _validate(self) -> float:
-        """Mean IoU over the validation windows, 0 to 1; the best weights so far are kept."""
+    def _validate(self) -> Scores:
+        """Scores over the validation windows; the best weights so far are kept."""
         network = self.learner.mean_network()
-        miou = self._score(network)
-        if miou > self.best_miou:
-            self.best_miou, self.best = miou, copied(network.state_dict(), "cpu")
-        return round(miou, 5)
+        scores = self._score(network, self.processes)
+        self._stale += 1
+        if (miou := _miou(scores)) > self.best_miou:
+            self.best_miou, self.best, self._stale = miou, copied(network.state_dict(), "cpu"), 0
+        return scores
 
-    def _score(self, network: nn.Module) -> float:
-        """Mean IoU over the validation windows, 0 to 1."""
-        classes = len(self.dataset.legend)
-        matrix = np.zeros((classes, classes), np.int64)
-        for inputs, truth in self._windows(
-            self._validation, self.config.training.validation_windows
-        ):
-            images = torch.from_numpy(inputs).to(
-                self.learner.device, memory_format=torch.channels_last
-            )
-            with torch.inference_mode():
-                labels = network(images).argmax(1).byte().cpu().numpy()
-            matrix += confusion(truth, labels, classes)
-        return float(np.nan_to_num(Scores(matrix).mean_iou()))
-
-    def _windows(
-        self, scenes: Scenes, most: int
-    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
-        """Plain windows, evenly spread over `scenes`, as batches of one."""
-        size = self.config.data.window
-        for number, transform in scenes.tiles(size, most):
-            yield batch_of([scenes.read(number, transform, size)], self.mean, self.std)
-
-    def _scaling(self, network: Network) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation per band: as configured, else those of 64 windows."""
-        if network.mean is not None and network.std is not None:
-            if not len(network.mean) == len(network.std) == self.dataset.bands:
-                raise ConfigError(
-                    f"network.mean and network.std: the dataset has {self.dataset.bands} bands"
-                )
-            return network.mean, network.std
-        if network.mean is not None or network.std is not None:
-            raise ConfigError("network.mean and network.std come together")
-        samples = [self._sampler(n) for n in range(64)]
-        pixels = np.concatenate([s.pixels[s.valid] for s in samples]).astype(np.float64)
-        if not len(pixels):
-            raise DatasetError(f"{self.dataset.folder}: has no valid pixel in 64 windows. check it")
-        mean, std = pixels.mean(0), pixels.std(0).clip(1)
-        return tuple(mean.round(3).tolist()), tuple(std.round(3).tolist())
-
-    def _class_weights(self) -> NDArray[np.float64]:
-        counts = self.dataset.layers[self.layer].splits["train"].pixels
-        names, loss = self.dataset.legend.names, self.config.loss
-        weights = class_weights([counts.get(n, 0) for n in names], loss.weights, cap=loss.cap)
-        shown = (f"{name} {weight:.3g}" for name, weight in zip(names, weights, strict=True))
-        log.info("class weights (%s): %s", loss.weights, ", ".join(shown))
-        return weights
+    def _score(self, network: nn.Module, processes: Processes) -> Scores:
+        return score(
+            network,
+            self._validation,
+            classes=len(self.dataset.legend),
+            device=self.learner.device,
+            processes=processes,
+        )
 
 
-def _open(folder: str) -> Dataset:
-    if not folder:
-        raise ConfigError("data.dataset: missing. name a folder made by geoseg prepare")
-    return Dataset.open(Path(folder))
-
-
-def _layer(dataset: Dataset, name: str | None) -> str:
-    if name is not None and name not in dataset.layers:
-        known = ", ".join(dataset.layers)
-        raise ConfigError(f"data.layer: the dataset has no layer {name!r}. known: {known}")
-    return name or dataset.default_layer
-
-
-def _network(config: TrainConfig, dataset: Dataset) -> nn.Module:
-    torch.manual_seed(config.training.seed)
-    network = config.network
-    built = build(network.architecture, dataset.bands, len(dataset.legend), network.parameters)
-    if network.pretrained:
-        load_pretrained(built, network.pretrained)
-    return built
-
-
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
-    changed = []
-    for key in sorted(before.keys() | now.keys()):
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            changed += _differences(old, new, f"{prefix}{key}.")
-        elif old != new:
-            changed.append(f"{prefix}{key}: {old!r} → {new!r}")
-    return changed
+def _miou(scores: Scores) -> float:
+    """Mean IoU without background, 0 to 1; 0 where the truth holds no object."""
+    return float(np.nan_to_num(scores.mean_iou()))

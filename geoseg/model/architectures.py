@@ -12,12 +12,13 @@ from typing import Any
 from torch import nn
 
 from geoseg.errors import ModelError
+from geoseg.model.deeplab import DeepLab
 from geoseg.model.mobile_unet import MobileUNet
 from geoseg.model.unet import UNet
 
 Architecture = Callable[..., nn.Module]
 
-_OURS: dict[str, Architecture] = {"unet": UNet, "mobile-unet": MobileUNet}
+_OURS: dict[str, Architecture] = {"unet": UNet, "mobile-unet": MobileUNet, "deeplab": DeepLab}
 
 
 def architectures() -> dict[str, Architecture]:

@@ -8,8 +8,8 @@ from torch import nn
 
 from geoseg.errors import ConfigError
 from geoseg.files import input_file
+from geoseg.model.efficientnet import Encoder
 from geoseg.model.file import load_model
-from geoseg.model.mobile_unet import MobileUNet
 
 
 def load_pretrained(network: nn.Module, source: str) -> None:
@@ -23,9 +23,10 @@ def load_pretrained(network: nn.Module, source: str) -> None:
     if source == "shipped" or source.endswith(".safetensors"):
         _take_over(network, None if source == "shipped" else Path(source))
         return
-    if not isinstance(network, MobileUNet):
+    encoder = getattr(network, "encoder", None)
+    if not isinstance(encoder, Encoder):
         raise ConfigError("network.pretrained: this architecture takes no pretrained weights")
-    network.encoder.load_pretrained(
+    encoder.load_pretrained(
         _of_the_package() if source == "package" else input_file(source, ConfigError)
     )
 

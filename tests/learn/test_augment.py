@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from affine import Affine
 
-from geoseg.learn.augment import jitter, orientation, warp
-from geoseg.learn.config import Augment
+from geoseg.learn.augment import blur_and_noise, jitter, orientation, warp
+from geoseg.learn.sections import Augment
 
 STILL = Augment(
     flip=False, turn=False, brightness=0, contrast=0, saturation=0, hue=0, scale=(1.0, 1.0)
@@ -57,3 +57,37 @@ def test_jitter_keeps_shape_and_type_for_any_number_of_bands() -> None:
         assert changed.shape == pixels.shape
         assert changed.dtype == np.uint8
         assert (changed != pixels).any()
+
+
+def test_the_zoom_leads_to_the_size_on_the_ground_that_is_asked_for() -> None:
+    rng = np.random.default_rng(0)
+    augment = Augment(pixel_size_m=(0.4, 0.4), scale=(3.0, 3.0))
+    known, unknown = orientation(rng, augment, 0.1), orientation(rng, augment, None)
+    assert abs(known.determinant) ** 0.5 == pytest.approx(0.25)
+    assert abs(unknown.determinant) ** 0.5 == pytest.approx(3.0)  # as `scale` says
+
+
+@pytest.mark.parametrize("factor", [2, 3, 5])
+def test_a_window_that_shrinks_shows_the_mean_of_its_pixels(factor: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 30, 3)).astype(np.uint8)
+    side = 30 // factor
+    seen = warp(pixels, Affine.scale(1 / factor), side)
+    means = pixels.reshape(side, factor, side, factor, 3).mean((1, 3))
+    assert np.abs(seen - means).max() <= 0.5 + 1e-9
+
+
+def test_blur_takes_contrast_and_noise_adds_it() -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(60, 190, (64, 64, 3)).astype(np.uint8)
+    blurred = blur_and_noise(rng, pixels, Augment(blur=1.0))
+    assert blurred.std() < pixels.std()
+    assert blurred.mean() == pytest.approx(pixels.mean(), abs=1)
+    deviations = [
+        (blur_and_noise(rng, pixels, Augment(noise=0.1)).astype(int) - pixels).std()
+        for _ in range(60)
+    ]
+    assert max(deviations) == pytest.approx(25.5, rel=0.15)
+    assert np.mean(deviations) == pytest.approx(25.5 / 2, rel=0.3)
+    assert (blur_and_noise(rng, pixels, Augment()) == pixels).all()
+    one_band = blur_and_noise(rng, pixels[..., :1], Augment(blur=1.0, noise=0.1))
+    assert one_band.shape == (64, 64, 1)

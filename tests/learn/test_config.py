@@ -3,9 +3,10 @@ from pathlib import Path
 import pytest
 
 from geoseg.errors import ConfigError
-from geoseg.learn.config import TrainConfig, read_config
+from geoseg.learn.config import read_config
+from geoseg.learn.sections import TrainConfig
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").rglob("*.toml"))
 
 
 def config(folder: Path, text: str, *settings: str) -> TrainConfig:
@@ -81,3 +82,31 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="is not TOML"):
         read_config(tmp_path / "config.toml")
+
+
+def test_a_config_says_what_the_one_it_extends_does_not(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "base.toml").write_text(
+        '[data]\ndataset = "mine"\nwindow = 256\n[training]\nsteps = 5\n'
+    )
+    (tmp_path / "middle.toml").write_text('extends = "base/base.toml"\n[data]\nbalanced = 0.1\n')
+    found = config(tmp_path, 'extends = "middle.toml"\n[training]\nsteps = 7', "data.window=64")
+    assert found.data.dataset == str(tmp_path / "base" / "mine")  # beside the file that names it
+    assert (found.data.window, found.data.balanced, found.training.steps) == (64, 0.1, 7)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('extends = "config.toml"', "goes round in circles"),
+        ('extends = "nowhere.toml"', "nowhere.toml: cannot be read"),
+        ("extends = 5", "extends: name one file"),
+        ("[data]\nbalanced = 0.7\nbackground = 0.4", "data: balanced and background are shares"),
+        ("[augment]\nscale = [2.0, 1.0]", "augment: scale is smallest, largest"),
+        ("[training]\nprecision = 'half'", "training.precision: .*'bfloat16'"),
+        ("[loss]\nfocall = 2.0", r"did you mean 'focal'\?"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        config(tmp_path, text)

@@ -3,19 +3,22 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from scipy.stats import chisquare
 
 from geoseg.dataset import Dataset
-from geoseg.learn.config import Augment
-from geoseg.learn.sampling import Sampler, Scenes, batch_of
-from geoseg.legend import IGNORE
+from geoseg.learn.sampling import Sampler
+from geoseg.learn.scenes import Objects, Scenes
+from geoseg.learn.sections import Augment, Data
 from tests.drawn import COLOURS, dataset
 
 STILL = Augment(brightness=0, contrast=0, saturation=0, hue=0)
+EVERYTHING = Augment(rotate=0.5, scale=(0.7, 1.4), blur=0.5, noise=0.1, paste=1.0)
+UNLIKELY = 1e-3  # a fair draw is called unfair this often
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return Dataset.open(dataset(tmp_path_factory.mktemp("drawn")))
+    return Dataset.open(dataset(tmp_path_factory.mktemp("drawn"), scenes=4, size=200))
 
 
 def sampler(
@@ -24,22 +27,38 @@ def sampler(
     seed: int = 0,
     size: int = 64,
     balanced: float = 0.5,
+    background: float = 0.0,
     augment: Augment = STILL,
 ) -> Sampler:
     scenes = Scenes(drawn, "train", layer=None, difficult="keep")
-    return Sampler(scenes, seed=seed, size=size, balanced=balanced, augment=augment)
+    data = Data(window=size, balanced=balanced, background=background)
+    return Sampler(scenes, seed=seed, data=data, augment=augment)
+
+
+def centre(draw: Sampler, n: int) -> tuple[int, tuple[float, float]]:
+    """The scene of sample n, and the point of it in the middle of the window."""
+    view = draw.view(n)
+    return view.scene, ~view.transform @ (draw.size / 2, draw.size / 2)
 
 
 def test_sample_n_depends_on_seed_and_n_alone(drawn: Dataset) -> None:
-    one = sampler(drawn, augment=Augment(rotate=0.5, scale=(0.7, 1.4)))
+    one = sampler(drawn, augment=EVERYTHING, balanced=0.4, background=0.3)
     in_order = [one(n) for n in range(8)]
+    again = sampler(drawn, augment=EVERYTHING, balanced=0.4, background=0.3)
     with ThreadPoolExecutor(4) as pool:
-        shuffled = dict(zip(range(7, -1, -1), pool.map(one, range(7, -1, -1)), strict=True))
+        shuffled = dict(zip(range(7, -1, -1), pool.map(again, range(7, -1, -1)), strict=True))
     for n, sample in enumerate(in_order):
         assert (sample.pixels == shuffled[n].pixels).all()
         assert (sample.labels == shuffled[n].labels).all()
-    other = sampler(drawn, seed=1, augment=STILL)
+    other = sampler(drawn, seed=1, augment=EVERYTHING)
     assert any((one(n).pixels != other(n).pixels).any() for n in range(8))
+
+
+def test_what_is_switched_on_leaves_the_windows_where_they_were(drawn: Dataset) -> None:
+    plain = sampler(drawn)
+    for augment in (Augment(paste=1.0), Augment(blur=1.0, noise=0.2), Augment(hue=0.3)):
+        changed = sampler(drawn, augment=augment)
+        assert [plain.view(n) for n in range(20)] == [changed.view(n) for n in range(20)]
 
 
 @pytest.mark.parametrize(
@@ -58,54 +77,104 @@ def test_labels_lie_on_the_objects(drawn: Dataset, augment: Augment) -> None:
     assert agreed / total > (0.9 if augment.rotate else 0.999)  # rotated edges are blended
 
 
-def test_beyond_a_scene_nothing_counts(drawn: Dataset) -> None:
-    sample = sampler(drawn, size=256)(0)
-    assert 0.3 < sample.valid.mean() < 0.45  # 160 of 256, squared
-    assert (sample.labels[~sample.valid] == IGNORE).all()
-    assert not sample.pixels[~sample.valid].any()
-    inputs, _ = batch_of([sample], [100, 100, 100], [50, 50, 50])
-    assert not inputs[0][:, ~sample.valid].any()
-    assert inputs.dtype == np.float32
+def test_uniform_windows_lie_anywhere(drawn: Dataset) -> None:
+    draw = sampler(drawn, balanced=0.0, size=32, augment=Augment(flip=False, turn=False))
+    points = [centre(draw, n) for n in range(1200)]
+    by_scene = np.bincount([scene for scene, _ in points], minlength=4)
+    assert chisquare(by_scene).pvalue > UNLIKELY
+    inner = np.array([p for _, p in points])
+    inner = inner[((inner > 20) & (inner < 180)).all(axis=1)]  # beside them, edges gather windows
+    quarters = Counter(map(tuple, (inner // 40).astype(int).tolist()))
+    counts = [quarters[x, y] for x in range(1, 4) for y in range(1, 4)]
+    assert chisquare(counts).pvalue > UNLIKELY
 
 
-def test_balanced_windows_hold_every_class_equally_often(drawn: Dataset) -> None:
+def test_balanced_windows_are_drawn_around_every_class_equally_often(drawn: Dataset) -> None:
     draw = sampler(drawn, balanced=1.0, size=32)
-    rng_classes = Counter(
-        int(draw.scenes.indexes[number].annotations.class_id[rank])
-        for n in range(600)
-        for number, rank in [chosen(draw, n)]
+    objects = Objects(draw.scenes)
+    boxes = {
+        class_id: [(objects[n][0], objects[n][1].geometry[0].bounds) for n in numbers.tolist()]
+        for class_id, numbers in objects.by_class.items()
+    }
+    near: Counter[int] = Counter()
+    for n in range(600):
+        scene, (x, y) = centre(draw, n)
+        distance = {
+            class_id: min(
+                max(left - x, x - right, top - y, y - bottom)
+                for number, (left, top, right, bottom) in known
+                if number == scene
+            )
+            for class_id, known in boxes.items()
+        }
+        nearest = min(distance, key=lambda class_id: distance[class_id])
+        # a third of a window, and what moving a window inside the scene adds
+        assert distance[nearest] <= 0.35 * 32 + 16
+        near[nearest] += 1
+    assert len(near) == len(COLOURS)
+    # a window may lie nearer to another object than to the one it was drawn for
+    assert min(near.values()) > 0.6 * 600 / len(COLOURS)
+
+
+def test_every_class_is_as_likely_however_rare_its_objects(drawn: Dataset) -> None:
+    draw = sampler(drawn, balanced=1.0)
+    plane = drawn.legend.id_of("plane")
+    rare = draw._objects.by_class[plane][:1]
+    draw._classes = [
+        rare if class_id == plane else numbers
+        for class_id, numbers in draw._objects.by_class.items()
+    ]
+    scene, only = draw._objects[int(rare[0])]
+    drawn_for = Counter[bool]()
+    for n in range(900):
+        rng = np.random.default_rng((draw.seed, n))
+        rng.random()  # which kind of window
+        number, (x, y) = draw._near_an_object(rng)
+        left, top, right, bottom = only.geometry[0].bounds
+        spread = 0.35 * draw.size
+        inside = left - spread <= x <= right + spread and top - spread <= y <= bottom + spread
+        rng = np.random.default_rng((draw.seed, n))
+        rng.random()
+        chosen = draw._classes[rng.integers(len(draw._classes))] is rare
+        drawn_for[chosen] += 1
+        assert not chosen or (number == scene and inside)
+    assert chisquare([drawn_for[True], drawn_for[False]], [300, 600]).pvalue > UNLIKELY
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_as_many_windows_hold_no_object_as_asked_for(drawn: Dataset, share: float) -> None:
+    draw = sampler(drawn, balanced=0.0, background=share, size=32)
+    plain = sampler(drawn, balanced=0.0, size=32)
+    empty, by_chance = (
+        np.array([not each.scenes.objects_in(each.view(n), 32) for n in range(400)])
+        for each in (draw, plain)
     )
-    assert len(rng_classes) == len(COLOURS)
-    for count in rng_classes.values():
-        assert count == pytest.approx(600 / len(COLOURS), rel=0.2)
+    expected = share + (1 - share) * by_chance.mean()
+    assert empty.mean() == pytest.approx(expected, abs=0.08)
+    assert share < 1 or empty.all()
 
 
-def chosen(draw: Sampler, n: int) -> tuple[int, int]:
-    """The object nearest to where sample n is placed: the drawn ones are few and apart."""
-    number, centre = draw._place(np.random.default_rng((draw.seed, n)))
-    objects = draw.scenes.indexes[number].annotations
-    bounds = [g.bounds for g in objects.geometry]
-    spread = 0.35 * draw.size
-    inside = [
-        rank
-        for rank, (left, top, right, bottom) in enumerate(bounds)
-        if left - spread <= centre[0] <= right + spread
-        and top - spread <= centre[1] <= bottom + spread
-    ]
-    assert inside  # a balanced window always lies around an object
-    distance = [
-        np.hypot(
-            centre[0] - objects.geometry[r].centroid.x, centre[1] - objects.geometry[r].centroid.y
-        )
-        for r in inside
-    ]
-    return number, inside[int(np.argmin(distance))]
+def test_windows_without_objects_are_kept_and_count(drawn: Dataset) -> None:
+    draw = sampler(drawn, balanced=0.0, background=1.0, size=32)
+    for n in range(10):
+        sample = draw(n)
+        assert not sample.labels.any()
+        assert sample.valid.all()
 
 
-def test_validation_windows_cover_the_split_once(drawn: Dataset) -> None:
-    scenes = Scenes(drawn, "val", layer=None, difficult="keep")
-    tiles = scenes.tiles(64, 10_000)
-    assert len(tiles) == 3 * 3 * 3
-    counted = sum((scenes.read(n, t, 64).labels != IGNORE).sum() for n, t in tiles)
-    assert counted == 3 * 160 * 160
-    assert len(scenes.tiles(64, 5)) == 5
+def test_where_no_place_is_free_of_objects_a_window_is_drawn_nevertheless(
+    drawn: Dataset,
+) -> None:
+    draw = sampler(drawn, balanced=0.0, background=1.0, size=256)
+    assert draw(0).labels.shape == (256, 256)
+
+
+def test_pixels_of_windows_have_the_sizes_on_the_ground_that_were_asked_for(
+    drawn: Dataset,
+) -> None:
+    draw = sampler(drawn, augment=Augment(pixel_size_m=(0.25, 1.0), rotate=0.3))
+    sizes = np.array([0.5 / abs(draw.view(n).transform.determinant) ** 0.5 for n in range(400)])
+    assert 0.25 <= sizes.min() < 0.26
+    assert 0.97 < sizes.max() <= 1.0
+    octaves = np.histogram(np.log2(sizes), bins=4, range=(-2, 0))[0]
+    assert chisquare(octaves).pvalue > UNLIKELY  # even in the logarithm

@@ -1,0 +1,198 @@
+"""What each lever against class imbalance is worth, at equal compute: a table of mIoU, absolute and relative.
+
+    python -m benchmarks.experiments DATASET [--rows baseline weights-sqrt full] [--budget 3.0] [--seeds N]
+
+Each row is a configuration of configs/ablation/, trained for as many steps as the budget of forward and backward
+arithmetic allows, and scored on the whole validation split. What is done is kept in FOLDER/results.jsonl and not run
+again; a row that was interrupted goes on from its checkpoint. The page is written anew after every row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.experiments_page import page
+from geoseg.dataset import Dataset
+from geoseg.errors import ConfigError
+from geoseg.evaluate import evaluate
+from geoseg.files import replacing, write_lines
+from geoseg.learn.config import read_config
+from geoseg.learn.sections import TrainConfig
+from geoseg.model.architectures import build
+from geoseg.train import train
+
+CONFIGS = Path(__file__).parent.parent / "configs" / "ablation"
+PAGE = Path(__file__).parent.parent / "docs" / "experiments.md"
+ROWS = (
+    *("baseline", "weights-inverse", "weights-inverse-cap", "weights-sqrt", "weights-enet"),
+    *("weights-effective", "sampling-balanced", "sampling-background", "augment-flips"),
+    *("augment-rotate", "augment-scale", "augment-colour", "augment-blur-noise", "augment-paste"),
+    *("loss-dice", "loss-focal", "loss-smoothing", "prior", "network-scratch"),
+    *("network-unet-scratch", "network-deeplab", "full"),
+)
+TWICE = ("baseline", "full")
+"""What is compared most needs a second seed most."""
+
+log = logging.getLogger("experiments")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One run that is done."""
+
+    name: str
+    seed: int
+
+    key: str
+    """Digest of all that decides the outcome."""
+
+    budget: float
+    """TFLOP that were allowed."""
+
+    settings: list[str]
+    """On top of the row's file, the same for all rows."""
+
+    about: str
+    steps: int
+    windows: int
+
+    tflop: float
+    """Forward and backward, as counted."""
+
+    seconds: float
+    """Of training, on the machine that ran it; `threads` of torch."""
+
+    threads: int
+    scores: dict[str, dict[str, Any]]
+    """By truth: what `geoseg evaluate` says."""
+
+
+def step_flops(config: TrainConfig, bands: int, classes: int) -> int:
+    """Multiplications and additions of a step: forward as PyTorch counts them, without computing anything, and twice
+    that for the way back (PyTorch's own count of that takes grouped convolutions for dense ones)."""
+    network, size = config.network, config.data.window
+    batch = config.training.batch_size * config.training.accumulate
+    with torch.device("meta"):
+        built = build(network.architecture, bands, classes, network.parameters)
+        images = torch.empty(batch, bands, size, size)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        built.train()(images)
+    return 3 * int(counter.get_total_flops())
+
+
+def at_budget(config: TrainConfig, flops: int, budget: float) -> TrainConfig:
+    """The configuration with as many steps as `budget` TFLOP allow, and one validation, at the end.
+
+    Raises ConfigError when they allow none.
+    """
+    steps = int(budget * 1e12 / flops)
+    if not steps:
+        raise ConfigError(f"--budget {budget}: a step takes {flops / 1e12:.3f} TFLOP. raise it")
+    changes = {
+        "steps": steps,
+        "warmup": min(config.training.warmup, steps // 5),
+        "validate_every": steps,
+        "checkpoint_every": max(1, steps // 10),
+    }
+    return config.model_copy(update={"training": config.training.model_copy(update=changes)})
+
+
+def run_row(name: str, seed: int, settings: Sequence[str], args: argparse.Namespace) -> Row | None:
+    """Train and score one row; None if it is done already."""
+    path = args.configs / f"{name}.toml"
+    config = read_config(path, [f"data.dataset={args.dataset}", *settings, f"training.seed={seed}"])
+    dataset = Dataset.open(args.dataset)
+    flops = step_flops(config, dataset.bands, len(dataset.legend))
+    config = at_budget(config, flops, args.budget)
+    key = digest(config, dataset)
+    if any(row.key == key for row in done(args.folder)):
+        log.info("%s, seed %d: done already", name, seed)
+        return None
+    model = args.folder / f"{name}-{seed}-{key}.safetensors"
+    resume = model.with_suffix(".checkpoint.safetensors").is_file()
+    log.info("%s, seed %d: %d steps", name, seed, config.training.steps)
+    began = time.monotonic()
+    train(config, model, resume=resume, overwrite=True, device=args.device)
+    seconds = time.monotonic() - began
+    found = evaluate(args.dataset, model=model, device=args.device)
+    training = config.training
+    return Row(
+        name=name,
+        seed=seed,
+        key=key,
+        budget=args.budget,
+        settings=list(settings),
+        about=path.read_text(encoding="utf-8").splitlines()[0].lstrip("# "),
+        steps=training.steps,
+        windows=training.steps * training.batch_size * training.accumulate,
+        tflop=round(flops * training.steps / 1e12, 3),
+        seconds=round(seconds, 1),
+        threads=torch.get_num_threads(),
+        scores={e.layer: e.to_json() for e in found},
+    )
+
+
+def digest(config: TrainConfig, dataset: Dataset) -> str:
+    """Of the configuration but the dataset's place, and of what the dataset holds."""
+    text = config.model_dump_json(exclude={"data": {"dataset"}, "card": True})
+    facts = [text, *(f"{s.name} {s.split} {s.width} {s.height}" for s in dataset.scenes)]
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:12]
+
+
+def done(folder: Path) -> list[Row]:
+    """The rows that are done."""
+    file = folder / "results.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return [Row(**json.loads(line)) for line in lines]
+
+
+def keep(rows: Sequence[Row], args: argparse.Namespace) -> None:
+    """Write the results, and the page made of those that belong together: one budget, the same settings."""
+    write_lines(args.folder / "results.jsonl", [asdict(row) for row in rows])
+    alike = {
+        (row.name, row.seed): asdict(row)  # the last, where a row's file was changed
+        for row in rows
+        if row.budget == args.budget and row.settings == args.set
+    }
+    with replacing(args.page, overwrite=True) as scratch:
+        scratch.write_text(page(list(alike.values())), encoding="utf-8")
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("dataset", type=Path, help="made by geoseg prepare, with train and val")
+    parser.add_argument("--rows", nargs="+", default=list(ROWS), metavar="NAME")
+    parser.add_argument("--budget", type=float, default=3.0, help="TFLOP of training for each row")
+    parser.add_argument(
+        "--seeds", type=int, help="for every row [default: 2 for baseline and full]"
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument("--configs", type=Path, default=CONFIGS)
+    parser.add_argument("--folder", type=Path, default=Path("runs/experiments"))
+    parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--device", default="auto")
+    args = parser.parse_args(words)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    args.folder.mkdir(parents=True, exist_ok=True)
+    seeds = {name: args.seeds or 1 + (name in TWICE) for name in args.rows}
+    # all rows once before any is repeated
+    for seed in range(max(seeds.values())):
+        for name in args.rows:
+            if seed < seeds[name] and (row := run_row(name, seed, args.set, args)):
+                keep([*done(args.folder), row], args)
+    keep(done(args.folder), args)
+
+
+if __name__ == "__main__":
+    main()

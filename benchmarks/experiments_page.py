@@ -1,0 +1,154 @@
+"""docs/experiments.md, from the results of experiments.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import mean
+from typing import Any
+
+Row = Mapping[str, Any]
+
+BASELINE, FULL, GOAL = "baseline", "full", 180
+APART = "helicopter"
+"""A class of which the validation scenes hold so little that it says little: mIoU is given with and without it."""
+
+_HEAD = """\
+# Experiments
+
+What each lever against class imbalance is worth, alone and together, at equal compute. Written by
+`benchmarks/experiments.py`; do not edit it by hand.
+
+```
+pip install "geoseg[pretrained]"
+geoseg prepare DOTA -o dota --splits train,val --outlines instances.parquet
+{command}
+```
+
+One row again: the last command with `--rows NAME` and an empty `--folder`. A row's configuration is
+`configs/ablation/NAME.toml`; `geoseg preview` draws its windows.
+
+**Equal compute**: every row trains for {budget:g} TFLOP of forward and backward arithmetic (forward as PyTorch
+counts it, backward twice that), however many steps those are; reading windows, the validation at the end and
+the shares that are put right after training are not counted. **Scores** are mIoU in percent over the {classes}
+object classes of the {scenes} validation scenes, whole scenes, without background; a relative gain stands
+beside the absolute score it belongs to, and is that over the baseline's mean. ± is half the distance between
+the seeds' extremes. These are short trainings made for comparison: what longer ones reach is in the README.
+"""
+
+
+def page(rows: Sequence[Row]) -> str:
+    """The whole page, in Markdown, of rows of one budget and the same settings."""
+    if not rows:
+        return "# Experiments\n\nNone yet: see `benchmarks/experiments.py`.\n"
+    truths = list(rows[0]["scores"])
+    first = rows[0]["scores"][truths[0]]
+    classes = [name for name in first["classes"] if name != "background"]
+    budget = rows[0]["budget"]
+    settings = "".join(f" --set '{setting}'" for setting in rows[0]["settings"])
+    head = _HEAD.format(
+        command=f"python -m benchmarks.experiments dota --budget {budget:g}{settings}",
+        budget=budget,
+        classes=len(classes),
+        scenes=first["scenes"],
+    )
+    parts = [head, _verdict(rows, truths), "## Every row\n\n" + _table(rows, truths)]
+    parts += [f"## Per class, {truth}\n\n" + _by_class(rows, truth, classes) for truth in truths]
+    return "\n".join(part.rstrip() + "\n" for part in parts)
+
+
+def _verdict(rows: Sequence[Row], truths: Sequence[str]) -> str:
+    names = _names(rows)
+    if not {BASELINE, FULL} <= set(names):
+        return ""
+    lines = []
+    for truth in truths:
+        base, full = (mean(_mious(names[name], truth)) for name in (BASELINE, FULL))
+        gain = _gain(full, base)
+        met = "n/a" if gain is None else "reached" if gain >= GOAL else "missed"
+        said = f"{100 * base:.1f} % → {100 * full:.1f} % mIoU ({_percent(gain)})"
+        lines.append(f"- **{truth}**: baseline → full recipe {said}; goal +{GOAL} %: {met}")
+    base = mean(_mious(names[BASELINE], truths[0]))
+    worse = [n for n, of in names.items() if mean(_mious(of, truths[0])) < base]
+    lines.append(f"- worse than the baseline on {truths[0]}: {', '.join(worse) or 'none'}")
+    return "\n".join(lines)
+
+
+def _table(rows: Sequence[Row], truths: Sequence[str]) -> str:
+    names = _names(rows)
+    cells = [f"{t} | without {APART} | gain" for t in truths]
+    lines = [
+        f"| row | what it changes | {' | '.join(cells)} | seeds | steps | minutes |",
+        "|:--|:--|" + "--:|" * (3 * len(truths) + 3),
+    ]
+    for name, of in names.items():
+        told = []
+        for truth in truths:
+            scores = _mious(of, truth)
+            base = mean(_mious(names[BASELINE], truth)) if BASELINE in names else None
+            gain = None if base is None or name == BASELINE else _gain(mean(scores), base)
+            apart = mean(_without(row["scores"][truth]) for row in of)
+            told.append(f"{_spread(scores)} | {100 * apart:.1f} | {_percent(gain)}")
+        minutes = mean(row["seconds"] for row in of) / 60
+        seeds = ", ".join(str(row["seed"]) for row in of)
+        lines.append(
+            f"| {name} | {of[0]['about']} | {' | '.join(told)} "
+            f"| {seeds} | {of[0]['steps']} | {minutes:.1f} |"
+        )
+    threads = ", ".join(sorted({str(row["threads"]) for row in rows}))
+    return (
+        "\n".join(lines)
+        + f"\n\nMinutes of training with {threads} threads, on a machine that may have been busy.\n"
+    )
+
+
+def _by_class(rows: Sequence[Row], truth: str, classes: Sequence[str]) -> str:
+    """IoU in percent, the mean of the seeds; a class per line."""
+    names = _names(rows)
+    lines = [f"| class | {' | '.join(names)} |", "|:--|" + "--:|" * len(names)]
+    for class_name in classes:
+        cells = [
+            _cell([row["scores"][truth]["classes"][class_name]["iou"] for row in of])
+            for of in names.values()
+        ]
+        lines.append(f"| {class_name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _names(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows by name, in the order of their first."""
+    names: dict[str, list[Row]] = {}
+    for row in rows:
+        names.setdefault(row["name"], []).append(row)
+    return names
+
+
+def _mious(rows: Sequence[Row], truth: str) -> list[float]:
+    return [row["scores"][truth]["miou"] or 0.0 for row in rows]
+
+
+def _without(scores: Mapping[str, Any]) -> float:
+    found = [
+        of["iou"] or 0.0
+        for name, of in scores["classes"].items()
+        if name not in ("background", APART) and of["pixels"]
+    ]
+    return mean(found) if found else 0.0
+
+
+def _gain(value: float, base: float) -> float | None:
+    """In percent of `base`; None where that is nothing."""
+    return 100 * (value / base - 1) if base else None
+
+
+def _percent(gain: float | None) -> str:
+    return "–" if gain is None else f"{gain:+.0f} %"
+
+
+def _spread(scores: Sequence[float]) -> str:
+    middle = f"{100 * mean(scores):.2f}"
+    return middle if len(scores) == 1 else f"{middle} ± {50 * (max(scores) - min(scores)):.2f}"
+
+
+def _cell(scores: Sequence[float | None]) -> str:
+    known = [score for score in scores if score is not None]
+    return f"{100 * mean(known):.1f}" if known else "–"

@@ -1,0 +1,71 @@
+"""Does reading windows starve the network? The share of a training's wall time that goes into its steps.
+
+    python -m benchmarks.loading DATASET [--config CONFIG] [--steps 12] [--set SECTION.KEY=VALUE]
+
+Windows of 512 pixels from the dataset's tiled GeoTIFFs, as `geoseg train` reads them. Where cores are few, readers take
+theirs from the network without ever letting it wait, so the share of processor time counts too: all of the process's
+but what reading and scaling as many windows takes alone. Exits with 1 if one of them is below 90 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic, process_time
+
+from geoseg.device import choose_device
+from geoseg.learn.config import read_config
+from geoseg.learn.run import Run
+
+CONFIG = Path(__file__).parent.parent / "configs" / "dota-mobile.toml"
+ENOUGH = 0.90
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--config", type=Path, default=CONFIG)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument("--device", default="auto")
+    args = parser.parse_args(words)
+    settings = [
+        f"data.dataset={args.dataset}",
+        "data.window=512",
+        "training.validate_every=1000000",
+    ]
+    config = read_config(args.config, [*settings, f"training.steps={args.steps + 2}", *args.set])
+    run = Run(config, choose_device(args.device), threads=args.threads)
+    size = config.training.batch_size * config.training.accumulate
+    for n in range(size):
+        run._sampler(n)  # opens what has to be opened
+    began = process_time()
+    batch = run.scaling.batch([run._sampler(n) for n in range(size, 2 * size)])
+    reading = process_time() - began
+    with run.steps() as steps:
+        run.advance(next(steps))  # allocates, chooses algorithms
+        began, used, computing = monotonic(), process_time(), 0.0
+        for _ in range(args.steps):
+            parts = next(steps)
+            started = monotonic()
+            run.learner.advance(parts)
+            computing += monotonic() - started
+        wall, used = monotonic() - began, process_time() - used
+    began = monotonic()
+    run.learner.advance([batch])
+    undisturbed = monotonic() - began
+    share, processor = computing / wall, 1 - args.steps * reading / used
+    print(f"windows per second                 {args.steps * size / wall:.2f}")
+    print(f"share of wall time in the steps    {100 * share:.1f} %")
+    print(f"share of processor time in them    {100 * processor:.1f} %")
+    print(f"processor time to read a window    {1000 * reading / size:.0f} ms")
+    print(f"a step, while others read          {1000 * computing / args.steps:.0f} ms")
+    print(f"a step, nobody reading             {1000 * undisturbed:.0f} ms")
+    return 0 if min(share, processor) >= ENOUGH else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

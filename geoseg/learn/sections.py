@@ -1,0 +1,182 @@
+"""What a training configuration can say, table by table, with the defaults."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from geoseg.annotations import Difficult
+from geoseg.learn.weights import BETA, Weighting
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Data(_Section):
+    """Which windows of which dataset."""
+
+    dataset: str = ""
+    """Dataset folder; a relative path starts at the config file."""
+
+    layer: str | None = None
+    """Which truth: a layer of the dataset (None: its default)."""
+
+    difficult: Difficult = "keep"
+
+    window: Annotated[int, Field(ge=32, le=4096)] = 512
+    """Side of a training window, pixels; a multiple of the network's stride."""
+
+    balanced: Share = 0.5
+    """Share of windows that are drawn around an object of a class drawn evenly."""
+
+    background: Share = 0.0
+    """Share of windows that hold no object. The rest, neither `balanced` nor `background`, lie anywhere."""
+
+    @model_validator(mode="after")
+    def _shares_of_one(self) -> Self:
+        if self.balanced + self.background > 1:
+            raise ValueError(
+                "balanced and background are shares of the same windows: at most 1 together"
+            )
+        return self
+
+
+class Network(_Section):
+    """What is trained."""
+
+    architecture: str = "unet"
+    parameters: dict[str, Any] = {}
+    pretrained: str | None = None
+    """Weights to start from: "shipped" or a .safetensors file for those of a geoseg model, "package" for
+    the encoder weights of the extra `pretrained`, or a file of such weights; None or "": none."""
+
+    mean: tuple[float, ...] | None = None
+    """Per band, in units of the scene; None: measured on the dataset."""
+
+    std: tuple[float, ...] | None = None
+
+
+class Loss(_Section):
+    """Weighted cross-entropy, and what is switched on beside it; the formula is in `geoseg.learn.loss`."""
+
+    weights: Weighting = "inverse"
+    """How a class's weight follows from its number of pixels: `geoseg.learn.weights` has the formulas."""
+
+    cap: Positive | None = None
+    """No class weighs more than this many times the background."""
+
+    beta: Annotated[float, Field(gt=0, lt=1)] = BETA
+    """Of the weights "effective": 1 / (1 - beta) is about the number of pixels from which on more say nothing new."""
+
+    dice: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """What the Dice term is multiplied by before it is added; 0: without."""
+
+    focal: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """γ of the focal loss: how much less a pixel counts that is right already; 0: every pixel the same."""
+
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """ε of label smoothing: what part of a label goes to all classes alike."""
+
+    prior_windows: Annotated[int, Field(ge=0)] = 100
+    """Windows of the training split, evenly spread, by which the classes' shares are put right after
+    training; 0: not at all."""
+
+
+class Augment(_Section):
+    """What is changed at random, each switch by itself."""
+
+    flip: bool = True
+    turn: bool = True
+    """Quarter turns."""
+
+    rotate: Share = 0.0
+    """Share of windows that are rotated by any angle."""
+
+    scale: tuple[Positive, Positive] = (1.0, 1.0)
+    """Smallest and largest zoom, drawn evenly in the logarithm."""
+
+    pixel_size_m: tuple[Positive, Positive] | None = None
+    """Instead of `scale`: smallest and largest size on the ground of a window's pixels, in metres, drawn evenly in
+    the logarithm. Where a scene does not know its pixel size, `scale` holds."""
+
+    brightness: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    contrast: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    saturation: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.02
+    """Of the whole colour circle."""
+
+    blur: Share = 0.0
+    """Share of windows that are blurred, by a Gaussian of 0.3 to 1.5 pixels."""
+
+    noise: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Largest standard deviation of the noise, as a part of the whole range of values."""
+
+    paste: Share = 0.0
+    """Share of windows into which objects of other scenes are pasted."""
+
+    paste_objects: Count = 3
+    """At most so many of them in a window."""
+
+    paste_classes: tuple[str, ...] = ()
+    """Of which classes; none named: of all, rare ones more often."""
+
+    @model_validator(mode="after")
+    def _smallest_first(self) -> Self:
+        for name in ("scale", "pixel_size_m"):
+            bounds = getattr(self, name)
+            if bounds and bounds[0] > bounds[1]:
+                raise ValueError(f"{name} is smallest, largest")
+        return self
+
+
+class Training(_Section):
+    """How long, how fast."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    steps: Count = 1000
+    batch_size: Count = 8
+    """Windows that are in memory at once, in each process."""
+
+    accumulate: Count = 1
+    """Batches that make up a step: for steps of more windows than fit into memory."""
+
+    precision: Precision = "float32"
+    """Of the arithmetic where it may be less (mixed precision); weights are float32 always. For GPUs."""
+
+    learning_rate: Positive = 1e-3
+    encoder_learning_rate: Positive | None = None
+    """For pretrained encoders; None: the same."""
+
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    warmup: Annotated[int, Field(ge=0)] = 50
+    ema: Share = 0.99
+    """Decay of the running mean of the weights that is kept as the model."""
+
+    gradient_norm: Positive = 5.0
+    validate_every: Count = 250
+    validation_windows: Count = 100
+    """At most this many windows of the validation split, evenly spread."""
+
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Stop after this many validations without a better mIoU; 0: never."""
+
+    checkpoint_every: Count = 100
+
+
+class TrainConfig(_Section):
+    """A whole configuration file."""
+
+    data: Data = Data()
+    network: Network = Network()
+    loss: Loss = Loss()
+    augment: Augment = Augment()
+    training: Training = Training()
+    card: dict[str, Any] = {}
+    """Goes into the model card as it is: data, terms, pixel sizes."""

@@ -1,0 +1,55 @@
+"""How well a network does on plain windows of a split: not turned, not zoomed, evenly spread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+from geoseg.learn.batches import Batch, Scaling, batches
+from geoseg.learn.metrics import Scores, confusion
+from geoseg.learn.parallel import Processes
+from geoseg.learn.scenes import Scenes
+
+
+class Windows:
+    """At most `most` windows of a split, evenly spread, as batches of one."""
+
+    def __init__(self, scenes: Scenes, scaling: Scaling, *, size: int, most: int) -> None:
+        self._scenes, self._scaling, self._size = scenes, scaling, size
+        self._views = scenes.tiles(size, most)
+
+    @contextmanager
+    def read(self, processes: Processes | None = None) -> Iterator[Iterator[Batch]]:
+        """The windows, one by one; of several processes each reads its part."""
+        part = processes or Processes()
+        views = [[view] for view in self._views[part.rank :: part.count]]
+
+        with batches(
+            lambda view: self._scenes.read(view, self._size), views, self._scaling, threads=2
+        ) as windows:
+            yield windows
+
+
+@torch.inference_mode()
+def score(
+    network: nn.Module,
+    windows: Windows,
+    *,
+    classes: int,
+    device: str,
+    processes: Processes | None = None,
+) -> Scores:
+    """Scores of a network that is in eval mode, over all windows, whichever process reads them."""
+    processes = processes or Processes()
+    matrix = np.zeros((classes, classes), np.int64)
+    with windows.read(processes) as read:
+        for inputs, truth in read:
+            images = torch.from_numpy(inputs).to(device, memory_format=torch.channels_last)
+            labels = network(images).argmax(1).byte().cpu().numpy()
+            matrix += confusion(truth, labels, classes)
+    whole = processes.everywhere(torch.from_numpy(matrix).to(device))
+    return Scores(whole.cpu().numpy())

@@ -1,0 +1,156 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmarks import experiments
+from benchmarks.experiments import at_budget, main, step_flops
+from benchmarks.experiments_page import page
+from geoseg.errors import ConfigError
+from geoseg.learn.config import parse_config
+from geoseg.model.architectures import build
+from geoseg.train import train
+from tests.drawn import dataset
+
+BASE = """# The plain one.
+[data]
+window = 64
+balanced = 0.0
+[network]
+parameters = { width = 4, depth = 1 }
+[loss]
+weights = "none"
+prior_windows = 0
+[training]
+batch_size = 2
+warmup = 1
+"""
+
+
+def by_hand(network: nn.Module, images: Tensor) -> int:
+    """Two for each weight of a convolution at each place where it is applied."""
+    total = 0
+
+    def add(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        nonlocal total
+        assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+        places = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
+        total += 2 * layer.weight.numel() * places.shape[2] * places.shape[3] * len(output)
+
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            layer.register_forward_hook(add)
+    network(images)
+    return total
+
+
+@pytest.mark.parametrize(
+    ("architecture", "parameters"), [("unet", {"width": 4, "depth": 2}), ("mobile-unet", {})]
+)
+def test_flops_are_those_of_the_convolutions_three_times(
+    architecture: str, parameters: dict[str, int]
+) -> None:
+    config = parse_config(
+        {
+            "data": {"window": 64},
+            "network": {"architecture": architecture, "parameters": parameters},
+            "training": {"batch_size": 3, "accumulate": 2},
+        },
+        "test",
+    )
+    expected = 3 * by_hand(build(architecture, 3, 5, parameters), torch.zeros(6, 3, 64, 64))
+    assert step_flops(config, 3, 5) == expected
+
+
+def test_a_budget_buys_as_many_steps_whatever_a_step_costs() -> None:
+    config = parse_config({}, "test")
+    assert at_budget(config, 10**9, 0.1).training.steps == 100
+    assert at_budget(config, 10**10, 0.1).training.steps == 10
+    with pytest.raises(ConfigError, match="raise it"):
+        at_budget(config, 10**12, 0.1)
+
+
+def test_every_row_has_its_configuration() -> None:
+    there = {path.stem for path in experiments.CONFIGS.glob("*.toml")}
+    assert set(experiments.ROWS) == there
+
+
+@pytest.mark.slow
+def test_rows_are_run_once_go_on_where_they_stopped_and_make_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn, configs = dataset(tmp_path / "drawn", scenes=1), tmp_path / "configs"
+    configs.mkdir()
+    (configs / "baseline.toml").write_text(BASE)
+    (configs / "full.toml").write_text(
+        '# All of it.\nextends = "baseline.toml"\n[data]\nbalanced = 1.0\n[loss]\nweights = "sqrt"\n'
+    )
+    folder, written = tmp_path / "runs", tmp_path / "experiments.md"
+    words = [str(drawn), "--rows", "baseline", "full", "--budget", "0.001", "--seeds", "1"]
+    words += ["--configs", str(configs), "--folder", str(folder), "--page", str(written)]
+    trained: list[str] = []
+
+    def counted(config: Any, model: Path, **settings: Any) -> Any:
+        trained.append(model.stem.split("-")[0])
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return train(config, model, **settings)
+
+    monkeypatch.setattr("benchmarks.experiments.train", counted)
+    with pytest.raises(KeyboardInterrupt):
+        main(words)
+    assert "| baseline | The plain one. |" in written.read_text()
+    main(words)
+    main(words)
+    assert trained == ["baseline", "full", "full"]
+    rows = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    assert [row["name"] for row in rows] == ["baseline", "full"]
+    for row in rows:
+        assert row["steps"] >= 3
+        assert row["tflop"] == pytest.approx(0.001, rel=0.3)
+        assert row["scores"]["quads"]["classes"]["plane"]["pixels"] > 0
+    assert "| full | All of it. |" in written.read_text()
+    main([*words, "--set", "augment.hue=0.1"])  # other rows: another page
+    assert trained == ["baseline", "full", "full", "baseline", "full"]
+    assert len((folder / "results.jsonl").read_text().splitlines()) == 4
+    assert "--set 'augment.hue=0.1'" in written.read_text()
+
+
+def scored(name: str, seed: int, miou: float) -> dict[str, Any]:
+    classes = {
+        "background": {"iou": 0.9, "pixels": 100},
+        "plane": {"iou": 2 * miou, "pixels": 10},
+        "helicopter": {"iou": 0.0, "pixels": 1},
+    }
+    truth = {"miou": miou, "scenes": 283, "classes": classes}
+    return {
+        **{
+            "name": name,
+            "seed": seed,
+            "about": name,
+            "budget": 3.0,
+            "settings": [],
+            "steps": 9,
+            "seconds": 90,
+            "threads": 2,
+        },
+        "scores": {"outlines": truth},
+    }
+
+
+def test_no_relative_gain_is_told_without_the_score_it_belongs_to() -> None:
+    rows = [scored("baseline", 0, 0.03), scored("baseline", 1, 0.05), scored("full", 0, 0.12)]
+    text = page([*rows, scored("loss-focal", 0, 0.02)])
+    assert "baseline → full recipe 4.0 % → 12.0 % mIoU (+200 %); goal +180 %: reached" in text
+    assert "worse than the baseline on outlines: loss-focal" in text
+    assert "| full | full | 12.00 | 24.0 | +200 % | 0 | 9 | 1.5 |" in text
+    assert "| baseline | baseline | 4.00 ± 1.00 | 8.0 | – | 0, 1 | 9 | 1.5 |" in text
+    assert "| plane | 8.0 | 24.0 | 4.0 |" in text
+
+
+def test_a_baseline_that_found_nothing_has_no_relative_gain() -> None:
+    text = page([scored("baseline", 0, 0.0), scored("full", 0, 0.12)])
+    assert "0.0 % → 12.0 % mIoU (–)" in text
