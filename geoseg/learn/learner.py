@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from geoseg.errors import ModelError
+from geoseg.heap import keep_freed_memory
 from geoseg.learn.batches import Batch
 from geoseg.learn.loss import Objective
 from geoseg.learn.parallel import Processes
@@ -35,6 +36,8 @@ class Learner:
         device: str,
         processes: Processes | None = None,
     ) -> None:
+        if device == "cpu":
+            keep_freed_memory()
         processes = processes or Processes()
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device, self.training, self.processes = device, config.training, processes
