@@ -11,8 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pyogrio
-
 from geoseg.device import choose_device
 from geoseg.engine.label import label
 from geoseg.engine.predict import Predictor
@@ -21,6 +19,7 @@ from geoseg.engine.tiling import Margin, tiles
 from geoseg.errors import ConfigError, OutputError, SceneError
 from geoseg.files import check_output, replacing
 from geoseg.model.file import Model, ModelCard, load_model
+from geoseg.polygons.cleaning import Cleaning
 from geoseg.polygons.raster_legend import legend_tags
 from geoseg.polygons.style import raster_colormap, write_raster_style
 from geoseg.progress import Track, silent
@@ -30,7 +29,6 @@ from geoseg.vectorize import vectorize
 log = logging.getLogger(__name__)
 
 _PIXEL_SIZE_TOLERANCE = 1.5
-_LAYER = "segments"
 
 
 def segment(
@@ -87,17 +85,16 @@ def segment(
         for number, path in enumerate(paths):
             here = Path(folder, str(number))
             ids, sureness = work_on(path, here)
-            made = vectorize(
+            vectorize(
                 ids,
-                here / "polygons.gpkg" if number else polygons,
+                polygons,
                 confidence=sureness,
                 legend=opened.card.legend,
-                min_pixels=min_pixels,
+                cleaning=Cleaning(min_pixels=min_pixels),
+                append="in place" if number else False,
                 provenance={**_provenance(paths, opened), **(provenance or {})},
                 track=track,
             )
-            if number:
-                _append(made, polygons)
         if rasters[0]:
             write_cog(ids, rasters[0], overviews="mode")
         if rasters[1]:
@@ -207,18 +204,3 @@ def _provenance(scenes: Sequence[Path], model: Model) -> dict[str, Any]:
         "model": model.path.name,
         "model_sha256": model.sha256,
     }
-
-
-def _append(more: Path, polygons: Path) -> None:
-    """Add the polygons of one GeoPackage to another, in batches."""
-    with pyogrio.open_arrow(more, layer=_LAYER, use_pyarrow=True) as (meta, reader):
-        pyogrio.write_arrow(
-            reader,
-            polygons,
-            layer=_LAYER,
-            driver="GPKG",
-            append=True,
-            geometry_name=meta["geometry_name"] or "wkb_geometry",
-            geometry_type=meta["geometry_type"],
-            crs=meta["crs"],
-        )

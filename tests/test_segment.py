@@ -135,7 +135,7 @@ def test_the_labels_are_a_cog_with_colours_legend_and_style(tmp_path: Path, mode
             assert table[class_id][:3] == colour[:3]
         assert json.loads(dataset.tags()["GEOSEG_LEGEND"]) == LEGEND.to_json()
     assert files(tmp_path) == {
-        "scene.tif", "out.gpkg", "labels.tif", "labels.qml", "labels.tif.aux.xml"
+        "scene.tif", "out.gpkg", "labels.tif", "labels.qml", "labels.sld", "labels.tif.aux.xml"
     }  # fmt: skip
 
 

@@ -139,7 +139,7 @@ def test_provenance_names_geoseg_the_date_and_what_the_caller_adds(tmp_path: Pat
     with closing(sqlite3.connect(output)) as database:
         ((text,),) = database.execute("SELECT metadata FROM gpkg_metadata").fetchall()
     record = json.loads(text)
-    assert set(record) == {"geoseg", "date", "command"}
+    assert set(record) == {"geoseg", "date", "command", "scene", "legend"}
     assert record["command"] == "geoseg vectorize"
 
 
@@ -215,7 +215,7 @@ def test_a_damaged_file_leaves_no_output(tmp_path: Path) -> None:
 
 def test_outputs_are_checked_before_the_work(tmp_path: Path) -> None:
     save(tmp_path / "labels.tif", np.ones((2, 2), np.uint8))
-    refused(tmp_path, ConfigError, r"a name in \.gpkg", output=tmp_path / "out.shp")
+    refused(tmp_path, ConfigError, r"no format for polygons", output=tmp_path / "out.shp")
     refused(tmp_path, OutputError, "folder does not exist", output=tmp_path / "no" / "out.gpkg")
     (tmp_path / "out.gpkg").write_bytes(b"mine")
     refused(tmp_path, OutputError, "exists already")

@@ -10,6 +10,7 @@ import click
 
 from geoseg.cli import options
 from geoseg.cli.progress import report, tracker
+from geoseg.polygons.cleaning import Cleaning
 
 
 @click.command()
@@ -20,13 +21,7 @@ from geoseg.cli.progress import report, tracker
     type=options.EXISTING_FILE,
     help="Confidence raster of the same run, for the confidence of every polygon.",
 )
-@click.option(
-    "--min-pixels",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Leave out polygons of fewer pixels.",
-)
+@options.polygons
 @options.overwrite
 @options.progress
 def vectorize(
@@ -34,14 +29,19 @@ def vectorize(
     labels: Path,
     output: Path,
     confidence: Path | None,
-    min_pixels: int,
+    cleaning: Cleaning,
+    layer_per_class: bool,
+    append: bool,
+    dota_results: Path | None,
+    picture: Path | None,
     overwrite: bool,
     progress: str,
 ) -> None:
     """Turn a LABELS raster into polygons.
 
     LABELS is a raster of class ids, 0 for background, made by `geoseg segment --labels` or by
-    anything else. OUTPUT is a GeoPackage that opens in QGIS with a colour for every class.
+    anything else. OUTPUT is a GeoPackage that opens in QGIS with a colour for every class, or, by
+    its suffix, GeoParquet (.parquet), FlatGeobuf (.fgb) or GeoJSON (.geojson, in WGS 84).
     """
     from geoseg.vectorize import vectorize as tool
 
@@ -49,7 +49,9 @@ def vectorize(
         labels,
         output,
         confidence=confidence,
-        min_pixels=min_pixels,
+        cleaning=cleaning,
+        layer_per_class=layer_per_class,
+        append=append,
         overwrite=overwrite,
         provenance={
             "labels": labels.name,

@@ -52,8 +52,8 @@ def test_programs_read_json_lines(labels: Path, capsys: pytest.CaptureFixture[st
     ("arguments", "code", "words"),
     [
         (["missing.tif", "-o", "out.gpkg"], 3, "cannot be read"),
-        (["my labels.tif", "-o", "out.geojson"], 2, "a name in .gpkg"),
-        (["my labels.tif", "-o", "my labels.tif"], 2, "a name in .gpkg"),
+        (["my labels.tif", "-o", "out.shp"], 2, "no format for polygons"),
+        (["my labels.tif", "-o", "my labels.tif"], 2, "no format for polygons"),
         (["my labels.tif", "-o", "no/out.gpkg"], 4, "folder does not exist"),
         (["my labels.tif", "-o", "out.gpkg", "--min-pixels", "-1"], 2, "min-pixels"),
         (["my labels.tif"], 2, "output"),

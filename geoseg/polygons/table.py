@@ -1,0 +1,107 @@
+"""Polygons as rows: the columns of every format, in Arrow batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+
+from geoseg.legend import Legend
+from geoseg.polygons.attributes import area_m2, perimeter_m
+from geoseg.polygons.cleaning import AS_THEY_ARE, Cleaning
+from geoseg.polygons.trace import Traced
+
+GEOMETRY = "geom"
+"""Name of the geometry column."""
+
+SCHEMA = pa.schema(
+    [
+        ("class_id", pa.int32()),
+        ("class", pa.string()),
+        ("confidence", pa.float64()),
+        ("confidence_min", pa.float64()),
+        ("pixels", pa.int64()),
+        ("area_m2", pa.float64()),
+        ("perimeter_m", pa.float64()),
+        ("scene", pa.string()),
+        ("touches_edge", pa.bool_()),
+        (GEOMETRY, pa.large_binary()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segments:
+    """A batch of polygons: what they are, and how they are drawn."""
+
+    traced: Traced
+    """Along the edges of their pixels."""
+
+    drawn: Traced
+    """The same polygons in the same order, with the outlines that are written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What all rows have in common."""
+
+    legend: Legend
+
+    crs: CRS | None
+    """None: nobody knows where the polygons are, and how large."""
+
+    transform: Affine
+    """From pixel corners to `crs`."""
+
+    scene: str
+    """Name of the scene, told in every row."""
+
+    def rows(self, segments: Segments) -> pa.RecordBatch:
+        """One row per polygon.
+
+        Confidences are rounded to three decimals, NULL where there are none. `pixels` and
+        `area_m2` are those of the region, `perimeter_m` is that of the outline as drawn, both
+        NULL where nobody knows the metres.
+        """
+        traced = segments.traced
+        names = pa.array(self.legend.names, pa.string())
+        columns = [
+            pa.array(traced.class_id, pa.int32()),
+            names.take(pa.array(traced.class_id)),
+            _nullable(traced.confidence_mean.astype(np.float64).round(3)),
+            _nullable(traced.confidence_min.astype(np.float64).round(3)),
+            pa.array(traced.pixels),
+            _nullable(area_m2(traced, self.transform, self.crs)),
+            _nullable(perimeter_m(segments.drawn, self.transform, self.crs)),
+            pa.repeat(pa.scalar(self.scene), len(traced)),
+            pa.array(traced.touches_edge),
+            segments.drawn.wkb(self.transform),
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+
+
+def rows(
+    batches: Iterable[Segments], table: Table, cleaning: Cleaning = AS_THEY_ARE
+) -> Iterator[pa.RecordBatch]:
+    """Rows of all polygons that are large enough, batch by batch."""
+    for segments in batches:
+        yield _large(table.rows(segments), cleaning)
+
+
+def _large(batch: pa.RecordBatch, cleaning: Cleaning) -> pa.RecordBatch:
+    if cleaning.min_pixels:
+        batch = batch.filter(pa.compute.greater_equal(batch["pixels"], cleaning.min_pixels))
+    if cleaning.min_area_m2:
+        large = pa.compute.greater_equal(batch["area_m2"], cleaning.min_area_m2)
+        batch = batch.filter(pa.compute.fill_null(large, True))
+    return batch
+
+
+def _nullable(values: NDArray[np.float64]) -> pa.Array:
+    return pa.array(values, mask=np.isnan(values))
