@@ -19,6 +19,7 @@ import geoseg
 from geoseg.errors import ConfigError, SceneError
 from geoseg.files import check_output, replacing
 from geoseg.legend import IGNORE, Legend
+from geoseg.polygons.attributes import row_areas
 from geoseg.polygons.cleaning import AS_THEY_ARE, Cleaning
 from geoseg.polygons.formats import check_format, write_style, writer
 from geoseg.polygons.frame import to_frame
@@ -93,7 +94,13 @@ def vectorize(  # type: ignore[misc]
         sureness = _open_confidence(stack, confidence, source)
         legend = legend or read_legend(source)
         table = Table(legend, source.crs, source.transform, name or source.name)
-        found = segments(_strips(source, sureness, legend, track), cleaning)
+        areas = row_areas(table.transform, table.crs, source.shape[1])
+        if cleaning.min_area_m2 and np.isnan(areas(0, 1)).any():
+            raise SceneError(
+                f"{table.scene}: nobody knows how large its pixels are on the ground. "
+                "use --min-pixels, or give it a coordinate reference system: gdal_edit.py -a_srs"
+            )
+        found = segments(_strips(source, sureness, legend, track), cleaning, areas)
         if target is None:
             return to_frame(found, table, cleaning)
         record = {**origin(), **(provenance or {"labels": table.scene})}

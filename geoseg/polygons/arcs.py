@@ -35,7 +35,7 @@ Points = NDArray[np.int64]
 
 @kernel
 def is_set(bits: Bits, line: int, x: int) -> bool:
-    return ((bits[line, x >> 3] >> (x & 7)) & 1) != 0
+    return bool((bits[line, x >> 3] >> (x & 7)) & 1)
 
 
 @kernel
@@ -207,7 +207,7 @@ def put_arc(
 
 @kernel
 def draw_rings(
-    xy: NDArray[np.int32], ring_offsets: Points, corners: Bits, nodes: Bits, first: int,
+    xy: NDArray[np.int32] | Floats, ring_offsets: Points, corners: Bits, nodes: Bits, first: int,
     limit: int, radius: float, out: Floats, out_offsets: Points,
 ) -> None:  # fmt: skip
     """Write every ring of `xy`, simplified and rounded, to `out`.

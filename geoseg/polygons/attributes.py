@@ -25,6 +25,35 @@ _WEB_MERCATOR = 3857
 _NO_LENGTH = {"unknown", "unity", "pixel", "pixels", "grid spacing"}
 
 
+RowArea = Callable[[int, int], NDArray[np.float64]]
+"""First row of the scene and number of rows → (rows,) area of a pixel in each, in m²."""
+
+
+def row_areas(transform: Affine, crs: CRS | None, width: int) -> RowArea:
+    """Areas of pixels by row, nan where nobody knows; those of the middle column, if it matters."""
+
+    def areas(first: int, rows: int) -> NDArray[np.float64]:
+        y = np.arange(first, first + rows)[:, None]
+        x = np.full_like(y, width // 2)
+        squares = np.stack(
+            [np.hstack([x, x, x + 1, x + 1, x]), np.hstack([y, y + 1, y + 1, y, y])], axis=-1
+        )
+        pixels = Traced(
+            class_id=np.zeros(rows, np.uint8),
+            pixels=np.ones(rows, np.int64),
+            confidence_mean=np.zeros(rows, np.float32),
+            confidence_min=np.zeros(rows, np.float32),
+            touches_edge=np.zeros(rows, bool),
+            perimeter_xy=np.full((rows, 2), 2),
+            coordinates=squares.reshape(-1, 2).astype(np.int32),
+            ring_offsets=np.arange(rows + 1) * 5,
+            polygon_offsets=np.arange(rows + 1),
+        )
+        return area_m2(pixels, transform, crs)
+
+    return areas
+
+
 def area_m2(traced: Traced, transform: Affine, crs: CRS | None) -> NDArray[np.float64]:
     """(n,) area of every polygon in square metres.
 

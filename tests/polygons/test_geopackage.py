@@ -26,7 +26,7 @@ from rasterio.crs import CRS
 from rasterio.features import rasterize
 
 from geoseg.legend import Legend
-from geoseg.polygons.cleaning import Cleaning
+from geoseg.polygons.cleaning import AS_THEY_ARE, Cleaning
 from geoseg.polygons.geopackage import Layers, append_polygons, write_polygons
 from geoseg.polygons.gpkg_tables import PROVENANCE_URI, add_layer_style
 from geoseg.polygons.pipeline import segments
@@ -47,6 +47,7 @@ LABELS = np.array(
 CONFIDENCE = np.where(LABELS == 1, 130, np.where(LABELS == 2, 200, 67)).astype(np.uint8)
 
 
+ONE_LAYER = Layers()
 TABLE = Table(LEGEND, UTM, TRANSFORM, "scene.tif")
 
 
@@ -55,9 +56,9 @@ def write(
     labels: np.ndarray = LABELS,
     *,
     confidence: np.ndarray | None = None,
-    cleaning: Cleaning = Cleaning(),
+    cleaning: Cleaning = AS_THEY_ARE,
     table: Table = TABLE,
-    layers: Layers = Layers(),
+    layers: Layers = ONE_LAYER,
     append: bool = False,
 ) -> int:
     tool = append_polygons if append else write_polygons
