@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -34,7 +34,7 @@ from geoseg.polygons.labels import (
 )
 from geoseg.polygons.pipeline import Strip, segments
 from geoseg.polygons.raster_legend import read_legend
-from geoseg.polygons.table import Table
+from geoseg.polygons.table import Segments, Table
 from geoseg.progress import Track, silent
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 Raster = str | os.PathLike[str] | NDArray[Any]
 """A file, or an array (rows, columns)."""
+
+_PICTURE = 2048
 
 Append = bool | Literal["in place"]
 
@@ -64,6 +66,9 @@ def vectorize(  # type: ignore[misc]
     cleaning: Cleaning = AS_THEY_ARE,
     layer_per_class: bool = False,
     append: Append = False,
+    dota_results: Path | None = None,
+    picture: Path | None = None,
+    picture_of: Path | None = None,
     overwrite: bool = False,
     provenance: Mapping[str, Any] | None = None,
     track: Track = silent,
@@ -81,7 +86,9 @@ def vectorize(  # type: ignore[misc]
     format (``.gpkg``, ``.parquet``, ``.fgb``, ``.geojson``) and the path is returned. In a
     GeoPackage, `layer_per_class` gives every class that occurs a layer of its own, and `append`
     adds to a file that geoseg made: by a copy that takes its place when it is complete, or "in
-    place", for a file that is nobody's product yet. `provenance` is recorded in the file, beside
+    place", for a file that is nobody's product yet. `dota_results` names a folder for oriented
+    boxes as text (`geoseg.polygons.dota_results`), `picture` a PNG of the polygons over the raster
+    `picture_of`, or over white paper. `provenance` is recorded in the file, beside
     the version of geoseg and the date.
 
     Raises SceneError, OutputError, ConfigError, and ValueError for arrays of a wrong shape or type.
@@ -101,6 +108,19 @@ def vectorize(  # type: ignore[misc]
                 "use --min-pixels, or give it a coordinate reference system: gdal_edit.py -a_srs"
             )
         found = segments(_strips(source, sureness, legend, track), cleaning, areas)
+        found = stack.enter_context(
+            _beside(
+                found,
+                table,
+                cleaning,
+                source.shape,
+                dota_results=dota_results,
+                picture=picture,
+                picture_of=picture_of,
+                overwrite=overwrite,
+                append=bool(append),
+            )
+        )
         if target is None:
             return to_frame(found, table, cleaning)
         record = {**origin(), **(provenance or {"labels": table.scene})}
@@ -117,6 +137,66 @@ def vectorize(  # type: ignore[misc]
                 writer(target.suffix.lower())(scratch, found, table, cleaning, layers)
             write_style(target, table)
     return target
+
+
+@contextmanager
+def _beside(
+    found: Iterator[Segments],
+    table: Table,
+    cleaning: Cleaning,
+    shape: tuple[int, int],
+    *,
+    dota_results: Path | None,
+    picture: Path | None,
+    picture_of: Path | None,
+    overwrite: bool,
+    append: bool,
+) -> Iterator[Iterator[Segments]]:
+    """The polygons, which are also written as boxes and drawn on their way."""
+    with ExitStack() as stack:
+        sinks: list[Callable[[Segments, NDArray[np.bool_]], None]] = []
+        if dota_results is not None:
+            from geoseg.polygons.dota_results import dota_results as open_results
+
+            results = stack.enter_context(
+                open_results(
+                    dota_results,
+                    table.legend,
+                    Path(table.scene).stem,
+                    overwrite=overwrite,
+                    append=append,
+                )
+            )
+            sinks.append(lambda segments, large: results.add(segments.traced, large))
+        drawing = None
+        if picture is not None:
+            from geoseg.report.backdrop import blank_backdrop, read_backdrop
+            from geoseg.report.picture import Drawing, check_picture
+
+            check_picture(picture, overwrite=overwrite)
+            backdrop = (
+                read_backdrop(picture_of, size=_PICTURE)
+                if picture_of
+                else blank_backdrop(shape, table.transform, table.crs, size=_PICTURE)
+            )
+            drawing = drawn = Drawing(backdrop, table.legend, title=table.scene)
+            sinks.append(
+                lambda segments, large: drawn.add(
+                    segments.traced.class_id[large], segments.drawn.geometry(table.transform)[large]
+                )
+            )
+
+        def passed() -> Iterator[Segments]:
+            for segments in found:
+                large = table.large(segments.traced, cleaning) if sinks else None
+                for sink in sinks:
+                    assert large is not None
+                    sink(segments, large)
+                yield segments
+
+        yield passed() if sinks else found
+        if drawing is not None and picture is not None:
+            drawing.save(picture, overwrite=overwrite)
 
 
 def origin() -> dict[str, str]:

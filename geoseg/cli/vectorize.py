@@ -21,6 +21,12 @@ from geoseg.polygons.cleaning import Cleaning
     type=options.EXISTING_FILE,
     help="Confidence raster of the same run, for the confidence of every polygon.",
 )
+@click.option(
+    "--scene",
+    type=options.EXISTING_FILE,
+    metavar="SCENE",
+    help="The raster that LABELS are of: its name stands in every row, and --picture shows it.",
+)
 @options.polygons
 @options.overwrite
 @options.progress
@@ -29,6 +35,7 @@ def vectorize(
     labels: Path,
     output: Path,
     confidence: Path | None,
+    scene: Path | None,
     cleaning: Cleaning,
     layer_per_class: bool,
     append: bool,
@@ -49,9 +56,13 @@ def vectorize(
         labels,
         output,
         confidence=confidence,
+        name=scene.name if scene else None,
         cleaning=cleaning,
         layer_per_class=layer_per_class,
         append=append,
+        dota_results=dota_results,
+        picture=picture,
+        picture_of=scene,
         overwrite=overwrite,
         provenance={
             "labels": labels.name,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
@@ -85,22 +84,22 @@ class Table:
         ]
         return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
+    def large(self, traced: Traced, cleaning: Cleaning) -> NDArray[np.bool_]:
+        """(n,) False where a polygon is to be left out as too small; of unknown area none is."""
+        large = traced.pixels >= cleaning.min_pixels
+        if cleaning.min_area_m2:
+            large &= ~(area_m2(traced, self.transform, self.crs) < cleaning.min_area_m2)
+        return large
+
 
 def rows(
     batches: Iterable[Segments], table: Table, cleaning: Cleaning = AS_THEY_ARE
 ) -> Iterator[pa.RecordBatch]:
     """Rows of all polygons that are large enough, batch by batch."""
     for segments in batches:
-        yield _large(table.rows(segments), cleaning)
-
-
-def _large(batch: pa.RecordBatch, cleaning: Cleaning) -> pa.RecordBatch:
-    if cleaning.min_pixels:
-        batch = batch.filter(pa.compute.greater_equal(batch["pixels"], cleaning.min_pixels))
-    if cleaning.min_area_m2:
-        large = pa.compute.greater_equal(batch["area_m2"], cleaning.min_area_m2)
-        batch = batch.filter(pa.compute.fill_null(large, True))
-    return batch
+        large = table.large(segments.traced, cleaning)
+        batch = table.rows(segments)
+        yield batch if large.all() else batch.filter(pa.array(large))
 
 
 def _nullable(values: NDArray[np.float64]) -> pa.Array:
