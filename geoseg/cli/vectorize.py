@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from geoseg.cli import options
+from geoseg.cli.light import pyogrio_without_pandas
 from geoseg.cli.progress import report, tracker
 from geoseg.polygons.cleaning import Cleaning
 
@@ -50,6 +51,7 @@ def vectorize(
     anything else. OUTPUT is a GeoPackage that opens in QGIS with a colour for every class, or, by
     its suffix, GeoParquet (.parquet), FlatGeobuf (.fgb) or GeoJSON (.geojson, in WGS 84).
     """
+    pyogrio_without_pandas()
     from geoseg.vectorize import vectorize as tool
 
     tool(

@@ -20,9 +20,9 @@ from geoseg.errors import SceneError
 from geoseg.ground import map_transform
 from geoseg.legend import BACKGROUND, IGNORE
 from geoseg.preflight import check_georeference, open_raster
-from geoseg.scene import CACHE_BYTES
 
 _ROWS = 512
+_CACHE = 16 << 20  # strips are whole blocks, none is read twice
 
 
 class Labels:
@@ -200,7 +200,7 @@ def read_band(dataset: DatasetReader, path: Path, window: Window) -> NDArray[Any
 @contextmanager
 def _open(path: Path) -> Iterator[DatasetReader]:
     with (
-        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"),
+        rasterio.Env(GDAL_CACHEMAX=_CACHE, GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"),
         open_raster(path) as dataset,
     ):
         check_georeference(dataset, path)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -69,17 +70,17 @@ class Table:
         NULL where nobody knows the metres.
         """
         traced = segments.traced
-        names = pa.array(self.legend.names, pa.string())
+        class_id = traced.class_id.astype(np.int32)
         columns = [
-            pa.array(traced.class_id, pa.int32()),
-            names.take(pa.array(traced.class_id)),
-            _nullable(traced.confidence_mean.astype(np.float64).round(3)),
-            _nullable(traced.confidence_min.astype(np.float64).round(3)),
-            pa.array(traced.pixels),
-            _nullable(area_m2(traced, self.transform, self.crs)),
-            _nullable(perimeter_m(segments.drawn, self.transform, self.crs)),
-            pa.repeat(pa.scalar(self.scene), len(traced)),
-            pa.array(traced.touches_edge),
+            _column(class_id),
+            _words(self.legend.names).take(_column(class_id)),
+            _column(traced.confidence_mean.astype(np.float64).round(3)),
+            _column(traced.confidence_min.astype(np.float64).round(3)),
+            _column(traced.pixels),
+            _column(area_m2(traced, self.transform, self.crs)),
+            _column(perimeter_m(segments.drawn, self.transform, self.crs)),
+            _words([self.scene]).take(_column(np.zeros_like(class_id))),
+            _column(traced.touches_edge),
             segments.drawn.wkb(self.transform),
         ]
         return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
@@ -99,8 +100,25 @@ def rows(
     for segments in batches:
         large = table.large(segments.traced, cleaning)
         batch = table.rows(segments)
-        yield batch if large.all() else batch.filter(pa.array(large))
+        yield batch if large.all() else batch.filter(_column(large))
 
 
-def _nullable(values: NDArray[np.float64]) -> pa.Array:
-    return pa.array(values, mask=np.isnan(values))
+# pyarrow.array would do, but it imports pandas to ask whether that is what it was given
+
+
+def _column(values: NDArray[Any]) -> pa.Array:
+    """Numbers or truth values, null where they are nan."""
+    known = None
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        known = pa.py_buffer(np.packbits(~np.isnan(values), bitorder="little"))
+    data = np.packbits(values, bitorder="little") if values.dtype == bool else values
+    kind = pa.bool_() if values.dtype == bool else pa.from_numpy_dtype(values.dtype)
+    buffer = pa.py_buffer(np.ascontiguousarray(data))
+    return pa.Array.from_buffers(kind, len(values), [known, buffer])
+
+
+def _words(words: Sequence[str]) -> pa.StringArray:
+    data = [word.encode() for word in words]
+    offsets = np.cumsum([0, *map(len, data)]).astype(np.int32)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(data))]
+    return pa.Array.from_buffers(pa.string(), len(words), buffers)
