@@ -23,12 +23,14 @@ from geoseg.errors import OutputError
 from geoseg.legend import Legend
 from geoseg.polygons.cleaning import AS_THEY_ARE, Cleaning
 from geoseg.polygons.gpkg_tables import (
+    NO_CRS,
     add_layer_style,
     add_provenance,
     columns,
     describe,
     last_fid,
     provenances,
+    srs_id,
 )
 from geoseg.polygons.spool import Spool
 from geoseg.polygons.stream import Stream, faults, write_layer
@@ -102,7 +104,7 @@ def check_appendable(path: Path, table: Table, layers: Layers) -> None:
         ) from error
     if path.with_name(path.name + "-wal").exists():
         raise OutputError(f"{path}: is open in another program. close it there first")
-    if not known or not alike:
+    if not alike or not all("legend" in record for record in known) or not known:
         raise OutputError(
             f"{path}: holds other layers than those of this geoseg. name another output"
         )
@@ -118,7 +120,7 @@ def check_appendable(path: Path, table: Table, layers: Layers) -> None:
     if any(Legend.from_json(record.get("legend", [])) != table.legend for record in known[-1:]):
         raise OutputError(f"{path}: has other classes or colours. append to another file")
     for name in names:
-        if not _same_crs(pyogrio.read_info(path, layer=name)["crs"], table.crs):
+        if not _same_crs(path, name, table.crs):
             raise OutputError(
                 f"{path}: has another coordinate reference system. append to another file"
             )
@@ -180,7 +182,7 @@ def _write_layer(
         "DESCRIPTION": abstract,
     }
     if table.crs is None:
-        options["SRID"] = "-1"  # "undefined Cartesian", which QGIS shows as a layer without CRS
+        options["SRID"] = str(NO_CRS)
     write_layer(
         path,
         stream,
@@ -217,7 +219,7 @@ def _words(layer: str, table: Table, scenes: list[str]) -> tuple[str, str]:
     return title, f"Polygons of the classes {classes} in {told}, by geoseg."
 
 
-def _same_crs(found: str | None, crs: CRS | None) -> bool:
-    if found is None or crs is None:
-        return found is None and crs is None
-    return bool(CRS.from_string(found) == crs)
+def _same_crs(path: Path, layer: str, crs: CRS | None) -> bool:
+    if crs is None or srs_id(path, layer) == NO_CRS:
+        return crs is None and srs_id(path, layer) == NO_CRS
+    return bool(CRS.from_string(pyogrio.read_info(path, layer=layer)["crs"]) == crs)

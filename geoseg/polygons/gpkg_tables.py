@@ -17,6 +17,9 @@ from geoseg.polygons.table import GEOMETRY
 PROVENANCE_URI = "urn:geoseg:provenance"
 """``md_standard_uri`` of the JSON in ``gpkg_metadata`` that says how a layer was made."""
 
+NO_CRS = -1
+"""``srs_id`` of "undefined Cartesian", which QGIS shows as a layer without CRS."""
+
 _STYLE_TABLE = (
     'CREATE TABLE IF NOT EXISTS "layer_styles" ('
     ' "id" INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, "f_table_catalog" TEXT(256),'
@@ -121,6 +124,15 @@ def columns(path: Path, layer: str) -> list[str]:
     with closing(_reading(path)) as database:
         found = database.execute(f"PRAGMA table_info({_quoted(layer)})").fetchall()
     return [row[1] for row in found]
+
+
+def srs_id(path: Path, layer: str) -> int:
+    """The CRS of a layer by its number in this file."""
+    with closing(_reading(path)) as database:
+        ((number,),) = database.execute(
+            "SELECT srs_id FROM gpkg_geometry_columns WHERE table_name = ?", (layer,)
+        )
+    return int(number)
 
 
 def _reading(path: Path) -> sqlite3.Connection:
