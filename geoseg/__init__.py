@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from geoseg.info import info
     from geoseg.legend import Legend
     from geoseg.model.file import load_model
+    from geoseg.polygons.cleaning import Cleaning
     from geoseg.polygons.trace import trace
     from geoseg.prepare import prepare
     from geoseg.scene import open_scene
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Annotations",
+    "Cleaning",
     "Dataset",
     "GeosegError",
     "Legend",
@@ -50,6 +52,7 @@ __all__ = [
 
 _HOME = {
     "Annotations": "annotations",
+    "Cleaning": "polygons.cleaning",
     "Dataset": "dataset",
     "GeosegError": "errors",
     "Legend": "legend",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -20,6 +20,7 @@ from geoseg.errors import ConfigError, SceneError
 from geoseg.files import check_output, replacing
 from geoseg.legend import IGNORE, Legend
 from geoseg.polygons.attributes import row_areas
+from geoseg.polygons.beside import Beside, made_beside
 from geoseg.polygons.cleaning import AS_THEY_ARE, Cleaning
 from geoseg.polygons.formats import check_format, write_style, writer
 from geoseg.polygons.frame import to_frame
@@ -34,7 +35,7 @@ from geoseg.polygons.labels import (
 )
 from geoseg.polygons.pipeline import Strip, segments
 from geoseg.polygons.raster_legend import read_legend
-from geoseg.polygons.table import Segments, Table
+from geoseg.polygons.table import Table
 from geoseg.progress import Track, silent
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
 
 Raster = str | os.PathLike[str] | NDArray[Any]
 """A file, or an array (rows, columns)."""
-
-_PICTURE = 2048
 
 Append = bool | Literal["in place"]
 
@@ -60,7 +59,7 @@ def vectorize(  # type: ignore[misc]
     *,
     confidence: Raster | None = None,
     legend: Legend | None = None,
-    crs: CRS | None = None,
+    crs: CRS | str | None = None,
     transform: Affine | None = None,
     name: str | None = None,
     cleaning: Cleaning = AS_THEY_ARE,
@@ -107,16 +106,14 @@ def vectorize(  # type: ignore[misc]
                 f"{table.scene}: nobody knows how large its pixels are on the ground. "
                 "use --min-pixels, or give it a coordinate reference system: gdal_edit.py -a_srs"
             )
-        found = segments(_strips(source, sureness, legend, track), cleaning, areas)
+        traced = segments(_strips(source, sureness, legend, track), cleaning, areas)
         found = stack.enter_context(
-            _beside(
-                found,
+            made_beside(
+                traced,
                 table,
                 cleaning,
-                source.shape,
-                dota_results=dota_results,
-                picture=picture,
-                picture_of=picture_of,
+                Beside(dota_results=dota_results, picture=picture, picture_of=picture_of),
+                shape=source.shape,
                 overwrite=overwrite,
                 append=bool(append),
             )
@@ -139,66 +136,6 @@ def vectorize(  # type: ignore[misc]
     return target
 
 
-@contextmanager
-def _beside(
-    found: Iterator[Segments],
-    table: Table,
-    cleaning: Cleaning,
-    shape: tuple[int, int],
-    *,
-    dota_results: Path | None,
-    picture: Path | None,
-    picture_of: Path | None,
-    overwrite: bool,
-    append: bool,
-) -> Iterator[Iterator[Segments]]:
-    """The polygons, which are also written as boxes and drawn on their way."""
-    with ExitStack() as stack:
-        sinks: list[Callable[[Segments, NDArray[np.bool_]], None]] = []
-        if dota_results is not None:
-            from geoseg.polygons.dota_results import dota_results as open_results
-
-            results = stack.enter_context(
-                open_results(
-                    dota_results,
-                    table.legend,
-                    Path(table.scene).stem,
-                    overwrite=overwrite,
-                    append=append,
-                )
-            )
-            sinks.append(lambda segments, large: results.add(segments.traced, large))
-        drawing = None
-        if picture is not None:
-            from geoseg.report.backdrop import blank_backdrop, read_backdrop
-            from geoseg.report.picture import Drawing, check_picture
-
-            check_picture(picture, overwrite=overwrite)
-            backdrop = (
-                read_backdrop(picture_of, size=_PICTURE)
-                if picture_of
-                else blank_backdrop(shape, table.transform, table.crs, size=_PICTURE)
-            )
-            drawing = drawn = Drawing(backdrop, table.legend, title=table.scene)
-            sinks.append(
-                lambda segments, large: drawn.add(
-                    segments.traced.class_id[large], segments.drawn.geometry(table.transform)[large]
-                )
-            )
-
-        def passed() -> Iterator[Segments]:
-            for segments in found:
-                large = table.large(segments.traced, cleaning) if sinks else None
-                for sink in sinks:
-                    assert large is not None
-                    sink(segments, large)
-                yield segments
-
-        yield passed() if sinks else found
-        if drawing is not None and picture is not None:
-            drawing.save(picture, overwrite=overwrite)
-
-
 def origin() -> dict[str, str]:
     """What the provenance of a product begins with: this geoseg, and the time in UTC."""
     now = datetime.now(UTC).replace(tzinfo=None)
@@ -219,12 +156,13 @@ def _open(
     stack: ExitStack,
     labels: Raster,
     *,
-    crs: CRS | None,
+    crs: CRS | str | None,
     transform: Affine | None,
     name: str | None,
 ) -> Labels | ArrayLabels:
     if isinstance(labels, np.ndarray):
-        return ArrayLabels(labels, crs=crs, transform=transform, name=name or "labels")
+        place = None if crs is None else CRS.from_user_input(crs)
+        return ArrayLabels(labels, crs=place, transform=transform, name=name or "labels")
     if crs is not None or transform is not None:
         raise ValueError("crs and transform place an array; a file has its own")
     return stack.enter_context(open_labels(Path(labels)))

@@ -48,7 +48,8 @@ def split_objects(rows: Waiting) -> int:
         go = int(regions.box[waiting, 0].min(initial=go))
         # one too wide so far stays too wide
         candidate[unfinished] = False
-    for region in np.flatnonzero(candidate & (regions.pixels > 2 * NARROWEST**2)):
+    large = regions.pixels >= 2 * 5 * NARROWEST**2  # two discs of the narrowest objects
+    for region in np.flatnonzero(candidate & large):
         _split(labels, regions, int(region))
     return go
 
@@ -66,7 +67,8 @@ def _split(labels: Labels, regions: Regions, region: int) -> None:
 
 def parts_of(inside: NDArray[np.bool_]) -> NDArray[np.int32]:
     """(h, w) number of the part, from 1, to which each pixel of a region belongs; 0 outside."""
-    framed = np.pad(inside, 1).astype(np.uint8)
+    framed = np.zeros((inside.shape[0] + 2, inside.shape[1] + 2), np.uint8)
+    framed[1:-1, 1:-1] = inside
     distance = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     squared = np.round(distance.astype(np.float64) ** 2).astype(np.int64)
     order = np.argsort(-squared.ravel(), kind="stable")[: np.count_nonzero(inside)]
@@ -128,13 +130,14 @@ def flood(
 
 def colours(parts: NDArray[np.int32]) -> NDArray[np.int64]:
     """(parts + 1,) a number from 1 for each part, other than those of its neighbours."""
-    pairs: set[tuple[int, int]] = set()
+    near: list[set[int]] = [set() for _ in range(parts.max() + 1)]
     for one, other in ((parts[:, 1:], parts[:, :-1]), (parts[1:], parts[:-1])):
         meet = (one != other) & (one > 0) & (other > 0)
-        pairs.update(zip(one[meet].tolist(), other[meet].tolist(), strict=True))
-    found = np.zeros(parts.max() + 1, np.int64)
-    for number in range(1, len(found)):
-        near = {b if a == number else a for a, b in pairs if number in (a, b)}
-        taken = {int(found[other]) for other in near}
-        found[number] = next(c for c in range(1, len(found) + 1) if c not in taken)
+        for a, b in zip(one[meet].tolist(), other[meet].tolist(), strict=True):
+            near[a].add(b)
+            near[b].add(a)
+    found = np.zeros(len(near), np.int64)
+    for number in range(1, len(near)):
+        taken = {int(found[other]) for other in near[number]}
+        found[number] = next(c for c in range(1, len(near) + 1) if c not in taken)
     return found

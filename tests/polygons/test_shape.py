@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -166,3 +168,35 @@ def test_boxes_are_the_smallest_around_the_polygons(labels: Labels) -> None:
     assert shapely.covers(shapely.buffer(found, 1e-6), traced).all()
     expected = shapely.area(shapely.oriented_envelope(traced))
     np.testing.assert_allclose(shapely.area(found), expected)
+
+
+PEAK = """
+import resource, sys
+import numpy as np
+from geoseg.polygons import trace
+from geoseg.polygons.cleaning import Cleaning
+from geoseg.polygons.pipeline import segments
+
+trace.BATCH_CORNERS = 1 << 15
+
+def strips(rows):
+    random = np.random.default_rng(0)
+    for _ in range(0, rows, 250):
+        labels = random.integers(0, 3, (50, 400), np.uint8).repeat(5, axis=0).repeat(5, axis=1)
+        labels[random.random(labels.shape) < 0.05] = 1
+        yield labels, labels
+
+cleaning = Cleaning(min_pixels=30, fill_holes=30, split=True, simplify=1.5, smooth=2)
+batches = sum(len(batch.drawn) > 0 for batch in segments(strips(int(sys.argv[1])), cleaning))
+assert batches > 1
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_memory_of_cleaning_does_not_grow_with_height() -> None:
+    def peak(rows: int) -> int:
+        command = [sys.executable, "-c", PEAK, str(rows)]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    assert peak(4000) < 1.08 * peak(1000)
