@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,16 @@ def draw(path: Path, width: int, height: int, noise: float) -> None:
 
 
 def with_rasterio(labels: Path, output: Path) -> None:
-    """The usual script: rasterio.features.shapes, shapely, pyogrio."""
+    """The usual script: all of rasterio.features.shapes, then shapely, then pyogrio."""
+    _with_rasterio(labels, output, list)
+
+
+def with_rasterio_one_by_one(labels: Path, output: Path) -> None:
+    """A leaner one: a GeoJSON geometry is forgotten when shapely has it."""
+    _with_rasterio(labels, output, iter)
+
+
+def _with_rasterio(labels: Path, output: Path, gathered: Callable[[Any], Any]) -> None:
     import geopandas
     import rasterio
     import rasterio.features
@@ -82,6 +92,7 @@ def with_rasterio(labels: Path, output: Path) -> None:
         shapes = rasterio.features.shapes(
             values, mask=values != 0, connectivity=4, transform=dataset.transform
         )
+        shapes = gathered(shapes)
         pairs = [(shapely.geometry.shape(geometry), int(value)) for geometry, value in shapes]
         frame = geopandas.GeoDataFrame(
             {"class_id": [value for _, value in pairs]},
@@ -113,14 +124,21 @@ def with_contourrs(labels: Path, output: Path) -> None:
     )
 
 
-IN_PYTHON = {"rasterio + shapely": with_rasterio, "contourrs": with_contourrs}
+IN_PYTHON = {
+    "rasterio + shapely": with_rasterio,
+    "the same, leaner": with_rasterio_one_by_one,
+    "contourrs": with_contourrs,
+}
 
 
 def commands(labels: Path, output: Path) -> dict[str, list[str]]:
     """What to run for each method that is installed; the first is what the others are held to."""
     this = [sys.executable, __file__]
     found = {
-        "rasterio + shapely": [*this, "--run", "rasterio + shapely", str(labels), str(output)],
+        name: [*this, "--run", name, str(labels), str(output)]
+        for name in IN_PYTHON
+        if name != "contourrs" or importlib.util.find_spec("contourrs")
+    } | {
         "geoseg": [
             *(sys.executable, "-m", "geoseg", "vectorize", str(labels)),
             *("-o", str(output), "--progress", "none"),
@@ -131,8 +149,6 @@ def commands(labels: Path, output: Path) -> dict[str, list[str]]:
         found["gdal_polygonize"] = [
             *(polygonize, "-q", str(labels), "-f", "GPKG", str(output), "shapes", "class_id")
         ]
-    if importlib.util.find_spec("contourrs"):
-        found["contourrs"] = [*this, "--run", "contourrs", str(labels), str(output)]
     return found
 
 

@@ -36,8 +36,8 @@ LARGEST = 2**31 - 1
 SWEEP_PIXELS = 1 << 17
 """Pixels swept at a time. What is finished is then collected, so the tables stay in the cache."""
 
-BATCH_CORNERS = 1 << 19
-"""Corners that make a batch (8 MiB as WKB)."""
+BATCH_CORNERS = 1 << 17
+"""Corners that make a batch (2 MiB as WKB)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
