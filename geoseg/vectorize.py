@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 import geoseg
+from geoseg.engine.flow import ahead
 from geoseg.errors import ConfigError, SceneError
 from geoseg.files import check_output, replacing
 from geoseg.legend import IGNORE, Legend
@@ -106,7 +108,10 @@ def vectorize(  # type: ignore[misc]
                 f"{table.scene}: nobody knows how large its pixels are on the ground. "
                 "use --min-pixels, or give it a coordinate reference system: gdal_edit.py -a_srs"
             )
-        traced = segments(_strips(source, sureness, legend, track), cleaning, areas)
+        # reading, tracing and writing each have a thread: they leave Python's lock alone mostly
+        reader, tracer = (stack.enter_context(ThreadPoolExecutor(1)) for _ in range(2))
+        strips = ahead(reader, _strips(source, sureness, legend, track))
+        traced = ahead(tracer, segments(strips, cleaning, areas))
         found = stack.enter_context(
             made_beside(
                 traced,
