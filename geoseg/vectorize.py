@@ -18,9 +18,9 @@ from rasterio.crs import CRS
 
 import geoseg
 from geoseg.engine.flow import ahead
-from geoseg.errors import ConfigError, SceneError
+from geoseg.errors import ConfigError, OutputError, SceneError
 from geoseg.files import check_output, replacing
-from geoseg.legend import IGNORE, Legend
+from geoseg.legend import Legend
 from geoseg.polygons.attributes import row_areas
 from geoseg.polygons.beside import Beside, made_beside
 from geoseg.polygons.cleaning import AS_THEY_ARE, Cleaning
@@ -32,6 +32,7 @@ from geoseg.polygons.labels import (
     ArrayLabels,
     Confidence,
     Labels,
+    largest_class,
     open_confidence,
     open_labels,
 )
@@ -98,6 +99,7 @@ def vectorize(  # type: ignore[misc]
     with ExitStack() as stack:
         if target is not None:
             _check_target(target, overwrite=overwrite, append=append, by_class=layer_per_class)
+        _check_inputs_stay([labels, confidence, picture_of], [target, picture])
         source = _open(stack, labels, crs=crs, transform=transform, name=name)
         sureness = _open_confidence(stack, confidence, source)
         legend = legend or read_legend(source)
@@ -157,6 +159,13 @@ def _check_target(target: Path, *, overwrite: bool, append: Append, by_class: bo
     check_output(target, overwrite=bool(overwrite or append))
 
 
+def _check_inputs_stay(inputs: list[Raster | None], products: list[Path | None]) -> None:
+    files = [Path(given) for given in inputs if isinstance(given, str | os.PathLike)]
+    for product in (product for product in products if product is not None):
+        if any(product.exists() and file.exists() and product.samefile(file) for file in files):
+            raise OutputError(f"{product}: is one of the inputs. choose another name")
+
+
 def _open(
     stack: ExitStack,
     labels: Raster,
@@ -193,7 +202,7 @@ def _strips(
 ) -> Iterator[Strip]:
     for window in track(labels.strips(), "vectorize"):
         ids = labels.read(window)
-        largest = int(ids.max(where=ids != IGNORE, initial=0))
+        largest = largest_class(ids)
         if largest >= len(legend):
             raise SceneError(
                 f"{getattr(labels, 'path', labels.name)}: holds class {largest}, but its legend "

@@ -323,3 +323,12 @@ def test_a_picture_is_drawn_on_the_way(tmp_path: Path, scene: bool) -> None:
     assert pixels is not None
     colours = {tuple(map(int, rgb)) for rgb in pixels.reshape(-1, 3)[:, ::-1]}
     assert {LEGEND.rgb(1), LEGEND.rgb(2)} <= colours
+
+
+def test_a_picture_never_takes_the_place_of_an_input(tmp_path: Path) -> None:
+    labels = tmp_path / "labels.png"
+    assert cv2.imwrite(str(labels), blobs(20, 20))
+    before = labels.read_bytes()
+    with pytest.raises(OutputError, match="is one of the inputs"):
+        vectorize(labels, tmp_path / "o.gpkg", picture=labels, overwrite=True)
+    assert labels.read_bytes() == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -23,6 +24,9 @@ SUFFIXES = {
 }
 """Formats by suffix."""
 
+log = logging.getLogger(__name__)
+
+_POLYGONS = b"<renderer-v2"
 _DECIMALS = 8  # of a degree: a millimetre
 
 Writer = Callable[[Path, Iterable[Segments], Table, Cleaning, Layers], int]
@@ -50,10 +54,18 @@ def writer(suffix: str) -> Writer:
 
 
 def write_style(output: Path, table: Table) -> None:
-    """Put the QGIS style of polygons beside a file of a format that cannot hold it."""
-    if output.suffix.lower() != ".gpkg":
-        with replacing(output.with_suffix(".qml"), overwrite=True) as scratch:
-            scratch.write_text(layer_style_qml(table.legend), encoding="utf-8")
+    """Put the QGIS style of polygons beside a file of a format that cannot hold it.
+
+    The style of a raster of the same name stays, and QGIS shows the polygons in one colour.
+    """
+    if output.suffix.lower() == ".gpkg":
+        return
+    style = output.with_suffix(".qml")
+    if style.exists() and _POLYGONS not in style.read_bytes():
+        log.warning("%s: is the style of another file. rename %s to get its own", style, output)
+        return
+    with replacing(style, overwrite=True) as scratch:
+        scratch.write_text(layer_style_qml(table.legend), encoding="utf-8")
 
 
 def _geopackage(

@@ -39,7 +39,7 @@ from geoseg.polygons.table import GEOMETRY, SCHEMA, Segments, Table, rows
 LAYER = "segments"
 """Name of the layer that holds all classes."""
 
-_RESERVED = re.compile(r"(gpkg|sqlite|rtree)_|layer_styles$", re.IGNORECASE)
+_RESERVED = re.compile(r"(gpkg|sqlite|rtree)_|layer_styles$|segments$", re.IGNORECASE)
 _TOLD = 5
 
 

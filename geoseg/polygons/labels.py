@@ -105,6 +105,13 @@ class ArrayLabels:
         return _checked(self.values[rows], self.name)
 
 
+def largest_class(ids: NDArray[np.uint8]) -> int:
+    """The largest class id that occurs, 0 if none does."""
+    largest = int(ids.max(initial=0))
+    # numpy is a hundred times quicker without a condition
+    return largest if largest != IGNORE else int(ids.max(where=ids != IGNORE, initial=0))
+
+
 def _strips(shape: tuple[int, int], rows: int) -> list[Window]:
     height, width = shape
     return [Window(0, top, width, min(rows, height - top)) for top in range(0, height, rows)]

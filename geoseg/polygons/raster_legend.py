@@ -12,7 +12,7 @@ from rasterio.io import DatasetReader
 
 from geoseg.errors import SceneError
 from geoseg.legend import IGNORE, Legend, LegendClass
-from geoseg.polygons.labels import ArrayLabels, Labels
+from geoseg.polygons.labels import ArrayLabels, Labels, largest_class
 
 LEGEND_TAG = "GEOSEG_LEGEND"
 """Name of the GDAL metadata item (in a TIFF: inside the file) that holds a legend as JSON."""
@@ -64,8 +64,7 @@ def _colours(dataset: DatasetReader) -> Mapping[int, _RGBA]:
 
 
 def _largest(labels: Labels | ArrayLabels) -> int:
-    strips = (labels.read(window) for window in labels.strips())
-    return max(int(ids.max(where=ids != IGNORE, initial=0)) for ids in strips)
+    return max(largest_class(labels.read(window)) for window in labels.strips())
 
 
 def _filled_in(names: list[str], colours: Mapping[int, _RGBA], largest: int) -> Legend:

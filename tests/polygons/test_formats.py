@@ -23,6 +23,7 @@ from geoseg.errors import ConfigError, SceneError
 from geoseg.legend import Legend
 from geoseg.polygons.cleaning import Cleaning
 from geoseg.polygons.formats import SUFFIXES
+from geoseg.polygons.style import raster_style_qml
 
 UTM = CRS.from_epsg(32632)
 TRANSFORM = Affine(0.5, 0, 600000, 0, -0.5, 5800000)
@@ -137,3 +138,13 @@ def test_the_crs_of_flatgeobuf_and_parquet_may_be_unknown(tmp_path: Path) -> Non
 def test_only_a_geopackage_has_layers_and_grows(tmp_path: Path, options: dict[str, bool]) -> None:
     with pytest.raises(ConfigError, match="only a GeoPackage can"):
         vectorize(LABELS, tmp_path / "out.fgb", **PLACE, **options)
+
+
+def test_the_style_of_a_raster_of_the_same_name_stays(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    style = tmp_path / "out.qml"
+    style.write_text(raster_style_qml(LEGEND))
+    write(tmp_path / "out.fgb")
+    assert style.read_text() == raster_style_qml(LEGEND)
+    assert "is the style of another file" in caplog.text
