@@ -1,15 +1,26 @@
-"""Labels → polygons: rasterio.features.shapes and shapely against geoseg's tracer.
+"""Labels → polygons: `geoseg vectorize` against what people use today.
 
     python benchmarks/vectorize.py --size 10000
 
-Each method reads the same raster, drawn here, in a process of its own. Seconds are those of the
-work without imports ("work"), of the whole process ("all") and of its processor time ("cpu", which
-a busy machine disturbs least); memory is the process's peak.
+Every method reads the same raster, drawn here, in a process of its own, and writes a GeoPackage
+with a class for every polygon (geoseg also pixels, area, perimeter and the rest). Seconds are
+those of the whole process, from its start to the closed file ("all"), and of its processor time
+("cpu", which a busy machine disturbs least); memory is the process's peak resident set. The
+methods take turns, and medians count. `gdal_polygonize` and contourrs take part where they are
+installed.
+
+    python benchmarks/vectorize.py --heights 10000 40000
+
+draws rasters of one width and several heights, and fails when the peak of `geoseg vectorize`
+grows by more than a tenth.
 """
 
+from __future__ import annotations
+
 import argparse
-import json
-import resource
+import importlib.util
+import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -23,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 500
+ALLOWED_GROWTH = 1.10
 
 
 def block(rng: np.random.Generator, noise: float) -> NDArray[np.uint8]:
@@ -39,94 +51,188 @@ def block(rng: np.random.Generator, noise: float) -> NDArray[np.uint8]:
     return np.where(field > 0.1, classes, 0).astype(np.uint8)
 
 
-def draw(path: Path, size: int, noise: float) -> None:
-    """Write a size x size raster, block by block."""
+def draw(path: Path, width: int, height: int, noise: float) -> None:
+    """Write a raster, block by block."""
     import rasterio
     from rasterio.windows import Window
 
     rng = np.random.default_rng(0)
-    profile = {"driver": "GTiff", "width": size, "height": size, "count": 1, "dtype": "uint8"}
+    profile = {"driver": "GTiff", "width": width, "height": height, "count": 1, "dtype": "uint8"}
     tiles = {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "deflate"}
     place = {"crs": "EPSG:32632", "transform": rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)}
-    with rasterio.open(path, "w", **profile, **tiles, **place) as labels:
-        for y in range(0, size, BLOCK):
-            for x in range(0, size, BLOCK):
-                width, height = min(BLOCK, size - x), min(BLOCK, size - y)
-                values = block(rng, noise)[:height, :width]
-                labels.write(values, 1, window=Window(x, y, width, height))
+    with (
+        rasterio.Env(GDAL_CACHEMAX=256 << 20),
+        rasterio.open(path, "w", **profile, **tiles, **place) as labels,
+    ):
+        for y in range(0, height, BLOCK):
+            for x in range(0, width, BLOCK):
+                columns, rows = min(BLOCK, width - x), min(BLOCK, height - y)
+                values = block(rng, noise)[:rows, :columns]
+                labels.write(values, 1, window=Window(x, y, columns, rows))
 
 
-def with_rasterio(path: Path) -> Callable[[], int]:
+def with_rasterio(labels: Path, output: Path) -> None:
+    """The usual script: all of rasterio.features.shapes, then shapely, then pyogrio."""
+    _with_rasterio(labels, output, list)
+
+
+def with_rasterio_one_by_one(labels: Path, output: Path) -> None:
+    """A leaner one: a GeoJSON geometry is forgotten when shapely has it."""
+    _with_rasterio(labels, output, iter)
+
+
+def _with_rasterio(labels: Path, output: Path, gathered: Callable[[Any], Any]) -> None:
+    import geopandas
+    import rasterio
     import rasterio.features
     import shapely.geometry
 
-    def run() -> int:
-        with rasterio.open(path) as labels:
-            values = labels.read(1)
-            shapes = rasterio.features.shapes(
-                values, mask=values != 0, connectivity=4, transform=labels.transform
-            )
-            polygons = [(shapely.geometry.shape(geometry), value) for geometry, value in shapes]
-        return len(polygons)
+    with rasterio.open(labels) as dataset:
+        values = dataset.read(1)
+        shapes = rasterio.features.shapes(
+            values, mask=values != 0, connectivity=4, transform=dataset.transform
+        )
+        shapes = gathered(shapes)
+        pairs = [(shapely.geometry.shape(geometry), int(value)) for geometry, value in shapes]
+        frame = geopandas.GeoDataFrame(
+            {"class_id": [value for _, value in pairs]},
+            geometry=[polygon for polygon, _ in pairs],
+            crs=dataset.crs,
+        )
+    frame.to_file(output, driver="GPKG", engine="pyogrio")
 
-    return run
 
-
-def with_geoseg(path: Path) -> Callable[[], int]:
+def with_contourrs(labels: Path, output: Path) -> None:
+    """contourrs (Rust), its Arrow table written by pyogrio."""
+    import contourrs
+    import pyogrio
     import rasterio
-    from rasterio.windows import Window
 
-    from geoseg.polygons.trace import trace
+    with rasterio.open(labels) as dataset:
+        values, crs = dataset.read(1), dataset.crs.to_wkt()
+        table = contourrs.shapes_arrow(
+            values, mask=values != 0, connectivity=4, transform=dataset.transform
+        )
+    pyogrio.raw.write_arrow(
+        table,
+        output,
+        driver="GPKG",
+        layer="shapes",
+        geometry_name="geometry",
+        geometry_type="Polygon",
+        crs=crs,
+    )
 
-    def run() -> int:
-        # GDAL would keep the whole raster in its block cache
-        with rasterio.Env(GDAL_CACHEMAX=64 << 20), rasterio.open(path) as labels:
-            windows = (Window(0, y, labels.width, 512) for y in range(0, labels.height, 512))
-            strips = ((labels.read(1, window=window), None) for window in windows)
-            return sum(len(batch.wkb(labels.transform)) for batch in trace(strips))
 
-    return run
+IN_PYTHON = {
+    "rasterio + shapely": with_rasterio,
+    "the same, leaner": with_rasterio_one_by_one,
+    "contourrs": with_contourrs,
+}
 
 
-METHODS = {"rasterio + shapely": with_rasterio, "geoseg": with_geoseg}
+def commands(labels: Path, output: Path) -> dict[str, list[str]]:
+    """What to run for each method that is installed; the first is what the others are held to."""
+    this = [sys.executable, __file__]
+    found = {
+        name: [*this, "--run", name, str(labels), str(output)]
+        for name in IN_PYTHON
+        if name != "contourrs" or importlib.util.find_spec("contourrs")
+    } | {
+        "geoseg": [
+            *(sys.executable, "-m", "geoseg", "vectorize", str(labels)),
+            *("-o", str(output), "--progress", "none"),
+        ],
+    }
+    polygonize = shutil.which("gdal_polygonize.py") or shutil.which("gdal_polygonize")
+    if polygonize:
+        found["gdal_polygonize"] = [
+            *(polygonize, "-q", str(labels), "-f", "GPKG", str(output), "shapes", "class_id")
+        ]
+    return found
 
 
-def measure(method: str, path: Path) -> dict[str, Any]:
-    """Run one method in this process."""
-    run = METHODS[method](path)
+def measured(command: list[str], output: Path) -> dict[str, float]:
+    """Run a command -> seconds, processor seconds, peak MB, polygons."""
+    output.unlink(missing_ok=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     start = time.perf_counter()
-    polygons = run()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+    _, status, used = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
-    used = resource.getrusage(resource.RUSAGE_SELF)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"failed: {' '.join(command)}")
     return {
-        "polygons": polygons,
-        "work": seconds,
+        "all": seconds,
         "cpu": used.ru_utime + used.ru_stime,
-        "peak": used.ru_maxrss / 1024,
+        "peak": used.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10),
+        "polygons": polygons_in(output),
     }
 
 
-def measured(method: str, path: Path) -> dict[str, Any]:
-    """Run one method in a process of its own."""
-    start = time.perf_counter()
-    command = [sys.executable, __file__, "--method", method, "--labels", str(path)]
-    answer = subprocess.run(command, check=True, capture_output=True, text=True)
-    return {**json.loads(answer.stdout), "all": time.perf_counter() - start}
+def polygons_in(path: Path) -> int:
+    """Number of polygons, other than those of background (which gdal_polygonize makes too)."""
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(path)) as database:
+        ((table,),) = database.execute(
+            "SELECT table_name FROM gpkg_contents WHERE data_type = 'features'"
+        )
+        names = [row[1] for row in database.execute(f'PRAGMA table_info("{table}")')]
+        column = "class_id" if "class_id" in names else "value"
+        ((count,),) = database.execute(f'SELECT count(*) FROM "{table}" WHERE {column} != 0')
+    return int(count)
 
 
-def compare(path: Path, repeat: int) -> dict[str, dict[str, float]]:
-    """Medians of each method; they take turns, as a machine has its moods."""
-    measured("geoseg", path)  # fills the JIT cache
-    rounds = [{method: measured(method, path) for method in METHODS} for _ in range(repeat)]
+def compare(labels: Path, folder: Path, repeat: int) -> dict[str, dict[str, float]]:
+    """Medians of each method."""
+    output = folder / "out.gpkg"
+    methods = commands(labels, output)
+    measured(methods["geoseg"], output)  # fills the JIT cache
+    rounds = [
+        {name: measured(command, output) for name, command in methods.items()}
+        for _ in range(repeat)
+    ]
     return {
-        method: {key: statistics.median(turn[method][key] for turn in rounds) for key in first}
-        for method, first in rounds[0].items()
+        name: {key: statistics.median(turn[name][key] for turn in rounds) for key in first}
+        for name, first in rounds[0].items()
     }
+
+
+def print_table(results: dict[str, dict[str, float]]) -> None:
+    """Each method, and how many times better it is than the first."""
+    reference = next(iter(results.values()))
+    sys.stdout.write(
+        "method              polygons    all s  ratio    cpu s  ratio  peak MB  ratio\n"
+    )
+    for name, result in results.items():
+        figures = "".join(
+            f"{result[key]:9.{digits}f}{reference[key] / result[key]:7.1f}"
+            for key, digits in (("all", 2), ("cpu", 2), ("peak", 0))
+        )
+        sys.stdout.write(f"{name:18}{result['polygons']:10.0f}{figures}\n")
+
+
+def compare_heights(folder: Path, width: int, heights: list[int], noise: float) -> float:
+    """Peak of `geoseg vectorize` at the last height by that at the first."""
+    peaks = []
+    for height in heights:
+        labels, output = folder / f"{height}.tif", folder / "out.gpkg"
+        draw(labels, width, height, noise)
+        result = measured(commands(labels, output)["geoseg"], output)
+        told = f"{width} x {height}: {result['polygons']:,.0f} polygons"
+        sys.stdout.write(f"{told}, {result['all']:.1f} s, peak {result['peak']:.0f} MB\n")
+        peaks.append(result["peak"])
+        labels.unlink()
+    return peaks[-1] / peaks[0]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=4000, help="rows and columns")
+    parser.add_argument("--heights", type=int, nargs="+", help="compare memory at these heights")
     parser.add_argument(
         "--noise",
         type=float,
@@ -134,25 +240,24 @@ def main() -> None:
         help="raggedness of the outlines (0.2: three times the polygons)",
     )
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--method", choices=METHODS, help=argparse.SUPPRESS)
     parser.add_argument("--labels", type=Path, help="a labels raster instead of a drawn one")
+    parser.add_argument("--folder", type=Path, help="where rasters and products go for a while")
+    parser.add_argument("--run", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.method:
-        sys.stdout.write(json.dumps(measure(options.method, options.labels)))
+    if options.run:
+        method, labels, output = options.run
+        IN_PYTHON[method](Path(labels), Path(output))
         return
-    with tempfile.TemporaryDirectory() as folder:
-        path = options.labels or Path(folder) / "labels.tif"
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        folder = Path(name)
+        if options.heights:
+            growth = compare_heights(folder, options.size, options.heights, options.noise)
+            sys.stdout.write(f"growth {growth:.3f}, allowed {ALLOWED_GROWTH}\n")
+            raise SystemExit(growth > ALLOWED_GROWTH)
+        labels = options.labels or folder / "labels.tif"
         if not options.labels:
-            draw(path, options.size, options.noise)
-        results = compare(path, options.repeat)
-    reference = next(iter(results.values()))
-    columns = ("work", "all", "cpu")
-    sys.stdout.write(
-        "method              polygons   work s  ratio    all s  ratio    cpu s  ratio     MB\n"
-    )
-    for method, result in results.items():
-        times = "".join(f"{result[key]:9.2f}{reference[key] / result[key]:7.1f}" for key in columns)
-        sys.stdout.write(f"{method:18}{result['polygons']:10.0f}{times}{result['peak']:7.0f}\n")
+            draw(labels, options.size, options.size, options.noise)
+        print_table(compare(labels, folder, options.repeat))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from geoseg.info import info
     from geoseg.legend import Legend
     from geoseg.model.file import load_model
+    from geoseg.polygons.cleaning import Cleaning
     from geoseg.polygons.trace import trace
     from geoseg.prepare import prepare
     from geoseg.preview import preview
@@ -34,6 +35,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Annotations",
+    "Cleaning",
     "Dataset",
     "GeosegError",
     "Legend",
@@ -56,6 +58,7 @@ __all__ = [
 
 _HOME = {
     "Annotations": "annotations",
+    "Cleaning": "polygons.cleaning",
     "Dataset": "dataset",
     "GeosegError": "errors",
     "Legend": "legend",

@@ -56,7 +56,7 @@ def unfinished(output: Path, *, restart: bool = False) -> Iterator[Path]:
 
 
 def complete(folder: Path) -> None:
-    """Note in an unfinished folder that products are about to take their names."""
+    """Note in an unfinished folder that from now on products take their names."""
     (folder / _COMPLETE).touch()
 
 

@@ -19,6 +19,7 @@ from rasterio.crs import CRS
 
 from geoseg.errors import ConfigError, GeosegError, ModelError, OutputError, SceneError
 from geoseg.legend import IGNORE
+from geoseg.polygons.cleaning import Cleaning
 from geoseg.polygons.style import raster_colormap
 from geoseg.segment import segment
 from tests.scenes import LEGEND, UTM, model_file, picture, write_scene
@@ -135,14 +136,16 @@ def test_the_labels_are_a_cog_with_colours_legend_and_style(tmp_path: Path, mode
             assert table[class_id][:3] == colour[:3]
         assert json.loads(dataset.tags()["GEOSEG_LEGEND"]) == LEGEND.to_json()
     assert files(tmp_path) == {
-        "scene.tif", "out.gpkg", "labels.tif", "labels.qml", "labels.tif.aux.xml"
+        "scene.tif", "out.gpkg", "labels.tif", "labels.qml", "labels.sld", "labels.tif.aux.xml"
     }  # fmt: skip
 
 
 def test_small_polygons_are_left_out_when_asked(tmp_path: Path, model: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", picture(60, 50), **UTM)
     every = polygons(segment(scene, tmp_path / "all.gpkg", model=model))
-    large = polygons(segment(scene, tmp_path / "large.gpkg", model=model, min_pixels=20))
+    large = polygons(
+        segment(scene, tmp_path / "large.gpkg", model=model, cleaning=Cleaning(min_pixels=20))
+    )
     assert len(large) == (every.pixels >= 20).sum() < len(every)
 
 

@@ -76,7 +76,7 @@ def test_what_was_interrupted_ends_in_the_same_bytes(
     made = products(tmp_path / "parts", given)
     assert content(made) == whole
     assert {p.name for p in (tmp_path / "parts").iterdir()} == {
-        *("out.gpkg", "labels.tif", "labels.qml", "likely.tif")
+        *("out.gpkg", "labels.tif", "labels.qml", "labels.sld", "likely.tif")
     } | {p.name for p in (tmp_path / "parts").glob("*.aux.xml")}
 
 

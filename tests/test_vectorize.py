@@ -10,11 +10,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import cv2
 import numpy as np
 import pyogrio
 import pytest
 import rasterio
 import rasterio.shutil
+import shapely
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.features import rasterize
@@ -22,6 +24,7 @@ from rasterio.windows import Window
 
 from geoseg.errors import ConfigError, OutputError, SceneError
 from geoseg.legend import DOTA_V1, Legend
+from geoseg.polygons.cleaning import Cleaning
 from geoseg.polygons.raster_legend import legend_tags
 from geoseg.polygons.style import raster_colormap, write_raster_style
 from geoseg.vectorize import vectorize
@@ -139,7 +142,7 @@ def test_provenance_names_geoseg_the_date_and_what_the_caller_adds(tmp_path: Pat
     with closing(sqlite3.connect(output)) as database:
         ((text,),) = database.execute("SELECT metadata FROM gpkg_metadata").fetchall()
     record = json.loads(text)
-    assert set(record) == {"geoseg", "date", "command"}
+    assert set(record) == {"geoseg", "date", "command", "scene", "legend"}
     assert record["command"] == "geoseg vectorize"
 
 
@@ -215,7 +218,7 @@ def test_a_damaged_file_leaves_no_output(tmp_path: Path) -> None:
 
 def test_outputs_are_checked_before_the_work(tmp_path: Path) -> None:
     save(tmp_path / "labels.tif", np.ones((2, 2), np.uint8))
-    refused(tmp_path, ConfigError, r"a name in \.gpkg", output=tmp_path / "out.shp")
+    refused(tmp_path, ConfigError, r"no format for polygons", output=tmp_path / "out.shp")
     refused(tmp_path, OutputError, "folder does not exist", output=tmp_path / "no" / "out.gpkg")
     (tmp_path / "out.gpkg").write_bytes(b"mine")
     refused(tmp_path, OutputError, "exists already")
@@ -244,3 +247,88 @@ def test_when_the_disk_takes_no_more_nothing_is_left(tmp_path: Path, kilobytes: 
         refused(tmp_path, OutputError, "disk is full", legend=LEGEND)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_an_array_becomes_a_geodataframe() -> None:
+    labels = blobs(90, 70).astype(np.int64)
+    table = vectorize(labels, crs="EPSG:32632", transform=TRANSFORM)
+    pairs = zip(table.geometry, table["class_id"], strict=True)
+    assert (rasterize(pairs, labels.shape, transform=TRANSFORM, dtype="uint8") == labels).all()
+    assert table.crs == UTM
+    assert set(table["class"]) == {"class_1", "class_2"}
+    sure = vectorize(labels, confidence=np.full(labels.shape, 100, np.uint8), legend=LEGEND)
+    assert set(sure["confidence"]) == {0.5}
+
+
+def test_a_file_becomes_a_geodataframe_too(tmp_path: Path) -> None:
+    labels = save(tmp_path / "labels.tif", blobs(50, 40), tags=legend_tags(LEGEND))
+    table = vectorize(str(labels))
+    assert len(table) == len(read(vectorize(labels, tmp_path / "out.gpkg")))
+
+
+@pytest.mark.parametrize(
+    ("labels", "options"),
+    [
+        (np.zeros((2, 2, 2), np.uint8), {}),
+        (np.zeros((2, 2)), {}),
+        (np.zeros((2, 2), np.uint8), {"confidence": np.zeros((2, 3), np.uint8)}),
+        (np.zeros((2, 2), np.uint8), {"confidence": "c.tif"}),
+        ("labels.tif", {"crs": UTM}),
+    ],
+)
+def test_arrays_of_a_wrong_kind_are_value_errors(labels: Any, options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"must be|is an array|has its own"):
+        vectorize(labels, **options)
+
+
+def test_small_areas_are_left_out_by_square_metres(tmp_path: Path) -> None:
+    labels = np.array([[1, 1, 0, 2], [1, 1, 0, 2], [0, 0, 0, 0], [1, 1, 1, 0]], np.uint8)
+    source = save(tmp_path / "labels.tif", labels)
+    for cleaning in (Cleaning(min_area_m2=0.75), Cleaning(min_area_m2=0.75, simplify=0.1)):
+        table = vectorize(source, cleaning=cleaning)
+        assert sorted(table["area_m2"]) == [0.75, 1.0]
+    nowhere = save(tmp_path / "nowhere.tif", labels, crs=None)
+    with pytest.raises(SceneError, match="use --min-pixels"):
+        vectorize(nowhere, cleaning=Cleaning(min_area_m2=1))
+
+
+def test_all_cleaning_at_once_is_the_same_from_any_blocks(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).random((700, 150)) < 0.1
+    labels = np.where(noise, 0, blobs(700, 150)).astype(np.uint8)
+    cleaning = Cleaning(
+        min_pixels=9, min_area_m2=3, fill_holes=30, split=True, simplify=1.5, smooth=2
+    )
+    tables = []
+    for rows in (1, 700):
+        source = save(tmp_path / f"{rows}.tif", labels, blockysize=rows)
+        tables.append(vectorize(source, cleaning=cleaning, name="same"))
+    assert tables[0].drop(columns="geometry").equals(tables[1].drop(columns="geometry"))
+    assert shapely.equals_exact(tables[0].geometry.values, tables[1].geometry.values).all()
+    assert shapely.coverage_is_valid(tables[0].geometry.values)
+    assert tables[0]["pixels"].min() >= 9
+
+
+@pytest.mark.parametrize("scene", [True, False], ids=["over the scene", "on paper"])
+def test_a_picture_is_drawn_on_the_way(tmp_path: Path, scene: bool) -> None:
+    labels = save(tmp_path / "labels.tif", blobs(200, 300), tags=legend_tags(LEGEND))
+    picture = tmp_path / "picture.png"
+    vectorize(
+        labels,
+        tmp_path / "out.fgb",
+        picture=picture,
+        picture_of=labels if scene else None,
+        cleaning=Cleaning(simplify=2),
+    )
+    pixels = cv2.imread(str(picture))
+    assert pixels is not None
+    colours = {tuple(map(int, rgb)) for rgb in pixels.reshape(-1, 3)[:, ::-1]}
+    assert {LEGEND.rgb(1), LEGEND.rgb(2)} <= colours
+
+
+def test_a_picture_never_takes_the_place_of_an_input(tmp_path: Path) -> None:
+    labels = tmp_path / "labels.png"
+    assert cv2.imwrite(str(labels), blobs(20, 20))
+    before = labels.read_bytes()
+    with pytest.raises(OutputError, match="is one of the inputs"):
+        vectorize(labels, tmp_path / "o.gpkg", picture=labels, overwrite=True)
+    assert labels.read_bytes() == before

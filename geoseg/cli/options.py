@@ -6,9 +6,14 @@ with its own exit code.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import reduce, wraps
 from pathlib import Path
+from typing import Any
 
 import click
+
+from geoseg.polygons.cleaning import Cleaning
 
 EXISTING_FILE = click.Path(path_type=Path)
 EXISTING_FOLDER = click.Path(path_type=Path)
@@ -43,3 +48,96 @@ progress = click.option(
     show_default=True,
     help="A bar on the terminal, JSON lines on stdout for a program to read, or nothing.",
 )
+
+_SHAPING = (
+    click.option(
+        "--min-pixels",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        metavar="N",
+        help="Leave out polygons of fewer pixels.",
+    ),
+    click.option(
+        "--min-area",
+        "min_area_m2",
+        type=click.FloatRange(min=0),
+        default=0.0,
+        metavar="M2",
+        help="Leave out polygons of fewer square metres.",
+    ),
+    click.option(
+        "--fill-holes",
+        type=click.IntRange(min=0),
+        default=0,
+        metavar="N",
+        help="Fill holes of up to N pixels that one class surrounds.",
+    ),
+    click.option(
+        "--split", is_flag=True, help="Separate objects of a class that touch, at narrow necks."
+    ),
+    click.option(
+        "--simplify",
+        type=click.FloatRange(min=0),
+        default=0.0,
+        metavar="PX",
+        help="Leave out corners of less than PX x PX pixels; shared borders stay shared. "
+        "1 removes the steps of pixels.",
+    ),
+    click.option(
+        "--smooth",
+        type=click.FloatRange(min=0),
+        default=0.0,
+        metavar="PX",
+        help="Round corners, from PX pixels before them; shared borders stay shared.",
+    ),
+    click.option(
+        "--oriented-boxes",
+        is_flag=True,
+        help="The smallest rectangle around every object, at any angle, instead of its outline.",
+    ),
+)
+
+_PRODUCTS = (
+    click.option(
+        "--layer-per-class", is_flag=True, help="A layer for each class, instead of one for all."
+    ),
+    click.option(
+        "--append",
+        is_flag=True,
+        help="Add to a GeoPackage that geoseg made of other scenes.",
+    ),
+    click.option(
+        "--dota-results",
+        type=NEW_FOLDER,
+        metavar="FOLDER",
+        help="Also write oriented boxes as DOTA result text, a file for each class.",
+    ),
+    click.option(
+        "--picture",
+        type=NEW_FILE,
+        metavar="PNG",
+        help="Also draw the polygons over the scene, with a legend.",
+    ),
+)
+
+
+def polygons(command: Callable[..., None]) -> Callable[..., None]:
+    """Add all options about polygons to a command.
+
+    It gets `cleaning`, the `Cleaning` that they ask for, and `layer_per_class`, `append`,
+    `dota_results` and `picture` as the tools take them.
+    """
+
+    @wraps(command)
+    def with_cleaning(**arguments: Any) -> None:
+        given = {name: arguments.pop(name) for name in Cleaning.__slots__}
+        try:
+            cleaning = Cleaning(**given)
+        except ValueError as fault:
+            raise click.UsageError(str(fault).replace("_", "-")) from fault
+        command(**arguments, cleaning=cleaning)
+
+    return reduce(
+        lambda wrapped, option: option(wrapped), reversed(_SHAPING + _PRODUCTS), with_cleaning
+    )

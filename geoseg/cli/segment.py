@@ -14,6 +14,7 @@ import click
 
 from geoseg.cli import options
 from geoseg.cli.progress import report, tracker
+from geoseg.polygons.cleaning import Cleaning
 
 
 def _margin(_ctx: click.Context, _param: click.Parameter, value: str) -> int | str:
@@ -79,7 +80,7 @@ def _memory(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     "--output",
     type=click.Path(),
     required=True,
-    help="GeoPackage to write (.gpkg), or a folder for one of each scene.",
+    help="File to write (.gpkg, .parquet, .fgb, .geojson), or a folder for a GeoPackage of each scene.",
 )
 @options.model
 @click.option(
@@ -125,13 +126,7 @@ def _memory(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 @click.option(
     "--tta", is_flag=True, help="Look at everything in 8 orientations: steadier, 8 times slower."
 )
-@click.option(
-    "--min-pixels",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Leave out polygons of fewer pixels.",
-)
+@options.polygons
 @click.option(
     "--core",
     type=click.IntRange(min=1),
@@ -200,7 +195,11 @@ def segment(
     bbox: tuple[float, float, float, float] | None,
     aoi: Path | None,
     tta: bool,
-    min_pixels: int,
+    cleaning: Cleaning,
+    layer_per_class: bool,
+    append: bool,
+    dota_results: Path | None,
+    picture: Path | None,
     core: int | None,
     margin: Any,
     memory: int | None,
@@ -243,7 +242,11 @@ def segment(
         bbox=bbox,
         aoi=aoi,
         augmented=tta,
-        min_pixels=min_pixels,
+        cleaning=cleaning,
+        layer_per_class=layer_per_class,
+        append=append,
+        dota_results=dota_results,
+        picture=picture,
         core=core,
         margin=margin,
         memory=memory,

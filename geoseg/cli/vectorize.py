@@ -9,7 +9,9 @@ from pathlib import Path
 import click
 
 from geoseg.cli import options
+from geoseg.cli.light import pyogrio_without_pandas
 from geoseg.cli.progress import report, tracker
+from geoseg.polygons.cleaning import Cleaning
 
 
 @click.command()
@@ -21,12 +23,12 @@ from geoseg.cli.progress import report, tracker
     help="Confidence raster of the same run, for the confidence of every polygon.",
 )
 @click.option(
-    "--min-pixels",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Leave out polygons of fewer pixels.",
+    "--scene",
+    type=options.EXISTING_FILE,
+    metavar="SCENE",
+    help="The raster that LABELS are of: its name stands in every row, and --picture shows it.",
 )
+@options.polygons
 @options.overwrite
 @options.progress
 def vectorize(
@@ -34,22 +36,35 @@ def vectorize(
     labels: Path,
     output: Path,
     confidence: Path | None,
-    min_pixels: int,
+    scene: Path | None,
+    cleaning: Cleaning,
+    layer_per_class: bool,
+    append: bool,
+    dota_results: Path | None,
+    picture: Path | None,
     overwrite: bool,
     progress: str,
 ) -> None:
     """Turn a LABELS raster into polygons.
 
     LABELS is a raster of class ids, 0 for background, made by `geoseg segment --labels` or by
-    anything else. OUTPUT is a GeoPackage that opens in QGIS with a colour for every class.
+    anything else. OUTPUT is a GeoPackage that opens in QGIS with a colour for every class, or, by
+    its suffix, GeoParquet (.parquet), FlatGeobuf (.fgb) or GeoJSON (.geojson, in WGS 84).
     """
+    pyogrio_without_pandas()
     from geoseg.vectorize import vectorize as tool
 
     tool(
         labels,
         output,
         confidence=confidence,
-        min_pixels=min_pixels,
+        name=scene.name if scene else None,
+        cleaning=cleaning,
+        layer_per_class=layer_per_class,
+        append=append,
+        dota_results=dota_results,
+        picture=picture,
+        picture_of=scene,
         overwrite=overwrite,
         provenance={
             "labels": labels.name,

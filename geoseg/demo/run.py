@@ -13,6 +13,7 @@ from geoseg.errors import OutputError
 from geoseg.evaluate import Evaluation, evaluate
 from geoseg.files import write_json
 from geoseg.learn.config import read_config
+from geoseg.polygons.cleaning import Cleaning
 from geoseg.prepare import prepare
 from geoseg.progress import Track, silent
 from geoseg.report.picture import draw_picture
@@ -79,7 +80,7 @@ def demo(
         folder / "unseen.gpkg",
         model=trained.model,
         labels=labels,
-        min_pixels=MIN_PIXELS,
+        cleaning=Cleaning(min_pixels=MIN_PIXELS),
         overwrite=True,
         track=track,
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from itertools import islice
-from typing import TypeVar
+from itertools import islice, repeat
+from typing import TypeVar, cast
+
+_END = object()
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -35,3 +37,16 @@ def overlapped(
             yield running.popleft().result()
     while running:
         yield running.popleft().result()
+
+
+def ahead(executor: Executor, items: Iterable[T], *, depth: int = 1) -> Iterator[T]:
+    """The same items, made by a thread of `executor` while the last one is being used.
+
+    `executor` has one thread and no other work. At most ``depth + 1`` items wait. What goes wrong
+    in making an item comes out in its turn.
+    """
+    source = iter(items)
+    for item in overlapped(executor, lambda _: next(source, _END), repeat(None), depth=depth):
+        if item is _END:
+            return
+        yield cast(T, item)

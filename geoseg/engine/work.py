@@ -49,9 +49,8 @@ def work_on(
     kinds: dict[str, tuple[str, ...]] = {LABELS: ("",), CONFIDENCE: ("",)}
     if plan.job.probabilities:
         kinds[PROBABILITIES] = legend.names
-    paths = {kind: here / kind / plan.name for kind in kinds}
-    for path in paths.values():
-        path.parent.mkdir(parents=True, exist_ok=True)
+    paths = {kind: here / f"{kind}.tif" for kind in kinds}
+    here.mkdir(exist_ok=True)
     with ExitStack() as stack:
         about = plan.about
         journal = stack.enter_context(open_journal(here / "journal", about, output=output))

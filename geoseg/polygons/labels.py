@@ -9,17 +9,20 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from geoseg.errors import SceneError
+from geoseg.ground import map_transform
 from geoseg.legend import BACKGROUND, IGNORE
 from geoseg.preflight import check_georeference, open_raster
-from geoseg.scene import CACHE_BYTES
 
 _ROWS = 512
+_CACHE = 16 << 20  # strips are whole blocks, none is read twice
 
 
 class Labels:
@@ -30,13 +33,33 @@ class Labels:
         self.dataset = dataset
         self.path = path
 
+    @property
+    def name(self) -> str:
+        """What its polygons are said to come from."""
+        return self.path.name
+
+    @property
+    def crs(self) -> CRS | None:
+        """None where it has none."""
+        return self.dataset.crs or None
+
+    @property
+    def transform(self) -> Affine:
+        """From pixel corners to where a GIS shows them."""
+        return map_transform(self.dataset.transform)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        rows, columns = self.dataset.shape
+        return rows, columns
+
     def strips(self) -> list[Window]:
         """Windows of full width that cover the raster from top to bottom, so high that a block is
         decoded once."""
         block = self.dataset.block_shapes[0][0]
         rows = _ROWS // block * block if block <= _ROWS else min(block, 4 * _ROWS)
-        width, height = self.dataset.width, self.dataset.height
-        return [Window(0, top, width, min(rows, height - top)) for top in range(0, height, rows)]
+        return _strips(self.shape, rows)
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         """(h, w) class ids, IGNORE where there is nodata. Raises SceneError when a value is no
@@ -44,22 +67,66 @@ class Labels:
         values = read_band(self.dataset, self.path, window)
         nodata = self.dataset.nodata
         if nodata is None or nodata in (BACKGROUND, IGNORE):
-            return self._checked(values)
+            return _checked(values, str(self.path))
         nothing = values == nodata
-        labels = self._checked(np.where(nothing, values.dtype.type(BACKGROUND), values))
+        labels = _checked(np.where(nothing, values.dtype.type(BACKGROUND), values), str(self.path))
         labels[nothing] = IGNORE
         return labels
 
-    def _checked(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        if values.dtype == np.uint8:
-            return values
-        low, high = int(values.min()), int(values.max())
-        if low < 0 or high > IGNORE:
-            raise SceneError(
-                f"{self.path}: holds the value {low if low < 0 else high}, class ids are 0 to 254. "
-                "renumber the classes, or declare the value as nodata"
+
+class ArrayLabels:
+    """Class ids in memory, (rows, columns) of any integer type, as `Labels` are in a file."""
+
+    def __init__(
+        self,
+        values: NDArray[Any],
+        *,
+        transform: Affine | None = None,
+        crs: CRS | None = None,
+        name: str = "labels",
+    ) -> None:
+        if values.ndim != 2 or values.dtype.kind not in "iu":
+            raise ValueError(
+                f"labels must be (rows, columns) of integers, got {values.shape} {values.dtype}"
             )
-        return values.astype(np.uint8)
+        self.values = values
+        self.transform = map_transform(transform or Affine.identity())
+        self.crs = crs
+        self.name = name
+        self.shape: tuple[int, int] = values.shape
+
+    def strips(self) -> list[Window]:
+        """Windows of full width that cover them from top to bottom."""
+        return _strips(self.shape, _ROWS)
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """(h, w) class ids. Raises SceneError when a value is none."""
+        rows = slice(window.row_off, window.row_off + window.height)
+        return _checked(self.values[rows], self.name)
+
+
+def largest_class(ids: NDArray[np.uint8]) -> int:
+    """The largest class id that occurs, 0 if none does."""
+    largest = int(ids.max(initial=0))
+    # numpy is a hundred times quicker without a condition
+    return largest if largest != IGNORE else int(ids.max(where=ids != IGNORE, initial=0))
+
+
+def _strips(shape: tuple[int, int], rows: int) -> list[Window]:
+    height, width = shape
+    return [Window(0, top, width, min(rows, height - top)) for top in range(0, height, rows)]
+
+
+def _checked(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    if values.dtype == np.uint8:
+        return values
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > IGNORE:
+        raise SceneError(
+            f"{name}: holds the value {low if low < 0 else high}, class ids are 0 to 254. "
+            "renumber the classes, or declare the value as nodata"
+        )
+    return values.astype(np.uint8)
 
 
 class Confidence:
@@ -73,6 +140,22 @@ class Confidence:
         """(h, w) confidence in steps of 1/200."""
         values: NDArray[np.uint8] = read_band(self.dataset, self.path, window)
         return values
+
+
+class ArrayConfidence:
+    """Confidences in memory: (rows, columns) uint8, 0 to 200 meaning 0 to 1, 255 unknown."""
+
+    def __init__(self, values: NDArray[Any], labels: Labels | ArrayLabels) -> None:
+        if values.shape != labels.shape or values.dtype != np.uint8:
+            raise ValueError(
+                f"confidence must be {labels.shape} uint8 as the labels, "
+                f"got {values.shape} {values.dtype}"
+            )
+        self.values: NDArray[np.uint8] = values
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """(h, w) confidence in steps of 1/200."""
+        return self.values[window.row_off : window.row_off + window.height]
 
 
 @contextmanager
@@ -124,7 +207,7 @@ def read_band(dataset: DatasetReader, path: Path, window: Window) -> NDArray[Any
 @contextmanager
 def _open(path: Path) -> Iterator[DatasetReader]:
     with (
-        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"),
+        rasterio.Env(GDAL_CACHEMAX=_CACHE, GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"),
         open_raster(path) as dataset,
     ):
         check_georeference(dataset, path)

@@ -12,7 +12,7 @@ from rasterio.io import DatasetReader
 
 from geoseg.errors import SceneError
 from geoseg.legend import IGNORE, Legend, LegendClass
-from geoseg.polygons.labels import Labels
+from geoseg.polygons.labels import ArrayLabels, Labels, largest_class
 
 LEGEND_TAG = "GEOSEG_LEGEND"
 """Name of the GDAL metadata item (in a TIFF: inside the file) that holds a legend as JSON."""
@@ -25,13 +25,15 @@ def legend_tags(legend: Legend) -> dict[str, str]:
     return {LEGEND_TAG: json.dumps(legend.to_json(), ensure_ascii=False)}
 
 
-def read_legend(labels: Labels) -> Legend:
+def read_legend(labels: Labels | ArrayLabels) -> Legend:
     """The legend a label raster carries: its GEOSEG_LEGEND tag, else its category names and
     colour table.
 
     What they leave open is filled in, ``class_<id>`` up to the largest id that occurs; for that
-    the raster is read once more. Raises SceneError when the tag is damaged.
+    the raster is read once more. An array carries nothing. Raises SceneError when the tag is damaged.
     """
+    if isinstance(labels, ArrayLabels):
+        return _filled_in([], {}, _largest(labels))
     text = labels.dataset.tags().get(LEGEND_TAG)
     if text is None:
         return _filled_in(_category_names(labels.path), _colours(labels.dataset), _largest(labels))
@@ -61,9 +63,8 @@ def _colours(dataset: DatasetReader) -> Mapping[int, _RGBA]:
     return colours
 
 
-def _largest(labels: Labels) -> int:
-    strips = (labels.read(window) for window in labels.strips())
-    return max(int(ids.max(where=ids != IGNORE, initial=0)) for ids in strips)
+def _largest(labels: Labels | ArrayLabels) -> int:
+    return max(largest_class(labels.read(window)) for window in labels.strips())
 
 
 def _filled_in(names: list[str], colours: Mapping[int, _RGBA], largest: int) -> Legend:

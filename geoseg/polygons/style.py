@@ -7,15 +7,15 @@ as <prop> for old versions.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from geoseg.files import replacing
 from geoseg.legend import BACKGROUND, IGNORE, Legend
+from geoseg.polygons.sld import raster_style_sld
+from geoseg.polygons.xml import outline_rgb, xml_text
 
 _DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def layer_style_qml(legend: Legend) -> str:
@@ -38,7 +38,7 @@ def layer_style_qml(legend: Legend) -> str:
             "category",
             symbol=str(number),
             value=str(item.id),
-            label=_text(item.name),
+            label=xml_text(item.name),
             render="true",
             type="long",
         )
@@ -70,7 +70,7 @@ def raster_style_qml(legend: Legend) -> str:
             value=str(item.id),
             color=item.colour,
             alpha="0" if item.id == BACKGROUND else "255",
-            label=_text(item.name),
+            label=xml_text(item.name),
         )
     _blending(qgis)
     return _document(qgis)
@@ -89,10 +89,12 @@ def raster_colormap(legend: Legend) -> dict[int, tuple[int, int, int, int]]:
 def write_raster_style(labels: Path, legend: Legend) -> None:
     """Put the companions of a finished label raster beside it, replacing older ones.
 
-    ``NAME.qml`` is its QGIS style, ``NAME.tif.aux.xml`` holds the class names (GDAL keeps a
-    TIFF's category names there). The raster itself is not touched.
+    ``NAME.qml`` is its QGIS style, ``NAME.sld`` the same for GeoServer, ``NAME.tif.aux.xml``
+    holds the class names (GDAL keeps a TIFF's category names there). The raster itself is not
+    touched.
     """
     _write(labels.with_suffix(".qml"), raster_style_qml(legend))
+    _write(labels.with_suffix(".sld"), raster_style_sld(legend))
     _write(labels.with_name(labels.name + ".aux.xml"), _category_names(legend))
 
 
@@ -100,7 +102,7 @@ def _category_names(legend: Legend) -> str:
     dataset = Element("PAMDataset")
     names = SubElement(SubElement(dataset, "PAMRasterBand", band="1"), "CategoryNames")
     for item in legend:
-        SubElement(names, "Category").text = _text(item.name)
+        SubElement(names, "Category").text = xml_text(item.name)
     indent(dataset)
     return tostring(dataset, encoding="unicode")
 
@@ -112,7 +114,7 @@ def _symbol(name: str, rgb: tuple[int, int, int]) -> Element:
     )
     properties = {
         "color": _rgba(rgb, 128),
-        "outline_color": _rgba(tuple(value // 2 for value in rgb), 255),
+        "outline_color": _rgba(outline_rgb(rgb), 255),
         "outline_style": "solid",
         "outline_width": "0.26",
         "outline_width_unit": "MM",
@@ -141,11 +143,6 @@ def _blending(qgis: Element) -> None:
 def _document(qgis: Element) -> str:
     indent(qgis)
     return _DOCTYPE + tostring(qgis, encoding="unicode") + "\n"
-
-
-def _text(name: str) -> str:
-    """`name` without what XML cannot hold even escaped (control characters)."""
-    return _NOT_XML.sub("\ufffd", name)
 
 
 def _write(path: Path, text: str) -> None:

@@ -45,6 +45,7 @@ from geoseg.polygons.tables import (
     RINGS,
     ROOM,
     SUM,
+    TOP,
     TWIN,
     Pool,
     Table,
@@ -83,7 +84,7 @@ def new_node(nodes: NDArray[np.int32], counters: NDArray[np.int64], x: int, y: i
 
 
 @kernel
-def new_region(regions: NDArray[np.int64], counters: NDArray[np.int64], label: int) -> int:
+def new_region(regions: NDArray[np.int64], counters: NDArray[np.int64], label: int, y: int) -> int:
     region = take(regions, counters, REGION_FREE)
     regions[region, LINK] = -1
     regions[region, PARENT] = region
@@ -95,6 +96,7 @@ def new_region(regions: NDArray[np.int64], counters: NDArray[np.int64], label: i
     regions[region, SUM] = 0
     regions[region, COUNT] = 0
     regions[region, LOWEST] = NO_CONFIDENCE
+    regions[region, TOP] = y
     return region
 
 
@@ -117,6 +119,7 @@ def unite(regions: NDArray[np.int64], region: int, other: int) -> None:
     regions[region, LAST_PART] = regions[other, LAST_PART]
     regions[region, OPEN] += regions[other, OPEN]
     regions[region, NODES] += regions[other, NODES]
+    regions[region, TOP] = min(regions[region, TOP], regions[other, TOP])
 
 
 @kernel
@@ -234,8 +237,11 @@ def sweep_row(
     live: NDArray[np.bool_],
     y: int,
     n: int,
+    noded: bool,
 ) -> None:
     """Carry the outlines over row line `y` from the row `above` to the row `below`, at `n` corners.
+
+    `noded`: where an outline goes straight past the end of another, it gets a point there too.
 
     The four pixels around a corner of the pixel grid are a b over c d. The outline of a pixel that
     differs from both its neighbours turns here, and so does that of three equal ones around it.
@@ -257,7 +263,7 @@ def sweep_row(
             start = x
             under = none
             if live[d]:
-                under = new_region(regions, counters, d) if right else over
+                under = new_region(regions, counters, d, y) if right else over
         elif up and not right and live[d]:
             unite(regions, over, under)
         if not (left or right):
@@ -294,6 +300,15 @@ def sweep_row(
             if not (up or left) and live[a]:
                 node = new_node(nodes, counters, x, y)
                 tails[x], head = new_chain(ends, regions, counters, over, node)
+        if noded and up + down + left + right == 3:
+            if not up and live[a]:
+                add_head(nodes, ends, head, new_node(nodes, counters, x, y))
+            if not down and live[c]:
+                add_tail(nodes, ends, tail, new_node(nodes, counters, x, y))
+            if not left and live[a]:
+                add_tail(nodes, ends, wide(tails[x]), new_node(nodes, counters, x, y))
+            if not right and live[b]:
+                add_head(nodes, ends, wide(heads[x]), new_node(nodes, counters, x, y))
         if up and down and left and right:
             if a == d and live[a]:
                 nodes[of_a, TWIN] = of_d
@@ -311,6 +326,7 @@ def sweep(
     live: NDArray[np.bool_],
     first: int,
     y: int,
+    noded: bool,
 ) -> int:
     """Sweep the rows of `labels` (rows, columns + 2) from `first` on, which begins at row line `y`.
 
@@ -326,5 +342,22 @@ def sweep(
             or counters[REGION_USED] + room > len(pool.regions)
         ):
             return row
-        sweep_row(pool, labels[row - 1], labels[row], confidence[row - 1], live, y + row - first, n)
+        line = y + row - first
+        sweep_row(pool, labels[row - 1], labels[row], confidence[row - 1], live, line, n, noded)
     return len(labels)
+
+
+@kernel
+def oldest(pool: Pool, labels: NDArray[np.uint16], live: NDArray[np.bool_], y: int) -> int:
+    """The row line at which the oldest region begins that is still open below the row `labels`;
+    `y` if none is."""
+    regions = pool.regions
+    top = wide(y)
+    for x in range(len(labels) - 1):
+        if labels[x] == labels[x + 1]:
+            continue
+        if live[labels[x + 1]]:
+            top = min(top, regions[find(regions, wide(pool.ends[pool.heads[x], REGION])), TOP])
+        if live[labels[x]]:
+            top = min(top, regions[find(regions, wide(pool.ends[pool.tails[x], REGION])), TOP])
+    return top

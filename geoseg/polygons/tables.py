@@ -15,6 +15,12 @@ Table = TypeVar("Table", NDArray[np.int32], NDArray[np.int64])
 OUTSIDE = 256
 """The label around the scene."""
 
+PART = 512
+"""Labels of the parts of split objects are their class and a multiple of this."""
+
+LABELS = 1 << 16
+"""Labels there can be."""
+
 NO_CONFIDENCE = 255
 """Confidence of a pixel that has none."""
 
@@ -32,8 +38,8 @@ NODE, OTHER, REGION, LENGTH = range(1, 5)
 END_COLUMNS = 5
 
 # regions: or parts of one, found to be connected; LINK is the region's next part
-PARENT, LAST_PART, LABEL, OPEN, RINGS, NODES, NEXT_DONE, SUM, COUNT, LOWEST = range(1, 11)
-REGION_COLUMNS = 11
+PARENT, LAST_PART, LABEL, OPEN, RINGS, NODES, NEXT_DONE, SUM, COUNT, LOWEST, TOP = range(1, 12)
+REGION_COLUMNS = 12
 
 # counters: first free row and number of rows ever used; finished regions
 NODE_FREE, NODE_USED, END_FREE, END_USED, REGION_FREE, REGION_USED = range(6)

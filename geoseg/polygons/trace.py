@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 
 from geoseg.polygons import tables
 from geoseg.polygons.rings import collect
-from geoseg.polygons.sweep import sweep
+from geoseg.polygons.sweep import oldest, sweep
 from geoseg.polygons.wkb import map_rings, polygons_to_wkb
+
+Labels = NDArray[np.uint8] | NDArray[np.uint16]
 
 CONFIDENCE_SCALE = 200
 """The value of the confidence raster that means 1."""
@@ -34,8 +36,8 @@ LARGEST = 2**31 - 1
 SWEEP_PIXELS = 1 << 17
 """Pixels swept at a time. What is finished is then collected, so the tables stay in the cache."""
 
-BATCH_CORNERS = 1 << 19
-"""Corners that make a batch (8 MiB as WKB)."""
+BATCH_CORNERS = 1 << 17
+"""Corners that make a batch (2 MiB as WKB)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,8 +62,9 @@ class Traced:
     perimeter_xy: NDArray[np.int64]
     """(n, 2) number of horizontal and of vertical pixel edges, those of holes included."""
 
-    coordinates: NDArray[np.int32]
-    """(m, 2) x (right) and y (down) in pixels of the scene; rings are closed.
+    coordinates: NDArray[np.int32] | NDArray[np.float64]
+    """(m, 2) x (right) and y (down) in pixels of the scene; rings are closed. As traced they are
+    corners of pixels, int32.
 
     On the screen, shells run counter-clockwise and holes clockwise."""
 
@@ -70,6 +73,9 @@ class Traced:
 
     polygon_offsets: NDArray[np.int64]
     """(n + 1,) likewise the rings of a polygon, shell first."""
+
+    settled: int = 0
+    """All polygons of later batches lie below this row line."""
 
     def __len__(self) -> int:
         return len(self.class_id)
@@ -94,16 +100,20 @@ class Traced:
 
 
 def trace(
-    strips: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8] | None]],
+    strips: Iterable[tuple[Labels, NDArray[np.uint8] | None]],
     *,
     skip: tuple[int, ...] = (0, 255),
+    noded: bool = False,
 ) -> Iterator[Traced]:
     """Polygons of the 4-connected regions of equal label, in batches as they are finished.
 
     strips: labels (rows, columns) and confidence (the same shape; 0 to 200 = 0 to 1, 255 = none)
     from top to bottom, all as wide as the scene and of any height. skip: labels that get no
     polygon; they still bound the others. The holes of a polygon may touch each other and its shell
-    in corners, as the standard allows. Polygons come in the order in which they end, and the same
+    in corners, as the standard allows. `noded`: an outline that goes straight past the end of another
+    has a point there too, so that the polygons are a coverage in the sense of
+    `shapely.coverage_is_valid`. Labels may be uint16: then their low byte is the class, and
+    regions of a class whose labels differ are told apart. Polygons come in the order in which they end, and the same
     ones whatever the strips.
 
     Memory holds the polygons that reach the current row, and a batch. Raises ValueError, when the
@@ -114,14 +124,14 @@ def trace(
     sweeper: _Sweeper | None = None
     for labels, confidence in strips:
         _check(labels, confidence)
-        sweeper = sweeper or _Sweeper(labels.shape[1], skip)
+        sweeper = sweeper or _Sweeper(labels.shape[1], skip, noded=noded)
         yield from sweeper.add(labels, confidence)
     if sweeper:
         yield from sweeper.end()
 
 
-def _check(labels: NDArray[np.uint8], confidence: NDArray[np.uint8] | None) -> None:
-    if labels.ndim != 2 or labels.dtype != np.uint8:
+def _check(labels: Labels, confidence: NDArray[np.uint8] | None) -> None:
+    if labels.ndim != 2 or labels.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"labels must be (rows, columns) uint8, got {labels.shape} {labels.dtype}")
     if confidence is None:
         return
@@ -135,12 +145,14 @@ def _check(labels: NDArray[np.uint8], confidence: NDArray[np.uint8] | None) -> N
 class _Sweeper:
     """The state between two rows."""
 
-    def __init__(self, width: int, skip: tuple[int, ...]) -> None:
+    def __init__(self, width: int, skip: tuple[int, ...], *, noded: bool) -> None:
         if width > LARGEST:
             raise ValueError(f"a scene has at most {LARGEST} columns, got {width}")
         self.width = width
         self.y = 0
-        self.live = np.ones(tables.OUTSIDE + 1, bool)
+        self.noded = noded
+        self.settled = 0
+        self.live = np.ones(tables.LABELS, bool)
         self.live[[*skip, tables.OUTSIDE]] = False
         self.rows = max(1, SWEEP_PIXELS // (width + 2))
         # copies, so that the kernels always see the same types and need no test for the border
@@ -149,9 +161,7 @@ class _Sweeper:
         self.pool = tables.empty_pool(width)
         self.batch = tables.empty_batch(BATCH_CORNERS)
 
-    def add(
-        self, labels: NDArray[np.uint8], confidence: NDArray[np.uint8] | None
-    ) -> Iterator[Traced]:
+    def add(self, labels: Labels, confidence: NDArray[np.uint8] | None) -> Iterator[Traced]:
         """Sweep a strip."""
         height, width = labels.shape
         if width != self.width:
@@ -168,19 +178,21 @@ class _Sweeper:
         self._sweep(np.full((1, self.width), tables.OUTSIDE, np.uint16), None)
         yield from self._collect(last=True)
         if self.batch.filled[tables.POLYGONS]:
-            yield _traced(self.batch)
+            yield _traced(self.batch, self.y)
 
-    def _sweep(
-        self, labels: NDArray[np.uint8] | NDArray[np.uint16], confidence: NDArray[np.uint8] | None
-    ) -> None:
+    def _sweep(self, labels: Labels, confidence: NDArray[np.uint8] | None) -> None:
         height = len(labels)
+        if self.noded:  # only who asks for that asks what is settled
+            self.settled = oldest(self.pool, self.labels[0], self.live, self.y)
         self.labels[1 : height + 1, 1:-1] = labels
         if confidence is not None:
             self.confidence[:height] = confidence
         values = self.confidence[:, : 0 if confidence is None else self.width]
         row = 1
         while True:
-            done = sweep(self.pool, self.labels[: height + 1], values, self.live, row, self.y)
+            done = sweep(
+                self.pool, self.labels[: height + 1], values, self.live, row, self.y, self.noded
+            )
             self.y += done - row
             row = done
             if row > height:
@@ -193,12 +205,12 @@ class _Sweeper:
         rings = self.batch.filled[tables.POLYGON_RINGS]
         if self.batch.ring_offsets[rings] + tables.points_of(corners) > len(self.batch.xy):
             if rings:
-                yield _traced(self.batch)
+                yield _traced(self.batch, self.settled)
             self.batch = tables.empty_batch(max(corners, BATCH_CORNERS))
         collect(self.pool, self.batch, tables.scratch(corners), self.width, last)
 
 
-def _traced(batch: tables.Batch) -> Traced:
+def _traced(batch: tables.Batch, settled: int) -> Traced:
     polygons, rings = batch.filled
     facts = batch.facts[:polygons]
     count = facts[:, tables.F_COUNT]
@@ -213,4 +225,5 @@ def _traced(batch: tables.Batch) -> Traced:
         coordinates=batch.xy[: batch.ring_offsets[rings]],
         ring_offsets=batch.ring_offsets[: rings + 1],
         polygon_offsets=batch.polygon_offsets[: polygons + 1],
+        settled=settled,
     )

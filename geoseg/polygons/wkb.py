@@ -10,7 +10,7 @@ from geoseg.polygons.jit import kernel
 @kernel
 def map_rings(
     mapped: NDArray[np.float64],
-    xy: NDArray[np.int32],
+    xy: NDArray[np.int32] | NDArray[np.float64],
     ring_offsets: NDArray[np.int64],
     transform: tuple[float, ...],
 ) -> None:

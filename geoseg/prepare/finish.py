@@ -15,7 +15,8 @@ from geoseg.dataset import ANNOTATIONS, DESCRIPTION, describe, transformed
 from geoseg.errors import OutputError
 from geoseg.files import write_json
 from geoseg.legend import Legend
-from geoseg.polygons.geopackage import GEOMETRY, add_layer_style
+from geoseg.polygons.gpkg_tables import add_layer_style
+from geoseg.polygons.table import GEOMETRY
 from geoseg.prepare.counts import class_counts
 from geoseg.prepare.scenes import Written
 

@@ -22,7 +22,7 @@ from geoseg.ground import map_transform, pixel_size_m
 from geoseg.preflight import check_pixels, open_raster
 from geoseg.scene import CACHE_BYTES
 
-_PAPER = 245
+_PAPER, _WHITE = 245, 255
 _LARGEST_ZOOM = 4.0
 _BRIGHTEST = (1.0, 99.0)  # percentiles that become black and white where pixels are no bytes
 
@@ -76,6 +76,25 @@ def read_backdrop(path: Path, *, size: int) -> Backdrop:
             pixel_size_m=metres and metres * scene.width / width,
             crs=scene.crs or None,
         )
+
+
+def blank_backdrop(
+    shape: tuple[int, int], transform: Affine, crs: CRS | None, *, size: int
+) -> Backdrop:
+    """White paper in the place of a raster of this shape, its longer side `size` pixels long."""
+    rows, columns = shape
+    zoom = min(size / max(shape), _LARGEST_ZOOM)
+    width, height = max(1, round(columns * zoom)), max(1, round(rows * zoom))
+    corners = [transform @ corner for corner in ((0, 0), (columns, 0), (0, rows), (columns, rows))]
+    x, y = zip(*corners, strict=True)
+    metres = pixel_size_m(crs, transform, columns, rows)
+    return Backdrop(
+        picture=np.full((height, width, 3), _WHITE, np.uint8),
+        to_picture=Affine.scale(width / columns, height / rows) @ ~transform,
+        bounds=(min(x), min(y), max(x), max(y)),
+        pixel_size_m=metres and metres * columns / width,
+        crs=crs,
+    )
 
 
 def _read(

@@ -26,6 +26,7 @@ from geoseg.report.panel import draw_panel
 _SUBPIXEL = 4  # bits of a pixel's fraction in which OpenCV takes coordinates
 _FAR = 2**20  # pixels beyond which a coordinate is nowhere near the picture
 _INVISIBLE = 0.25  # pixels of the picture
+_TINY = 4  # squares as wide as a line
 _BATCH = 20_000
 _FILL, _HALO = 0.22, 0.65  # opacities
 _DARK = 50  # of 255
@@ -50,28 +51,54 @@ def draw_picture(
     grow with the scene or the number of polygons. Returns `output`. Raises SceneError,
     OutputError, and ConfigError for an output that is no ``.png``.
     """
+    check_picture(output, overwrite=overwrite)
+    drawing = Drawing(read_backdrop(scene, size=size), legend, title=scene.name)
+    for class_ids, geometry in _read(polygons, layer, legend, drawing.backdrop):
+        drawing.add(class_ids, geometry)
+    return drawing.save(output, overwrite=overwrite)
+
+
+def check_picture(output: Path, *, overwrite: bool = False) -> None:
+    """Raise ConfigError or OutputError now if the picture could not be written later."""
     if output.suffix.lower() != ".png":
         raise ConfigError(f"{output}: the picture is a PNG. give it a name in .png")
     check_output(output, overwrite=overwrite)
-    backdrop = read_backdrop(scene, size=size)
-    height, width = backdrop.picture.shape[:2]
-    outlines = Outlines(width, height, thickness=max(2, round(size / 800)))
-    counts: Counter[int] = Counter()
-    for class_ids, geometry in _read(polygons, layer, legend, backdrop):
-        counts.update(class_ids.tolist())
-        order = np.argsort(-shapely.area(geometry), kind="stable")  # small ones on top
-        outlines.add(geometry[order], [legend.rgb(i) for i in class_ids[order].tolist()])
-    scale = size / 1600
-    panel = draw_panel(
-        scene.name,
-        counts,
-        legend,
-        height=max(height, round(_panel_height(len(counts)) * scale)),
-        scale=scale,
-        pixel_size_m=backdrop.pixel_size_m,
-    )
-    _save(_side_by_side(outlines.over(backdrop.picture), panel), output, overwrite=overwrite)
-    return output
+
+
+class Drawing:
+    """A picture that polygons are added to, batch by batch."""
+
+    def __init__(self, backdrop: Backdrop, legend: Legend, *, title: str) -> None:
+        self.backdrop = backdrop
+        self._legend = legend
+        self._title = title
+        self._counts: Counter[int] = Counter()
+        height, width = backdrop.picture.shape[:2]
+        self._scale = max(height, width) / 1600
+        self._outlines = Outlines(width, height, thickness=max(2, round(2 * self._scale)))
+
+    def add(self, class_ids: NDArray[np.uint8], geometry: NDArray[np.object_]) -> None:
+        """Draw polygons, in map coordinates, and count them."""
+        placed = _mapped(geometry, self.backdrop.to_picture)
+        self._counts.update(class_ids.tolist())
+        order = np.argsort(-shapely.area(placed), kind="stable")  # small ones on top
+        colours = [self._legend.rgb(i) for i in class_ids[order].tolist()]
+        self._outlines.add(placed[order], colours)
+
+    def save(self, output: Path, *, overwrite: bool = False) -> Path:
+        """Write the picture with its legend, as PNG."""
+        picture = self._outlines.over(self.backdrop.picture)
+        scale = self._scale
+        panel = draw_panel(
+            self._title,
+            self._counts,
+            self._legend,
+            height=max(len(picture), round(_panel_height(len(self._counts)) * scale)),
+            scale=scale,
+            pixel_size_m=self.backdrop.pixel_size_m,
+        )
+        _save(_side_by_side(picture, panel), output, overwrite=overwrite)
+        return output
 
 
 class Outlines:
@@ -86,6 +113,13 @@ class Outlines:
         """Draw polygons, in pixels of the picture, each in its colour and over those before it."""
         broad, opaque = self._thickness + 2, (255,)
         outlines = list(_rings(geometry))
+        sizes = shapely.area(geometry)
+        tiny = int(np.count_nonzero(sizes < _TINY * self._thickness**2))
+        if tiny:  # an outline would hide them and all around: they are dots in their colour
+            large = np.flatnonzero(sizes >= _TINY * self._thickness**2)
+            self._dots(outlines, colours, sizes)
+            outlines = [outlines[k] for k in large]
+            colours = [colours[k] for k in large]
         every = [ring for rings in outlines for ring in rings]
         dark = [
             r for rings, rgb in zip(outlines, colours, strict=True) if _is_dark(rgb) for r in rings
@@ -98,6 +132,16 @@ class Outlines:
             cv2.fillPoly(self._fill, rings, opaque, cv2.LINE_8, _SUBPIXEL)
             cv2.fillPoly(self._colour, rings, rgb, cv2.LINE_8, _SUBPIXEL)
             _lines(self._colour, rings, rgb, broad, soft=False)
+
+    def _dots(
+        self,
+        outlines: list[list[NDArray[np.int32]]],
+        colours: list[tuple[int, int, int]],
+        sizes: NDArray[np.float64],
+    ) -> None:
+        for k in np.flatnonzero(sizes < _TINY * self._thickness**2):
+            cv2.fillPoly(self._line, outlines[k], (255,), cv2.LINE_8, _SUBPIXEL)
+            cv2.fillPoly(self._colour, outlines[k], colours[k], cv2.LINE_8, _SUBPIXEL)
 
     def over(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The picture with all of them: fill, then halo, then line."""
@@ -135,8 +179,7 @@ def _rings(geometry: NDArray[np.object_]) -> Iterator[list[NDArray[np.int32]]]:
 
 
 def _read(path: Path, layer: str, legend: Legend, backdrop: Backdrop) -> Iterator[Polygons]:
-    """Batches of class ids and polygons in pixels of the picture, of those that lie in the
-    scene."""
+    """Batches of class ids and polygons, of those that lie in the scene."""
     input_file(path)
     try:
         with pyogrio.open_arrow(
@@ -154,7 +197,7 @@ def _read(path: Path, layer: str, legend: Legend, backdrop: Backdrop) -> Iterato
                 geometry = shapely.from_wkb(batch[name].to_numpy(zero_copy_only=False))
                 parts, owner = shapely.get_parts(geometry, return_index=True)
                 if len(parts):
-                    yield class_ids[owner].astype(np.uint8), _mapped(parts, backdrop.to_picture)
+                    yield class_ids[owner].astype(np.uint8), parts
     except (DataSourceError, DataLayerError, KeyError) as error:
         raise SceneError(
             f"{path}: has no polygons of geoseg in a layer {layer!r}. "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -52,10 +54,18 @@ def test_programs_read_json_lines(labels: Path, capsys: pytest.CaptureFixture[st
     ("arguments", "code", "words"),
     [
         (["missing.tif", "-o", "out.gpkg"], 3, "cannot be read"),
-        (["my labels.tif", "-o", "out.geojson"], 2, "a name in .gpkg"),
-        (["my labels.tif", "-o", "my labels.tif"], 2, "a name in .gpkg"),
+        (["my labels.tif", "-o", "out.shp"], 2, "no format for polygons"),
+        (["my labels.tif", "-o", "my labels.tif"], 2, "no format for polygons"),
         (["my labels.tif", "-o", "no/out.gpkg"], 4, "folder does not exist"),
         (["my labels.tif", "-o", "out.gpkg", "--min-pixels", "-1"], 2, "min-pixels"),
+        (
+            ["my labels.tif", "-o", "o.gpkg", "--oriented-boxes", "--smooth", "1"],
+            2,
+            "oriented-boxes",
+        ),
+        (["my labels.tif", "-o", "o.fgb", "--append"], 2, "only a GeoPackage can append"),
+        (["my labels.tif", "-o", "o.gpkg", "--picture", "p.jpg"], 2, "a name in .png"),
+        (["my labels.tif", "-o", "o.gpkg", "--dota-results", "a/b"], 4, "folder does not exist"),
         (["my labels.tif"], 2, "output"),
     ],
 )
@@ -75,3 +85,32 @@ def test_mistakes_get_one_line_and_their_code(
     assert said.err.count("\n") == 1
     assert words in said.err
     assert [path.name for path in labels.parent.iterdir()] == [labels.name]
+
+
+def test_every_option_about_polygons_reaches_them(labels: Path) -> None:
+    given = (
+        "--min-pixels 1 --min-area 0.5 --fill-holes 3 --split --simplify 1 --smooth 1"
+        " --layer-per-class --dota-results results --picture p.png --progress none"
+    )
+    output = labels.with_name("out.gpkg")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(labels.parent)
+        command = ["vectorize", labels.name, "-o", output.name, "--scene", labels.name]
+        assert boundary.run(geoseg, [*command, *given.split()]) == 0
+    assert {"p.png", "results", "out.gpkg"} <= {path.name for path in labels.parent.iterdir()}
+    assert [name for name, _ in pyogrio.list_layers(output)][:2] == ["class_1", "class_2"]
+
+
+START = """
+import sys
+from geoseg.cli import boundary, geoseg
+assert boundary.run(geoseg, ["vectorize", *sys.argv[1:]]) == 0
+assert "pandas" not in sys.modules and "torch" not in sys.modules
+import pyogrio
+assert len(pyogrio.read_dataframe(sys.argv[3], layer="segments")) == 2
+"""
+
+
+def test_no_pandas_is_imported_and_it_can_be_later(labels: Path) -> None:
+    output = labels.with_name("out.gpkg")
+    subprocess.run([sys.executable, "-c", START, labels, "-o", output], check=True)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.engine.flow import overlapped
+from geoseg.engine.flow import ahead, overlapped
 
 
 @given(items=st.lists(st.integers()), depth=st.integers(0, 5), workers=st.integers(1, 3))
@@ -61,3 +61,31 @@ def test_a_fault_comes_out_in_its_turn() -> None:
         assert [next(results), next(results)] == [0, 1]
         with pytest.raises(OSError, match="disk"):
             next(results)
+
+
+def test_items_are_made_ahead_one_by_one_and_in_order() -> None:
+    made: list[int] = []
+
+    def source() -> Iterator[int]:
+        for number in range(9):
+            made.append(number)
+            yield number
+
+    with ThreadPoolExecutor(1) as executor:
+        seen = []
+        for item in ahead(executor, source(), depth=2):
+            seen.append(item)
+            assert len(made) <= len(seen) + 3
+    assert seen == made == list(range(9))
+
+
+def test_what_goes_wrong_ahead_comes_out_in_its_turn() -> None:
+    def source() -> Iterator[int]:
+        yield 1
+        raise KeyError("two")
+
+    with ThreadPoolExecutor(1) as executor:
+        items = ahead(executor, source())
+        assert next(items) == 1
+        with pytest.raises(KeyError, match="two"):
+            next(items)

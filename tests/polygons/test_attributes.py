@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from rasterio.crs import CRS
 
-from geoseg.polygons.attributes import area_m2
+from geoseg.polygons.attributes import area_m2, perimeter_m, row_areas
+from geoseg.polygons.cleaning import Cleaning
+from geoseg.polygons.pipeline import segments
 from geoseg.polygons.trace import Traced, trace
 
 RING = np.array(
@@ -141,3 +143,63 @@ def test_web_mercator_areas_are_those_on_the_ground() -> None:
     found = areas(RING, grid, CRS.from_epsg(3857))
     assert found == pytest.approx(expected, rel=1e-5)
     assert found.sum() < 0.4 * 4 * (RING > 0).sum()
+
+
+def perimeters(transform: Affine, crs: CRS | None) -> np.ndarray:
+    return np.concatenate([perimeter_m(b, transform, crs) for b in trace([(RING, None)])])
+
+
+def geodesic_lengths(polygons: np.ndarray, geod: pyproj.Geod) -> list[float]:
+    lines = [[polygon.exterior, *polygon.interiors] for polygon in polygons]
+    return [sum(geod.geometry_length(line) for line in rings) for rings in lines]
+
+
+@pytest.mark.parametrize(("epsg", "metre"), [(32632, 1.0), (2263, 1200 / 3937)])
+def test_lengths_on_a_plane_are_those_of_the_outline_with_its_holes(
+    epsg: int, metre: float
+) -> None:
+    turned = Affine.translation(600000, 5800000) @ Affine.rotation(30) @ Affine.scale(2, 3)
+    polygons = np.concatenate([batch.geometry(turned) for batch in trace([(RING, None)])])
+    expected = shapely.length(polygons) * metre
+    assert perimeters(turned, CRS.from_epsg(epsg)) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("cleaning", [Cleaning(simplify=1), Cleaning(smooth=2)], ids=str)
+def test_lengths_are_those_of_the_outlines_that_are_drawn(cleaning: Cleaning) -> None:
+    (batch,) = segments([(RING, None)], cleaning)
+    polygons = batch.drawn.geometry(METRES)
+    found = perimeter_m(batch.drawn, METRES, CRS.from_epsg(32632))
+    assert found == pytest.approx(shapely.length(polygons))
+
+
+SLANTED = Affine.translation(8, 53) @ Affine.rotation(25) @ Affine.scale(0.01, -0.01)
+
+
+@pytest.mark.parametrize("transform", [DEGREES, SLANTED], ids=["north up", "turned"])
+def test_geographic_lengths_agree_with_geodesics_of_densified_outlines(transform: Affine) -> None:
+    polygons = np.concatenate([batch.geometry(transform) for batch in trace([(RING, None)])])
+    dense = shapely.segmentize(polygons, 0.0005)
+    expected = geodesic_lengths(dense, pyproj.Geod(ellps="WGS84"))
+    assert perimeters(transform, CRS.from_epsg(4326)) == pytest.approx(expected, rel=1e-7)
+
+
+def test_web_mercator_lengths_are_those_on_the_ground() -> None:
+    grid = Affine(2, 0, 2_086_982, 0, -2, 7_239_030)  # at 54.5 degrees north
+    to_degrees = pyproj.Transformer.from_crs(3857, 4326, always_xy=True)
+    polygons = np.concatenate([batch.geometry(grid) for batch in trace([(RING, None)])])
+    placed = shapely.transform(polygons, lambda xy: np.transpose(to_degrees.transform(*xy.T)))
+    expected = geodesic_lengths(placed, pyproj.Geod(ellps="WGS84"))
+    assert perimeters(grid, CRS.from_epsg(3857)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_without_a_unit_of_length_the_length_is_unknown() -> None:
+    assert np.isnan(perimeters(METRES, None)).all()
+
+
+@pytest.mark.parametrize(("epsg", "transform"), [(32632, METRES), (4326, DEGREES)])
+def test_areas_of_pixels_by_row_are_those_of_polygons(epsg: int, transform: Affine) -> None:
+    crs = CRS.from_epsg(epsg)
+    rows = np.arange(1, 6, dtype=np.uint8)[:, None]
+    expected = areas(rows, transform, crs)
+    assert row_areas(transform, crs, 1)(0, 5) == pytest.approx(expected, rel=1e-12)
+    assert row_areas(transform, crs, 1)(2, 2) == pytest.approx(expected[2:4], rel=1e-12)

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -25,8 +26,11 @@ from rasterio.crs import CRS
 from rasterio.features import rasterize
 
 from geoseg.legend import Legend
-from geoseg.polygons.geopackage import PROVENANCE_URI, add_layer_style, write_polygons
-from geoseg.polygons.trace import Traced, trace
+from geoseg.polygons.cleaning import AS_THEY_ARE, Cleaning
+from geoseg.polygons.geopackage import Layers, append_polygons, write_polygons
+from geoseg.polygons.gpkg_tables import PROVENANCE_URI, add_layer_style
+from geoseg.polygons.pipeline import segments
+from geoseg.polygons.table import Segments, Table
 
 UTM = CRS.from_epsg(32632)
 TRANSFORM = Affine(0.5, 0, 600000, 0, -0.5, 5800000)
@@ -43,16 +47,22 @@ LABELS = np.array(
 CONFIDENCE = np.where(LABELS == 1, 130, np.where(LABELS == 2, 200, 67)).astype(np.uint8)
 
 
-def write(path: Path, labels: np.ndarray = LABELS, **options: Any) -> int:
-    strips = [(labels, options.pop("confidence", None))]
-    given = {
-        "legend": LEGEND,
-        "crs": UTM,
-        "transform": TRANSFORM,
-        "scene": "scene.tif",
-        **options,
-    }
-    return write_polygons(path, trace(strips), **given)
+ONE_LAYER = Layers()
+TABLE = Table(LEGEND, UTM, TRANSFORM, "scene.tif")
+
+
+def write(
+    path: Path,
+    labels: np.ndarray = LABELS,
+    *,
+    confidence: np.ndarray | None = None,
+    cleaning: Cleaning = AS_THEY_ARE,
+    table: Table = TABLE,
+    layers: Layers = ONE_LAYER,
+    append: bool = False,
+) -> int:
+    tool = append_polygons if append else write_polygons
+    return tool(path, segments([(labels, confidence)]), table, cleaning=cleaning, layers=layers)
 
 
 def sql(path: Path, statement: str) -> list[tuple[Any, ...]]:
@@ -71,8 +81,8 @@ def test_the_table_has_what_a_polygon_is_known_by(path: Path) -> None:
     assert write(path, confidence=confidence) == 3
     table = geopandas.read_file(path, layer="segments").set_index("class_id").sort_index()
     assert list(table.columns) == [
-        "class", "confidence", "confidence_min", "pixels", "area_m2", "scene", "touches_edge",
-        "geometry",
+        "class", "confidence", "confidence_min", "pixels", "area_m2", "perimeter_m", "scene",
+        "touches_edge", "geometry",
     ]  # fmt: skip
     assert list(table["class"]) == list(LEGEND.names[1:])
     assert list(table["confidence"]) == [0.6, 1.0, 0.335]  # (7 * 130 + 50) / 8 / 200
@@ -80,6 +90,7 @@ def test_the_table_has_what_a_polygon_is_known_by(path: Path) -> None:
     assert list(table["pixels"]) == [8, 2, 1]
     assert list(table["area_m2"]) == [2.0, 0.5, 0.25]
     assert list(table.area) == [2.0, 0.5, 0.25]
+    assert list(table["perimeter_m"]) == list(table.length) == [8.0, 3.0, 2.0]
     assert list(table["touches_edge"]) == [True, True, True]
     assert set(table["scene"]) == {"scene.tif"}
     assert table.crs.to_epsg() == 32632
@@ -115,7 +126,7 @@ def test_burning_the_polygons_gives_the_labels_back(tmp_path: Path, labels: np.n
 
 
 def test_small_polygons_can_be_left_out(path: Path) -> None:
-    assert write(path, min_pixels=2) == 2
+    assert write(path, cleaning=Cleaning(min_pixels=2)) == 2
     assert sql(path, "SELECT class_id, pixels FROM segments ORDER BY 1") == [(1, 8), (2, 2)]
 
 
@@ -141,18 +152,18 @@ def test_the_style_is_found_by_the_query_that_qgis_asks(path: Path) -> None:
 
 def test_provenance_is_json_in_the_metadata_tables(path: Path) -> None:
     provenance = {"model": "größe.safetensors", "geoseg": "0.1", "command": "geoseg segment 'a b'"}
-    write(path, provenance=provenance)
+    write(path, layers=Layers(provenance=provenance))
     ((text, mime, scope, table),) = sql(
         path,
         "SELECT metadata, mime_type, reference_scope, table_name FROM gpkg_metadata JOIN"
         f" gpkg_metadata_reference ON id = md_file_id WHERE md_standard_uri = '{PROVENANCE_URI}'",
     )
-    assert json.loads(text) == provenance
+    assert json.loads(text) == {**provenance, "scene": "scene.tif", "legend": LEGEND.to_json()}
     assert (mime, scope, table) == ("application/json", "table", "segments")
 
 
 def test_the_file_is_sound_indexed_and_knows_its_extent(path: Path) -> None:
-    write(path, provenance={"model": "m"})
+    write(path, layers=Layers(provenance={"model": "m"}))
     assert sql(path, "PRAGMA integrity_check") == [("ok",)]
     assert sql(path, "PRAGMA foreign_key_check") == []
     assert sql(path, "SELECT count(*) FROM rtree_segments_geom") == [(3,)]
@@ -164,14 +175,14 @@ def test_the_file_is_sound_indexed_and_knows_its_extent(path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("ogrinfo") is None, reason="needs ogrinfo (Debian: gdal-bin)")
 def test_another_gdal_reads_it_without_a_warning(path: Path) -> None:
-    write(path, provenance={"model": "m.safetensors"})
+    write(path, layers=Layers(provenance={"model": "m.safetensors"}))
     seen = subprocess.run(
         ["ogrinfo", "-so", path, "segments"], capture_output=True, text=True, check=True
     )
     assert seen.stderr == ""
     assert "Warning" not in seen.stdout
     assert "Feature Count: 3" in seen.stdout
-    assert '{"model": "m.safetensors"}' in seen.stdout
+    assert '{"model": "m.safetensors", "scene": "scene.tif"' in seen.stdout
 
 
 ALBERS = CRS.from_string("+proj=aea +lat_1=29.3 +lat_2=45.7 +lon_0=-96.12 +ellps=GRS80 +units=m")
@@ -182,21 +193,21 @@ LOCAL = CRS.from_wkt('LOCAL_CS["image",UNIT["metre",1]]')
     "crs", [ALBERS, LOCAL, CRS.from_epsg(7415)], ids=["custom", "local", "compound"]
 )
 def test_a_crs_without_a_code_is_kept_exactly(path: Path, crs: CRS) -> None:
-    write(path, crs=crs)
+    write(path, table=replace(TABLE, crs=crs))
     back = pyogrio.read_info(path, layer="segments")["crs"]
     assert CRS.from_string(back) == crs
 
 
 def test_without_a_crs_the_layer_is_undefined_cartesian(path: Path) -> None:
-    write(path, crs=None, transform=Affine.identity())
+    write(path, table=replace(TABLE, crs=None, transform=Affine.identity()))
     assert sql(path, "SELECT srs_id FROM gpkg_geometry_columns") == [(-1,)]
-    assert sql(path, "SELECT DISTINCT area_m2 FROM segments") == [(None,)]
+    assert sql(path, "SELECT DISTINCT area_m2, perimeter_m FROM segments") == [(None, None)]
 
 
 def test_a_fault_of_the_source_comes_out_as_it_is(path: Path) -> None:
-    def failing() -> Iterator[Traced]:
-        yield from trace([(LABELS, None)])
+    def failing() -> Iterator[Segments]:
+        yield from segments([(LABELS, None)])
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_polygons(path, failing(), legend=LEGEND, crs=UTM, transform=TRANSFORM, scene="s")
+        write_polygons(path, failing(), TABLE)

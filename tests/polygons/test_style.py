@@ -78,6 +78,7 @@ def test_a_tiff_takes_the_colour_table_and_gdal_the_category_names(tmp_path: Pat
     assert path.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "labels.qml",
+        "labels.sld",
         "labels.tif",
         "labels.tif.aux.xml",
     ]

@@ -164,3 +164,13 @@ def test_scale_bars_have_round_lengths(longest: float) -> None:
     length = round_length(longest)
     assert length <= longest < 2.6 * length
     assert f"{length:.0e}"[0] in "125"
+
+
+def test_a_crowd_of_tiny_objects_does_not_hide_the_scene(tmp_path: Path) -> None:
+    labels = np.zeros((1200, 1200), np.uint8)
+    labels[::12, ::12] = 1  # one pixel in 144, each smaller than a line of the picture is wide
+    polygons = polygons_of(tmp_path / "p.gpkg", labels)
+    scene = scene_of(tmp_path / "s.tif", 1200, 1200)
+    picture = pixels_of(draw_picture(scene, polygons, tmp_path / "o.png", LEGEND, size=600))
+    drawn = (picture[:600, :600] != GREY).any(axis=2)
+    assert 1 / 36 <= drawn.mean() < 0.2
