@@ -153,7 +153,11 @@ class _Geoseg(QgsProcessingAlgorithm):
                 advanced=True,
             )
         parameter = QgsProcessingParameterFile(
-            "PYTHON", tr("Python that has geoseg"), optional=True
+            # the usual filter, *.*, would refuse a name without a dot
+            "PYTHON",
+            tr("Python that has geoseg"),
+            optional=True,
+            fileFilter="Python (*)",
         )
         self.add(
             parameter,
@@ -360,7 +364,7 @@ class _Geoseg(QgsProcessingAlgorithm):
         except (OSError, ValueError, KeyError, TypeError):
             return ""
 
-    def geoseg(self, python, arguments, feedback, stages, outputs=(), progress=True):
+    def geoseg(self, python, arguments, feedback, stages, outputs=()):
         """Run a geoseg command and return its result line, a dict; None when the user has cancelled.
 
         `stages` maps the text of a stage to the percents at which it begins and ends.
@@ -371,17 +375,20 @@ class _Geoseg(QgsProcessingAlgorithm):
             " ".join(shlex.quote(part) for part in [python, "-m", "geoseg", *shown])
         )
         command = [python, "-I", "-u", "-X", "utf8", "-m", "geoseg", *arguments]
-        command += ["--progress", "json"] if progress else []
+        command += ["--progress", "json"]
         try:
             child = subprocess.Popen(command, **_process_options())
         except OSError as error:
             raise QgsProcessingException("{}: cannot be started: {}".format(python, error.strerror))
         try:
-            return self.listen(child, feedback, stages)
+            return self.listen(child, feedback, stages, places)
         finally:
             _stop(child)
 
-    def listen(self, child, feedback, stages):
+    percent, stage = 0.0, ""
+
+    def listen(self, child, feedback, stages, places):
+        """Pass on what the child says until it ends or the user cancels."""
         lines = queue.Queue()
         threads = [
             threading.Thread(target=_read, args=(stream, said, lines), daemon=True)
@@ -391,7 +398,6 @@ class _Geoseg(QgsProcessingAlgorithm):
         for thread in threads:
             thread.start()
         result, error, last, going = {}, "", "", 2
-        percent, stage = [0.0], [""]
         while going:
             if feedback.isCanceled():
                 return None
@@ -402,9 +408,11 @@ class _Geoseg(QgsProcessingAlgorithm):
             if line is None:
                 going -= 1
             elif said == "out":
-                result = self.event(line, feedback, stages, percent, stage) or result
+                result = self.event(line, feedback, stages) or result
             elif line.startswith(ERROR):
                 error = line[len(ERROR) :]
+                for scratch, place in places.items():
+                    error = error.replace(scratch, place)
             elif line.startswith(WARNING):
                 feedback.pushWarning(line[len(WARNING) :])
             else:
@@ -424,7 +432,7 @@ class _Geoseg(QgsProcessingAlgorithm):
             )
         return tr("geoseg has ended with code {}. {}").format(code, last)
 
-    def event(self, line, feedback, stages, percent, stage):
+    def event(self, line, feedback, stages):
         """Pass on what a line of stdout tells; return it if it is the result."""
         try:
             event = json.loads(line)
@@ -434,13 +442,15 @@ class _Geoseg(QgsProcessingAlgorithm):
             return None
         if kind == "progress":
             text = event.get("text") or ""
-            begin, end = stages.get(text.partition(",")[0], (percent[0], percent[0]))
+            begin, end = stages.get(text.partition(",")[0], (self.percent, self.percent))
             if event.get("total"):
-                percent[0] = max(percent[0], begin + (end - begin) * event["done"] / event["total"])
-            if text != stage[0]:
+                self.percent = max(
+                    self.percent, begin + (end - begin) * event["done"] / event["total"]
+                )
+            if text != self.stage:
                 feedback.setProgressText(text)
-            stage[0] = text
-            feedback.setProgress(percent[0])
+            self.stage = text
+            feedback.setProgress(self.percent)
         return event if kind == "result" else None
 
 
