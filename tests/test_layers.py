@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "geoseg"
 
 LAYERS = {
     4: {"cli", "__main__"},
-    3: {"prepare", "train", "evaluate", "segment", "vectorize", "export", "info", "demo"},
+    3: {"prepare", "train", "evaluate", "segment", "vectorize", "export", "qgis", "info", "demo"},
     2: {"model", "learn", "engine", "device", "polygons", "report"},
     1: {
         *("errors", "legend", "files", "progress"),

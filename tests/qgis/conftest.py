@@ -1,6 +1,6 @@
 """Tests inside QGIS: run by QGIS's own Python, in a process of their own, with a profile of their own.
 
-    QT_QPA_PLATFORM=offscreen /usr/bin/python3 -m pytest -c /dev/null tests/qgis
+QT_QPA_PLATFORM=offscreen /usr/bin/python3 -m pytest -c /dev/null tests/qgis
 """
 
 import os
@@ -43,15 +43,13 @@ def home(tmp_path_factory):
 def python(tmp_path_factory):
     """A Python that has the geoseg of this checkout, whatever else is installed."""
     if not GEOSEG.is_file():
-        pytest.skip("needs geoseg's own environment: make install ({} is not there)".format(GEOSEG))
+        pytest.skip(f"needs geoseg's own environment: make install ({GEOSEG} is not there)")
     code = "import geoseg, sys; sys.stdout.write(geoseg.__file__)"
     found = subprocess.run([str(GEOSEG), "-I", "-c", code], stdout=subprocess.PIPE, text=True)
     if found.stdout.startswith(str(ROOT)):
         return str(GEOSEG)
     launcher = tmp_path_factory.mktemp("python") / "python"
-    launcher.write_text(
-        '#!/bin/sh\nshift\nPYTHONPATH={} exec {} "$@"\n'.format(ROOT, GEOSEG)
-    )  # without -I
+    launcher.write_text(f'#!/bin/sh\nshift\nPYTHONPATH={ROOT} exec {GEOSEG} "$@"\n')  # without -I
     launcher.chmod(0o755)
     return str(launcher)
 
@@ -104,6 +102,6 @@ def load(name, folder=SCRIPTS):
     from processing.script import ScriptUtils
 
     algorithm = ScriptUtils.loadAlgorithm(name, str(folder / (name + ".py")))
-    assert algorithm is not None, "{} cannot be loaded as a script".format(name)
+    assert algorithm is not None, f"{name} cannot be loaded as a script"
     algorithm.initAlgorithm({})
     return algorithm

@@ -29,17 +29,23 @@ SIZE = 512
 def main(folder: Path) -> None:
     """Write everything to `folder`."""
     rng = np.random.default_rng(4)
-    pixels = np.full((3, SIZE, SIZE), 110, np.uint8) + rng.integers(0, 20, (3, SIZE, SIZE), np.uint8)
+    pixels = np.full((3, SIZE, SIZE), 110, np.uint8) + rng.integers(
+        0, 20, (3, SIZE, SIZE), np.uint8
+    )
     labels = np.zeros((1, SIZE, SIZE), np.uint8)
     rows = []
     for top in range(16, SIZE - 40, 48):
         for left in range(16, SIZE - 40, 48):
             name = ("roof", "pond")[int(rng.integers(2))]
             height, width = rng.integers(12, 32, 2)
-            pixels[:, top : top + height, left : left + width] = np.reshape(COLOURS[name], (3, 1, 1))
+            pixels[:, top : top + height, left : left + width] = np.reshape(
+                COLOURS[name], (3, 1, 1)
+            )
             labels[:, top : top + height, left : left + width] = LEGEND.id_of(name)
             box = shapely.box(left, top, left + width, top + height)
-            rows.append((name, shapely.transform(box, lambda xy: xy * (0.5, -0.5) + (500_000, 5_800_000))))
+            rows.append(
+                (name, shapely.transform(box, lambda xy: xy * (0.5, -0.5) + (500_000, 5_800_000)))
+            )
     write_scene(folder / "my scene.tif", pixels, **PLACE)
     write_scene(folder / "large.tif", np.tile(pixels, (1, 6, 6)), **PLACE, compress="deflate")
     write_scene(folder / "labels.tif", labels, **PLACE)

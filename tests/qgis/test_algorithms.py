@@ -14,7 +14,6 @@ pytest.importorskip("qgis.core", reason="needs PyQGIS: apt install qgis")
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsFeature,
-    QgsField,
     QgsGeometry,
     QgsMapRendererParallelJob,
     QgsMapSettings,
@@ -26,7 +25,7 @@ from qgis.core import (
     QgsRectangle,
     QgsVectorLayer,
 )
-from qgis.PyQt.QtCore import QSize, QVariant
+from qgis.PyQt.QtCore import QSize
 from qgis.PyQt.QtGui import QColor
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -97,7 +96,7 @@ def knows(python, option):
         [python, "-I", "-m", "geoseg", "segment", "--help"], stdout=subprocess.PIPE, text=True
     ).stdout
     if option not in shown:
-        pytest.skip("this geoseg segment has no {}".format(option))
+        pytest.skip(f"this geoseg segment has no {option}")
 
 
 def left(folder):
@@ -142,11 +141,14 @@ def test_polygons_labels_and_counts_are_those_of_the_scene(folder, python, proje
     for feature in layer.getFeatures():
         by_class[feature["class_id"]] += 1
     assert layer.featureCount() == results["COUNT"] == 100
-    assert {n: results["COUNT_{}".format(n)] for n in (1, 2)} == by_class
+    assert {n: results[f"COUNT_{n}"] for n in (1, 2)} == by_class
     assert results["COUNT_3"] == 0
-    assert '"roof": {}'.format(by_class[1]) in results["COUNTS"]
+    assert f'"roof": {by_class[1]}' in results["COUNTS"]
     scene = QgsRasterLayer(str(folder / "my scene.tif"), "scene")
-    labels, truth = QgsRasterLayer(results["LABELS"], "l"), QgsRasterLayer(str(folder / "labels.tif"), "t")
+    labels, truth = (
+        QgsRasterLayer(results["LABELS"], "l"),
+        QgsRasterLayer(str(folder / "labels.tif"), "t"),
+    )
     assert labels.crs() == layer.crs() == scene.crs()
     assert labels.extent() == scene.extent()
     block, true_block = (
@@ -219,13 +221,21 @@ def test_a_map_of_the_polygons_has_the_right_colour_at_the_right_place(folder, p
     seen = {0: 0, 1: 0, 2: 0}
     for row in range(2, 510, 5):
         for column in range(2, 510, 5):
-            around = {int(block.value(r, c)) for r in (row - 2, row, row + 2) for c in (column - 2, column, column + 2)}
+            around = {
+                int(block.value(r, c))
+                for r in (row - 2, row, row + 2)
+                for c in (column - 2, column, column + 2)
+            }
             if len(around) > 1:
                 continue  # an outline may be there
             (number,) = around
             half = [round((255 + part) / 2) for part in COLOURS.get(number, (255, 255, 255))]
             colour = image.pixelColor(column, row).getRgb()[:3]
-            assert all(abs(a - b) <= 3 for a, b in zip(colour, half)), (row, column, number)
+            assert all(abs(a - b) <= 3 for a, b in zip(colour, half, strict=False)), (
+                row,
+                column,
+                number,
+            )
             seen[number] += 1
     assert min(seen.values()) > 200
 
@@ -239,7 +249,9 @@ def test_vectorize_gives_the_polygons_of_a_labels_raster(folder, python, project
         PYTHON=python,
     )
     assert results["COUNT"] == 100
-    area = sum(f.geometry().area() for f in QgsVectorLayer(results["OUTPUT"], "v", "ogr").getFeatures())
+    area = sum(
+        f.geometry().area() for f in QgsVectorLayer(results["OUTPUT"], "v", "ogr").getFeatures()
+    )
     assert area == pytest.approx((22800 + 20790) * 0.25)
 
 
@@ -251,7 +263,9 @@ def test_small_polygons_are_left_out(folder, python, project):
     large = sum(f["pixels"] >= 400 for f in layer.getFeatures())
     assert 0 < large < 100
     del layer
-    results, _, _ = segmented(folder, python, project, MIN_PIXELS=400, OUTPUT=str(folder / "large.gpkg"))
+    results, _, _ = segmented(
+        folder, python, project, MIN_PIXELS=400, OUTPUT=str(folder / "large.gpkg")
+    )
     assert results["COUNT"] == large
 
 
@@ -259,7 +273,9 @@ def test_small_areas_are_left_out(folder, python, project):
     knows(python, "--min-area")
     layer = QgsVectorLayer(segmented(folder, python, project)[0]["OUTPUT"], "v", "ogr")
     large = sum(f["area_m2"] >= 100 for f in layer.getFeatures())
-    results, _, _ = segmented(folder, python, project, MIN_AREA=100, OUTPUT=str(folder / "large.gpkg"))
+    results, _, _ = segmented(
+        folder, python, project, MIN_AREA=100, OUTPUT=str(folder / "large.gpkg")
+    )
     assert results["COUNT"] == large
 
 
@@ -276,7 +292,9 @@ def test_an_extent_in_any_crs_limits_the_search(folder, python, project, crs):
 
     here = QgsCoordinateReferenceSystem("EPSG:32631")
     box = QgsRectangle(500_000, 5_799_872, 500_128, 5_800_000)  # the upper left quarter
-    there = QgsCoordinateTransform(here, QgsCoordinateReferenceSystem(crs), project).transformBoundingBox(box)
+    there = QgsCoordinateTransform(
+        here, QgsCoordinateReferenceSystem(crs), project
+    ).transformBoundingBox(box)
     wanted = QgsReferencedRectangle(there, QgsCoordinateReferenceSystem(crs))
     results, heard, _ = segmented(folder, python, project, EXTENT=wanted)
     assert "--bbox" in heard.commands[0]
@@ -298,7 +316,11 @@ def test_a_mask_layer_limits_the_search(folder, python, project):
     knows(python, "--aoi")
     layer = QgsVectorLayer("Polygon?crs=EPSG:32631", "corner", "memory")
     feature = QgsFeature()
-    feature.setGeometry(QgsGeometry.fromWkt("POLYGON((500000 5800000, 500128 5800000, 500000 5799872, 500000 5800000))"))
+    feature.setGeometry(
+        QgsGeometry.fromWkt(
+            "POLYGON((500000 5800000, 500128 5800000, 500000 5799872, 500000 5800000))"
+        )
+    )
     layer.dataProvider().addFeatures([feature])
     project.addMapLayer(layer)
     results, _, _ = segmented(folder, python, project, MASK=layer)
@@ -363,7 +385,7 @@ def alive(process_id):
         os.kill(process_id, 0)
     except ProcessLookupError:
         return False
-    with open("/proc/{}/stat".format(process_id)) as file:
+    with open(f"/proc/{process_id}/stat") as file:
         return file.read().rpartition(")")[2].split()[0] != "Z"
 
 
@@ -383,7 +405,9 @@ def cancelled(folder, python, project, **parameters):
     watcher = threading.Thread(target=cancel_soon)
     watcher.start()
     results, good = load("geoseg_segment").run(
-        dict(parameters, PYTHON=python, OUTPUT=str(folder / "o.gpkg"), LABELS=str(folder / "l.tif")),
+        dict(
+            parameters, PYTHON=python, OUTPUT=str(folder / "o.gpkg"), LABELS=str(folder / "l.tif")
+        ),
         context,
         heard,
     )
@@ -399,9 +423,9 @@ def children():
     found = []
     for entry in os.listdir("/proc"):
         try:
-            with open("/proc/{}/stat".format(entry)) as file:
+            with open(f"/proc/{entry}/stat") as file:
                 parent = int(file.read().rpartition(")")[2].split()[1])
-            with open("/proc/{}/cmdline".format(entry), "rb") as file:
+            with open(f"/proc/{entry}/cmdline", "rb") as file:
                 command = file.read()
         except (OSError, ValueError):
             continue
@@ -455,7 +479,9 @@ def test_a_child_that_is_killed_is_an_error(folder, python, project, tmp_path):
     dying = tmp_path / "dying"
     dying.write_text("#!/bin/sh\necho 'a last word' >&2\nkill -KILL $$\n")
     dying.chmod(0o755)
-    with pytest.raises(QgsProcessingException, match="ended with code -{}. a last word".format(int(signal.SIGKILL))):
+    with pytest.raises(
+        QgsProcessingException, match=f"ended with code -{int(signal.SIGKILL)}. a last word"
+    ):
         segmented(folder, str(dying), project)
     assert left(folder) == []
 

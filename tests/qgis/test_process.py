@@ -37,8 +37,7 @@ def qgis_process(profiles, *arguments):
     environment = dict(os.environ, QGIS_CUSTOM_CONFIG_PATH=str(profiles), LC_ALL="C")
     return subprocess.run(
         [PROGRAM, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         encoding="utf-8",
         errors="replace",
         env=environment,
@@ -99,7 +98,7 @@ def test_the_plugin_loads_and_runs(profiles, folder, tmp_path, python):
         "--",
         "INPUT={}".format(folder / "labels.tif"),
         "OUTPUT={}".format(folder / "v.gpkg"),
-        "PYTHON={}".format(python),
+        f"PYTHON={python}",
     )
     assert done.returncode == 0, done.stderr
     assert "COUNT:\t100" in done.stdout
