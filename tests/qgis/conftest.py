@@ -45,7 +45,9 @@ def python(tmp_path_factory):
     if not GEOSEG.is_file():
         pytest.skip(f"needs geoseg's own environment: make install ({GEOSEG} is not there)")
     code = "import geoseg, sys; sys.stdout.write(geoseg.__file__)"
-    found = subprocess.run([str(GEOSEG), "-I", "-c", code], stdout=subprocess.PIPE, text=True)
+    found = subprocess.run(
+        [str(GEOSEG), "-I", "-c", code], stdout=subprocess.PIPE, text=True, check=False
+    )
     if found.stdout.startswith(str(ROOT)):
         return str(GEOSEG)
     launcher = tmp_path_factory.mktemp("python") / "python"

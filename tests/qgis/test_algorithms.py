@@ -93,7 +93,10 @@ def knows(python, option):
     import subprocess
 
     shown = subprocess.run(
-        [python, "-I", "-m", "geoseg", "segment", "--help"], stdout=subprocess.PIPE, text=True
+        [python, "-I", "-m", "geoseg", "segment", "--help"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
     ).stdout
     if option not in shown:
         pytest.skip(f"this geoseg segment has no {option}")

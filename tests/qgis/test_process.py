@@ -37,6 +37,7 @@ def qgis_process(profiles, *arguments):
     environment = dict(os.environ, QGIS_CUSTOM_CONFIG_PATH=str(profiles), LC_ALL="C")
     return subprocess.run(
         [PROGRAM, *arguments],
+        check=False,
         capture_output=True,
         encoding="utf-8",
         errors="replace",
