@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import numpy as np
 from rasterio.enums import ColorInterp
@@ -11,6 +10,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from geoseg.errors import SceneError
+from geoseg.files import Source
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ _SAMPLES = 16  # windows of 256 x 256 pixels that decide whether a band called a
 _MASK_LIKE = 0.95
 
 
-def alpha_band(dataset: DatasetReader, file: Path) -> int | None:
+def alpha_band(dataset: DatasetReader, file: Source) -> int | None:
     """The band that says where the scene is transparent, if there is one.
 
     GDAL calls the fourth band of a uint8 file alpha unless told otherwise, so a near-infrared
@@ -42,7 +42,7 @@ def alpha_band(dataset: DatasetReader, file: Path) -> int | None:
 
 
 def picture_bands(
-    dataset: DatasetReader, alpha: int | None, *, bands: int | None, file: Path
+    dataset: DatasetReader, alpha: int | None, *, bands: int | None, file: Source
 ) -> tuple[int, ...]:
     """The bands to read, numbered from 1: all but alpha, reds before greens before blues.
 

@@ -7,6 +7,11 @@ import torch
 from geoseg.errors import ConfigError
 
 
+def free_bytes(device: str) -> int | None:
+    """Memory that a GPU has left; None for a device that shares the machine's."""
+    return torch.cuda.mem_get_info()[0] if device == "cuda" else None
+
+
 def choose_device(name: str) -> str:
     """``auto`` is the first of cuda, mps and cpu that is there. Raises ConfigError for one that is not."""
     there = {

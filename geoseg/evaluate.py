@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from geoseg.annotations import Difficult, Index, burn
 from geoseg.dataset import Dataset, DatasetScene
 from geoseg.device import choose_device
-from geoseg.engine.label import decide
-from geoseg.engine.predict import Predictor, Read
+from geoseg.engine.decide import decide
+from geoseg.engine.predict import Predictor
+from geoseg.engine.reader import Reader
 from geoseg.engine.tiling import tiles
 from geoseg.errors import DatasetError
 from geoseg.files import check_output, write_json
@@ -157,7 +158,7 @@ def _score(
     classes = len(model.card.legend)
     total = np.zeros((len(truths), classes, classes), np.int64)
     with open_scene(path, bands=model.card.bands, dtype=model.card.dtype) as opened:
-        reads = (Read(t, *opened.read(t.window)) for t in tiles(scene.width, scene.height, model))
+        reads = map(Reader(opened).read, tiles(scene.width, scene.height, model))
         for decided in decide(predictor, reads):
             if decided is None:
                 continue

@@ -11,15 +11,39 @@ import stat
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from geoseg.errors import GeosegError, OutputError, SceneError
 
 # a URL (of which pathlib leaves one slash), a virtual path of GDAL's, or a description instead of a file
 _REMOTE = re.compile(r"\w{2,}:/|/vsi|<")
 
+_SERVER = re.compile(r"(https?|s3|gs|az)://")
+
 _COMPANIONS = (".aux.xml", ".ovr", ".ovr.tmp", ".msk", "-journal", "-wal", "-shm", ".tmp_rtree*")
+
+
+class Url(str):
+    """The address of a file on a server, for which leave to ask it has been given."""
+
+    __slots__ = ()
+
+    @property
+    def name(self) -> str:
+        """As a path's."""
+        return PurePosixPath(urlsplit(self).path).name
+
+
+Source = Path | Url
+"""Where a scene is."""
+
+
+def source(text: str | os.PathLike[str], *, allow_remote: bool = False) -> Source:
+    """A Url for what begins as one, if that is allowed, else a Path."""
+    text = os.fspath(text)
+    return Url(text) if allow_remote and _SERVER.match(text) else Path(text)
 
 
 def input_file(path: str | os.PathLike[str], error: type[GeosegError] = SceneError) -> Path:
@@ -34,7 +58,10 @@ def input_file(path: str | os.PathLike[str], error: type[GeosegError] = SceneErr
         mode = file.stat().st_mode
     except (OSError, ValueError) as fault:
         if _REMOTE.match(text):
-            raise error(f"{text}: not a file on this machine. geoseg reads local files") from fault
+            raise error(
+                f"{text}: not a file on this machine. geoseg reads local files, "
+                "and GeoTIFFs from https:// or s3:// with --allow-remote"
+            ) from fault
         reason = fault.strerror if isinstance(fault, OSError) else str(fault)
         raise error(f"{text}: cannot be read ({reason}). check the path") from fault
     if stat.S_ISDIR(mode):

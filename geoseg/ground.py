@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import cos, degrees, isfinite, radians, sqrt
+from math import cos, degrees, hypot, isfinite, radians, sqrt
 
 from affine import Affine
 from rasterio._err import CPLE_BaseError
@@ -26,21 +26,44 @@ def pixel_size_m(crs: CRS | None, transform: Affine, width: int, height: int) ->
     ground: for them the size at the centre's latitude counts (an EPSG:3857 pixel of 2 m is one of
     1 m at 60 degrees north).
     """
+    metres = _metres(crs, transform, width, height)
+    return None if metres is None else sqrt(abs(transform.determinant) * metres[0] * metres[1])
+
+
+def pixel_sides_m(
+    crs: CRS | None, transform: Affine, width: int, height: int
+) -> tuple[float, float] | None:
+    """Sides along a row and along a column, in metres on the ground, of the pixel at the scene's
+    centre; None without a CRS. A pixel of equal degrees is narrower than high, except at the
+    equator.
+    """
+    metres = _metres(crs, transform, width, height)
+    if metres is None:
+        return None
+    east, north = metres
+    return (
+        hypot(transform.a * east, transform.d * north),
+        hypot(transform.b * east, transform.e * north),
+    )
+
+
+def _metres(
+    crs: CRS | None, transform: Affine, width: int, height: int
+) -> tuple[float, float] | None:
+    """Metres on the ground that one unit of the first and of the second coordinate is long."""
     if crs is None:
         return None
-    area = abs(transform.determinant)
-    x = transform.c + (transform.a * width + transform.b * height) / 2
-    y = transform.f + (transform.d * width + transform.e * height) / 2
+    x, y = transform @ (width / 2, height / 2)
     try:
         if crs.is_geographic:
             to_degrees = degrees(crs.units_factor[1])
-            return _size(area * to_degrees**2, y * to_degrees)
+            return _of_a_degree(y * to_degrees, to_degrees)
         metres = float(crs.units_factor[1])
         if not _is_mercator(crs):
-            return sqrt(area) * metres
-        x, y = transform @ (width / 2, height / 2)
+            return metres, metres
         _, (latitude,) = warp(crs, CRS.from_epsg(4326), [x], [y])
-        return sqrt(area) * metres * cos(radians(latitude)) if isfinite(latitude) else None
+        metres *= cos(radians(latitude))
+        return (metres, metres) if isfinite(metres) else None
     except (
         CRSError,
         CPLE_BaseError,
@@ -48,16 +71,14 @@ def pixel_size_m(crs: CRS | None, transform: Affine, width: int, height: int) ->
         return None
 
 
-def _size(area_in_degrees: float, latitude: float) -> float | None:
-    """Square root of an area in square degrees, by the lengths of a degree on the WGS 84
-    ellipsoid.
-    """
+def _of_a_degree(latitude: float, degree: float) -> tuple[float, float] | None:
+    """Lengths of `degree` degrees to the east and to the north on the WGS 84 ellipsoid."""
     if not -90 < latitude < 90:  # metres under a geographic CRS
         return None
     phi = radians(latitude)
-    north = 111132.954 - 559.822 * cos(2 * phi) + 1.175 * cos(4 * phi)
     east = 111412.84 * cos(phi) - 93.5 * cos(3 * phi) + 0.118 * cos(5 * phi)
-    return sqrt(area_in_degrees * north * east)
+    north = 111132.954 - 559.822 * cos(2 * phi) + 1.175 * cos(4 * phi)
+    return east * degree, north * degree
 
 
 def _is_mercator(crs: CRS) -> bool:

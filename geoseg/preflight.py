@@ -20,7 +20,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from geoseg.errors import SceneError
-from geoseg.files import input_file
+from geoseg.files import Source, Url, input_file
 
 log = logging.getLogger(__name__)
 
@@ -51,25 +51,29 @@ _LOOKS_LIKE = {
 }
 
 
-def open_raster(path: Path | str) -> DatasetReader:
-    """Open a GeoTIFF (COG), PNG, JPEG or JPEG 2000 file; SceneError when it is none, or one that
-    cannot be read safely.
+def open_raster(path: Source | str) -> DatasetReader:
+    """Open a GeoTIFF (COG), PNG, JPEG or JPEG 2000 file, or a GeoTIFF on a server; SceneError when it is
+    none, or one that cannot be read safely.
     """
-    file = input_file(path)
-    driver = _driver(file)
+    file: Source
+    if isinstance(path, Url):
+        file, name, driver = path, _on_server(path), "GTiff"
+        fault = "no GeoTIFF can be read there. check the address, and the network"
+    else:
+        file = local = input_file(path)
+        # absolute, so that no name can be taken for GDAL's DRIVER:… syntax
+        name, driver = str(local.absolute()), _driver(local)
+        fault = "damaged, GDAL cannot open it. copy or download it again"
     options = {"NUM_THREADS": _FEW_THREADS} if driver == "GTiff" else {}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            # absolute, so that no name can be taken for GDAL's DRIVER:… syntax
-            dataset = rasterio.open(str(file.absolute()), driver=driver, **options)
+            dataset = rasterio.open(name, driver=driver, **options)
     except (RasterioError, OSError, ValueError) as error:
-        raise SceneError(
-            f"{file}: damaged, GDAL cannot open it. copy or download it again"
-        ) from error
+        raise SceneError(f"{file}: {fault}") from error
     try:
         _check_size(dataset, file)
-        if driver == "GTiff":
+        if driver == "GTiff" and isinstance(file, Path):
             _check_whole(dataset, file)
         if len(dataset.subdatasets) > 1:
             log.warning("%s: has %d pages; only the first is read", file, len(dataset.subdatasets))
@@ -79,7 +83,7 @@ def open_raster(path: Path | str) -> DatasetReader:
     return dataset
 
 
-def check_pixels(dataset: DatasetReader, file: Path) -> None:
+def check_pixels(dataset: DatasetReader, file: Source) -> None:
     """Refuse pixels that are no measured values: complex, palette, CMYK, single bits."""
     if any(np.dtype(t).kind == "c" for t in dataset.dtypes):
         raise SceneError(f"{file}: has complex pixels. geoseg needs amplitudes or colours")
@@ -102,7 +106,7 @@ def check_pixels(dataset: DatasetReader, file: Path) -> None:
         raise SceneError(f"{file}: has {bits} bits per pixel. geoseg needs 8 or more")
 
 
-def check_georeference(dataset: DatasetReader, file: Path) -> None:
+def check_georeference(dataset: DatasetReader, file: Source) -> None:
     """Refuse a scene whose pixels have no place on a map although it means to have one."""
     transform = dataset.transform
     if transform == Affine.identity():
@@ -126,6 +130,12 @@ def check_georeference(dataset: DatasetReader, file: Path) -> None:
         )
 
 
+def _on_server(url: Url) -> str:
+    """GDAL's name for it; the scheme is one of `geoseg.files.source`."""
+    scheme, _, rest = url.partition("://")
+    return f"/vsicurl/{url}" if scheme.startswith("http") else f"/vsi{scheme}/{rest}"
+
+
 def _driver(file: Path) -> str:
     with file.open("rb") as raw:
         head = raw.read(512)
@@ -142,7 +152,7 @@ def _driver(file: Path) -> str:
     )
 
 
-def _check_size(dataset: DatasetReader, file: Path) -> None:
+def _check_size(dataset: DatasetReader, file: Source) -> None:
     if dataset.count == 0:
         raise SceneError(f"{file}: holds no bands. open one of its layers as a file of its own")
     if dataset.count > MAX_BANDS:

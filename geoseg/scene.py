@@ -20,7 +20,8 @@ from rasterio.windows import Window
 
 from geoseg.bands import alpha_band, picture_bands
 from geoseg.errors import SceneError
-from geoseg.ground import pixel_size_m
+from geoseg.files import Source, Url
+from geoseg.ground import pixel_sides_m, pixel_size_m
 from geoseg.preflight import check_georeference, check_pixels, open_raster, stored_block
 
 CACHE_BYTES = 64 << 20
@@ -29,11 +30,21 @@ numbers would be taken as such.
 """
 
 
+_SERVERS = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # a file's neighbours are none of our business
+    "GDAL_HTTP_CONNECTTIMEOUT": 10,
+    "GDAL_HTTP_TIMEOUT": 60,
+    "GDAL_HTTP_MAX_RETRY": 4,
+    "GDAL_HTTP_RETRY_DELAY": 0.5,  # seconds, growing
+}
+"""How GDAL talks to servers, when it is allowed to."""
+
+
 @dataclass(frozen=True, slots=True)
 class SceneInfo:
     """What a scene says about itself."""
 
-    path: Path
+    path: Source
 
     width: int
 
@@ -56,6 +67,9 @@ class SceneInfo:
 
     pixel_size_m: float | None
     """Side of a pixel in metres on the ground, at the scene's centre; None without a CRS."""
+
+    pixel_sides_m: tuple[float, float] | None = None
+    """The same along a row and along a column."""
 
 
 class Scene:
@@ -94,6 +108,10 @@ class Scene:
         if not valid.all():
             np.copyto(pixels, 0, where=~valid)
         return pixels, valid
+
+    def close(self) -> None:
+        """Close the file."""
+        self._dataset.close()
 
     def _valid(self, pixels: NDArray[Any], window: Window) -> NDArray[np.bool_]:
         flags = self._dataset.mask_flag_enums[self.indexes[0] - 1]
@@ -140,7 +158,7 @@ class Scene:
 
 @contextmanager
 def open_scene(
-    path: Path | str,
+    path: Source | str,
     *,
     bands: int | None = None,
     indexes: tuple[int, ...] | None = None,
@@ -152,38 +170,70 @@ def open_scene(
     Raises SceneError, from metadata alone where possible, when it is no raster, damaged,
     dangerous to read, or does not fit.
     """
-    with (
-        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"),
-        open_raster(path) as dataset,
-    ):
-        file = Path(path)
+    with gdal_settings(path):
+        scene = opened_scene(path, bands=bands, indexes=indexes, dtype=dtype)
+        try:
+            yield scene
+        finally:
+            scene.close()
+
+
+def gdal_settings(*scenes: Source | str) -> rasterio.Env:
+    """Under which scenes are opened and read."""
+    remote = any(isinstance(scene, Url) for scene in scenes)
+    return rasterio.Env(
+        GDAL_CACHEMAX=CACHE_BYTES,
+        GDAL_PNG_WHOLE_IMAGE_OPTIM="NO",
+        **(_SERVERS if remote else {}),
+    )
+
+
+def opened_scene(
+    path: Source | str,
+    *,
+    bands: int | None = None,
+    indexes: tuple[int, ...] | None = None,
+    dtype: str | None = None,
+) -> Scene:
+    """As `open_scene`, for a caller who closes it, and lives under `gdal_settings`."""
+    dataset = open_raster(path)
+    try:
+        file = path if isinstance(path, Url) else Path(path)
         check_pixels(dataset, file)
         check_georeference(dataset, file)
-        if indexes is not None and not all(1 <= i <= dataset.count for i in indexes):
-            raise SceneError(
-                f"{file}: has bands 1 to {dataset.count}, got --bands {','.join(map(str, indexes))}"
-            )
-        if indexes is not None and bands is not None and len(indexes) != bands:
-            raise SceneError(
-                f"{file}: --bands names {len(indexes)}, the model wants {bands}. name {bands}"
-            )
-        try:
-            alpha = alpha_band(dataset, file)
-        except RasterioError as error:
-            raise SceneError(f"{file}: damaged. copy or download it again") from error
+        indexes, alpha = _chosen_bands(dataset, file, bands, indexes)
         if dtype is not None and dataset.dtypes[0] != dtype:
             raise SceneError(
                 f"{file}: its pixels are {dataset.dtypes[0]}, the model was trained on {dtype}. "
                 "scale them alike: gdal_translate -scale MIN MAX 0 255 -ot Byte IN OUT.tif"
             )
-        if indexes is None:
-            indexes = picture_bands(dataset, alpha, bands=bands, file=file)
-        yield Scene(
-            dataset, scene_info(dataset, file), indexes, None if alpha in indexes else alpha
+        return Scene(dataset, scene_info(dataset, file), indexes, alpha)
+    except BaseException:
+        dataset.close()
+        raise
+
+
+def _chosen_bands(
+    dataset: DatasetReader, file: Source, bands: int | None, indexes: tuple[int, ...] | None
+) -> tuple[tuple[int, ...], int | None]:
+    """The bands to read, and the one that says where the scene is transparent."""
+    if indexes is not None and not all(1 <= i <= dataset.count for i in indexes):
+        raise SceneError(
+            f"{file}: has bands 1 to {dataset.count}, got --bands {','.join(map(str, indexes))}"
         )
+    if indexes is not None and bands is not None and len(indexes) != bands:
+        raise SceneError(
+            f"{file}: --bands names {len(indexes)}, the model wants {bands}. name {bands}"
+        )
+    try:
+        alpha = alpha_band(dataset, file)
+    except RasterioError as error:
+        raise SceneError(f"{file}: damaged. copy or download it again") from error
+    chosen = indexes or picture_bands(dataset, alpha, bands=bands, file=file)
+    return chosen, None if alpha in chosen else alpha
 
 
-def scene_info(dataset: DatasetReader, file: Path) -> SceneInfo:
+def scene_info(dataset: DatasetReader, file: Source) -> SceneInfo:
     """What an open raster, `file`, says about itself."""
     return SceneInfo(
         path=file,
@@ -195,6 +245,9 @@ def scene_info(dataset: DatasetReader, file: Path) -> SceneInfo:
         transform=dataset.transform,
         nodata=dataset.nodata,
         pixel_size_m=pixel_size_m(
+            dataset.crs or None, dataset.transform, dataset.width, dataset.height
+        ),
+        pixel_sides_m=pixel_sides_m(
             dataset.crs or None, dataset.transform, dataset.width, dataset.height
         ),
     )

@@ -3,205 +3,295 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import ExitStack
-from functools import partial
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import pyogrio
 
+from geoseg.area import Box
 from geoseg.device import choose_device
-from geoseg.engine.label import label
-from geoseg.engine.predict import Predictor
-from geoseg.engine.rasters import working_raster, write_cog
-from geoseg.engine.tiling import Margin, tiles
-from geoseg.errors import ConfigError, OutputError, SceneError
-from geoseg.files import check_output, replacing
-from geoseg.model.file import Model, ModelCard, load_model
+from geoseg.engine.job import Job
+from geoseg.engine.pixel import Gsd
+from geoseg.engine.plan import Plan, Planner, check_memory
+from geoseg.engine.rasters import write_cog
+from geoseg.engine.tiling import Margin
+from geoseg.engine.work import CONFIDENCE, LABELS, PROBABILITIES, work_on
+from geoseg.errors import ConfigError, OutputError, SceneError, SkippedInputsError
+from geoseg.files import Source, check_output, replacing
+from geoseg.model.file import Model
+from geoseg.model.runtime import Backend
 from geoseg.polygons.raster_legend import legend_tags
 from geoseg.polygons.style import raster_colormap, write_raster_style
 from geoseg.progress import Track, silent
-from geoseg.scene import SceneInfo, open_scene
+from geoseg.unfinished import unfinished
 from geoseg.vectorize import vectorize
 
 log = logging.getLogger(__name__)
 
-_PIXEL_SIZE_TOLERANCE = 1.5
+T = TypeVar("T")
+
 _LAYER = "segments"
+_OVERVIEWS: dict[str, Literal["mode", "average"]] = {
+    LABELS: "mode",
+    CONFIDENCE: "average",
+    PROBABILITIES: "average",
+}
 
 
 def segment(
-    scenes: Path | Sequence[Path],
+    scenes: Source | Sequence[Source],
     output: Path,
     *,
     model: Path | None = None,
     labels: Path | None = None,
     confidence: Path | None = None,
+    probabilities: Path | None = None,
+    mosaic: bool = False,
     bands: tuple[int, ...] | None = None,
+    gsd: Gsd = "auto",
+    bbox: Box | None = None,
+    aoi: Path | None = None,
+    augmented: bool = False,
     min_pixels: int = 0,
     core: int | None = None,
     margin: Margin = "auto",
+    memory: int | None = None,
     batch_size: int = 1,
     device: str = "auto",
+    backend: Backend = "auto",
+    card: Path | None = None,
+    executor: Executor | None = None,
+    restart: bool = False,
     overwrite: bool = False,
     provenance: Mapping[str, Any] | None = None,
     track: Track = silent,
 ) -> Path:
     """Find the objects of one or more scenes and write their outlines to `output`, a GeoPackage.
 
-    Several scenes share a CRS; the column ``scene`` tells their polygons apart. `labels` and
-    `confidence` name cloud optimised GeoTIFFs to write as well, on the grid of the one scene:
-    class ids, and 0 to 200 meaning 0 to 1; both are 255 where the scene has no data. `model` is a
-    model file (default: the one geoseg ships with), `bands` the scene's bands to use, numbered
-    from 1 (default: all but alpha). Polygons of fewer than `min_pixels` pixels are left out.
-    `core` and `margin` are explained in `geoseg.engine.tiling`; `batch_size` tiles go through the
-    network at a time. `provenance` is recorded in the file, beside model, scene, version and
-    date. The products appear when all of them are complete. Returns `output`. Raises ConfigError,
-    SceneError, ModelError and OutputError, before the first tile where possible.
+    **Scenes.** Several share a CRS, and the column ``scene`` tells their polygons apart; one that
+    cannot be read is left out, and a SkippedInputsError says so when the others are done. With
+    `mosaic` they are read as one, on one pixel grid; where they overlap the first named counts.
+    `bands` are those of the scene to use, numbered from 1 (default: all but alpha). `gsd` is the
+    pixel size at which the network sees a scene, see `geoseg.engine.pixel`. `bbox` (west, south,
+    east, north in the scene's CRS) and `aoi` (polygons in a vector file of any CRS) say where
+    objects are wanted; labels elsewhere are 255, and those inside as if all were wanted.
+
+    **Products.** Beside the polygons, of at least `min_pixels` pixels each, these rasters of the one
+    scene, as cloud optimised GeoTIFFs on its grid: `labels`, class ids; `confidence`, 0 to 200 for
+    0 to 1, of the class that won; `probabilities`, the same for every class, a band each. All are
+    255 where the scene has no data or nothing is wanted. Products appear when all are complete.
+    Until then ``.NAME.unfinished`` beside `output` keeps what is decided: after an interruption or a
+    kill the same call goes on from there, to the same bytes; `restart` begins anew. `provenance` is
+    recorded in the file, beside model, scene, version and date.
+
+    **Computing.** `model` is a model file (default: the one geoseg ships with). `core` and `margin`
+    are explained in `geoseg.engine.tiling`; cores are chosen to keep within `memory` bytes
+    (default: 2 GB, or what a GPU has left). `augmented` looks at everything in 8 orientations.
+    `batch_size` tiles go through the network at a time. `backend` computes the network, see
+    `geoseg.model.runtime`; `model` may be an ONNX file, and `card` what it does not say of itself.
+    The workers of an `executor` decide, if there is one.
+
+    Returns `output`. Raises ConfigError, SceneError, AnnotationError, ModelError and OutputError,
+    before the first tile where possible.
     """
-    paths = [scenes] if isinstance(scenes, Path) else list(scenes)
-    _check_arguments(paths, output, labels, confidence, batch_size=batch_size, overwrite=overwrite)
-    opened = load_model(model)
-    _check_scenes(paths, opened.card, bands)
-    work_on = partial(
-        _label,
-        model=opened,
-        predictor=Predictor(opened, choose_device(device)),
-        bands=bands,
-        core=core,
-        margin=margin,
-        batch_size=batch_size,
-        track=track,
+    sources = [scenes] if isinstance(scenes, str | Path) else list(scenes)
+    rasters = {LABELS: labels, CONFIDENCE: confidence, PROBABILITIES: probabilities}
+    kept = {kind: path for kind, path in rasters.items() if path}
+    groups = [tuple(sources)] if mosaic else [(source,) for source in sources]
+    _check_arguments(sources, output, list(kept.values()), overwrite=overwrite)
+    if kept and len(groups) > 1:
+        raise ConfigError(
+            f"{next(iter(kept.values()))}: a raster holds one scene, got {len(groups)}. "
+            "segment them one by one, or use --mosaic"
+        )
+    if batch_size < 1:
+        raise ConfigError(f"--batch-size: must be 1 or more, got {batch_size}")
+    check_memory(memory)
+    job = Job(
+        indexes=bands,
+        model=model,
+        card=card,
+        device=choose_device(device),
+        backend=backend,
+        probabilities=probabilities is not None,
+        augmented=augmented,
     )
+    opened = job.open_model()
+    legend = opened.card.legend
+    job = replace(job, bands=opened.card.bands, dtype=opened.card.dtype)
+    planner = Planner(
+        opened, job, core=core, margin=margin, memory=memory, batch_size=batch_size,
+        gsd=gsd, bbox=bbox, aoi=aoi,
+    )  # fmt: skip
+    faults = _Faults(keep_going=len(groups) > 1)
+    plans = [plan for group in groups if (plan := faults.tried(planner.plan, group))]
+    _check_crs(plans)
+    origin = {**_provenance(sources, opened), **(provenance or {})}
+    predictor = job.predictor(opened)
     with ExitStack() as stack:
         # the polygons first: they are the last to take their name
         polygons = stack.enter_context(replacing(output, overwrite=overwrite))
-        rasters = [
-            stack.enter_context(replacing(raster, overwrite=overwrite)) if raster else None
-            for raster in (labels, confidence)
-        ]
-        folder = stack.enter_context(TemporaryDirectory(prefix=".geoseg-", dir=output.parent))
-        for number, path in enumerate(paths):
-            here = Path(folder, str(number))
-            ids, sureness = work_on(path, here)
-            made = vectorize(
-                ids,
-                here / "polygons.gpkg" if number else polygons,
-                confidence=sureness,
-                legend=opened.card.legend,
+        scratch = {
+            kind: stack.enter_context(replacing(path, overwrite=overwrite))
+            for kind, path in kept.items()
+        }
+        folder = stack.enter_context(unfinished(output, restart=restart))
+
+        def outlined(plan: Plan) -> dict[str, Path]:
+            made = work_on(
+                plan, folder,
+                legend=legend, colormap=raster_colormap(legend), tags=legend_tags(legend),
+                output=output, predictor=predictor, batch_size=batch_size, executor=executor,
+                track=track,
+            )  # fmt: skip
+            more = polygons.exists()
+            outlines = vectorize(
+                made[LABELS],
+                folder / "more.gpkg" if more else polygons,
+                confidence=made[CONFIDENCE],
+                legend=legend,
                 min_pixels=min_pixels,
-                provenance={**_provenance(paths, opened), **(provenance or {})},
+                overwrite=True,
+                provenance=origin,
                 track=track,
             )
-            if number:
-                _append(made, polygons)
-        if rasters[0]:
-            write_cog(ids, rasters[0], overviews="mode")
-        if rasters[1]:
-            write_cog(sureness, rasters[1], overviews="average")
+            if more:
+                _append(outlines, polygons)
+            return made
+
+        made = [found for plan in plans if (found := faults.tried(outlined, plan))]
+        faults.check(left=len(made))
+        for kind, path in scratch.items():
+            write_cog(made[0][kind], path, overviews=_OVERVIEWS[kind])
     if labels:
-        write_raster_style(labels, opened.card.legend)
+        write_raster_style(labels, legend)
+    faults.tell(output)
     return output
 
 
-def _label(
-    path: Path,
+def segment_each(
+    scenes: Sequence[Source],
     folder: Path,
     *,
-    model: Model,
-    predictor: Predictor,
-    bands: tuple[int, ...] | None,
-    core: int | None,
-    margin: Margin,
-    batch_size: int,
-    track: Track,
-) -> tuple[Path, Path]:
-    """Labels and confidences of a scene, as working rasters in `folder` that bear its name."""
-    card = model.card
-    ids, sureness = folder / "labels" / path.name, folder / "confidence" / path.name
-    for raster in (ids, sureness):
-        raster.parent.mkdir(parents=True)
-    with open_scene(path, bands=card.bands, indexes=bands, dtype=card.dtype) as scene:
-        cut = tiles(scene.info.width, scene.info.height, model, core=core, margin=margin)
-        tags, colormap = legend_tags(card.legend), raster_colormap(card.legend)
-        with (
-            working_raster(ids, scene.info, tags=tags, colormap=colormap) as labels,
-            working_raster(sureness, scene.info) as confidence,
-        ):
-            decided = label(
-                scene, cut, predictor, labels, confidence, batch_size=batch_size, track=track
+    labels: Path | None = None,
+    confidence: Path | None = None,
+    probabilities: Path | None = None,
+    overwrite: bool = False,
+    **how: Any,
+) -> Path:
+    """`segment` for each scene by itself: ``STEM.gpkg`` in `folder`, rasters as ``STEM.tif`` in folders of
+    theirs; folders are made where they are missing.
+
+    Scenes whose polygons are there already are left as they are, unless `overwrite` is on: an
+    interrupted run goes on from there. `how` is passed on to `segment`. Returns `folder`. Raises
+    SkippedInputsError when some scenes could not be read but others could, and what `segment`
+    raises.
+    """
+    stems = [Path(scene.name).stem for scene in scenes]
+    if len({stem.casefold() for stem in stems}) < len(stems):
+        raise ConfigError(
+            f"{folder}: two scenes have one name, so their products would too. "
+            "give each group a folder of its own"
+        )
+    rasters = {"labels": labels, "confidence": confidence, "probabilities": probabilities}
+    folders = {kind: path for kind, path in rasters.items() if path}
+    for made in (folder, *folders.values()):
+        _make_folder(made)
+    faults = _Faults(keep_going=len(scenes) > 1)
+
+    def one(scene: Source) -> Path:
+        stem = Path(scene.name).stem
+        output = folder / f"{stem}.gpkg"
+        if output.exists() and not overwrite:
+            log.info("%s: is there already", output)
+            return output
+        named: dict[str, Any] = {kind: path / f"{stem}.tif" for kind, path in folders.items()}
+        # rasters of a run that ended between them and the polygons
+        return segment(scene, output, overwrite=overwrite or bool(folders), **named, **how)
+
+    done = [output for scene in scenes if (output := faults.tried(one, scene))]
+    faults.check(left=len(done))
+    faults.tell(folder)
+    return folder
+
+
+class _Faults:
+    """Scenes that could not be read, when there are others to go on with."""
+
+    def __init__(self, *, keep_going: bool) -> None:
+        self._keep_going = keep_going
+        self._found: list[SceneError] = []
+
+    def tried(self, function: Callable[[T], Any], argument: T) -> Any:
+        """``function(argument)``, or None where that raises a SceneError that can be gone past."""
+        try:
+            return function(argument)
+        except SceneError as error:
+            if not self._keep_going:
+                raise
+            log.warning("%s", error)
+            self._found.append(error)
+            return None
+
+    def check(self, *, left: int) -> None:
+        """Raise the first fault when no scene is left."""
+        if self._found and not left:
+            raise self._found[0]
+
+    def tell(self, output: Path) -> None:
+        """Raise a SkippedInputsError if there was any."""
+        if self._found:
+            raise SkippedInputsError(
+                f"{output}: complete but for {len(self._found)} "
+                f"{'scene' if len(self._found) == 1 else 'scenes'} left out: "
+                + "; ".join(map(str, self._found))
             )
-    if not decided:
-        log.warning("%s: has no valid pixel, so nothing is found in it", path)
-    return ids, sureness
 
 
 def _check_arguments(
-    scenes: Sequence[Path],
-    output: Path,
-    labels: Path | None,
-    confidence: Path | None,
-    *,
-    batch_size: int,
-    overwrite: bool,
+    scenes: Sequence[Source], output: Path, rasters: Sequence[Path], *, overwrite: bool
 ) -> None:
     if not scenes:
         raise ConfigError("no scene is given. name at least one")
-    if batch_size < 1:
-        raise ConfigError(f"--batch-size: must be 1 or more, got {batch_size}")
     if output.suffix.lower() != ".gpkg":
         raise ConfigError(f"{output}: polygons go into a GeoPackage. give it a name in .gpkg")
-    rasters = [raster for raster in (labels, confidence) if raster]
-    if rasters and len(scenes) > 1:
-        raise ConfigError(
-            f"{rasters[0]}: --labels and --confidence hold one scene, got {len(scenes)}. "
-            "segment them one by one"
-        )
     for raster in rasters:
         if raster.suffix.lower() not in (".tif", ".tiff"):
             raise ConfigError(f"{raster}: is written as a GeoTIFF. give it a name in .tif")
     for one, other in combinations([output, *rasters], 2):
         if one.absolute() == other.absolute():
             raise ConfigError(f"{one}: is named as two outputs. give each a name of its own")
+    files = [scene for scene in scenes if isinstance(scene, Path)]
     for product in (output, *rasters):
-        if any(product.exists() and scene.exists() and product.samefile(scene) for scene in scenes):
+        if any(product.exists() and file.exists() and product.samefile(file) for file in files):
             raise OutputError(f"{product}: is the scene itself. choose another name")
         check_output(product, overwrite=overwrite)
 
 
-def _check_scenes(paths: Sequence[Path], card: ModelCard, bands: tuple[int, ...] | None) -> None:
-    infos: list[SceneInfo] = []
-    for path in paths:
-        with open_scene(path, bands=card.bands, indexes=bands, dtype=card.dtype) as scene:
-            infos.append(scene.info)
-        _warn_about_pixel_size(scene.info, card)
-    for info in infos[1:]:
-        if info.crs != infos[0].crs:
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as fault:
+        raise OutputError(
+            f"{folder}: no folder can be made there ({fault.strerror}). choose another name"
+        ) from fault
+
+
+def _check_crs(plans: Sequence[Plan]) -> None:
+    for plan in plans[1:]:
+        if plan.info.crs != plans[0].info.crs:
             raise SceneError(
-                f"{info.path}: its coordinate reference system is not that of {infos[0].path}. "
-                "segment them one by one"
+                f"{plan.info.path}: its coordinate reference system is not that of "
+                f"{plans[0].info.path}. write a file for each scene: -o FOLDER"
             )
 
 
-def _warn_about_pixel_size(info: SceneInfo, card: ModelCard) -> None:
-    if info.pixel_size_m is None or card.pixel_size_m is None:
-        return
-    smallest, largest = card.pixel_size_m
-    if not smallest / _PIXEL_SIZE_TOLERANCE <= info.pixel_size_m <= largest * _PIXEL_SIZE_TOLERANCE:
-        log.warning(
-            "%s: a pixel is %.3g m on the ground, the model was trained on %.3g to %.3g m. "
-            "expect poor results, or resample the scene: gdalwarp -tr",
-            info.path,
-            info.pixel_size_m,
-            smallest,
-            largest,
-        )
-
-
-def _provenance(scenes: Sequence[Path], model: Model) -> dict[str, Any]:
+def _provenance(scenes: Sequence[Source], model: Model) -> dict[str, Any]:
     return {
         "scenes": [scene.name for scene in scenes],
         "model": model.path.name,

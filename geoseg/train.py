@@ -9,19 +9,17 @@ from pathlib import Path
 
 import geoseg
 from geoseg.device import choose_device
+from geoseg.engine.tiling import default_margin
 from geoseg.errors import ConfigError, ModelError, OutputError
 from geoseg.files import check_output, write_lines
 from geoseg.learn.config import TrainConfig
 from geoseg.learn.run import Run
 from geoseg.model.file import ModelCard, save_model
-from geoseg.model.receptive import context, margin_for
+from geoseg.model.receptive import context
 from geoseg.progress import Track, silent
 from geoseg.report.plots import plot_curves
 
 log = logging.getLogger(__name__)
-
-_LONGEST_MARGIN = 128
-"""Pixels; where the receptive field is wider, this is the default margin, and ``--margin exact`` keeps the promise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +101,8 @@ def _card(run: Run) -> ModelCard:
         mean=run.mean,
         std=run.std,
         stride=run.stride,
-        margin=margin_for(
-            _LONGEST_MARGIN if reach is None else min(reach, _LONGEST_MARGIN), run.stride
-        ),
+        margin=default_margin(reach, run.stride),
+        context=reach,
         pixel_size_m=extra.pop("pixel_size_m", None) or _pixel_sizes(run),
         training={
             **extra,
@@ -116,7 +113,6 @@ def _card(run: Run) -> ModelCard:
             "scenes": len(dataset.split("train")),
             "steps": run.learner.step,
             "hours": round(run.seconds / 3600, 3),
-            "receptive_field": reach,
             "logit_shifts": run.shifts,
         },
         scores={"validation_windows": {"miou": round(run.best_miou, 4), "truth": run.layer}},

@@ -11,7 +11,8 @@ import onnxruntime
 import pytest
 import torch
 
-from geoseg.engine.predict import Predictor, Read
+from geoseg.engine.predict import Predictor
+from geoseg.engine.reader import Read
 from geoseg.errors import ConfigError, GeosegError, OutputError
 from geoseg.export import export
 from geoseg.grid import grid
@@ -91,7 +92,8 @@ def test_deepness_s_scaling_then_argmax_gives_geoseg_s_labels_and_confidence(
     np.testing.assert_allclose(probabilities.sum(axis=0), 1, atol=1e-5)
 
     (tile,) = grid(96, 96, core=96, margin=0, multiple=4)
-    read = Read(tile, pixels, np.ones((96, 96), bool))
+    everywhere = np.ones((96, 96), bool)
+    read = Read(tile, pixels, everywhere, tile.core, everywhere)
     (decided,) = Predictor(load_model(model)).decide([read])
     best = np.sort(probabilities, axis=0)
     sure = best[-1] - best[-2] > 1e-4  # a tie may fall either way

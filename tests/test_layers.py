@@ -13,11 +13,32 @@ PACKAGE = Path(__file__).parent.parent / "geoseg"
 
 LAYERS = {
     4: {"cli", "__main__"},
-    3: {"prepare", "train", "evaluate", "segment", "vectorize", "export", "qgis", "info", "demo"},
+    3: {
+        "prepare",
+        "train",
+        "evaluate",
+        "segment",
+        "vectorize",
+        "export",
+        "qgis",
+        "info",
+        "margin",
+        "demo",
+    },
     2: {"model", "learn", "engine", "device", "polygons", "report"},
     1: {
         *("errors", "legend", "files", "progress"),
-        *("grid", "scene", "preflight", "bands", "ground"),
+        *(
+            "grid",
+            "scene",
+            "preflight",
+            "bands",
+            "ground",
+            "mosaic",
+            "rescale",
+            "area",
+            "unfinished",
+        ),
         *("annotations", "dota", "dataset"),
     },
 }

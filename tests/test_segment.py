@@ -165,7 +165,7 @@ def test_several_scenes_share_a_layer_and_keep_their_names(tmp_path: Path, model
 def test_scenes_of_two_crs_are_refused_before_any_work(tmp_path: Path, model: Path) -> None:
     one = write_scene(tmp_path / "one.tif", picture(20, 20), **UTM)
     two = write_scene(tmp_path / "two.tif", picture(20, 20), **GEOREFERENCES["mercator"])
-    with pytest.raises(SceneError, match="one by one"):
+    with pytest.raises(SceneError, match="-o FOLDER"):
         segment([one, two], tmp_path / "out.gpkg", model=model)
     assert files(tmp_path) == {"one.tif", "two.tif"}
 
@@ -257,8 +257,9 @@ def test_a_scene_of_an_unlike_pixel_size_is_warned_about(
     assert not caplog.records
     coarse = {**UTM, "transform": Affine(2, 0, 5e5, 0, -2, 5e6)}
     far = write_scene(tmp_path / "far.tif", picture(30, 30), **coarse)
-    segment(far, tmp_path / "far.gpkg", model=model)
+    segment(far, tmp_path / "far.gpkg", model=model, gsd="none")
     assert "a pixel is 2 m on the ground, the model was trained on 0.1 to 0.25 m" in caplog.text
+    assert "use --gsd auto" in caplog.text
 
 
 def test_progress_runs_over_tiles_and_strips(tmp_path: Path, model: Path) -> None:

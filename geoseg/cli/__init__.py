@@ -20,6 +20,7 @@ COMMANDS = {
     "segment": "Find the objects in a SCENE and outline them.",
     "vectorize": "Turn a LABELS raster into polygons.",
     "export": "Write a model as ONNX, for onnxruntime and the QGIS plugin Deepness.",
+    "margin": "Measure how many labels of SCENEs change with the margin.",
     "qgis-install": "Put geoseg into the Processing toolbox of QGIS.",
     "info": "Tell what PATH is: a scene, a model file or a dataset folder.",
     "demo": "See every tool at work on drawn scenes, into DIR.",

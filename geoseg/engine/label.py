@@ -2,75 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
-from rasterio.io import DatasetWriter
-from rasterio.windows import Window
-
-from geoseg.engine.flow import overlapped
-from geoseg.engine.predict import Decided, Predictor, Read
+from geoseg.engine.decide import decide
+from geoseg.engine.flow import batches, overlapped
+from geoseg.engine.job import Job, decide_tiles
+from geoseg.engine.predict import Decided, Predictor
 from geoseg.grid import Tile
-from geoseg.progress import Track, silent
-from geoseg.scene import Scene
+
+Write = Callable[[Decided | None], None]
+"""Takes what was found in a tile, None where there is nothing to decide."""
+
+_AHEAD = 16  # batches that an executor is given before the first comes back
 
 
 def label(
-    scene: Scene,
+    job: Job,
     tiles: Sequence[Tile],
-    predictor: Predictor,
-    labels: DatasetWriter,
-    confidence: DatasetWriter,
+    write: Write,
     *,
+    predictor: Predictor,
     batch_size: int = 1,
-    track: Track = silent,
-) -> int:
-    """Write the labels and confidences of all `tiles` and return how many of them had something
-    to decide.
+    executor: Executor | None = None,
+) -> Iterator[None]:
+    """Decide `tiles` in their order, give each to `write`, and yield after each.
 
-    Reading and writing run on a thread each beside the network. Tiles without a valid pixel are
-    neither computed nor written. Raises SceneError where the scene is damaged, OutputError, and
-    ConfigError when the memory does not suffice.
+    Reading and writing run on a thread each beside the network, which `predictor` runs in this
+    one; or an `executor` decides (threads, processes, a cluster), each of its workers with files
+    and a model of its own, and this process only writes. Raises SceneError where the scene is
+    damaged, OutputError, and ConfigError when the memory does not suffice.
     """
-
-    def read(tile: Tile) -> Read:
-        return Read(tile, *scene.read(tile.window))
-
-    def write(decided: Decided | None) -> bool:
-        if decided is None:
-            return False
-        core: Window = decided.tile.core
-        labels.write(decided.labels, 1, window=core)
-        confidence.write(decided.confidence, 1, window=core)
-        return True
-
-    with _thread() as reader, _thread() as writer:
-        reads = overlapped(reader, read, tiles)
-        written = overlapped(writer, write, decide(predictor, reads, batch_size=batch_size))
-        return sum(track(written, "segment", total=len(tiles)))
-
-
-def decide(
-    predictor: Predictor, reads: Iterable[Read], *, batch_size: int = 1
-) -> Iterator[Decided | None]:
-    """What was found in each tile, None for one without data; neighbours of one size go through
-    the network together.
-    """
-    batch: list[Read] = []
-    for read in reads:
-        if read.empty:
-            yield None
-            continue
-        if batch and predictor.padded(batch[0]) != predictor.padded(read):
-            yield from predictor.decide(batch)
-            batch = []
-        batch.append(read)
-        if len(batch) == batch_size:
-            yield from predictor.decide(batch)
-            batch = []
-    if batch:
-        yield from predictor.decide(batch)
+    with _thread() as writer:
+        if executor is None:
+            with job.reader() as reader, _thread() as ahead:
+                reads = overlapped(ahead, reader.read, tiles)
+                yield from overlapped(
+                    writer, write, decide(predictor, reads, batch_size=batch_size)
+                )
+        else:
+            work = batches(tiles, batch_size)
+            done = overlapped(executor, partial(decide_tiles, job), work, depth=_AHEAD)
+            found = (decided for batch in done for decided in batch)
+            yield from overlapped(writer, write, found)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ keeps.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -29,11 +29,12 @@ def working_raster(
     path: Path,
     info: SceneInfo,
     *,
+    bands: Sequence[str] = ("",),
     tags: Mapping[str, str] | None = None,
     colormap: Colormap | None = None,
 ) -> Iterator[DatasetWriter]:
-    """A new uint8 GeoTIFF on the scene's own grid, to be written by windows; what is never
-    written reads as IGNORE.
+    """A new uint8 GeoTIFF on the scene's own grid with `bands` of these names, to be written by windows;
+    what is never written reads as IGNORE.
 
     Raises OutputError when the disk does not take it.
     """
@@ -46,7 +47,7 @@ def working_raster(
                 driver="GTiff",
                 width=info.width,
                 height=info.height,
-                count=1,
+                count=len(bands),
                 dtype="uint8",
                 crs=info.crs,
                 transform=info.transform,
@@ -58,8 +59,12 @@ def working_raster(
                 zlevel=1,
                 sparse_ok=True,
                 bigtiff="if_safer",
+                interleave="band",
+                photometric="minisblack",
             ) as raster,
         ):
+            for number, name in enumerate(bands, start=1):
+                raster.set_band_description(number, name)
             if tags:
                 raster.update_tags(**tags)
             if colormap:

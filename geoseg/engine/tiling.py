@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil, sqrt
 from typing import Literal
 
@@ -9,14 +10,18 @@ from geoseg.errors import ConfigError
 from geoseg.grid import Tile, grid, round_up
 from geoseg.model.file import Model
 from geoseg.model.receptive import context, margin_for
+from geoseg.model.runtime import RuntimeNetwork
 
 Margin = int | Literal["auto", "exact"]
 
 _FORWARD_RATIO = 1.35
 """Pixels through the network per pixel of the scene that a default core stays below."""
 
-_SMALLEST_CORE = 1024
+SMALLEST_CORE = 1024
+"""Default cores are no smaller than this, unless the scene or the memory is."""
+
 _LARGEST_CORE = 2048
+_UNMEASURED = 128
 
 
 def margin_px(asked: Margin, model: Model) -> int:
@@ -26,49 +31,97 @@ def margin_px(asked: Margin, model: Model) -> int:
     it labels are those of one forward pass over the whole scene. Raises ConfigError when *exact*
     is asked of a network whose context has no end.
     """
+    card = model.card
     if asked == "auto":
-        return model.card.margin
+        return card.margin
     if asked == "exact":
-        reach = context(model.network, bands=model.card.bands, stride=model.card.stride)
+        reach = card.context
+        if reach is None and not isinstance(model.network, RuntimeNetwork):
+            reach = context(model.network, bands=card.bands, stride=card.stride)
+        if reach is None and isinstance(model.network, RuntimeNetwork):
+            raise ConfigError(
+                f"--margin exact: an ONNX file does not tell how far {model.path.name} looks. "
+                "use auto, or a number of pixels"
+            )
         if reach is None:
             raise ConfigError(
                 f"--margin exact: no margin covers the context of {model.path.name}, in which "
                 "every pixel counts for every other. use auto"
             )
-        return margin_for(reach, model.card.stride)
+        return margin_for(reach, card.stride)
     if asked < 0:
         raise ConfigError(f"--margin: must be auto, exact, or 0 pixels or more, got {asked}")
-    return margin_for(asked, model.card.stride)
+    return margin_for(asked, card.stride)
 
 
-def core_px(width: int, height: int, *, margin: int, stride: int, asked: int | None = None) -> int:
-    """Core in pixels, a multiple of `stride`: `asked`, or one that fits the scene.
-
-    By default windows ((core + 2 · margin)² pixels) add up to at most 1.35 times the scene, as
-    long as cores of 2048 suffice, and cores are as equal as they can be. Raises ConfigError
-    unless `asked` is positive.
+def default_margin(reach: int | None, stride: int) -> int:
+    """The exact margin where the largest cores afford it (1.35 pixels through the network per pixel of
+    the scene), else 128 pixels, until `geoseg margin` has measured a better one.
     """
-    if asked is not None:
-        if asked < 1:
-            raise ConfigError(f"--core: must be 1 pixel or more, got {asked}")
-        return round_up(asked, stride)
+    exact = margin_for(_UNMEASURED if reach is None else reach, stride)
+    affordable = (_LARGEST_CORE + 2 * exact) ** 2 <= _FORWARD_RATIO * _LARGEST_CORE**2
+    return exact if affordable else margin_for(_UNMEASURED, stride)
+
+
+def core_px(
+    width: int, height: int, *, margin: int, stride: int, largest_window: int | None = None
+) -> int:
+    """A core in pixels, a multiple of `stride`, that fits a scene of `width` x `height`.
+
+    Windows ((core + 2 · margin)² pixels) add up to at most 1.35 times the scene, as long as cores
+    of 2048 suffice, and cores are as equal as they can be. No window's side exceeds
+    `largest_window`. Raises ConfigError when that leaves no core.
+    """
+    largest = _LARGEST_CORE
+    if largest_window is not None:
+        largest = min(largest, (largest_window - 2 * margin) // stride * stride)
+    if largest < stride:
+        raise ConfigError(
+            f"--memory: does not suffice for windows with a margin of {margin} pixels. "
+            "allow more, or use a smaller --margin"
+        )
     # (core + 2 · margin)² ≤ ratio · core²
     enough = ceil(2 * margin / (sqrt(_FORWARD_RATIO) - 1))
-    core = round_up(min(max(enough, _SMALLEST_CORE), _LARGEST_CORE), stride)
+    core = min(round_up(max(enough, SMALLEST_CORE), stride), largest)
     longer = max(width, height)
     if longer <= core + 2 * margin:  # one tile is no larger than the window of any other
         return round_up(longer, stride)
     cores = longer // core  # rather fewer and larger ones: smaller ones would read more
-    if ceil(longer / cores) > _LARGEST_CORE:
+    if round_up(ceil(longer / cores), stride) > largest:
         cores += 1
     return round_up(ceil(longer / cores), stride)
 
 
 def tiles(
-    width: int, height: int, model: Model, *, core: int | None = None, margin: Margin = "auto"
+    width: int,
+    height: int,
+    model: Model,
+    *,
+    core: int | None = None,
+    margin: Margin = "auto",
+    largest_window: int | None = None,
 ) -> list[Tile]:
-    """The tiles of a scene of `width` x `height` pixels. Raises ConfigError as above."""
-    ring = margin_px(margin, model)
-    stride = model.card.stride
-    core = core_px(width, height, margin=ring, stride=stride, asked=core)
-    return grid(width, height, core=core, margin=ring, multiple=stride)
+    """The tiles of a scene of `width` x `height` pixels: with cores of `core` pixels, rounded up to the
+    stride, or fitted. Raises ConfigError as above, and unless `core` is positive.
+    """
+    ring, stride = margin_px(margin, model), model.card.stride
+    if model.window is not None:
+        core = model.window - 2 * ring
+        if core < stride:
+            raise ConfigError(
+                f"--margin: {model.path.name} takes windows of {model.window} pixels, "
+                f"which leaves nothing inside a margin of {ring}. use a smaller one"
+            )
+    if core is None:
+        core = core_px(
+            width, height, margin=ring, stride=stride, largest_window=largest_window
+        )  # fmt: skip
+    elif core < 1:
+        raise ConfigError(f"--core: must be 1 pixel or more, got {core}")
+    return grid(width, height, core=round_up(core, stride), margin=ring, multiple=stride)
+
+
+def forward_ratio(cells: Sequence[Tile], width: int, height: int) -> float:
+    """Pixels through the network per pixel of the scene."""
+    forward: int = sum(cell.window.width * cell.window.height for cell in cells)
+    return forward / (width * height)

@@ -58,6 +58,14 @@ class ModelCard:
     margin: int
     """Pixels around a core that a tile reads by default; a multiple of `stride`."""
 
+    context: int | None = None
+    """How far beyond a core, in pixels, its logits depend on the scene; None: without end, or not
+    known."""
+
+    margins: tuple[dict[str, float], ...] = ()
+    """What was measured on real scenes, per margin tried: ``margin`` in pixels, ``changed`` the share of
+    labels that are not those of one forward pass over the whole scene, ``pixels`` that were compared."""
+
     pixel_size_m: tuple[float, float] | None = None
     """Smallest and largest ground size of a pixel that the model was trained at, in metres; None: not
     known."""
@@ -81,6 +89,8 @@ class ModelCard:
             "std": list(self.std),
             "stride": self.stride,
             "margin": self.margin,
+            "context": self.context,
+            "margins": list(self.margins),
             "pixel_size_m": list(self.pixel_size_m) if self.pixel_size_m else None,
             "training": self.training,
             "scores": self.scores,
@@ -101,6 +111,8 @@ class ModelCard:
             std=tuple(float(v) for v in card["std"]),
             stride=int(card["stride"]),
             margin=int(card["margin"]),
+            context=int(card["context"]) if card.get("context") is not None else None,
+            margins=tuple(dict(trial) for trial in card.get("margins", ())),
             pixel_size_m=(
                 (float(card["pixel_size_m"][0]), float(card["pixel_size_m"][1]))
                 if card["pixel_size_m"]
@@ -130,6 +142,9 @@ class Model:
 
     sha256: str
     """Of the weights."""
+
+    window: int | None = None
+    """Side in pixels of every window, for a network that takes no other."""
 
 
 def shipped_model() -> Path:

@@ -102,17 +102,26 @@ def write_onnx(
     return difference
 
 
-def read_onnx_card(path: Path) -> ModelCard:
-    """The card of the geoseg model that an ONNX file was made from. Raises ModelError when it has none,
-    ConfigError without the extra *onnx*."""
+def read_onnx_metadata(path: Path) -> dict[str, str]:
+    """The metadata of an ONNX file, whoever made it. Raises ModelError when it is none, ConfigError
+    without the extra *onnx*."""
     onnx, _ = _extra()
     file = input_file(path, ModelError)
     try:
-        graph = onnx.load(file, load_external_data=False)
-        told = {entry.key: entry.value for entry in graph.metadata_props}
-        return ModelCard.from_json(json.loads(told[CARD]))
+        graph = onnx.load(file, load_external_data=False)  # which could name any file
+        return {entry.key: entry.value for entry in graph.metadata_props}
     except Exception as error:  # protobuf raises its own
-        raise ModelError(f"{file}: is no ONNX file that geoseg wrote. use geoseg export") from error
+        raise ModelError(f"{file}: is damaged, or no ONNX file. copy or export it again") from error
+
+
+def read_onnx_card(path: Path) -> ModelCard:
+    """The card of the geoseg model that an ONNX file was made from. Raises ModelError when it has none,
+    ConfigError without the extra *onnx*."""
+    told = read_onnx_metadata(path)
+    try:
+        return ModelCard.from_json(json.loads(told[CARD]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: is no ONNX file that geoseg wrote. use geoseg export") from error
 
 
 def _metadata(model: Model, *, softmax: bool, size: int | None) -> dict[str, str]:

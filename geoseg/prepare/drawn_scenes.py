@@ -146,7 +146,7 @@ def _source(
     """A block by name: that of its scene, and a number where this is cut."""
     block = blocks[number]
     siblings = [n for n, other in enumerate(blocks) if other.image == block.image]
-    path = images[block.image].path
+    path = Path(images[block.image].path)
     if len(siblings) == 1:
         return Source(path.stem, split, path, labels)
     name = f"{path.stem}-{siblings.index(number) + 1:0{len(str(len(siblings)))}d}"

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pytest
-import rasterio
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from geoseg.engine.job import Job
 from geoseg.engine.label import label
-from geoseg.engine.predict import FULL_CONFIDENCE, Predictor
-from geoseg.engine.rasters import working_raster
+from geoseg.engine.predict import FULL_CONFIDENCE, Decided
 from geoseg.engine.tiling import margin_px, tiles
 from geoseg.errors import ConfigError
-from geoseg.grid import round_up
+from geoseg.grid import Tile, round_up
 from geoseg.legend import IGNORE
 from geoseg.model.file import Model
-from geoseg.scene import open_scene
 from tests.scenes import UTM, card, picture, tiny_model, write_scene
 
 MODEL = tiny_model()
@@ -30,18 +31,34 @@ EXACT = margin_px("exact", MODEL)
 
 
 def labelled(
-    path: Path, folder: Path, model: Model = MODEL, batch_size: int = 1, **cut: Any
+    path: Path,
+    model: Model = MODEL,
+    *,
+    batch_size: int = 1,
+    executor: Executor | None = None,
+    order: Callable[[list[Tile]], list[Tile]] = list,
+    more: Mapping[str, Any] = MappingProxyType({}),
+    **cut: Any,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], int]:
-    ids, sureness = folder / "labels.tif", folder / "confidence.tif"
-    with (
-        open_scene(path, bands=model.card.bands) as scene,
-        working_raster(ids, scene.info) as labels,
-        working_raster(sureness, scene.info) as confidence,
-    ):
-        cells = tiles(scene.info.width, scene.info.height, model, **cut)
-        count = label(scene, cells, Predictor(model), labels, confidence, batch_size=batch_size)
-    with rasterio.open(ids) as labels, rasterio.open(sureness) as confidence:
-        return labels.read(1), confidence.read(1), count
+    job = Job((path,), bands=model.card.bands, dtype=model.card.dtype, model=model.path, **more)
+    with job.reader() as reader:
+        planes = np.full((2, reader.info.height, reader.info.width), IGNORE, np.uint8)
+        cells = tiles(reader.width, reader.height, model, **cut)
+    counts = [0]
+
+    def write(decided: Decided | None) -> None:
+        if decided is not None:
+            planes[:, *decided.place.toslices()] = decided.planes
+            counts[0] += 1
+
+    run: dict[str, Any] = {
+        "predictor": job.predictor(model),
+        "batch_size": batch_size,
+        "executor": executor,
+    }
+    for _ in label(job, order(cells), write, **run):
+        pass
+    return planes[0], planes[1], counts[0]
 
 
 def forward(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Tensor:
@@ -85,7 +102,7 @@ def test_tiled_labels_are_those_of_one_forward_pass_over_the_whole_scene(
     path = write_scene(folder / "scene.tif", pixels, nodata=0, **UTM)
     valid = pixels.max(axis=0) > 0
     core = max(core, round((height * width) ** 0.5) // 4)  # not hundreds of tiles
-    labels, confidence, _ = labelled(path, folder, core=core, margin=EXACT, batch_size=batch_size)
+    labels, confidence, _ = labelled(path, core=core, margin=EXACT, batch_size=batch_size)
     check(labels, confidence, forward(pixels, valid), valid)
 
 
@@ -93,7 +110,7 @@ def test_too_small_a_margin_would_be_noticed(tmp_path: Path) -> None:
     pixels = picture(100, 100)
     path = write_scene(tmp_path / "scene.tif", pixels, **UTM)
     valid = np.ones((100, 100), bool)
-    labels, confidence, _ = labelled(path, tmp_path, core=32, margin=0)
+    labels, confidence, _ = labelled(path, core=32, margin=0)
     with pytest.raises(AssertionError):
         check(labels, confidence, forward(pixels, valid), valid)
 
@@ -102,7 +119,7 @@ def test_tiles_without_data_are_not_computed(tmp_path: Path) -> None:
     pixels = picture(96, 96)
     pixels[:, :64] = 0
     path = write_scene(tmp_path / "scene.tif", pixels, nodata=0, **UTM)
-    labels, _, count = labelled(path, tmp_path, core=32, margin=32)
+    labels, _, count = labelled(path, core=32, margin=32)
     assert count == 3
     assert (labels[:64] == IGNORE).all()
     assert (labels[64:] != IGNORE).all()
@@ -110,7 +127,7 @@ def test_tiles_without_data_are_not_computed(tmp_path: Path) -> None:
 
 def test_a_scene_without_any_data_costs_nothing(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", np.zeros((3, 70, 70), np.uint8), nodata=0, **UTM)
-    labels, confidence, count = labelled(path, tmp_path, core=32)
+    labels, confidence, count = labelled(path, core=32)
     assert count == 0
     assert (labels == IGNORE).all()
     assert (confidence == IGNORE).all()
@@ -130,6 +147,6 @@ def test_out_of_memory_says_which_options_to_lower(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", picture(40, 40), **UTM)
     model = Model(Path("m"), card(), _TooLarge(), "0")
     with pytest.raises(ConfigError, match=r"40 x 40 pixels, 1 at a time.*--core or --batch-size"):
-        labelled(path, tmp_path, model=model)
+        labelled(path, model=model)
     with pytest.raises(RuntimeError, match="multiplied"):
-        labelled(path, tmp_path, model=Model(Path("m"), card(), _Buggy(), "0"))
+        labelled(path, model=Model(Path("m"), card(), _Buggy(), "0"))

@@ -57,7 +57,7 @@ def test_a_small_scene_is_one_tile() -> None:
 
 def test_what_is_asked_is_rounded_up_to_the_stride() -> None:
     model = tiny_model()
-    assert core_px(500, 500, margin=0, stride=4, asked=61) == 64
+    assert tiles(500, 500, model, core=61, margin=0)[0].core.width == 64
     assert margin_px(13, model) == 16
     assert margin_px(0, model) == 0
     assert margin_px("auto", model) == 32
@@ -83,6 +83,6 @@ def test_a_network_that_sees_everything_has_no_exact_margin() -> None:
 
 def test_impossible_sizes_are_refused() -> None:
     with pytest.raises(ConfigError, match="--core"):
-        core_px(10, 10, margin=0, stride=4, asked=0)
+        tiles(10, 10, tiny_model(), core=0)
     with pytest.raises(ConfigError, match="--margin"):
         margin_px(-1, tiny_model())

@@ -1,0 +1,50 @@
+"""Work that is interrupted stays, other work vanishes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from geoseg.errors import OutputError, SceneError
+from geoseg.unfinished import unfinished, unfinished_folder
+
+
+def test_finished_work_leaves_nothing(tmp_path: Path) -> None:
+    with unfinished(tmp_path / "out.gpkg") as folder:
+        (folder / "half").write_text("done")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt(), SystemExit(143), OutputError("disk full")])
+def test_interrupted_work_stays_until_it_is_finished_or_begun_anew(
+    tmp_path: Path, fault: BaseException
+) -> None:
+    output = tmp_path / "out.gpkg"
+    with pytest.raises(type(fault)), unfinished(output) as folder:
+        (folder / "half").write_text("done")
+        (folder / "more").mkdir()
+        raise fault
+    with pytest.raises(type(fault)), unfinished(output) as folder:
+        assert (folder / "half").read_text() == "done"
+        raise fault
+    with unfinished(output, restart=True) as folder:
+        assert {entry.name for entry in folder.iterdir()} == {"lock"}
+    assert not unfinished_folder(output).exists()
+
+
+def test_work_on_a_broken_scene_vanishes(tmp_path: Path) -> None:
+    with pytest.raises(SceneError), unfinished(tmp_path / "out.gpkg"):
+        raise SceneError("damaged")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files are locked on POSIX only")
+def test_two_runs_do_not_share_an_output(tmp_path: Path) -> None:
+    output = tmp_path / "out.gpkg"
+    with unfinished(output) as folder:
+        (folder / "half").write_text("mine")
+        with pytest.raises(OutputError, match="another process"), unfinished(output):
+            pass
+        assert (folder / "half").read_text() == "mine"
