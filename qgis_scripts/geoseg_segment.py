@@ -584,6 +584,11 @@ class GeosegSegment(_Geoseg):
             "Labels then do not depend at all on how the scene is cut into tiles. Slower.",
             advanced=True,
         )
+        self.add(
+            QgsProcessingParameterBoolean("TTA", tr("Look in eight orientations"), False),
+            "Turned and mirrored, and the mean counts: somewhat better, eight times as slow.",
+            advanced=True,
+        )
         self.add_polygons()
         for name, text, help_text in (
             ("LABELS", "Labels", "The class of every pixel, as a GeoTIFF in the classes' colours."),
@@ -651,5 +656,7 @@ class GeosegSegment(_Geoseg):
             arguments += ["--bands", ",".join(map(str, bands))]
         if self.parameterAsBool(parameters, "EXACT", context):
             arguments += ["--margin", "exact"]
+        if self.parameterAsBool(parameters, "TTA", context):
+            arguments += ["--tta"]
         arguments += self.polygon_options(parameters, context)
         return [*arguments, "--device", self.parameterAsEnumString(parameters, "DEVICE", context)]

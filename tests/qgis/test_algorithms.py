@@ -1,6 +1,7 @@
 """The Processing algorithms inside PyQGIS: what they ask, show, load and leave."""
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -17,6 +18,7 @@ from qgis.core import (
     QgsGeometry,
     QgsMapRendererParallelJob,
     QgsMapSettings,
+    QgsPointXY,
     QgsProcessing,
     QgsProcessingContext,
     QgsProcessingException,
@@ -509,7 +511,7 @@ def test_polygons_drawn_over_a_scene_become_a_model_that_finds_them(folder, pyth
         SCENES=[scene],
         ANNOTATIONS=layer,
         CLASS="what",
-        STEPS=60,
+        STEPS=40,
         START="shipped",
         WINDOW=128,
         BATCH=2,
@@ -538,6 +540,70 @@ def test_polygons_drawn_over_a_scene_become_a_model_that_finds_them(folder, pyth
     assert scores["MIOU"] > 0.5
     assert scores["IOU_1"] > 0.3
     assert any("roof" in line for line in heard.infos)
+
+
+# centre and radius, in pixels, of the tanks on the roof of which somebody has drawn circles
+TANKS = (
+    (99, 80, 30), (254, 83, 30), (390, 137, 30), (527, 190, 31), (668, 233, 29),
+    (200, 229, 31), (335, 276, 30), (473, 333, 31), (616, 372, 31),
+)  # fmt: skip
+
+
+def test_circles_drawn_on_a_real_scene_become_a_model_that_finds_the_tanks(
+    python, project, tmp_path
+):
+    data = os.environ.get("GEOSEG_DATA")
+    if not data:
+        pytest.skip("needs real scenes: GEOSEG_DATA is not set")
+    scene = tmp_path / "tanks.tif"
+    shutil.copyfile(os.path.join(data, "scenes", "storage_tanks_rgba_epsg3857.tif"), str(scene))
+    raster = QgsRasterLayer(str(scene), "tanks")
+    project.addMapLayer(raster)
+    box, pixel = raster.extent(), raster.rasterUnitsPerPixelX()
+    layer = QgsVectorLayer("Polygon?crs=EPSG:3857&field=class:string", "drawn", "memory")
+    places = []
+    for x, y, radius in TANKS:
+        centre = QgsPointXY(
+            box.xMinimum() + x * pixel, box.yMaximum() - y * raster.rasterUnitsPerPixelY()
+        )
+        feature = QgsFeature(layer.fields())
+        feature.setGeometry(QgsGeometry.fromPointXY(centre).buffer(radius * pixel, 16))
+        feature.setAttribute("class", "tank")
+        layer.dataProvider().addFeatures([feature])
+        places.append(feature.geometry())
+    project.addMapLayer(layer)
+    trained, _, _ = run(
+        "geoseg_train",
+        project,
+        SCENES=[raster],
+        ANNOTATIONS=layer,
+        CLASS="class",
+        STEPS=40,
+        WINDOW=128,
+        BATCH=2,
+        OUTPUT=str(tmp_path / "tanks.safetensors"),
+        DEVICE="cpu",
+        PYTHON=python,
+    )
+    assert trained["MIOU"] > 0.5
+    results, _, _ = run(
+        "geoseg_segment",
+        project,
+        INPUT=raster,
+        MODEL=trained["OUTPUT"],
+        MIN_PIXELS=500,
+        OUTPUT=str(tmp_path / "found.gpkg"),
+        DEVICE="cpu",
+        PYTHON=python,
+    )
+    found = QgsVectorLayer(results["OUTPUT"], "found", "ogr")
+    assert found.crs() == raster.crs()
+    whole = QgsGeometry.unaryUnion([f.geometry() for f in found.getFeatures()])
+    seen = [whole.intersection(place).area() / place.area() for place in places]
+    assert sum(share > 0.7 for share in seen) >= 8, seen
+    assert whole.area() < 2 * sum(place.area() for place in places)
+    if os.environ.get("GEOSEG_KEEP_MAP"):
+        shutil.copyfile(results["OUTPUT"], os.environ["GEOSEG_KEEP_MAP"] + ".gpkg")
 
 
 def test_a_model_is_scored_on_polygons_over_a_scene(folder, python, project):
