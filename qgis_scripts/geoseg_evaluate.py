@@ -20,12 +20,13 @@ from contextlib import closing
 from urllib.parse import quote
 
 from qgis.core import (
-    QgsCoordinateTransform,
     QgsFeature,
+    QgsFeatureRequest,
     QgsFields,
     QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingException,
+    QgsProcessingFeatureSource,
     QgsProcessingLayerPostProcessorInterface,
     QgsProcessingOutputLayerDefinition,
     QgsProcessingOutputNumber,
@@ -322,7 +323,9 @@ class _Geoseg(QgsProcessingAlgorithm):
         writer = QgsVectorFileWriter.create(
             path, wanted, source.wkbType(), source.sourceCrs(), context.transformContext(), options
         )
-        for number, feature in enumerate(source.getFeatures()):
+        # geoseg puts crossing outlines in order itself
+        flag = QgsProcessingFeatureSource.Flag.FlagSkipGeometryValidityChecks
+        for number, feature in enumerate(source.getFeatures(QgsFeatureRequest(), flag)):
             if number % 1000 == 0 and feedback.isCanceled():
                 break
             copy = QgsFeature(wanted)
@@ -364,12 +367,13 @@ class _Geoseg(QgsProcessingAlgorithm):
         except (OSError, ValueError, KeyError, TypeError):
             return ""
 
-    def geoseg(self, python, arguments, feedback, stages, outputs=()):
+    def geoseg(self, python, arguments, feedback, stages, outputs=(), names=None):
         """Run a geoseg command and return its result line, a dict; None when the user has cancelled.
 
-        `stages` maps the text of a stage to the percents at which it begins and ends.
+        `stages` maps the text of a stage to the percents at which it begins and ends; `names` tells what to call
+        other files that the user does not know.
         """
-        places = {output.scratch: output.path for output in outputs}
+        places = dict(names or {}, **{output.scratch: output.path for output in outputs})
         shown = [places.get(argument, argument) for argument in arguments]
         feedback.pushCommandInfo(
             " ".join(shlex.quote(part) for part in [python, "-m", "geoseg", *shown])
@@ -643,9 +647,6 @@ class GeosegEvaluate(_Geoseg):
 
     def prepared(self, parameters, context, feedback, python, model, work, dataset):
         """Make a dataset of scenes and polygons, with the legend of the model."""
-        legend = os.path.join(work, "legend.json")
-        with open(legend, "w", encoding="utf-8") as file:
-            json.dump(self.legend(python, model), file)
         source = self.parameterAsSource(parameters, "ANNOTATIONS", context)
         column = self.parameterAsString(parameters, "CLASS", context) or "class"
         drawn = self.written(
@@ -653,25 +654,10 @@ class GeosegEvaluate(_Geoseg):
         )
         layers = self.parameterAsLayerList(parameters, "SCENES", context)
         arguments = ["prepare"] + [_path_of(layer) for layer in layers]
-        arguments += ["--annotations", drawn, "--val-share", "0", "--legend", legend, "-o", dataset]
+        arguments += ["--annotations", drawn, "--val-share", "0", "--legend", model or "shipped"]
+        arguments += ["-o", dataset]
         stages = {"look at scenes": (0, 3), "write scenes": (3, 15)}
-        return self.geoseg(python, arguments, feedback, stages)
-
-    def legend(self, python, model):
-        """The classes of the model, as geoseg tells them."""
-        options = (
-            dict(_process_options(), start_new_session=False)
-            if os.name != "nt"
-            else _process_options()
-        )
-        command = [python, "-I", "-X", "utf8", "-m", "geoseg", "info", "--json"] + (
-            [model] if model else []
-        )
-        done = subprocess.run(command, check=False, **options)
-        if done.returncode:
-            line = done.stderr.strip().split("\n")[-1]
-            raise QgsProcessingException(line[len(ERROR) :] if line.startswith(ERROR) else line)
-        return json.loads(done.stdout)["legend"]
+        return self.geoseg(python, arguments, feedback, stages, names={drawn: source.sourceName()})
 
     def told(self, scores, feedback):
         """The numbers of one evaluation; also shown as a table in the log."""

@@ -20,12 +20,13 @@ from contextlib import closing
 from urllib.parse import quote
 
 from qgis.core import (
-    QgsCoordinateTransform,
     QgsFeature,
+    QgsFeatureRequest,
     QgsFields,
     QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingException,
+    QgsProcessingFeatureSource,
     QgsProcessingLayerPostProcessorInterface,
     QgsProcessingOutputLayerDefinition,
     QgsProcessingOutputNumber,
@@ -322,7 +323,9 @@ class _Geoseg(QgsProcessingAlgorithm):
         writer = QgsVectorFileWriter.create(
             path, wanted, source.wkbType(), source.sourceCrs(), context.transformContext(), options
         )
-        for number, feature in enumerate(source.getFeatures()):
+        # geoseg puts crossing outlines in order itself
+        flag = QgsProcessingFeatureSource.Flag.FlagSkipGeometryValidityChecks
+        for number, feature in enumerate(source.getFeatures(QgsFeatureRequest(), flag)):
             if number % 1000 == 0 and feedback.isCanceled():
                 break
             copy = QgsFeature(wanted)
@@ -364,12 +367,13 @@ class _Geoseg(QgsProcessingAlgorithm):
         except (OSError, ValueError, KeyError, TypeError):
             return ""
 
-    def geoseg(self, python, arguments, feedback, stages, outputs=()):
+    def geoseg(self, python, arguments, feedback, stages, outputs=(), names=None):
         """Run a geoseg command and return its result line, a dict; None when the user has cancelled.
 
-        `stages` maps the text of a stage to the percents at which it begins and ends.
+        `stages` maps the text of a stage to the percents at which it begins and ends; `names` tells what to call
+        other files that the user does not know.
         """
-        places = {output.scratch: output.path for output in outputs}
+        places = dict(names or {}, **{output.scratch: output.path for output in outputs})
         shown = [places.get(argument, argument) for argument in arguments]
         feedback.pushCommandInfo(
             " ".join(shlex.quote(part) for part in [python, "-m", "geoseg", *shown])

@@ -542,6 +542,28 @@ def test_polygons_drawn_over_a_scene_become_a_model_that_finds_them(folder, pyth
     assert any("roof" in line for line in heard.infos)
 
 
+def test_a_polygon_without_a_class_is_told_by_the_name_of_its_layer(folder, python, project):
+    layer = QgsVectorLayer("Polygon?crs=EPSG:32631&field=what:string", "Meine Flächen", "memory")
+    feature = QgsFeature(layer.fields())
+    crossing = (
+        "POLYGON((500010 5799990, 500050 5799950, 500050 5799990, 500010 5799950, 500010 5799990))"
+    )
+    feature.setGeometry(QgsGeometry.fromWkt(crossing))
+    layer.dataProvider().addFeatures([feature])
+    project.addMapLayer(layer)
+    with pytest.raises(QgsProcessingException, match=r"^Meine Flächen: 1 polygons have no class"):
+        run(
+            "geoseg_train",
+            project,
+            SCENES=[str(folder / "my scene.tif")],
+            ANNOTATIONS=layer,
+            CLASS="what",
+            OUTPUT=str(folder / "mine.safetensors"),
+            PYTHON=python,
+        )
+    assert left(folder) == []
+
+
 # centre and radius, in pixels, of the tanks on the roof of which somebody has drawn circles
 TANKS = (
     (99, 80, 30), (254, 83, 30), (390, 137, 30), (527, 190, 31), (668, 233, 29),
