@@ -418,7 +418,9 @@ class _Geoseg(QgsProcessingAlgorithm):
                 for scratch, place in places.items():
                     error = error.replace(scratch, place)
             elif line.startswith(WARNING):
-                feedback.pushWarning(line[len(WARNING) :])
+                # what could be gone on with goes with the hidden folder
+                if ": unfinished. " not in line:
+                    feedback.pushWarning(line[len(WARNING) :])
             else:
                 last = line
                 feedback.pushConsoleInfo(line)

@@ -34,6 +34,7 @@ def home(tmp_path_factory):
         XDG_RUNTIME_DIR=str(folder / "run"),
         QGIS_CUSTOM_CONFIG_PATH=str(folder / "QGIS"),
     )
+    os.environ["OMP_NUM_THREADS"] = "1"  # the models are tiny, and the machine may be busy
     for name in ("PYTHONPATH", "GEOSEG_PYTHON"):
         os.environ.pop(name, None)
     return folder
