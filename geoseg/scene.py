@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,11 @@ _SERVERS = {
     "GDAL_HTTP_RETRY_DELAY": 0.5,  # seconds, growing
 }
 """How GDAL talks to servers, when it is allowed to."""
+
+_RETRIES = (0.5, 1.0, 2.0, 4.0)
+"""Seconds to wait after a read from a server that failed."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +105,13 @@ class Scene:
                 f"{window} leaves a scene of {self.info.width} x {self.info.height} pixels"
             )
         try:
-            pixels = self._dataset.read(list(self.indexes), window=window)
-            valid = self._valid(pixels, window)
+            pixels, valid = self._read(window)
         except RasterioError as error:
             where = f"columns {left} to {left + width}, rows {top} to {top + height}"
-            raise SceneError(
-                f"{self.info.path}: damaged somewhere in {where}. copy or download it again"
-            ) from error
+            fault = "damaged somewhere in {where}. copy or download it again"
+            if isinstance(self.info.path, Url):
+                fault = "cannot be read in {where}. check the network, and try again"
+            raise SceneError(f"{self.info.path}: {fault.format(where=where)}") from error
         if not valid.all():
             np.copyto(pixels, 0, where=~valid)
         return pixels, valid
@@ -112,6 +119,18 @@ class Scene:
     def close(self) -> None:
         """Close the file."""
         self._dataset.close()
+
+    def _read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Several times, if a server fails: GDAL does not repeat requests that it makes in parallel."""
+        for wait in _RETRIES if isinstance(self.info.path, Url) else ():
+            try:
+                pixels = self._dataset.read(list(self.indexes), window=window)
+                return pixels, self._valid(pixels, window)
+            except RasterioError as error:
+                log.debug("%s: %s, once more in %g s", self.info.path, error, wait)
+                sleep(wait)
+        pixels = self._dataset.read(list(self.indexes), window=window)
+        return pixels, self._valid(pixels, window)
 
     def _valid(self, pixels: NDArray[Any], window: Window) -> NDArray[np.bool_]:
         flags = self._dataset.mask_flag_enums[self.indexes[0] - 1]

@@ -28,7 +28,7 @@ from geoseg.model.runtime import Backend
 from geoseg.polygons.raster_legend import legend_tags
 from geoseg.polygons.style import raster_colormap, write_raster_style
 from geoseg.progress import Track, silent
-from geoseg.unfinished import unfinished
+from geoseg.unfinished import complete, forget_finished, is_complete, unfinished
 from geoseg.vectorize import vectorize
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,9 @@ def segment(
     rasters = {LABELS: labels, CONFIDENCE: confidence, PROBABILITIES: probabilities}
     kept = {kind: path for kind, path in rasters.items() if path}
     groups = [tuple(sources)] if mosaic else [(source,) for source in sources]
+    forget_finished(output)
     _check_arguments(sources, output, list(kept.values()), overwrite=overwrite)
+    overwrite = overwrite or is_complete(output)
     if kept and len(groups) > 1:
         raise ConfigError(
             f"{next(iter(kept.values()))}: a raster holds one scene, got {len(groups)}. "
@@ -134,13 +136,13 @@ def segment(
     origin = {**_provenance(sources, opened), **(provenance or {})}
     predictor = job.predictor(opened)
     with ExitStack() as stack:
+        folder = stack.enter_context(unfinished(output, restart=restart))
         # the polygons first: they are the last to take their name
         polygons = stack.enter_context(replacing(output, overwrite=overwrite))
         scratch = {
             kind: stack.enter_context(replacing(path, overwrite=overwrite))
             for kind, path in kept.items()
         }
-        folder = stack.enter_context(unfinished(output, restart=restart))
 
         def outlined(plan: Plan) -> dict[str, Path]:
             made = work_on(
@@ -168,6 +170,7 @@ def segment(
         faults.check(left=len(made))
         for kind, path in scratch.items():
             write_cog(made[0][kind], path, overviews=_OVERVIEWS[kind])
+        complete(folder)
     if labels:
         write_raster_style(labels, legend)
     faults.tell(output)
@@ -270,7 +273,8 @@ def _check_arguments(
     for product in (output, *rasters):
         if any(product.exists() and file.exists() and product.samefile(file) for file in files):
             raise OutputError(f"{product}: is the scene itself. choose another name")
-        check_output(product, overwrite=overwrite)
+        # a run that was killed when all was complete may have left rasters under their names
+        check_output(product, overwrite=overwrite or (product != output and is_complete(output)))
 
 
 def _make_folder(folder: Path) -> None:

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from geoseg.errors import OutputError
+from geoseg.errors import ConfigError, OutputError
 
 log = logging.getLogger(__name__)
 
-_LOCK = "lock"
+_LOCK, _COMPLETE = "lock", "complete"
 
 
 def unfinished_folder(output: Path) -> Path:
@@ -26,8 +26,8 @@ def unfinished_folder(output: Path) -> Path:
 def unfinished(output: Path, *, restart: bool = False) -> Iterator[Path]:
     """The folder of an earlier run that was interrupted, or a new one; `restart` empties it first.
 
-    It vanishes when the block ends, well or by an error that repeating the work would not mend. It
-    stays after Ctrl-C, SIGTERM, a full disk, and of course a kill. Raises OutputError while
+    It vanishes when the block ends, well or by an error that no command could mend. It stays after
+    Ctrl-C, SIGTERM, a full disk, and of course a kill. Raises OutputError while
     another process is at it.
     """
     folder = unfinished_folder(output)
@@ -44,6 +44,8 @@ def unfinished(output: Path, *, restart: bool = False) -> Iterator[Path]:
             _empty(folder)
         try:
             yield folder
+        except ConfigError:  # another command may do
+            raise
         except (KeyboardInterrupt, SystemExit, OutputError, OSError):
             log.warning("%s: unfinished. the same command goes on from here", output)
             raise
@@ -51,6 +53,24 @@ def unfinished(output: Path, *, restart: bool = False) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def complete(folder: Path) -> None:
+    """Note in an unfinished folder that products are about to take their names."""
+    (folder / _COMPLETE).touch()
+
+
+def forget_finished(output: Path) -> None:
+    """Remove the folder of a run that was killed when `output` had its name already."""
+    if output.exists() and is_complete(output):
+        shutil.rmtree(unfinished_folder(output), ignore_errors=True)
+
+
+def is_complete(output: Path) -> bool:
+    """True when a run came so far, and was killed before it could remove the folder: products beside
+    `output` that bear their names are its own.
+    """
+    return (unfinished_folder(output) / _COMPLETE).exists()
 
 
 def _hold(lock: IO[bytes], output: Path) -> None:

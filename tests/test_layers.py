@@ -38,6 +38,7 @@ LAYERS = {
             "rescale",
             "area",
             "unfinished",
+            "heap",
         ),
         *("annotations", "dota", "dataset"),
     },

@@ -98,12 +98,9 @@ def open_journal(path: Path, about: Mapping[str, Any], *, output: Path) -> Itera
     """
     with path.open("a+b") as file:
         file.seek(0)
-        try:
-            before = json.loads(file.readline() or b"null")
-        except ValueError:  # killed within the first line
-            before = None
         told = {"format": _FORMAT, **json.loads(json.dumps(about))}
-        if before is None:
+        before = _first_line(file)
+        if before is None or file.tell() == path.stat().st_size:  # nothing has been decided
             file.seek(0)
             file.truncate()
             file.write(json.dumps(told).encode() + b"\n")
@@ -114,6 +111,13 @@ def open_journal(path: Path, about: Mapping[str, Any], *, output: Path) -> Itera
                 f"({'; '.join(changed)}). repeat that command, or use --restart to begin anew"
             )
         yield Journal(file)
+
+
+def _first_line(file: IO[bytes]) -> Any:
+    try:
+        return json.loads(file.readline() or b"null")
+    except ValueError:  # killed within it
+        return None
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Sequence[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -27,7 +27,7 @@ def label(
     predictor: Predictor,
     batch_size: int = 1,
     executor: Executor | None = None,
-) -> Iterator[None]:
+) -> Generator[None]:
     """Decide `tiles` in their order, give each to `write`, and yield after each.
 
     Reading and writing run on a thread each beside the network, which `predictor` runs in this

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from rasterio.io import DatasetWriter
@@ -120,8 +120,9 @@ def _decide(
     steps = label(
         plan.job, cells, keep, predictor=predictor, batch_size=batch_size, executor=executor
     )
-    for _ in track(steps, "segment", total=len(left)):
-        pass
+    with closing(steps):  # its files and threads, when somebody interrupts the track
+        for _ in track(steps, "segment", total=len(left)):
+            pass
     return found
 
 

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pyogrio
 import pytest
@@ -58,6 +60,19 @@ def test_json_progress_counts_tiles_and_ends_with_the_result(
         (["scene.tif", "-o", "out.gpkg", "--bands", "r,g,b"], 2, "1,2,3"),
         (["scene.tif", "-o", "out.gpkg", "--core", "0"], 2, "--core"),
         (["-o", "out.gpkg"], 2, "SCENE"),
+        (["scene.tif", "-o", "out.gpkg", "--bbox", "1,2,3"], 2, "west,south,east,north"),
+        (["scene.tif", "-o", "out.gpkg", "--memory", "lots"], 2, "2GB"),
+        (["scene.tif", "-o", "out.gpkg", "--gsd", "small"], 2, "metres"),
+        (
+            ["scene.tif", "-o", "out.gpkg", "-m", "tiny.safetensors", "--memory", "9MB"],
+            2,
+            "--memory",
+        ),
+        (
+            ["scene.tif", "-o", "out.gpkg", "-m", "tiny.safetensors", "--aoi", "no.gpkg"],
+            3,
+            "no.gpkg",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_its_exit_code(
@@ -79,20 +94,58 @@ def test_exit_code_4_leaves_the_old_file(folder: Path, capsys: pytest.CaptureFix
     assert "--overwrite" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("2GB", 2 * 10**9), ("1.5g", 15 * 10**8), ("800 MiB", 800 << 20), ("123456", 123456)],
+)
+def test_sizes_are_what_people_write(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: int
+) -> None:
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr(
+        import_module("geoseg.segment"),
+        "segment",
+        lambda _scenes, output, **how: seen.update(how) or output,
+    )
+    assert run(folder, "scene.tif", "-o", "out.gpkg", f"--memory={text}") == 0
+    assert seen["memory"] == expected
+
+
+def test_a_server_is_not_asked_unless_that_is_allowed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["segment", "https://example.org/a.tif", "-o", str(folder / "out.gpkg")]
+    assert boundary.run(geoseg, arguments) == 3
+    assert "--allow-remote" in capsys.readouterr().err
+
+
+def test_a_folder_as_output_gets_a_file_for_each_scene(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_scene(folder / "other.tif", picture(40, 40), **UTM)
+    pattern, out = str(folder / "*.tif"), str(folder / "out") + "/"
+    model = str(folder / "tiny.safetensors")
+    assert boundary.run(geoseg, ["segment", pattern, "-o", out, "-m", model]) == 0
+    assert capsys.readouterr().out == f"{folder / 'out'}\n"
+    assert {path.name for path in (folder / "out").iterdir()} == {"scene.gpkg", "other.gpkg"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_soon_and_leaves_nothing(folder: Path, number: signal.Signals) -> None:
-    write_scene(folder / "large.tif", picture(1500, 1500), **UTM)
+def test_a_signal_ends_it_soon_and_the_same_command_goes_on(
+    folder: Path, number: signal.Signals
+) -> None:
+    write_scene(folder / "large.tif", picture(400, 400), **UTM)
     before = {file.name for file in folder.iterdir()}
     command = [
         sys.executable, "-m", "geoseg", "segment", "large.tif", "-o", "out.gpkg", "-m",
-        "tiny.safetensors", "--labels", "labels.tif", "--core", "8", "--progress", "json",
+        "tiny.safetensors", "--labels", "labels.tif", "--core", "32", "--progress", "json",
     ]  # fmt: skip
     root = Path(__file__).parent.parent.parent
+    env = {"PYTHONPATH": str(root), "PATH": ""}
     with subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={"PYTHONPATH": str(root), "PATH": ""},
-    ) as process:  # fmt: skip
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+    ) as process:
         assert process.stdout is not None
         for line in process.stdout:  # it is at work
             if json.loads(line)["done"] > 0:
@@ -100,7 +153,15 @@ def test_a_signal_ends_it_soon_and_leaves_nothing(folder: Path, number: signal.S
         began = time.monotonic()
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 5
     assert process.returncode == 128 + number
     assert "Traceback" not in errors
-    assert {file.name for file in folder.iterdir()} == before
+    assert "the same command goes on from here" in errors
+    assert {file.name for file in folder.iterdir()} == before | {".out.gpkg.unfinished"}
+    again = subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 0
+    assert "tiles were decided before" in again.stderr
+    assert {"out.gpkg", "labels.tif"} <= {file.name for file in folder.iterdir()} - before
+    assert not (folder / ".out.gpkg.unfinished").exists()

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from rasterio.windows import Window
 from torch import Tensor, nn
 
+from geoseg.area import Area
 from geoseg.engine.job import Job
 from geoseg.engine.label import label
 from geoseg.engine.predict import FULL_CONFIDENCE, Decided
@@ -23,8 +28,8 @@ from geoseg.engine.tiling import margin_px, tiles
 from geoseg.errors import ConfigError
 from geoseg.grid import Tile, round_up
 from geoseg.legend import IGNORE
-from geoseg.model.file import Model
-from tests.scenes import UTM, card, picture, tiny_model, write_scene
+from geoseg.model.file import Model, load_model
+from tests.scenes import UTM, card, model_file, picture, tiny_model, write_scene
 
 MODEL = tiny_model()
 EXACT = margin_px("exact", MODEL)
@@ -90,10 +95,12 @@ def check(
 @given(
     height=st.integers(1, 100), width=st.integers(1, 100), core=st.integers(1, 90),
     batch_size=st.integers(1, 5), hole=st.tuples(*[st.integers(0, 100)] * 4), seed=st.integers(0, 9),
+    order=st.randoms(),
 )  # fmt: skip
 def test_tiled_labels_are_those_of_one_forward_pass_over_the_whole_scene(
     tmp_path_factory: pytest.TempPathFactory,
     height: int, width: int, core: int, batch_size: int, hole: tuple[int, ...], seed: int,
+    order: random.Random,
 ) -> None:  # fmt: skip
     folder = tmp_path_factory.mktemp("exact")
     pixels = picture(height, width, seed=seed)
@@ -102,8 +109,83 @@ def test_tiled_labels_are_those_of_one_forward_pass_over_the_whole_scene(
     path = write_scene(folder / "scene.tif", pixels, nodata=0, **UTM)
     valid = pixels.max(axis=0) > 0
     core = max(core, round((height * width) ** 0.5) // 4)  # not hundreds of tiles
-    labels, confidence, _ = labelled(path, core=core, margin=EXACT, batch_size=batch_size)
+    labels, confidence, _ = labelled(
+        path, core=core, margin=EXACT, batch_size=batch_size,
+        order=lambda cells: order.sample(cells, len(cells)),
+    )  # fmt: skip
     check(labels, confidence, forward(pixels, valid), valid)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_workers_decide_the_same(tmp_path: Path, kind: type[Executor], workers: int) -> None:
+    pixels = picture(90, 110)
+    pixels[:, 20:50, 30:90] = 0
+    path = write_scene(tmp_path / "scene.tif", pixels, nodata=0, **UTM)
+    model = load_model(model_file(tmp_path / "tiny.safetensors"))
+    alone = labelled(path, model, core=32, margin=EXACT)
+    spawned = {} if kind is ThreadPoolExecutor else {"mp_context": get_context("spawn")}
+    with kind(workers, **spawned) as executor:  # type: ignore[call-arg]
+        together = labelled(path, model, core=32, margin=EXACT, batch_size=2, executor=executor)
+    assert alone[2] == together[2]
+    valid = pixels.max(axis=0) > 0
+    check(together[0], together[1], forward(pixels, valid), valid)
+    assert (alone[0] == together[0]).mean() > 0.999  # batches of 2 round otherwise
+
+
+def test_at_another_pixel_size_a_scene_is_labelled_on_its_own_pixels(tmp_path: Path) -> None:
+    pixels = picture(150, 130)
+    pixels[:, 100:, 60:] = 0
+    path = write_scene(tmp_path / "scene.tif", pixels, nodata=0, **UTM)
+    valid = pixels.max(axis=0) > 0
+    more = {"pixel": (130 / 52, 150 / 50)}
+    labels, confidence, _ = labelled(path, core=16, margin=EXACT, more=more)
+    whole, sureness, _ = labelled(path, core=64, margin=EXACT, more=more)
+    assert np.array_equal(labels, whole)
+    assert np.abs(confidence.astype(int) - sureness).max() <= 1
+    assert np.array_equal(labels == IGNORE, ~valid)
+    # each pixel of the network is three rows of the scene, where these have data
+    assert np.array_equal(labels[0:99:3], labels[2:99:3])
+    assert len(np.unique(labels)) > 2
+
+
+def test_an_area_is_labelled_as_if_all_were_wanted(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", picture(120, 120), **UTM)
+    area = Area(shapely.Point(40, 50).buffer(23))
+    everywhere, sureness, count = labelled(path, core=16, margin=EXACT)
+    labels, confidence, fewer = labelled(path, core=16, margin=EXACT, more={"area": area})
+    inside = area.inside(Window(0, 0, 120, 120))
+    assert np.array_equal(labels[inside], everywhere[inside])
+    assert np.array_equal(confidence[inside], sureness[inside])
+    assert (labels[~inside] == IGNORE).all()
+    assert fewer < count / 2
+
+
+def test_all_orientations_count_alike(tmp_path: Path) -> None:
+    pixels = picture(64, 64)
+    path = write_scene(tmp_path / "scene.tif", pixels, **UTM)
+    _, confidence, _ = labelled(path, margin=EXACT, more={"augmented": True})
+    turned = write_scene(tmp_path / "turned.tif", np.rot90(pixels, axes=(1, 2)).copy(), **UTM)
+    _, other, _ = labelled(turned, margin=EXACT, more={"augmented": True})
+    assert np.abs(np.rot90(confidence).astype(int) - other).max() <= 1
+    _, plain, _ = labelled(path, margin=EXACT)
+    assert not np.array_equal(plain, confidence)
+
+
+def test_probabilities_are_the_softmax(tmp_path: Path) -> None:
+    pixels = picture(40, 56)
+    path = write_scene(tmp_path / "scene.tif", pixels, **UTM)
+    job = Job((path,), bands=3, dtype="uint8", probabilities=True)
+    found: list[Decided | None] = []
+    with job.reader() as reader:
+        cells = tiles(reader.width, reader.height, MODEL)
+    for _ in label(job, cells, found.append, predictor=job.predictor(MODEL)):
+        pass
+    (decided,) = found
+    assert decided is not None
+    expected = forward(pixels, np.ones((40, 56), bool)).softmax(dim=0).numpy() * FULL_CONFIDENCE
+    assert decided.planes.shape == (2 + len(MODEL.card.legend), 40, 56)
+    assert np.abs(decided.planes[2:] - expected).max() <= 0.51
 
 
 def test_too_small_a_margin_would_be_noticed(tmp_path: Path) -> None:

@@ -1,0 +1,91 @@
+"""Does a killed `geoseg segment` go on to the same bytes? Kills it at random times and compares.
+
+    python benchmarks/kill.py [--kills 50] [--side 1500] [--folder FOLDER]
+
+Every round is a run that gets SIGKILL at a moment drawn evenly over the time that a whole run takes, and the same
+command again. Compared are the bytes of labels and confidence, and the sorted rows of the polygons. Exits with 1
+when a round differs, or when a file stood under a product's name after the kill that was not the finished one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyogrio
+
+from benchmarks.memory import cheap_model, draw_scene
+
+_PRODUCTS = ("out.gpkg", "labels.tif", "confidence.tif")
+
+
+def start(scene: Path, model: Path, folder: Path) -> subprocess.Popen[bytes]:
+    """The same command for every run."""
+    out, labels, confidence = (str(folder / name) for name in _PRODUCTS)
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "geoseg", "segment", str(scene), "-m", str(model), "-o", out),
+            *("--labels", labels, "--confidence", confidence, "--core", "64", "--progress", "none"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def content(folder: Path) -> str:
+    """sha256 of all that was made."""
+    digest = hashlib.sha256()
+    polygons = pyogrio.read_dataframe(folder / "out.gpkg", layer="segments")
+    rows = polygons.assign(wkb=polygons.geometry.to_wkb()).drop(columns="geometry")
+    digest.update(repr(sorted(rows.to_numpy().tolist(), key=str)).encode())
+    for name in _PRODUCTS[1:]:
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--side", type=int, default=1500)
+    parser.add_argument("--folder", type=Path)
+    options = parser.parse_args()
+    moments = random.Random(0)
+    same = early = finished = 0
+    with TemporaryDirectory(dir=options.folder) as name:
+        base = Path(name)
+        scene = draw_scene(base / "scene.tif", options.side)
+        model = cheap_model(base / "cheap.safetensors")
+        whole = base / "whole"
+        whole.mkdir()
+        began = time.monotonic()
+        assert start(scene, model, whole).wait() == 0
+        usual = time.monotonic() - began
+        expected = content(whole)
+        for number in range(options.kills):
+            folder = base / str(number)
+            folder.mkdir()
+            process = start(scene, model, folder)
+            time.sleep(moments.uniform(0, usual))
+            process.send_signal(signal.SIGKILL)
+            if process.wait() == 0:
+                finished += 1
+            early += any((folder / product).exists() for product in _PRODUCTS[:1])
+            # 4: the products are there already, since the kill came after them
+            assert start(scene, model, folder).wait() in (0, 4)
+            same += content(folder) == expected
+    print(
+        f"{options.kills} kills within {usual:.1f} s: {same} equal; {early} after the polygons had "
+        f"their name, {finished} after the end"
+    )
+    raise SystemExit(same < options.kills)
+
+
+if __name__ == "__main__":
+    main()

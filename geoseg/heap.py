@@ -1,0 +1,25 @@
+"""Freed memory is kept for the next network pass, where the system's allocator would give it back.
+
+glibc returns large blocks to the system when they are freed. A network frees and takes hundreds of megabytes
+per pass, which the system then hands out again page by page, zeroed: on two cores that took more than a third of
+a pass (`benchmarks/heap.py`). What is kept is what a pass needs, so the peak hardly grows.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
+_NEVER = 2**31 - 1
+
+
+def keep_freed_memory() -> bool:
+    """Ask glibc, for this process, to keep what is freed; False where there is no glibc."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:  # another C library
+        return False
+    return bool(mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, _NEVER))

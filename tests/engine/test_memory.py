@@ -1,0 +1,57 @@
+"""What a window takes is known before it is computed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from geoseg.engine.memory import forward_bytes_per_pixel, largest_window, process_bytes
+from geoseg.engine.tiling import tiles
+from geoseg.errors import ConfigError
+from tests.scenes import tiny_model
+
+
+class Known(nn.Module):
+    """3 bands in; while 8 channels become 5, there are 3 + 8 + 5; at the end 3 + 5 + 5 + 10."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 5, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        image = self.two(F.relu(self.one(image), inplace=True))
+        return torch.cat([image, image + 1], dim=1)
+
+
+def test_bytes_are_those_of_the_tensors_that_live_together() -> None:
+    assert forward_bytes_per_pixel(Known().eval(), bands=3, stride=8) == 4 * (3 + 5 + 5 + 10)
+
+
+def test_a_larger_limit_allows_a_larger_window_by_its_area() -> None:
+    def side(limit: int) -> int:
+        return largest_window(
+            Known().eval(), bands=3, stride=8, limit=limit, pixel_bytes=10, on_gpu=True
+        )
+
+    assert side(4 * 10**8) == pytest.approx(2 * side(10**8), abs=16)
+    assert side(10**8) % 8 == 0
+    assert side(0) == 0
+
+
+def test_on_the_cpu_what_the_process_holds_counts_too() -> None:
+    assert process_bytes() > 100 << 20
+    network = Known().eval()
+    assert not largest_window(
+        network, bands=3, stride=8, limit=process_bytes(), pixel_bytes=10, on_gpu=False
+    )
+
+
+def test_cores_keep_windows_within_the_limit() -> None:
+    model = tiny_model(margin=32)
+    for limit in (80, 128, 500, 1100):
+        cells = tiles(3000, 2000, model, largest_window=limit)
+        assert max(max(c.window.width, c.window.height) for c in cells) <= limit
+    with pytest.raises(ConfigError, match=r"--memory.*margin of 32"):
+        tiles(3000, 2000, model, largest_window=64)
