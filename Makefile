@@ -5,7 +5,7 @@ PYTHON ?= python3
 IN_VENV := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all check install clean
+.PHONY: help demo test test-slow test-all check install qgis-plugin clean
 
 help:
 	@echo 'make demo      draw a dataset, train, segment a scene; look at demo-output/'
@@ -13,6 +13,7 @@ help:
 	@echo 'make test-all  the slow ones too'
 	@echo 'make check     lint, format and types'
 	@echo 'make install   only set up .venv'
+	@echo 'make qgis-plugin  dist/geoseg_qgis.zip, a plugin for QGIS'
 	@echo 'make clean     remove .venv, demo-output and caches'
 
 demo: .venv/installed
@@ -32,6 +33,9 @@ check: .venv/installed
 	$(IN_VENV) -m mypy
 
 install: .venv/installed
+
+qgis-plugin: .venv/installed
+	$(IN_VENV) qgis_plugin/build.py dist
 
 # written last, so that an installation that was interrupted is done again
 .venv/installed: pyproject.toml constraints.txt

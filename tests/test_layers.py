@@ -20,6 +20,7 @@ LAYERS = {
         "segment",
         "vectorize",
         "export",
+        "qgis",
         "info",
         "margin",
         "stats",

@@ -27,7 +27,7 @@ from geoseg.prepare import prepare_drawn, readers
 from geoseg.prepare.blocks import choose, cut, groups
 from geoseg.prepare.drawn import Drawn, legend_of
 from geoseg.scene import SceneInfo
-from tests.scenes import picture, write_scene
+from tests.scenes import LEGEND, model_file, picture, write_scene
 
 UTM = Affine(0.5, 0, 500_000, 0, -0.5, 5_800_000)
 NAMES = ("shed", "pond", "plane")
@@ -221,6 +221,23 @@ def test_every_class_gets_a_colour_of_its_own_and_dota_s_classes_keep_theirs() -
     assert len(legend) == 62
     assert len({c.colour for c in legend}) == 62
     assert legend[legend.id_of("plane")].colour == DOTA_V1[1].colour
+
+
+@pytest.mark.parametrize("name", ["shipped", "m.safetensors"])
+def test_the_legend_can_be_that_of_a_model(tmp_path: Path, name: str) -> None:
+    table = polygons()
+    table["what"] = "plane"
+    table.to_file(tmp_path / "drawn.gpkg")
+    model_file(tmp_path / "m.safetensors")
+    folder = prepare_drawn(
+        [scene(tmp_path / "s.tif")],
+        tmp_path / "dataset",
+        annotations=tmp_path / "drawn.gpkg",
+        class_column="what",
+        val_share=0,
+        legend=name if name == "shipped" else str(tmp_path / name),
+    )
+    assert Dataset.open(folder).legend == (DOTA_V1 if name == "shipped" else LEGEND)
 
 
 # --- mistakes -----------------------------------------------------------------------------------

@@ -154,7 +154,8 @@ def test_a_model_learns_to_tell_plain_colours_apart(drawn: Path, tmp_path: Path)
     made = train(config(drawn, steps=40, ema=0.8), tmp_path / "m.safetensors")
     model = load_model(made.model)
     assert model.card.stride == 4
-    assert model.card.margin >= model.card.training["receptive_field"]
+    assert model.card.context is not None
+    assert model.card.margin >= model.card.context
     assert model.card.pixel_size_m == (0.5, 0.5)
     assert made.curves.read_bytes().startswith(b"\x89PNG")
     (evaluation,) = evaluate(drawn, model=made.model, json_output=tmp_path / "scores.json")

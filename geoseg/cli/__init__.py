@@ -23,6 +23,7 @@ COMMANDS = {
     "vectorize": "Turn a LABELS raster into polygons.",
     "export": "Write a model as ONNX, for onnxruntime and the QGIS plugin Deepness.",
     "margin": "Measure how many labels of SCENEs change with the margin.",
+    "qgis-install": "Put geoseg into the Processing toolbox of QGIS.",
     "info": "Tell what PATH is: a scene, a model file or a dataset folder.",
     "demo": "See every tool at work on drawn scenes, into DIR.",
 }
@@ -37,7 +38,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"geoseg.cli.{cmd_name}"), cmd_name)
+        module = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"geoseg.cli.{module}"), module)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

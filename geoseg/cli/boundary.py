@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -43,9 +43,14 @@ def run(command: click.Command, args: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(
             errors="surrogateescape"
         )  # a path goes out with the bytes it came in with
+    return guarded(lambda: _invoke(command, list(sys.argv[1:] if args is None else args)))
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """What `work` returns, or the exit code for how it ended, told on stderr."""
     with signals():
         try:
-            return _invoke(command, list(sys.argv[1:] if args is None else args))
+            return work()
         except GeosegError as error:
             log.debug("where it happened", exc_info=True)
             return complain(error)

@@ -19,10 +19,22 @@ from geoseg.cli.progress import report
     metavar="PX",
     help="Side of the squares the network takes. [default: 512, or more for a wide margin]",
 )
+@click.option(
+    "--stac",
+    type=options.NEW_FILE,
+    metavar="FILE.json",
+    help="Also write a STAC item that describes the model.",
+)
 @options.overwrite
 @options.progress
 def export(
-    *, output: Path, model: Path | None, size: int | None, overwrite: bool, progress: str
+    *,
+    output: Path,
+    model: Path | None,
+    size: int | None,
+    stac: Path | None,
+    overwrite: bool,
+    progress: str,
 ) -> None:
     """Write a model as ONNX, for onnxruntime and the QGIS plugin Deepness.
 
@@ -30,4 +42,4 @@ def export(
     """
     from geoseg.export import export as tool
 
-    report(tool(output, model=model, size=size, overwrite=overwrite), progress)
+    report(tool(output, model=model, size=size, stac=stac, overwrite=overwrite), progress)

@@ -72,8 +72,8 @@ class _Common(TypedDict):
 )
 @click.option(
     "--legend",
-    metavar="NAME|FILE.json",
-    help="dota-v1.0, dota-v1.5, dota-v2.0, or a list of id, name, colour."
+    metavar="NAME|FILE",
+    help="dota-v1.0, dota-v1.5, dota-v2.0, a model file, shipped, or a .json list of id, name, colour."
     " [default: the smallest of DOTA that fits; for --annotations the classes found]",
 )
 @click.option(

@@ -13,7 +13,6 @@ import click
 from geoseg.cli import boundary
 from geoseg.cli.segment import segment as _segment
 from geoseg.cli.vectorize import vectorize as _vectorize
-from geoseg.errors import GeosegError
 
 
 def guest(command: click.Command) -> click.Command:
@@ -27,11 +26,12 @@ def guest(command: click.Command) -> click.Command:
 def _guarded(callback: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(callback)
     def call(*args: Any, **kwargs: Any) -> None:
-        try:
-            with boundary.signals():
-                callback(*args, **kwargs)
-        except GeosegError as error:
-            sys.exit(boundary.complain(error))
+        def work() -> int:
+            callback(*args, **kwargs)
+            return 0
+
+        if code := boundary.guarded(work):
+            sys.exit(code)
 
     return call
 

@@ -14,17 +14,24 @@ from geoseg.legend import DOTA_V1, DOTA_V2, DOTA_V15, Legend
 LEGENDS = {"dota-v1.0": DOTA_V1, "dota-v1.5": DOTA_V15, "dota-v2.0": DOTA_V2}
 """Those that can be asked for by name, smallest first; each begins with the one before."""
 
+SHIPPED = "shipped"
+
 
 def legend_named(name: str) -> Legend:
-    """A DOTA legend by name, or any legend from a JSON file: a list of id, name, colour.
+    """A DOTA legend by name, that of a model (a .safetensors file, or ``shipped``), or any legend from a JSON
+    file: a list of id, name, colour.
 
-    Raises ConfigError.
+    Raises ConfigError, ModelError.
     """
     if name in LEGENDS:
         return LEGENDS[name]
+    if name == SHIPPED or Path(name).suffix.lower() == ".safetensors":
+        from geoseg.model.file import read_card, shipped_model  # torch
+
+        return read_card(shipped_model() if name == SHIPPED else Path(name)).legend
     if Path(name).suffix.lower() != ".json":
         raise ConfigError(
-            f"legend {name!r}: is not known. use {', '.join(LEGENDS)} or a .json file"
+            f"legend {name!r}: is not known. use {', '.join(LEGENDS)}, {SHIPPED}, a model or a .json file"
         )
     try:
         return Legend.from_json(json.loads(input_file(name, ConfigError).read_text("utf-8")))

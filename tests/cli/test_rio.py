@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -13,6 +16,7 @@ from click.testing import CliRunner
 
 from geoseg.cli.rio import guest
 from geoseg.errors import ModelError
+from tests.scenes import model_file, picture, write_scene
 
 PLUGINS = {e.name: e for e in entry_points(group="rasterio.rio_plugins") if "geoseg" in e.value}
 
@@ -39,6 +43,66 @@ def test_rio_reports_a_missing_scene_as_geoseg_does(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert done.stdout == ""
     assert done.stderr.startswith(f"geoseg: error: {tmp_path / 'none.tif'}: ")
+
+
+@needs_installation
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no signals to send to one process")
+@pytest.mark.parametrize(
+    ("number", "code", "told"),
+    [(signal.SIGINT, 130, "geoseg: interrupted\n"), (signal.SIGTERM, 143, "geoseg: terminated\n")],
+)
+def test_rio_ends_on_signals_as_geoseg_does_and_leaves_no_product(
+    tmp_path: Path, number: signal.Signals, code: int, told: str
+) -> None:
+    large = picture(2048, 2048)
+    scene = write_scene(tmp_path / "s.tif", large, crs="EPSG:32631", compress="deflate")
+    model = model_file(tmp_path / "m.safetensors")
+    args = [
+        "segment",
+        scene,
+        "-m",
+        model,
+        "-o",
+        tmp_path / "out.gpkg",
+        "--progress",
+        "json",
+        "--core",
+        "64",
+    ]
+    rio = "from rasterio.rio.main import main_group; main_group()"
+    command = [sys.executable, "-c", rio, *map(str, args)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout
+        while '"done": 0' in (line := child.stdout.readline()) or not line:
+            assert line, child.communicate()
+        child.send_signal(number)
+        _, err = child.communicate(timeout=60)
+    assert child.returncode == code
+    assert err.endswith(told)
+    assert {p.name for p in tmp_path.iterdir() if p.name[0] != "."} == {"s.tif", "m.safetensors"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "told"),
+    [
+        (KeyboardInterrupt(), 130, "geoseg: interrupted"),
+        (OSError(errno.ENOSPC, "No space left on device", "out.gpkg"), 4, "free some disk space"),
+        (click.UsageError("no such band"), 2, "geoseg: error: no such band"),
+    ],
+)
+def test_every_end_of_a_command_has_geoseg_s_exit_code_under_any_group(
+    fault: BaseException, code: int, told: str
+) -> None:
+    @click.command()
+    def work() -> None:
+        raise fault
+
+    done = CliRunner().invoke(click.Group("host", {"work": guest(work)}), ["work"])
+    assert done.exit_code == code
+    assert told in done.stderr
 
 
 def test_an_error_is_one_line_and_its_exit_code_under_any_group() -> None:
