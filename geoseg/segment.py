@@ -212,11 +212,14 @@ def segment_each(
     labels: Path | None = None,
     confidence: Path | None = None,
     probabilities: Path | None = None,
+    picture: Path | None = None,
+    dota_results: Path | None = None,
+    append: bool = False,
     overwrite: bool = False,
     **how: Any,
 ) -> Path:
-    """`segment` for each scene by itself: ``STEM.gpkg`` in `folder`, rasters as ``STEM.tif`` in folders of
-    theirs; folders are made where they are missing.
+    """`segment` for each scene by itself: ``STEM.gpkg`` in `folder`, rasters as ``STEM.tif`` and pictures
+    as ``STEM.png`` in folders of theirs; folders are made where they are missing.
 
     Scenes whose polygons are there already are left as they are, unless `overwrite` is on: an
     interrupted run goes on from there. `how` is passed on to `segment`. Returns `folder`. Raises
@@ -229,9 +232,19 @@ def segment_each(
             f"{folder}: two scenes have one name, so their products would too. "
             "give each group a folder of its own"
         )
-    rasters = {LABELS: labels, CONFIDENCE: confidence, PROBABILITIES: probabilities}
-    folders = {kind: path for kind, path in rasters.items() if path}
-    for made in (folder, *folders.values()):
+    if dota_results or append:
+        raise ConfigError(
+            f"{folder}: --append and --dota-results are about one file for all scenes. "
+            "give it a name in .gpkg"
+        )
+    wanted = {
+        LABELS: (labels, ".tif"),
+        CONFIDENCE: (confidence, ".tif"),
+        PROBABILITIES: (probabilities, ".tif"),
+        "picture": (picture, ".png"),
+    }
+    folders = {kind: (path, suffix) for kind, (path, suffix) in wanted.items() if path}
+    for made in (folder, *(path for path, _ in folders.values())):
         _make_folder(made)
     faults = _Faults(keep_going=len(scenes) > 1)
 
@@ -241,7 +254,9 @@ def segment_each(
         if output.exists() and not overwrite:
             log.info("%s: is there already", output)
             return output
-        named: dict[str, Any] = {kind: path / f"{stem}.tif" for kind, path in folders.items()}
+        named: dict[str, Any] = {
+            kind: path / f"{stem}{suffix}" for kind, (path, suffix) in folders.items()
+        }
         # rasters of a run that ended between them and the polygons
         return segment(scene, output, overwrite=overwrite or bool(folders), **named, **how)
 

@@ -10,15 +10,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import pyogrio
 import pytest
 import rasterio
 from affine import Affine
 
-from geoseg.errors import ConfigError, SceneError, SkippedInputsError
+from geoseg.errors import ConfigError, OutputError, SceneError, SkippedInputsError
 from geoseg.files import Url
 from geoseg.legend import IGNORE
+from geoseg.polygons.cleaning import Cleaning
 from geoseg.segment import segment, segment_each
 from tests.scenes import LEGEND, UTM, model_file, picture, write_scene
 
@@ -78,9 +80,12 @@ def test_a_folder_gets_a_file_for_each_scene_and_goes_on_where_it_was(
     assert {p.name for p in labels.iterdir() if p.suffix == ".tif"} == {"0.tif", "1.tif"}
     before = (out / "0.gpkg").read_bytes()
     (out / "1.gpkg").unlink()
-    segment_each(scenes, out, labels=labels, model=model)
+    segment_each(scenes, out, labels=labels, picture=tmp_path / "seen", model=model)
+    assert {p.name for p in (tmp_path / "seen").iterdir()} == {"1.png"}
     assert (out / "0.gpkg").read_bytes() == before
     assert (out / "1.gpkg").exists()
+    with pytest.raises(ConfigError, match="one file for all"):
+        segment_each(scenes, out, append=True, model=model)
     with pytest.raises(ConfigError, match="one name"):
         segment_each([scenes[0], tmp_path / "other" / "0.tif"], out, model=model)
 
@@ -202,3 +207,36 @@ def test_a_scene_on_a_server_is_read_by_ranges_and_retried(tmp_path: Path, model
     assert np.array_equal(labels_of(near), labels_of(far))
     found = pyogrio.read_dataframe(tmp_path / "far.gpkg", layer="segments")
     assert set(found.scene) == {"scene.tif"}
+
+
+def test_a_scene_is_appended_or_the_file_stays_as_it_was(tmp_path: Path, model: Path) -> None:
+    one = write_scene(tmp_path / "one.tif", picture(40, 50, seed=1), **UTM)
+    two = write_scene(tmp_path / "two.tif", picture(40, 50, seed=2), **at(60, 0))
+    out = tmp_path / "out.gpkg"
+    segment(one, out, model=model)
+    before = out.read_bytes()
+    with pytest.raises(SceneError):
+        segment(broken(tmp_path / "bad.tif"), out, append=True, model=model)
+    assert out.read_bytes() == before
+    segment(two, out, append=True, model=model)
+    together = tmp_path / "together.gpkg"
+    segment([one, two], together, model=model)
+    left, right = (pyogrio.read_dataframe(path, layer="segments") for path in (out, together))
+    assert left.equals(right)
+    with pytest.raises(OutputError, match="already"):
+        segment(two, out, append=True, model=model)
+
+
+@pytest.mark.parametrize("name", ["o.parquet", "o.fgb", "o.geojson"])
+def test_other_formats_hold_the_same_polygons(tmp_path: Path, model: Path, name: str) -> None:
+    scene = write_scene(tmp_path / "scene.tif", picture(40, 50), **UTM)
+    segment(scene, tmp_path / name, cleaning=Cleaning(min_pixels=9), model=model)
+    segment(scene, tmp_path / "o.gpkg", cleaning=Cleaning(min_pixels=9), model=model)
+    read = gpd.read_parquet if name.endswith("parquet") else gpd.read_file
+    found, expected = read(tmp_path / name), gpd.read_file(tmp_path / "o.gpkg", layer="segments")
+    assert sorted(found.pixels) == sorted(expected.pixels)
+    assert (tmp_path / "o.qml").exists()
+    with pytest.raises(ConfigError, match="several scenes"):
+        segment([scene, scene], tmp_path / f"two{Path(name).suffix}", model=model)
+    with pytest.raises(ConfigError, match="made of one scene"):
+        segment([scene, scene], tmp_path / "t.gpkg", picture=tmp_path / "t.png", model=model)
