@@ -124,6 +124,19 @@ def test_a_checkpoint_of_another_run_is_refused_by_what_differs(
         train(config(drawn, learning_rate=0.02), output, resume=True)
 
 
+def test_a_run_may_go_on_for_longer_than_it_was_to(
+    drawn: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    output = tmp_path / "m.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train(config(drawn), output, track=stop_after(1))
+    longer = Run(config(drawn, steps=99), "cpu")
+    longer.restore(output.with_suffix(".checkpoint.safetensors"))
+    assert longer.learner.step == 1
+    assert "goes on with training.steps: 12 → 99" in caplog.text
+
+
 def test_a_checkpoint_that_is_older_than_a_switch_is_gone_on_from_while_that_is_off(
     drawn: Path, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,11 @@ from geoseg.learn.setup import (
     weights_of,
 )
 from geoseg.learn.validation import Windows, score
+
+_MAY_CHANGE = ("training.steps:", "training.validate_every:", "training.checkpoint_every:")
+"""Settings with which a run may go on otherwise than it began."""
+
+log = logging.getLogger(__name__)
 
 
 class Run:
@@ -151,17 +157,19 @@ class Run:
 
     def restore(self, path: Path) -> None:
         """Go back to where the checkpoint `path` was taken. Raises ConfigError when it belongs to another
-        run."""
+        run; how long that was to be, and how often looked at, may change."""
         checkpoint = Checkpoint.load(path)
         facts = checkpoint.facts
         changed = differences(completed(facts["configuration"]), self.configuration)
         if facts["scenes"] != [scene.name for scene in self.dataset.scenes]:
             changed.append("the dataset's scenes")
-        if changed:
+        if other := [change for change in changed if not change.startswith(_MAY_CHANGE)]:
             raise ConfigError(
-                f"{path}: was taken with other settings ({', '.join(changed[:5])}). "
+                f"{path}: was taken with other settings ({', '.join(other[:5])}). "
                 "go back to them, or start again without --resume"
             )
+        if changed:
+            log.info("goes on with %s", ", ".join(changed))
         self.learner.restore(checkpoint.step, checkpoint.tensors)
         self.best = copied(checkpoint.tensors["best"]) if "best" in checkpoint.tensors else None
         self.best_miou, self.seconds = facts["best_miou"], facts["seconds"]
