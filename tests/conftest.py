@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# tiny networks are fastest on one thread, and threads that wait for each other are slow on a busy machine
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # no deadline: the first example of a property often pays for a compilation; in CI always the same examples
 settings.register_profile("local", deadline=None, max_examples=50)
 settings.register_profile("ci", parent=settings.get_profile("local"), derandomize=True)
