@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from geoseg.area import Box
 from geoseg.device import choose_device
+from geoseg.engine.faults import Faults
 from geoseg.engine.job import Job
 from geoseg.engine.pixel import Gsd
 from geoseg.engine.plan import Plan, Planner, check_memory
 from geoseg.engine.rasters import write_cog
 from geoseg.engine.tiling import Margin
 from geoseg.engine.work import CONFIDENCE, LABELS, PROBABILITIES, work_on
-from geoseg.errors import ConfigError, OutputError, SceneError, SkippedInputsError
+from geoseg.errors import ConfigError, OutputError, SceneError
 from geoseg.files import Source, check_output, discard, replacing
 from geoseg.ground import map_transform
 from geoseg.legend import Legend
@@ -37,10 +37,6 @@ from geoseg.progress import Track, silent
 from geoseg.report.picture import check_picture
 from geoseg.unfinished import complete, forget_finished, is_complete, unfinished
 from geoseg.vectorize import origin, vectorize
-
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 _OVERVIEWS: dict[str, Literal["mode", "average"]] = {
     LABELS: "mode",
@@ -146,7 +142,7 @@ def segment(
         opened, job, core=core, margin=margin, memory=memory, batch_size=batch_size,
         gsd=gsd, bbox=bbox, aoi=aoi,
     )  # fmt: skip
-    faults = _Faults(keep_going=len(groups) > 1)
+    faults = Faults(keep_going=len(groups) > 1)
     plans = [plan for group in groups if (plan := faults.tried(planner.plan, group))]
     _check_together(plans, cleaning)
     layers = Layers(
@@ -205,100 +201,6 @@ def segment(
     return output
 
 
-def segment_each(
-    scenes: Sequence[Source],
-    folder: Path,
-    *,
-    labels: Path | None = None,
-    confidence: Path | None = None,
-    probabilities: Path | None = None,
-    picture: Path | None = None,
-    dota_results: Path | None = None,
-    append: bool = False,
-    overwrite: bool = False,
-    **how: Any,
-) -> Path:
-    """`segment` for each scene by itself: ``STEM.gpkg`` in `folder`, rasters as ``STEM.tif`` and pictures
-    as ``STEM.png`` in folders of theirs; folders are made where they are missing.
-
-    Scenes whose polygons are there already are left as they are, unless `overwrite` is on: an
-    interrupted run goes on from there. `how` is passed on to `segment`. Returns `folder`. Raises
-    SkippedInputsError when some scenes could not be read but others could, and what `segment`
-    raises.
-    """
-    stems = [Path(scene.name).stem for scene in scenes]
-    if len({stem.casefold() for stem in stems}) < len(stems):
-        raise ConfigError(
-            f"{folder}: two scenes have one name, so their products would too. "
-            "give each group a folder of its own"
-        )
-    if dota_results or append:
-        raise ConfigError(
-            f"{folder}: --append and --dota-results are about one file for all scenes. "
-            "give it a name in .gpkg"
-        )
-    wanted = {
-        LABELS: (labels, ".tif"),
-        CONFIDENCE: (confidence, ".tif"),
-        PROBABILITIES: (probabilities, ".tif"),
-        "picture": (picture, ".png"),
-    }
-    folders = {kind: (path, suffix) for kind, (path, suffix) in wanted.items() if path}
-    for made in (folder, *(path for path, _ in folders.values())):
-        _make_folder(made)
-    faults = _Faults(keep_going=len(scenes) > 1)
-
-    def one(scene: Source) -> Path:
-        stem = Path(scene.name).stem
-        output = folder / f"{stem}.gpkg"
-        if output.exists() and not overwrite:
-            log.info("%s: is there already", output)
-            return output
-        named: dict[str, Any] = {
-            kind: path / f"{stem}{suffix}" for kind, (path, suffix) in folders.items()
-        }
-        # rasters of a run that ended between them and the polygons
-        return segment(scene, output, overwrite=overwrite or bool(folders), **named, **how)
-
-    done = [output for scene in scenes if (output := faults.tried(one, scene))]
-    faults.check(left=len(done))
-    faults.tell(folder)
-    return folder
-
-
-class _Faults:
-    """Scenes that could not be read, when there are others to go on with."""
-
-    def __init__(self, *, keep_going: bool) -> None:
-        self._keep_going = keep_going
-        self._found: list[SceneError] = []
-
-    def tried(self, function: Callable[[T], Any], argument: T) -> Any:
-        """``function(argument)``, or None where that raises a SceneError that can be gone past."""
-        try:
-            return function(argument)
-        except SceneError as error:
-            if not self._keep_going:
-                raise
-            log.warning("%s", error)
-            self._found.append(error)
-            return None
-
-    def check(self, *, left: int) -> None:
-        """Raise the first fault when no scene is left."""
-        if self._found and not left:
-            raise self._found[0]
-
-    def tell(self, output: Path) -> None:
-        """Raise a SkippedInputsError if there was any."""
-        if self._found:
-            raise SkippedInputsError(
-                f"{output}: complete but for {len(self._found)} "
-                f"{'scene' if len(self._found) == 1 else 'scenes'} left out: "
-                + "; ".join(map(str, self._found))
-            )
-
-
 def _check_output(output: Path, *, many: bool, overwrite: bool, append: bool) -> None:
     if check_format(output) != ".gpkg" and (many or append):
         raise ConfigError(
@@ -335,15 +237,6 @@ def _check_products(
         check_output(raster, overwrite=overwrite)
     if picture:
         check_picture(picture, overwrite=overwrite)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as fault:
-        raise OutputError(
-            f"{folder}: no folder can be made there ({fault.strerror}). choose another name"
-        ) from fault
 
 
 def _check_together(plans: Sequence[Plan], cleaning: Cleaning) -> None:

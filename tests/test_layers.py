@@ -18,6 +18,7 @@ LAYERS = {
         "train",
         "evaluate",
         "segment",
+        "segment_each",
         "vectorize",
         "export",
         "qgis",

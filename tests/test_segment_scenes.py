@@ -21,7 +21,8 @@ from geoseg.errors import ConfigError, OutputError, SceneError, SkippedInputsErr
 from geoseg.files import Url
 from geoseg.legend import IGNORE
 from geoseg.polygons.cleaning import Cleaning
-from geoseg.segment import segment, segment_each
+from geoseg.segment import segment
+from geoseg.segment_each import segment_each
 from tests.scenes import LEGEND, UTM, model_file, picture, write_scene
 
 

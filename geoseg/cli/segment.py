@@ -221,7 +221,7 @@ def segment(
     """
     from geoseg.cli.scenes import expanded
     from geoseg.segment import segment as segment_together
-    from geoseg.segment import segment_each
+    from geoseg.segment_each import segment_each
 
     sources = expanded(scenes, listed, allow_remote=allow_remote)
     folder = not mosaic and (
