@@ -165,7 +165,7 @@ def test_a_run_killed_at_any_time_ends_in_the_same_bytes(
                 "-m",
                 given["model"],
                 "--core",
-                "16",
+                "32",
             ),
             *("-o", out, "--labels", labels, "--progress", "none"),
         ]
@@ -181,7 +181,7 @@ def test_a_run_killed_at_any_time_ends_in_the_same_bytes(
     whole = [hashlib.sha256(labels.read_bytes()).hexdigest(), *content((out,))]
     out, labels = tmp_path / "parts.gpkg", tmp_path / "parts.tif"
     moments = random.Random(0)
-    for _ in range(5):
+    for _ in range(3):
         process = start(out, labels)
         time.sleep(moments.uniform(0.3, 1) * usual)
         process.send_signal(signal.SIGKILL)

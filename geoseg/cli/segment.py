@@ -147,7 +147,7 @@ def _memory(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     "--memory",
     callback=_memory,
     metavar="SIZE",
-    help="Keep within so much, for example 1500MB. [default: 2GB, or what a GPU has left]",
+    help="Keep the process within so much, for example 1500MB. [default: 2GB, or what a GPU has left]",
 )
 @click.option(
     "--batch-size",

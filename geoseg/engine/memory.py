@@ -18,6 +18,9 @@ from geoseg.model.runtime import RuntimeNetwork
 _SPARE = 1.15
 """Of what tensors take: room for what convolutions need besides, and for holes between allocations."""
 
+_USUAL_BYTES = 500 << 20
+"""What Python with torch and GDAL takes; memory that somebody's process holds besides is not the run's."""
+
 _LATER_BYTES = 200 << 20
 """What reading, writing and outlining need besides."""
 
@@ -57,10 +60,11 @@ def largest_window(
     """Side in pixels, a multiple of `stride`, of the largest window that `limit` bytes suffice for; 0 if
     none does.
 
-    `network` is in eval mode on the CPU. `pixel_bytes` is what a pixel takes outside the network. On
+    On the CPU `limit` is that of a process that does nothing else. `network` is in eval mode on the
+    CPU. `pixel_bytes` is what a pixel takes outside the network. On
     a GPU `limit` is its memory alone.
     """
-    free = limit if on_gpu else limit - process_bytes() - _LATER_BYTES
+    free = limit if on_gpu else limit - min(process_bytes(), _USUAL_BYTES) - _LATER_BYTES
     each = forward_bytes_per_pixel(network, bands=bands, stride=stride) * _SPARE + pixel_bytes
     return int(sqrt(max(free, 0) / each)) // stride * stride
 

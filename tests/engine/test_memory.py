@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -43,9 +44,17 @@ def test_a_larger_limit_allows_a_larger_window_by_its_area() -> None:
 def test_on_the_cpu_what_the_process_holds_counts_too() -> None:
     assert process_bytes() > 100 << 20
     network = Known().eval()
-    assert not largest_window(
-        network, bands=3, stride=8, limit=process_bytes(), pixel_bytes=10, on_gpu=False
+    few = min(process_bytes(), 500 << 20)
+    assert not largest_window(network, bands=3, stride=8, limit=few, pixel_bytes=10, on_gpu=False)
+
+
+def test_what_somebodys_process_holds_besides_takes_nothing_from_a_run() -> None:
+    ballast = np.ones(10**9, np.uint8)
+    side = largest_window(
+        Known().eval(), bands=3, stride=8, limit=10**9, pixel_bytes=10, on_gpu=False
     )
+    assert side > 1000
+    assert ballast[-1] == 1
 
 
 def test_cores_keep_windows_within_the_limit() -> None:
