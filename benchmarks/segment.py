@@ -41,6 +41,7 @@ from geoseg.engine.fold import folded
 from geoseg.engine.job import Job
 from geoseg.engine.plan import Planner
 from geoseg.grid import round_up
+from geoseg.heap import keep_freed_memory
 from geoseg.legend import DOTA_V1
 from geoseg.model.file import Model, ModelCard, load_model, save_model
 from geoseg.model.runtime import Backend, on_backend
@@ -77,6 +78,7 @@ def ours(scene: Path, model: Path, folder: Path, backend: Backend = "torch") -> 
     network = on_backend(opened, backend).network
     if backend == "torch":
         network = folded(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    keep_freed_memory()  # as segment will, so that the limit is that of the same process
     clock = _Clock()
     before = _forward_seconds(network, sizes)
     segment(

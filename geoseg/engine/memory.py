@@ -21,7 +21,7 @@ _SPARE = 1.15
 _USUAL_BYTES = 500 << 20
 """What Python with torch and GDAL takes; memory that somebody's process holds besides is not the run's."""
 
-_LATER_BYTES = 200 << 20
+_LATER_BYTES = 350 << 20
 """What reading, writing and outlining need besides."""
 
 
