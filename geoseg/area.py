@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
-from typing import Any
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pyogrio
 import shapely
 from affine import Affine
@@ -61,7 +63,7 @@ class Area:
 def area_of_box(box: Box, transform: Affine) -> Area:
     """The region of a rectangle along the axes of the map; `transform` is the scene's."""
     west, south, east, north = box
-    if not (west < east and south < north):
+    if not (west < east and south < north and all(map(isfinite, box))):
         raise ConfigError(
             f"--bbox {','.join(f'{value:g}' for value in box)}: must be west, south, east, north, "
             "with west below east and south below north"
@@ -69,20 +71,28 @@ def area_of_box(box: Box, transform: Affine) -> Area:
     return _in_pixels(shapely.box(west, south, east, north), transform)
 
 
-def area_of_file(path: Path, crs: CRS | None, transform: Affine) -> Area:
-    """The region covered by the polygons of a vector file (GeoPackage, GeoJSON, FlatGeobuf, Shapefile),
-    brought into the scene's CRS.
+def area_of_file(path: Path, crs: CRS | None, transform: Affine, size: tuple[int, int]) -> Area:
+    """The region covered by the polygons of a vector file (GeoPackage, GeoJSON, FlatGeobuf, Shapefile), in
+    all of its layers, brought into the CRS of a scene of `size` (width, height).
 
-    Raises AnnotationError when it is no such file, has no polygon, or has a CRS that the scene lacks.
+    Raises AnnotationError when it is no such file, has no polygon, or only one of it and the scene has a
+    CRS.
     """
-    frame = _read(input_file(path, AnnotationError))
-    shapes = frame.geometry[frame.geometry.geom_type.isin(["Polygon", "MultiPolygon"])]
+    geometry = _read(input_file(path, AnnotationError))
+    shapes = geometry[geometry.geom_type.isin(["Polygon", "MultiPolygon"])]
     if shapes.empty:
         raise AnnotationError(f"{path}: holds no polygon. draw the area as one")
     if crs is not None:
         if shapes.crs is None:
             raise AnnotationError(f"{path}: has no coordinate reference system. give it one")
+        near = _outline(crs, transform, size).to_crs(shapes.crs).union_all()
+        if shapely.is_valid(near) and np.isfinite(near.bounds).all():  # a world has no place in UTM
+            shapes = shapes.make_valid().intersection(near.buffer(near.length / 8).envelope)
         shapes = shapes.to_crs(crs.to_wkt())
+    elif shapes.crs is not None:
+        raise AnnotationError(
+            f"{path}: has a coordinate reference system, the scene has none. use --bbox"
+        )
     union = shapely.union_all(shapely.make_valid(shapes.to_numpy()))
     if not np.isfinite(shapely.bounds(union)).all():
         raise AnnotationError(
@@ -96,7 +106,20 @@ def overlap(areas: Sequence[Area]) -> Area:
     return Area(shapely.intersection_all([area.geometry for area in areas]))
 
 
-def _read(file: Path) -> Any:
+def _outline(crs: CRS, transform: Affine, size: tuple[int, int]) -> gpd.GeoSeries:
+    """Of the scene, on the map."""
+    box = shapely.segmentize(shapely.box(0, 0, *size), max(size) / 16)
+    corners = map_transform(transform)
+
+    def move(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        x, y = corners @ (points[:, 0], points[:, 1])  # type: ignore[operator]
+        return np.stack([x, y], axis=1)
+
+    return gpd.GeoSeries([shapely.transform(box, move)], crs=crs.to_wkt())
+
+
+def _read(file: Path) -> gpd.GeoSeries:
+    """Geometries of all layers."""
     start = _MAGIC.get(file.suffix.lower())
     with file.open("rb") as opened:
         head = opened.read(64).removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
@@ -106,8 +129,14 @@ def _read(file: Path) -> Any:
             "use a GeoPackage, GeoJSON, FlatGeobuf or Shapefile"
         )
     try:
-        return pyogrio.read_dataframe(file.absolute(), columns=[])
-    except (DataSourceError, RuntimeError) as error:
+        names = [name for name, kind in pyogrio.list_layers(file.absolute()) if kind]
+        layers = [pyogrio.read_dataframe(file.absolute(), layer=n, columns=[]) for n in names]
+        first = layers[0].crs
+        parts = [
+            part.geometry if part.crs == first else part.geometry.to_crs(first) for part in layers
+        ]
+        return gpd.GeoSeries(pd.concat(parts, ignore_index=True), crs=first)
+    except (DataSourceError, RuntimeError, IndexError, ValueError) as error:
         raise AnnotationError(f"{file}: damaged ({error}). copy or download it again") from error
 
 

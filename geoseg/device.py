@@ -7,9 +7,9 @@ import torch
 from geoseg.errors import ConfigError
 
 
-def free_bytes(device: str) -> int | None:
-    """Memory that a GPU has left; None for a device that shares the machine's."""
-    return torch.cuda.mem_get_info()[0] if device == "cuda" else None
+def gpu_bytes(device: str) -> int | None:
+    """Four fifths of a GPU's memory; None for a device that shares the machine's."""
+    return torch.cuda.mem_get_info()[1] * 4 // 5 if device == "cuda" else None
 
 
 def choose_device(name: str) -> str:

@@ -20,6 +20,7 @@ from geoseg.engine.reader import Reader
 from geoseg.engine.tiling import tiles
 from geoseg.errors import DatasetError
 from geoseg.files import check_output, write_json
+from geoseg.heap import keep_freed_memory
 from geoseg.learn.metrics import Scores, confusion
 from geoseg.legend import Legend
 from geoseg.model.file import Model, load_model
@@ -96,6 +97,7 @@ def evaluate(
     scenes = dataset.split(split)
     names = tuple(layers) if layers else tuple(dataset.layers)
     truths = {layer: dataset.annotations(layer) for layer in names}
+    keep_freed_memory()
     predictor = Predictor(opened, choose_device(device))
     matrices = np.stack(
         [

@@ -14,11 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 from geoseg.errors import GeosegError, OutputError, SceneError
 
 # a URL (of which pathlib leaves one slash), a virtual path of GDAL's, or a description instead of a file
 _REMOTE = re.compile(r"\w{2,}:/|/vsi|<")
+
+_STATE = ("ETag", "Last-Modified", "Content-Length")
 
 _SERVER = re.compile(r"(https?|s3|gs|az)://")
 
@@ -36,12 +39,26 @@ class Url(str):
         return PurePosixPath(urlsplit(self).path).name
 
 
+def state_of(url: Url) -> str:
+    """What changes when the file at an address does, as far as its server tells."""
+    if not url.startswith("http"):
+        return ""
+    try:
+        with urlopen(Request(url, method="HEAD"), timeout=20) as answer:
+            told = [answer.headers.get(name, "") for name in _STATE]
+    except (OSError, ValueError):
+        return ""
+    return " ".join(told)
+
+
 Source = Path | Url
 """Where a scene is."""
 
 
 def source(text: str | os.PathLike[str], *, allow_remote: bool = False) -> Source:
     """A Url for what begins as one, if that is allowed, else a Path."""
+    if isinstance(text, Url):
+        return text
     text = os.fspath(text)
     return Url(text) if allow_remote and _SERVER.match(text) else Path(text)
 

@@ -21,7 +21,7 @@ from geoseg.errors import ConfigError, SceneError
 from geoseg.files import Source
 from geoseg.grid import round_up
 from geoseg.legend import IGNORE
-from geoseg.model.file import Model, load_model, save_model
+from geoseg.model.file import Model, save_model
 from geoseg.model.receptive import margin_for
 from geoseg.progress import Track, silent
 
@@ -75,7 +75,7 @@ def measure_margins(
     """
     if write and model is None:
         raise ConfigError("--write: name the model to write to with -m")
-    opened = load_model(model)
+    opened = Job(model=model).open_model()
     exact = margin_px("exact", opened)
     rounded = sorted({margin_for(margin, opened.card.stride) for margin in margins})
     asked = [*(margin for margin in rounded if margin < exact), exact]
@@ -103,6 +103,11 @@ def measure_margins(
     if not trials[-1].pixels:
         raise SceneError(f"{scenes[0]}: no scene has a valid pixel. name others")
     trials = [replace(trial, ratio=trial.ratio / area) for trial in trials]
+    if trials[0].ratio == trials[-1].ratio:
+        raise SceneError(
+            f"{scenes[0]}: no scene is larger than one tile, so no label can change. "
+            "name scenes of 2000 pixels or more"
+        )
     if write:
         _write(opened, trials)
     return trials

@@ -130,6 +130,11 @@ def _laid_out(infos: Sequence[SceneInfo]) -> tuple[SceneInfo, list[Part]]:
 
 def _corner(info: SceneInfo, first: SceneInfo) -> tuple[int, int]:
     """Column and row, in the first scene's pixels, of the upper left corner."""
+    if info is not first and info.transform == Affine.identity():
+        raise SceneError(
+            f"{info.path}: has no georeference, so nobody knows its place in a mosaic. "
+            "georeference it first"
+        )
     if info.crs != first.crs or first.transform == Affine.identity() != info.transform:
         raise SceneError(
             f"{info.path}: its coordinate reference system is not that of {first.path}. "

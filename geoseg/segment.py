@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import ExitStack
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -21,8 +21,9 @@ from geoseg.engine.rasters import write_cog
 from geoseg.engine.tiling import Margin
 from geoseg.engine.work import CONFIDENCE, LABELS, PROBABILITIES, work_on
 from geoseg.errors import ConfigError, OutputError, SceneError
-from geoseg.files import Source, check_output, discard, replacing
+from geoseg.files import Source, Url, check_output, discard, source
 from geoseg.ground import map_transform
+from geoseg.heap import keep_freed_memory
 from geoseg.legend import Legend
 from geoseg.model.file import Model
 from geoseg.model.runtime import Backend
@@ -35,8 +36,10 @@ from geoseg.polygons.style import raster_colormap, write_raster_style
 from geoseg.polygons.table import Table
 from geoseg.progress import Track, silent
 from geoseg.report.picture import check_picture
-from geoseg.unfinished import complete, forget_finished, is_complete, unfinished
+from geoseg.unfinished import Move, finish, take_names, unfinished
 from geoseg.vectorize import origin, vectorize
+
+log = logging.getLogger(__name__)
 
 _OVERVIEWS: dict[str, Literal["mode", "average"]] = {
     LABELS: "mode",
@@ -46,31 +49,31 @@ _OVERVIEWS: dict[str, Literal["mode", "average"]] = {
 
 
 def segment(
-    scenes: Source | Sequence[Source],
-    output: Path,
+    scenes: Source | str | Sequence[Source | str],
+    output: Path | str,
     *,
-    model: Path | None = None,
-    labels: Path | None = None,
-    confidence: Path | None = None,
-    probabilities: Path | None = None,
+    model: Path | str | None = None,
+    labels: Path | str | None = None,
+    confidence: Path | str | None = None,
+    probabilities: Path | str | None = None,
     mosaic: bool = False,
     bands: tuple[int, ...] | None = None,
     gsd: Gsd = "auto",
     bbox: Box | None = None,
-    aoi: Path | None = None,
+    aoi: Path | str | None = None,
     augmented: bool = False,
     cleaning: Cleaning = AS_THEY_ARE,
     layer_per_class: bool = False,
     append: bool = False,
-    dota_results: Path | None = None,
-    picture: Path | None = None,
+    dota_results: Path | str | None = None,
+    picture: Path | str | None = None,
     core: int | None = None,
     margin: Margin = "auto",
     memory: int | None = None,
     batch_size: int = 1,
     device: str = "auto",
     backend: Backend = "auto",
-    card: Path | None = None,
+    card: Path | str | None = None,
     executor: Executor | None = None,
     restart: bool = False,
     overwrite: bool = False,
@@ -107,57 +110,60 @@ def segment(
     Returns `output`. Raises ConfigError, SceneError, AnnotationError, ModelError and OutputError,
     before the first tile where possible.
     """
-    sources = [scenes] if isinstance(scenes, str | Path) else list(scenes)
-    groups = [tuple(sources)] if mosaic else [(source,) for source in sources]
-    rasters = {LABELS: labels, CONFIDENCE: confidence, PROBABILITIES: probabilities}
-    kept = {kind: path for kind, path in rasters.items() if path}
-    forget_finished(output)
-    _check_output(output, many=len(groups) > 1, overwrite=overwrite, append=append)
-    # what a run made that was killed just before its polygons took their name
-    again = overwrite or is_complete(output)
-    _check_products(sources, output, kept, picture, overwrite=again)
-    if len(groups) > 1 and (single := [*kept.values(), *filter(None, [picture])]):
-        raise ConfigError(
-            f"{single[0]}: is made of one scene, got {len(groups)}. "
-            "segment them one by one, or use --mosaic"
-        )
-    if dota_results and not append:
-        check_results(dota_results, None, overwrite=again)
+    sources = [source(scene) for scene in _listed(scenes)]
+    groups = [tuple(sources)] if mosaic else [(scene,) for scene in sources]
+    wanted = {LABELS: labels, CONFIDENCE: confidence, PROBABILITIES: probabilities}
+    rasters = {kind: Path(path) for kind, path in wanted.items() if path}
+    output, picture, dota_results = Path(output), _path(picture), _path(dota_results)
+    products = [output, *rasters.values(), *filter(None, [picture])]
+    _check_groups(groups, products[1:])
+    _check_formats(output, rasters.values(), picture)
+    _check_products(products, [*sources, _path(model), _path(aoi), _path(card)])
+    _check_gpkg(output, many=len(groups) > 1, by_class=layer_per_class, append=append)
+    if append and overwrite:
+        raise ConfigError(f"{output}: is either to be overwritten or appended to. choose one")
     if batch_size < 1:
         raise ConfigError(f"--batch-size: must be 1 or more, got {batch_size}")
     check_memory(memory)
-    job = Job(
-        indexes=bands,
-        model=model,
-        card=card,
-        device=choose_device(device),
-        backend=backend,
-        probabilities=probabilities is not None,
-        augmented=augmented,
-    )
-    opened = job.open_model()
-    legend = opened.card.legend
-    job = replace(job, bands=opened.card.bands, dtype=opened.card.dtype)
-    planner = Planner(
-        opened, job, core=core, margin=margin, memory=memory, batch_size=batch_size,
-        gsd=gsd, bbox=bbox, aoi=aoi,
-    )  # fmt: skip
-    faults = Faults(keep_going=len(groups) > 1)
-    plans = [plan for group in groups if (plan := faults.tried(planner.plan, group))]
-    _check_together(plans, cleaning)
-    layers = Layers(
-        by_class=layer_per_class,
-        provenance={**origin(), **_provenance(sources, opened), **(provenance or {})},
-    )
-    if append and output.exists():
-        for plan in plans:
-            check_appendable(output, _table(plan, legend), layers)
-    predictor = job.predictor(opened)
-    with unfinished(output, restart=restart) as folder:
-        polygons = folder / f"polygons{output.suffix.lower()}"
-        discard(polygons)
+    remote = any(isinstance(scene, Url) for scene in sources)
+    with unfinished(output, restart=restart, remote=remote) as folder:
+        if finish(folder, products):
+            log.info("%s: an earlier run had made it, but for its name", output)
+            return output
+        for product in products:
+            check_output(product, overwrite=overwrite or (append and product == output))
+        job = Job(
+            indexes=bands,
+            model=_path(model),
+            card=_path(card),
+            device=choose_device(device),
+            backend=backend,
+            probabilities=PROBABILITIES in rasters,
+            augmented=augmented,
+        )
+        opened = job.open_model()
+        legend = opened.card.legend
+        job = replace(job, bands=opened.card.bands, dtype=opened.card.dtype)
+        if dota_results and not append:
+            check_results(dota_results, legend, overwrite=overwrite)
+        planner = Planner(
+            opened, job, core=core, margin=margin, memory=memory, batch_size=batch_size,
+            gsd=gsd, bbox=bbox, aoi=_path(aoi),
+        )  # fmt: skip
+        faults = Faults(keep_going=len(groups) > 1)
+        plans = [plan for group in groups if (plan := faults.tried(planner.plan, group))]
+        _check_together(plans, cleaning, output)
+        _check_no_other_work(folder, plans, output)
+        layers = Layers(
+            by_class=layer_per_class,
+            provenance={**origin(), **_provenance(sources, opened), **(provenance or {})},
+        )
         if append and output.exists():
-            shutil.copyfile(output, polygons)
+            for plan in plans:
+                check_appendable(output, _table(plan, legend), layers)
+        if all(plan.roomy for plan in plans):
+            keep_freed_memory()
+        predictor = job.predictor(opened)
 
         def worked_on(plan: Plan) -> dict[str, Path]:
             return work_on(
@@ -169,78 +175,152 @@ def segment(
 
         made = [(plan, found) for plan in plans if (found := faults.tried(worked_on, plan))]
         faults.check(left=len(made))
-        with ExitStack() as stack:
-            # the polygons first: they are the last to take their name
-            scratch = stack.enter_context(replacing(output, overwrite=overwrite or append))
-            for kind, path in kept.items():
-                raster = stack.enter_context(replacing(path, overwrite=again))
-                write_cog(made[0][1][kind], raster, overviews=_OVERVIEWS[kind])
-            complete(folder)
-            for number, (plan, found) in enumerate(made):
-                vectorize(
-                    found[LABELS],
-                    polygons,
-                    confidence=found[CONFIDENCE],
-                    legend=legend,
-                    name=plan.name,
-                    cleaning=cleaning,
-                    layer_per_class=layer_per_class,
-                    append="in place" if append or number else False,
-                    dota_results=dota_results,
-                    picture=picture,
-                    picture_of=_picture_of(plan),
-                    overwrite=again,
-                    provenance=layers.provenance,
-                    track=track,
-                )
-            polygons.replace(scratch)
+        moves = _made_rasters(made[0][1], rasters, legend, folder, overwrite=overwrite)
+        results = _fresh_folder(folder / "results", dota_results if append else None)
+        polygons = folder / f"polygons{output.suffix.lower()}"
+        discard(polygons)
+        if append and output.exists():
+            shutil.copyfile(output, polygons)
+        drawn = folder / "picture.png"
+        for number, (plan, found) in enumerate(made):
+            vectorize(
+                found[LABELS],
+                polygons,
+                confidence=found[CONFIDENCE],
+                legend=legend,
+                name=plan.name,
+                cleaning=cleaning,
+                layer_per_class=layer_per_class,
+                append="in place" if append or number else False,
+                dota_results=results if dota_results else None,
+                picture=drawn if picture else None,
+                picture_of=_picture_of(plan),
+                overwrite=True,
+                provenance=layers.provenance,
+                track=track,
+            )
+        if picture:
+            moves.append(Move(drawn, picture, overwrite))
+        if dota_results:
+            moves += [
+                Move(text, dota_results / text.name, overwrite or append)
+                for text in sorted(results.iterdir())
+            ]
+        # the polygons are the last to take their name
+        take_names(folder, [*moves, Move(polygons, output, overwrite or append)])
         write_style(output, _table(made[0][0], legend))
-    if labels:
-        write_raster_style(labels, legend)
     faults.tell(output)
     return output
 
 
-def _check_output(output: Path, *, many: bool, overwrite: bool, append: bool) -> None:
-    if check_format(output) != ".gpkg" and (many or append):
-        raise ConfigError(
-            f"{output}: only a GeoPackage holds several scenes. give it a name in .gpkg, "
-            "or write a file for each scene: -o FOLDER/"
-        )
-    if append and overwrite:
-        raise ConfigError(f"{output}: is either to be overwritten or appended to. choose one")
-    check_output(output, overwrite=overwrite or append)
+def _listed(scenes: Source | str | Sequence[Source | str]) -> list[Source | str]:
+    return [scenes] if isinstance(scenes, str | Path) else list(scenes)
 
 
-def _check_products(
-    scenes: Sequence[Source],
-    output: Path,
+def _path(path: Path | str | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _made_rasters(
+    working: Mapping[str, Path],
     rasters: Mapping[str, Path],
-    picture: Path | None,
+    legend: Legend,
+    folder: Path,
     *,
     overwrite: bool,
-) -> None:
-    if not scenes:
+) -> list[Move]:
+    """The rasters to keep, finished in the folder."""
+    moves = []
+    for kind, path in rasters.items():
+        cog = folder / f"{kind}.tif"
+        discard(cog)
+        write_cog(working[kind], cog, overviews=_OVERVIEWS[kind])
+        moves.append(Move(cog, path, overwrite))
+        if kind == LABELS:
+            write_raster_style(cog, legend)
+            moves += [
+                Move(cog.with_suffix(suffix), path.with_suffix(suffix), overwrite=True)
+                for suffix in (".qml", ".sld")
+            ]
+        beside = cog.with_name(f"{cog.name}.aux.xml")
+        if beside.exists():
+            moves.append(Move(beside, path.with_name(f"{path.name}.aux.xml"), overwrite=True))
+    return moves
+
+
+def _fresh_folder(folder: Path, texts: Path | None) -> Path:
+    """An empty folder, or one with copies of the texts in another."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for text in texts.glob("*.txt") if texts else ():
+        shutil.copyfile(text, folder / text.name)
+    return folder
+
+
+def _check_groups(groups: Sequence[Sequence[Source]], of_one: Sequence[Path]) -> None:
+    if not groups or not groups[0]:
         raise ConfigError("no scene is given. name at least one")
-    for raster in rasters.values():
-        if raster.suffix.lower() not in (".tif", ".tiff"):
-            raise ConfigError(f"{raster}: is written as a GeoTIFF. give it a name in .tif")
-    products = [output, *rasters.values(), *filter(None, [picture])]
+    if len(groups) > 1 and of_one:
+        raise ConfigError(
+            f"{of_one[0]}: is made of one scene, got {len(groups)}. "
+            "segment them one by one, or use --mosaic"
+        )
+    names = [group[0].name for group in groups]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(
+            f"{twice[0]}: two scenes have this name, so nobody could tell their polygons apart. "
+            "rename one, or segment them one by one"
+        )
+
+
+def _check_products(products: Sequence[Path], inputs: Sequence[Source | None]) -> None:
     for one, other in combinations(products, 2):
         if one.absolute() == other.absolute():
             raise ConfigError(f"{one}: is named as two outputs. give each a name of its own")
-    files = [scene for scene in scenes if isinstance(scene, Path)]
+    files = [given for given in inputs if isinstance(given, Path)]
     for product in products:
         if any(product.exists() and file.exists() and product.samefile(file) for file in files):
-            raise OutputError(f"{product}: is the scene itself. choose another name")
-    for raster in rasters.values():
-        check_output(raster, overwrite=overwrite)
+            raise OutputError(f"{product}: is one of the inputs. choose another name")
+        check_output(product, overwrite=True)
+
+
+def _check_formats(output: Path, rasters: Iterable[Path], picture: Path | None) -> None:
+    check_format(output)
+    for raster in rasters:
+        if raster.suffix.lower() not in (".tif", ".tiff"):
+            raise ConfigError(f"{raster}: is written as a GeoTIFF. give it a name in .tif")
+        if output.suffix.lower() != ".gpkg" and raster.with_suffix("") == output.with_suffix(""):
+            raise ConfigError(
+                f"{raster}: its style would have the name of that of {output}. "
+                "give one another name"
+            )
     if picture:
-        check_picture(picture, overwrite=overwrite)
+        check_picture(picture, overwrite=True)
 
 
-def _check_together(plans: Sequence[Plan], cleaning: Cleaning) -> None:
+def _check_gpkg(output: Path, *, many: bool, by_class: bool, append: bool) -> None:
+    if output.suffix.lower() != ".gpkg" and (many or append or by_class):
+        what = "a layer for each class" if by_class else "several scenes"
+        raise ConfigError(
+            f"{output}: only a GeoPackage holds {what}. give it a name in .gpkg, "
+            "or write a file for each scene: -o FOLDER/"
+        )
+
+
+def _check_together(plans: Sequence[Plan], cleaning: Cleaning, output: Path) -> None:
+    outside = [plan for plan in plans if plan.outside]
+    for plan in outside:
+        if len(outside) == len(plans):
+            raise ConfigError(
+                f"{plan.info.path}: --bbox or --aoi does not touch it. check the area"
+            )
+        log.warning("%s: --bbox or --aoi does not touch it", plan.info.path)
     for plan in plans:
+        if output.suffix.lower() == ".geojson" and plan.info.crs is None:
+            raise SceneError(
+                f"{plan.info.path}: has no coordinate reference system, and GeoJSON is in WGS 84. "
+                "georeference it, or write a .gpkg"
+            )
         if plan.info.crs != plans[0].info.crs:
             raise SceneError(
                 f"{plan.info.path}: its coordinate reference system is not that of "
@@ -251,6 +331,15 @@ def _check_together(plans: Sequence[Plan], cleaning: Cleaning) -> None:
                 f"{plan.info.path}: nobody knows how large its pixels are on the ground. "
                 "use --min-pixels, or give it a coordinate reference system: gdal_edit.py -a_srs"
             )
+
+
+def _check_no_other_work(folder: Path, plans: Sequence[Plan], output: Path) -> None:
+    begun = {journal.parent.name for journal in folder.glob("*/journal")}
+    if begun - {plan.key for plan in plans}:
+        raise ConfigError(
+            f"{output}: an interrupted run of other scenes left its work beside it. "
+            "repeat that command, or use --restart to begin anew"
+        )
 
 
 def _table(plan: Plan, legend: Legend) -> Table:

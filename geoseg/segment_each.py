@@ -32,7 +32,7 @@ def segment_each(
     """`segment` for each scene by itself: ``STEM.gpkg`` in `folder`, rasters as ``STEM.tif`` and pictures
     as ``STEM.png`` in folders of theirs; folders are made where they are missing.
 
-    Scenes whose polygons are there already are left as they are, unless `overwrite` is on: an
+    Scenes whose products are all there already are left as they are, unless `overwrite` is on: an
     interrupted run goes on from there. `how` is passed on to `segment`. Returns `folder`. Raises
     SkippedInputsError when some scenes could not be read but others could, and what `segment`
     raises.
@@ -62,14 +62,13 @@ def segment_each(
     def one(scene: Source) -> Path:
         stem = Path(scene.name).stem
         output = folder / f"{stem}.gpkg"
-        if output.exists() and not overwrite:
-            log.info("%s: is there already", output)
-            return output
         named: dict[str, Any] = {
             kind: path / f"{stem}{suffix}" for kind, (path, suffix) in folders.items()
         }
-        # rasters of a run that ended between them and the polygons
-        return segment(scene, output, overwrite=overwrite or bool(folders), **named, **how)
+        if not overwrite and all(product.exists() for product in (output, *named.values())):
+            log.info("%s: is there already", output)
+            return output
+        return segment(scene, output, overwrite=overwrite, **named, **how)
 
     done = [output for scene in scenes if (output := faults.tried(one, scene))]
     faults.check(left=len(done))

@@ -35,7 +35,7 @@ def test_a_file_of_another_coordinate_system_covers_the_same_pixels(
     x, y = transform @ (40, 30)
     disc = shapely.Point(x, y).buffer(9)
     degrees = gpd.GeoSeries([disc], crs=UTM.to_wkt()).to_crs(4326).iloc[0]
-    area = area_of_file(file(tmp_path / name, degrees, 4326), UTM, transform)
+    area = area_of_file(file(tmp_path / name, degrees, 4326), UTM, transform, (80, 60))
     expected = geometry_mask([disc], (60, 80), transform, invert=True)
     found = area.inside(WHOLE)
     assert found.any()
@@ -72,10 +72,10 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         area_of_box((3, 0, 1, 2), TRANSFORM)
     points = file(tmp_path / "points.gpkg", shapely.Point(0, 0), 4326)
     with pytest.raises(AnnotationError, match="no polygon"):
-        area_of_file(points, UTM, TRANSFORM)
+        area_of_file(points, UTM, TRANSFORM, (80, 60))
     bare = file(tmp_path / "bare.gpkg", shapely.box(0, 0, 1, 1), None)
     with pytest.raises(AnnotationError, match="coordinate reference system"):
-        area_of_file(bare, UTM, TRANSFORM)
+        area_of_file(bare, UTM, TRANSFORM, (80, 60))
 
 
 @pytest.mark.parametrize("name", ["aoi.gpkg", "aoi.geojson", "aoi.vrt"])
@@ -88,4 +88,26 @@ def test_a_file_that_points_elsewhere_is_not_opened(tmp_path: Path, name: str) -
         "</OGRVRTLayer></OGRVRTDataSource>"
     )
     with pytest.raises(AnnotationError, match="no vector file"):
-        area_of_file(disguised, UTM, TRANSFORM)
+        area_of_file(disguised, UTM, TRANSFORM, (80, 60))
+
+
+def test_the_whole_world_covers_a_scene(tmp_path: Path) -> None:
+    world = file(tmp_path / "world.geojson", shapely.box(-180, -90, 180, 90), 4326)
+    assert area_of_file(world, UTM, TRANSFORM, (80, 60)).inside(WHOLE).all()
+
+
+def test_all_layers_count(tmp_path: Path) -> None:
+    path = tmp_path / "two.gpkg"
+    for name, left in (("one", 500_000), ("other", 500_020)):
+        frame = gpd.GeoDataFrame(
+            geometry=[shapely.box(left, 5_499_980, left + 10, 5_499_990)], crs=32633
+        )
+        frame.to_file(path, layer=name)
+    inside = area_of_file(path, UTM, TRANSFORM, (80, 60)).inside(WHOLE)
+    assert inside.sum() == 2 * 20 * 20
+
+
+def test_coordinates_on_a_scene_without_any_are_refused(tmp_path: Path) -> None:
+    here = file(tmp_path / "here.gpkg", shapely.box(0, 0, 1, 1), 4326)
+    with pytest.raises(AnnotationError, match="the scene has none"):
+        area_of_file(here, None, Affine.identity(), (80, 60))

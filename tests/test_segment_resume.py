@@ -132,9 +132,9 @@ def test_a_kill_between_two_products_loses_nothing(
     whole = content(products(tmp_path / "whole", given))
     move = os.replace
 
-    def killed(source: Path, target: Path) -> None:
-        move(source, target)
-        if target.name == "labels.tif":
+    def killed(made: Path, target: Path) -> None:
+        move(made, target)
+        if Path(target).name == "labels.tif":
             raise KeyboardInterrupt
 
     monkeypatch.setattr(os, "replace", killed)

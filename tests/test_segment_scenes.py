@@ -63,7 +63,9 @@ def test_a_scene_that_cannot_be_read_does_not_lose_the_others(tmp_path: Path, mo
     found = pyogrio.read_dataframe(tmp_path / "out.gpkg", layer="segments")
     assert set(found.scene) == {"1.tif", "2.tif"}
     with pytest.raises(SceneError, match=r"text\.tif"):
-        segment(scenes[:1] * 2, tmp_path / "none.gpkg", model=model)
+        segment([text, tmp_path / "no.tif"], tmp_path / "none.gpkg", model=model)
+    with pytest.raises(ConfigError, match="two scenes have this name"):
+        segment([good[0], good[0]], tmp_path / "none.gpkg", model=model)
     assert not (tmp_path / "none.gpkg").exists()
 
 
@@ -81,10 +83,14 @@ def test_a_folder_gets_a_file_for_each_scene_and_goes_on_where_it_was(
     assert {p.name for p in labels.iterdir() if p.suffix == ".tif"} == {"0.tif", "1.tif"}
     before = (out / "0.gpkg").read_bytes()
     (out / "1.gpkg").unlink()
-    segment_each(scenes, out, labels=labels, picture=tmp_path / "seen", model=model)
-    assert {p.name for p in (tmp_path / "seen").iterdir()} == {"1.png"}
+    (labels / "1.tif").unlink()
+    segment_each(scenes, out, labels=labels, model=model)
     assert (out / "0.gpkg").read_bytes() == before
     assert (out / "1.gpkg").exists()
+    with pytest.raises(OutputError, match=r"gpkg: exists already"):  # but not all of its products
+        segment_each(scenes, out, picture=tmp_path / "seen", model=model)
+    segment_each(scenes, out, picture=tmp_path / "seen", model=model, overwrite=True)
+    assert {p.name for p in (tmp_path / "seen").iterdir()} == {"0.png", "1.png"}
     with pytest.raises(ConfigError, match="one file for all"):
         segment_each(scenes, out, append=True, model=model)
     with pytest.raises(ConfigError, match="one name"):
@@ -123,8 +129,8 @@ def test_only_the_area_is_outlined(tmp_path: Path, model: Path) -> None:
     assert west <= bounds[0] < bounds[2] <= east
     assert south <= bounds[1] < bounds[3] <= north
     away = (west + 1000, south, east + 1000, north)
-    segment(scene, tmp_path / "away.gpkg", model=model, bbox=away)
-    assert len(pyogrio.read_dataframe(tmp_path / "away.gpkg", layer="segments")) == 0
+    with pytest.raises(ConfigError, match="does not touch"):
+        segment(scene, tmp_path / "away.gpkg", model=model, bbox=away)
 
 
 def test_probabilities_are_bands_with_the_names_of_the_classes(tmp_path: Path, model: Path) -> None:
@@ -238,6 +244,11 @@ def test_other_formats_hold_the_same_polygons(tmp_path: Path, model: Path, name:
     assert sorted(found.pixels) == sorted(expected.pixels)
     assert (tmp_path / "o.qml").exists()
     with pytest.raises(ConfigError, match="several scenes"):
-        segment([scene, scene], tmp_path / f"two{Path(name).suffix}", model=model)
+        segment([scene, tmp_path / "b.tif"], tmp_path / f"two{Path(name).suffix}", model=model)
     with pytest.raises(ConfigError, match="made of one scene"):
-        segment([scene, scene], tmp_path / "t.gpkg", picture=tmp_path / "t.png", model=model)
+        segment(
+            [scene, tmp_path / "b.tif"],
+            tmp_path / "t.gpkg",
+            picture=tmp_path / "t.png",
+            model=model,
+        )

@@ -23,15 +23,23 @@ def test_interrupted_work_stays_until_it_is_finished_or_begun_anew(
 ) -> None:
     output = tmp_path / "out.gpkg"
     with pytest.raises(type(fault)), unfinished(output) as folder:
-        (folder / "half").write_text("done")
         (folder / "more").mkdir()
+        (folder / "more" / "journal").write_bytes(b"about\nrecord")
         raise fault
     with pytest.raises(type(fault)), unfinished(output) as folder:
-        assert (folder / "half").read_text() == "done"
+        assert (folder / "more" / "journal").exists()
         raise fault
     with unfinished(output, restart=True) as folder:
         assert {entry.name for entry in folder.iterdir()} == {"lock"}
     assert not unfinished_folder(output).exists()
+
+
+def test_work_that_has_not_begun_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), unfinished(tmp_path / "out.gpkg") as folder:
+        (folder / "scene").mkdir()
+        (folder / "scene" / "journal").write_bytes(b"about\n")
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
 
 
 def test_work_on_a_broken_scene_vanishes(tmp_path: Path) -> None:

@@ -6,6 +6,9 @@ with its own exit code.
 
 from __future__ import annotations
 
+import re
+import shlex
+import sys
 from collections.abc import Callable
 from functools import reduce, wraps
 from pathlib import Path
@@ -120,6 +123,12 @@ _PRODUCTS = (
         help="Also draw the polygons over the scene, with a legend.",
     ),
 )
+
+
+def command_line() -> str:
+    """What was typed, for a product's provenance; addresses without the keys that some carry."""
+    typed = shlex.join(["geoseg", *sys.argv[1:]])
+    return re.sub(r"(\w+://)(?:[^/\s@]*@)?([^\s?']+)(?:\?[^\s']*)?", r"\1\2", typed)
 
 
 def polygons(command: Callable[..., None]) -> Callable[..., None]:

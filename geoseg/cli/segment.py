@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import click
 
 from geoseg.cli import options
 from geoseg.cli.progress import report, tracker
+from geoseg.errors import SkippedInputsError
 from geoseg.polygons.cleaning import Cleaning
 
 
@@ -230,33 +229,39 @@ def segment(
         or (len(sources) > 1 and not Path(output).suffix)
     )
     tool = segment_each if folder else partial(segment_together, mosaic=mosaic)
-    product = tool(
-        sources,
-        Path(output),
-        model=model,
-        labels=labels,
-        confidence=confidence,
-        probabilities=probabilities,
-        bands=bands,
-        gsd=gsd,
-        bbox=bbox,
-        aoi=aoi,
-        augmented=tta,
-        cleaning=cleaning,
-        layer_per_class=layer_per_class,
-        append=append,
-        dota_results=dota_results,
-        picture=picture,
-        core=core,
-        margin=margin,
-        memory=memory,
-        batch_size=batch_size,
-        device=device,
-        backend=backend,
-        card=card,
-        restart=restart,
-        overwrite=overwrite,
-        provenance={"command": shlex.join(["geoseg", *sys.argv[1:]])},
-        track=tracker(progress),
-    )
-    report(product, progress)
+    left_out = None
+    try:
+        tool(
+            sources,
+            Path(output),
+            model=model,
+            labels=labels,
+            confidence=confidence,
+            probabilities=probabilities,
+            bands=bands,
+            gsd=gsd,
+            bbox=bbox,
+            aoi=aoi,
+            augmented=tta,
+            cleaning=cleaning,
+            layer_per_class=layer_per_class,
+            append=append,
+            dota_results=dota_results,
+            picture=picture,
+            core=core,
+            margin=margin,
+            memory=memory,
+            batch_size=batch_size,
+            device=device,
+            backend=backend,
+            card=card,
+            restart=restart,
+            overwrite=overwrite,
+            provenance={"command": options.command_line()},
+            track=tracker(progress),
+        )
+    except SkippedInputsError as error:
+        left_out = error
+    report(Path(output), progress)
+    if left_out:
+        raise left_out

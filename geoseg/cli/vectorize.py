@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 
 import click
@@ -68,7 +66,7 @@ def vectorize(
         overwrite=overwrite,
         provenance={
             "labels": labels.name,
-            "command": shlex.join(["geoseg", *sys.argv[1:]]),
+            "command": options.command_line(),
         },
         track=tracker(progress),
     )

@@ -60,6 +60,9 @@ class Job:
 
     augmented: bool = False
 
+    identity: str = ""
+    """Changes when the files do that the paths name."""
+
     @contextmanager
     def reader(self) -> Iterator[Reader]:
         """The scene, open. Raises SceneError."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections import Counter
 from math import sqrt
@@ -18,8 +17,11 @@ from geoseg.model.runtime import RuntimeNetwork
 _SPARE = 1.15
 """Of what tensors take: room for what convolutions need besides, and for holes between allocations."""
 
-_USUAL_BYTES = 500 << 20
+_USUAL_BYTES = 450 << 20
 """What Python with torch and GDAL takes; memory that somebody's process holds besides is not the run's."""
+
+_KEPT = 2.8
+"""Of what tensors take, where freed memory is kept: the holes in it grow (`benchmarks/segment.py`)."""
 
 _LATER_BYTES = 350 << 20
 """What reading, writing and outlining need besides."""
@@ -45,28 +47,27 @@ def forward_bytes_per_pixel(network: nn.Module, *, bands: int, stride: int) -> f
     return live.most / side**2
 
 
-def process_bytes() -> int:
-    """Resident memory of this process by now."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
-            return int(file.read().split()[1]) * _page_bytes()
-    except OSError:
-        return 600 << 20  # Python with torch and GDAL, where the system does not tell
-
-
 def largest_window(
     network: nn.Module, *, bands: int, stride: int, limit: int, pixel_bytes: float, on_gpu: bool
 ) -> int:
     """Side in pixels, a multiple of `stride`, of the largest window that `limit` bytes suffice for; 0 if
-    none does.
+    none does. It depends on the arguments alone, so that a run finds its own tiles again.
 
     On the CPU `limit` is that of a process that does nothing else. `network` is in eval mode on the
     CPU. `pixel_bytes` is what a pixel takes outside the network. On
     a GPU `limit` is its memory alone.
     """
-    free = limit if on_gpu else limit - min(process_bytes(), _USUAL_BYTES) - _LATER_BYTES
+    free = limit if on_gpu else limit - _USUAL_BYTES - _LATER_BYTES
     each = forward_bytes_per_pixel(network, bands=bands, stride=stride) * _SPARE + pixel_bytes
     return int(sqrt(max(free, 0) / each)) // stride * stride
+
+
+def roomy(network: nn.Module, *, bands: int, stride: int, side: int, limit: int) -> bool:
+    """True where `limit` bytes suffice for windows of `side` pixels although freed memory is kept, see
+    `geoseg.heap`.
+    """
+    each = forward_bytes_per_pixel(network, bands=bands, stride=stride) * _KEPT
+    return side * side * each <= limit - _USUAL_BYTES - _LATER_BYTES
 
 
 class _Live(TorchFunctionMode):
@@ -105,11 +106,3 @@ class _Live(TorchFunctionMode):
         self._users[key] -= 1
         if not self._users[key]:
             self._held -= size
-
-
-def _page_bytes() -> int:
-    if sys.platform == "win32":
-        return 4096
-    import resource
-
-    return resource.getpagesize()

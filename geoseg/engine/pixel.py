@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from math import inf
 from typing import Literal
 
 from geoseg.errors import ConfigError, SceneError
@@ -25,8 +26,8 @@ def network_pixel(info: SceneInfo, card: ModelCard, gsd: Gsd = "auto") -> tuple[
     and else resamples to the nearest of them. Raises ConfigError for a number of 0 or less,
     SceneError when a number is asked of a scene whose pixel size is not known.
     """
-    if not isinstance(gsd, str) and gsd <= 0:
-        raise ConfigError(f"--gsd: must be auto, none, or more than 0 metres, got {gsd:g}")
+    if gsd not in ("auto", "none") and not (isinstance(gsd, float | int) and 0 < gsd < inf):
+        raise ConfigError(f"--gsd: must be auto, none, or more than 0 metres, got {gsd}")
     sides, sizes = info.pixel_sides_m, card.pixel_size_m
     if sides is None:
         if not isinstance(gsd, str):

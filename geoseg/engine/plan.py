@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,15 +11,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rasterio.windows import Window
+
 import geoseg
 from geoseg.area import Area, Box, area_of_box, area_of_file, overlap
-from geoseg.device import free_bytes
+from geoseg.device import gpu_bytes
 from geoseg.engine.job import Job
-from geoseg.engine.memory import largest_window
+from geoseg.engine.memory import largest_window, roomy
 from geoseg.engine.pixel import Gsd, network_pixel
 from geoseg.engine.tiling import Margin, forward_ratio, margin_px, tiles
 from geoseg.errors import ConfigError
-from geoseg.files import Source
+from geoseg.files import Source, Url, state_of
 from geoseg.grid import Tile
 from geoseg.model.file import Model
 from geoseg.scene import SceneInfo
@@ -51,10 +54,20 @@ class Plan:
     about: Mapping[str, Any]
     """Everything its labels depend on, for the journal."""
 
+    roomy: bool
+    """True where memory suffices to keep what is freed, see `geoseg.heap`."""
+
     @property
     def key(self) -> str:
         """Names its work, whatever other scenes there are."""
-        return hashlib.sha256(repr(self.job.scenes).encode()).hexdigest()[:16]
+        names = [str(s.absolute()) if isinstance(s, Path) else s for s in self.job.scenes]
+        return hashlib.sha256(repr(names).encode()).hexdigest()[:16]
+
+    @property
+    def outside(self) -> bool:
+        """True where nothing is wanted of it."""
+        whole = Window(0, 0, self.info.width, self.info.height)
+        return self.job.area is not None and not self.job.area.touches(whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +108,15 @@ class Planner:
         with job.reader() as reader:
             width, height = reader.width, reader.height
         margin = margin_px(self.margin, self.model)
+        largest = self._largest_window(job)
+        if self.core is not None and self.memory and self.core + 2 * margin > largest:
+            raise ConfigError(
+                f"--memory: does not suffice for windows of --core {self.core} and a margin of "
+                f"{margin} pixels. leave --core out, or allow more"
+            )
         cells = tiles(
             width, height, self.model,
-            core=self.core, margin=margin,
-            largest_window=self._largest_window(job) if self.core is None else None,
+            core=self.core, margin=margin, largest_window=largest if self.core is None else None,
         )  # fmt: skip
         ratio = forward_ratio(cells, width, height)
         if ratio > _DEAR:
@@ -109,14 +127,18 @@ class Planner:
             )
         others = f" and {len(scenes) - 1} more" if len(scenes) > 1 else ""
         name = scenes[0].name + others
-        return Plan(name, info, job, cells, self._about(job, cells, margin))
+        about = self._about(job, cells, margin)
+        job = replace(job, identity=json.dumps(about))
+        return Plan(name, info, job, cells, about, self._roomy(job, cells))
 
     def _area(self, info: SceneInfo) -> Area | None:
         areas = []
         if self.bbox:
             areas.append(area_of_box(self.bbox, info.transform))
         if self.aoi:
-            areas.append(area_of_file(self.aoi, info.crs, info.transform))
+            areas.append(
+                area_of_file(self.aoi, info.crs, info.transform, (info.width, info.height))
+            )
         return overlap(areas) if areas else None
 
     def _largest_window(self, job: Job) -> int:
@@ -127,11 +149,22 @@ class Planner:
             self.model.network,
             bands=card.bands,
             stride=card.stride,
-            limit=self.memory or free_bytes(job.device) or DEFAULT_MEMORY,
+            limit=self._limit(job),
             pixel_bytes=_PIXEL_BYTES + own * (1 + 3 * planes),
             on_gpu=job.device != "cpu",
         )
         return int(side / self.batch_size**0.5)
+
+    def _limit(self, job: Job) -> int:
+        return self.memory or gpu_bytes(job.device) or DEFAULT_MEMORY
+
+    def _roomy(self, job: Job, cells: Sequence[Tile]) -> bool:
+        side = max(max(cell.window.width, cell.window.height) for cell in cells)
+        card = self.model.card
+        return job.device == "cpu" and roomy(
+            self.model.network, bands=card.bands, stride=card.stride, side=side,
+            limit=self._limit(job),
+        )  # fmt: skip
 
     def _about(self, job: Job, cells: Sequence[Tile], margin: int) -> dict[str, Any]:
         area = hashlib.sha256(job.area.geometry.wkb) if job.area else None
@@ -154,8 +187,8 @@ class Planner:
 
 def _identity(source: Source) -> str:
     """What changes when a scene does."""
-    if not isinstance(source, Path):
-        return source
+    if isinstance(source, Url):
+        return f"{source.partition('?')[0]} {state_of(source)}"
     state = source.stat()
     changed = datetime.fromtimestamp(state.st_mtime_ns / 1e9, UTC).isoformat()
     return f"{source.absolute()} of {changed} with {state.st_size} bytes"

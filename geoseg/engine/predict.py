@@ -16,7 +16,6 @@ from geoseg.engine.fold import folded
 from geoseg.engine.reader import Read
 from geoseg.errors import ConfigError
 from geoseg.grid import Tile, round_up
-from geoseg.heap import keep_freed_memory
 from geoseg.legend import IGNORE
 from geoseg.model.file import Model
 from geoseg.model.runtime import RuntimeNetwork
@@ -159,8 +158,6 @@ class Predictor:
 
 
 def _ready(network: nn.Module, device: str) -> nn.Module:
-    if device == "cpu":
-        keep_freed_memory()
     if isinstance(network, RuntimeNetwork):
         return network
     return folded(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

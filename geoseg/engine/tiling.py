@@ -22,6 +22,7 @@ SMALLEST_CORE = 1024
 
 _LARGEST_CORE = 2048
 _UNMEASURED = 128
+_MOST_TILES = 1_000_000
 
 
 def margin_px(asked: Margin, model: Model) -> int:
@@ -49,7 +50,7 @@ def margin_px(asked: Margin, model: Model) -> int:
                 "every pixel counts for every other. use auto"
             )
         return margin_for(reach, card.stride)
-    if asked < 0:
+    if not isinstance(asked, int) or asked < 0:
         raise ConfigError(f"--margin: must be auto, exact, or 0 pixels or more, got {asked}")
     return margin_for(asked, card.stride)
 
@@ -106,6 +107,11 @@ def tiles(
     """
     ring, stride = margin_px(margin, model), model.card.stride
     if model.window is not None:
+        if core is not None:
+            raise ConfigError(
+                f"--core: {model.path.name} takes windows of {model.window} pixels and no others. "
+                "leave it out"
+            )
         core = model.window - 2 * ring
         if core < stride:
             raise ConfigError(
@@ -118,6 +124,12 @@ def tiles(
         )  # fmt: skip
     elif core < 1:
         raise ConfigError(f"--core: must be 1 pixel or more, got {core}")
+    count = ceil(width / core) * ceil(height / core)
+    if count > _MOST_TILES:
+        raise ConfigError(
+            f"{width:,} x {height:,} pixels make {count:,} tiles, more than {_MOST_TILES:,}. "
+            "use a larger --gsd or --core, or fewer scenes"
+        )
     return grid(width, height, core=round_up(core, stride), margin=ring, multiple=stride)
 
 

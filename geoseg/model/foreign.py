@@ -43,6 +43,8 @@ def load_onnx(path: Path, card: Path | None = None) -> Model:
         bands, side = _shape(network)
         found = _card(file, told, card, bands, side)
     except ModelError as error:
+        if str(file) in str(error):
+            raise
         raise ModelError(f"{file}: {error}. export it again, opset 17 or lower") from error
     if len(found.mean) != bands:
         raise ModelError(
@@ -89,7 +91,7 @@ def _in_squares(card: ModelCard, side: int) -> ModelCard:
 def _from_user(path: Path, bands: int, side: int | None) -> ModelCard:
     try:
         told = json.loads(input_file(path, ConfigError).read_text(encoding="utf-8"))
-        stride = told.get("stride", 1 if side else 32)
+        stride = max(1, int(told.get("stride", 1 if side else 32)))
         margin = told.get("margin", (side or 512) // 8 // stride * stride)
         plain = {
             "format": FORMAT, "architecture": "onnx", "parameters": {}, "bands": bands,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geoseg.engine.memory import forward_bytes_per_pixel, largest_window, process_bytes
+from geoseg.engine.memory import forward_bytes_per_pixel, largest_window, roomy
 from geoseg.engine.tiling import tiles
 from geoseg.errors import ConfigError
 from tests.scenes import tiny_model
@@ -41,20 +43,21 @@ def test_a_larger_limit_allows_a_larger_window_by_its_area() -> None:
     assert side(0) == 0
 
 
-def test_on_the_cpu_what_the_process_holds_counts_too() -> None:
-    assert process_bytes() > 100 << 20
-    network = Known().eval()
-    few = min(process_bytes(), 500 << 20)
-    assert not largest_window(network, bands=3, stride=8, limit=few, pixel_bytes=10, on_gpu=False)
-
-
 def test_what_somebodys_process_holds_besides_takes_nothing_from_a_run() -> None:
-    ballast = np.ones(10**9, np.uint8)
-    side = largest_window(
-        Known().eval(), bands=3, stride=8, limit=10**9, pixel_bytes=10, on_gpu=False
-    )
-    assert side > 1000
+    def side() -> int:
+        return largest_window(
+            Known().eval(), bands=3, stride=8, limit=10**9, pixel_bytes=10, on_gpu=False
+        )
+
+    before = side()
+    ballast = np.ones(3 * 10**8, np.uint8)
+    assert side() == before > 500
     assert ballast[-1] == 1
+
+
+def test_room_to_keep_freed_memory_takes_more(tmp_path: Path) -> None:
+    for limit, kept in [(10**9, False), (10**10, True)]:
+        assert roomy(Known().eval(), bands=3, stride=8, side=2000, limit=limit) is kept
 
 
 def test_cores_keep_windows_within_the_limit() -> None:
