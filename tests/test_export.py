@@ -131,5 +131,5 @@ def test_an_existing_file_is_replaced_only_when_asked(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_shipped_model_can_be_exported(tmp_path: Path) -> None:
     session, told = opened(export(tmp_path / "m.onnx"))
-    assert session.get_inputs()[0].shape == ["batch", 3, 1024, 1024]
-    assert json.loads(told["tiles_overlap"]) == 25
+    assert session.get_inputs()[0].shape == ["batch", 3, 2048, 2048]
+    assert json.loads(told["tiles_overlap"]) == 38  # percent: twice the margin of 384

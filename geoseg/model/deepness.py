@@ -14,13 +14,16 @@ from typing import Any
 from geoseg.grid import round_up
 from geoseg.model.file import ModelCard
 
-_SMALLEST = 512
+_SMALLEST, _LARGEST = 512, 2048
 _MARGINS = 8  # in a tile's side: a quarter of it is overlap
 
 
 def deepness_size(card: ModelCard) -> int:
-    """Side of a tile in pixels, of which a quarter at most overlaps its neighbour."""
-    return round_up(max(_SMALLEST, _MARGINS * card.margin), card.stride)
+    """Side of a tile in pixels, of which a quarter at most overlaps its neighbour; more where that would
+    make tiles larger than 2048 pixels.
+    """
+    side = min(max(_SMALLEST, _MARGINS * card.margin), _LARGEST)
+    return round_up(max(side, 4 * card.margin), card.stride)
 
 
 def deepness_metadata(card: ModelCard, size: int) -> dict[str, str]:
