@@ -9,16 +9,16 @@ from pathlib import Path
 
 from rasterio.errors import NotGeoreferencedWarning
 
-from geoseg.dataset import OUTLINES, QUADS, SCENES
-from geoseg.errors import DatasetError, SkippedInputsError
+from geoseg.dataset import OUTLINES, QUADS
+from geoseg.errors import DatasetError
 from geoseg.legend import DOTA_V2
 from geoseg.prepare.drawn_scenes import prepare_drawn
-from geoseg.prepare.finish import write_annotations, write_description
+from geoseg.prepare.finish import write_dataset
 from geoseg.prepare.folder import building
 from geoseg.prepare.georeference import common_crs
 from geoseg.prepare.legends import legend_named, smallest_legend
 from geoseg.prepare.outlines import read_outlines
-from geoseg.prepare.scenes import look, place, truths, write
+from geoseg.prepare.scenes import look, place, truths
 from geoseg.prepare.sources import find_sources
 from geoseg.prepare.threads import Faults, Threads
 from geoseg.progress import Track, silent
@@ -81,15 +81,6 @@ def prepare(
         placed = place(inputs, truths(inputs, layers))
         crs = common_crs([i.image for i in inputs])
 
-        (scratch / SCENES).mkdir()
-        writing = partial(write, folder=scratch, crs=crs, legend=names, check=threads.check)
-        written = threads.run(writing, placed, "write scenes", faults, at_once=True)
-        if not written:
-            raise DatasetError(f"{folder}: no scene is left. {faults}")
-        written.sort(key=lambda w: w.scene.name)
-        write_annotations(written, scratch, crs, names)
-        write_description(written, scratch, crs, names)
-    if faults.found:
-        count = len(faults.found)
-        raise SkippedInputsError(f"{output}: complete, but {count} inputs were left out: {faults}")
+        write_dataset(placed, scratch, crs, names, threads, faults, source=folder)
+    faults.tell(output)
     return output

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +12,19 @@ import shapely
 from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
-from geoseg.dataset import OUTLINES, SCENES, transformed
+from geoseg.dataset import OUTLINES, transformed
 from geoseg.dota import DotaLabels
-from geoseg.errors import AnnotationError, DatasetError, SceneError, SkippedInputsError
+from geoseg.errors import AnnotationError, DatasetError, SceneError
 from geoseg.legend import Legend
 from geoseg.prepare.blocks import Block, choose, clipped, cut, groups, shares, usual_side
 from geoseg.prepare.drawn import Drawn, legend_of
-from geoseg.prepare.finish import write_annotations, write_description
+from geoseg.prepare.finish import write_dataset
 from geoseg.prepare.folder import building
 from geoseg.prepare.georeference import common_crs
 from geoseg.prepare.images import look_at_image
 from geoseg.prepare.legends import legend_named
 from geoseg.prepare.readers import reader
-from geoseg.prepare.scenes import Input, place, truths, write
+from geoseg.prepare.scenes import Input, place, truths
 from geoseg.prepare.sources import TRAIN, VAL, Source, check_names
 from geoseg.prepare.threads import Faults, Threads
 from geoseg.progress import Track, silent
@@ -58,7 +57,7 @@ def prepare_drawn(
     `prepare` (default: the classes found).
 
     A scene at fault stops the work, or with `skip_bad` is left out. Raises SceneError, AnnotationError,
-    DatasetError, OutputError, SkippedInputsError.
+    DatasetError, OutputError.
     """
     if not 0 <= val_share < 1:
         raise ValueError(f"val_share must be at least 0 and less than 1, got {val_share}")
@@ -93,17 +92,8 @@ def prepare_drawn(
         placed = place(inputs, truths(inputs, layers))
         crs = common_crs(images)
 
-        (scratch / SCENES).mkdir()
-        writing = partial(write, folder=scratch, crs=crs, legend=names, check=threads.check)
-        written = threads.run(writing, placed, "write scenes", faults, at_once=True)
-        if not written:
-            raise DatasetError(f"{output}: no scene is left. {faults}")
-        written.sort(key=lambda w: w.scene.name)
-        write_annotations(written, scratch, crs, names)
-        write_description(written, scratch, crs, names)
-    if faults.found:
-        count = len(faults.found)
-        raise SkippedInputsError(f"{output}: complete, but {count} inputs were left out: {faults}")
+        write_dataset(placed, scratch, crs, names, threads, faults, source=output)
+    faults.tell(output)
     return output
 
 

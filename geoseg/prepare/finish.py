@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import geopandas as gpd
@@ -11,14 +12,39 @@ import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
 
-from geoseg.dataset import ANNOTATIONS, DESCRIPTION, describe, transformed
-from geoseg.errors import OutputError
+from geoseg.dataset import ANNOTATIONS, DESCRIPTION, SCENES, describe, transformed
+from geoseg.errors import DatasetError, OutputError
 from geoseg.files import write_json
 from geoseg.legend import Legend
 from geoseg.polygons.gpkg_tables import add_layer_style
 from geoseg.polygons.table import GEOMETRY
 from geoseg.prepare.counts import class_counts
-from geoseg.prepare.scenes import Written
+from geoseg.prepare.scenes import Placed, Written, write
+from geoseg.prepare.threads import Faults, Threads
+
+
+def write_dataset(
+    placed: Sequence[Placed],
+    folder: Path,
+    crs: CRS | None,
+    legend: Legend,
+    threads: Threads,
+    faults: Faults,
+    *,
+    source: Path,
+) -> None:
+    """Scenes, annotations and description, into a folder; scenes that cannot be written go to `faults`.
+
+    Raises DatasetError, which names `source`, when none is left.
+    """
+    (folder / SCENES).mkdir()
+    writing = partial(write, folder=folder, crs=crs, legend=legend, check=threads.check)
+    written = threads.run(writing, placed, "write scenes", faults, at_once=True)
+    if not written:
+        raise DatasetError(f"{source}: no scene is left. {faults}")
+    written.sort(key=lambda w: w.scene.name)
+    write_annotations(written, folder, crs, legend)
+    write_description(written, folder, crs, legend)
 
 
 def write_annotations(

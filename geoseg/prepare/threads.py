@@ -7,10 +7,11 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from geoseg.errors import AnnotationError, SceneError
+from geoseg.errors import AnnotationError, SceneError, SkippedInputsError
 from geoseg.progress import Track
 
 T = TypeVar("T")
@@ -43,6 +44,13 @@ class Faults:
         if self.found and not self._skip:
             several = f"{len(self.found)} inputs are at fault: " if len(self.found) > 1 else ""
             raise type(self.found[0])(f"{several}{self} (--skip-bad leaves such input out)")
+
+    def tell(self, output: Path) -> None:
+        """Raise a SkippedInputsError once `output` is complete but for them."""
+        if self.found:
+            raise SkippedInputsError(
+                f"{output}: complete, but {len(self.found)} inputs were left out: {self}"
+            )
 
     def __str__(self) -> str:
         """All of them in one line; of very many only the first."""
