@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from geoseg.cli import options
-from geoseg.cli.progress import tracker
+from geoseg.cli.progress import report, tracker
 
 
 @click.command()
@@ -27,8 +27,13 @@ def margin(
     """
     from geoseg.cli.scenes import expanded
     from geoseg.margin import margin_table, measure_margins
+    from geoseg.model.file import shipped_model
 
     trials = measure_margins(
         expanded(scenes), model=model, write=write, device=device, track=tracker(progress)
     )
+    if progress == "json":
+        margins = [trial.to_json() for trial in trials]
+        report(model or shipped_model(), progress, margins=margins)
+        return
     click.echo(margin_table(trials))
