@@ -17,7 +17,7 @@ from geoseg.device import choose_device
 from geoseg.engine.decide import decide
 from geoseg.engine.job import Job
 from geoseg.engine.predict import Predictor
-from geoseg.engine.tiling import SMALLEST_CORE, margin_px, tiles
+from geoseg.engine.tiling import margin_px, tiles
 from geoseg.errors import ConfigError, SceneError
 from geoseg.files import Source
 from geoseg.grid import round_up
@@ -31,13 +31,16 @@ log = logging.getLogger(__name__)
 ALLOWED = 1e-4
 """Share of labels that may change for a margin to become a model's default."""
 
+_CORE = 1024
+"""Side of the cores: smaller than most by default, so that there are more seams to count."""
+
 MARGINS = (0, 32, 64, 96, 128, 192, 256, 384)
 """Tried unless others are named; the exact margin is what they are compared with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What a margin does to labels, with cores of 1024 pixels, the smallest by default."""
+    """What a margin does to labels, with cores of 1024 pixels."""
 
     margin: int
 
@@ -148,7 +151,7 @@ class _Labelled:
 
 def _labelled(job: Job, model: Model, predictor: Predictor, margin: int) -> _Labelled:
     """A whole scene's labels with cores of 1024 pixels, so keep scenes moderate."""
-    core = round_up(SMALLEST_CORE, model.card.stride)
+    core = round_up(_CORE, model.card.stride)
     began = perf_counter()
     with job.reader() as reader:
         cells = tiles(reader.width, reader.height, model, core=core, margin=margin)

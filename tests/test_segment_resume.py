@@ -94,7 +94,7 @@ def test_tiles_are_not_decided_twice(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"core": 64}, "--core was 32, is 64"),
+        ({"core": 64}, "--core or --memory was 56 tiles, first of 32 x 32"),
         ({"augmented": True}, "--tta was False, is True"),
         ({"bbox": (500_000, 5_499_980, 500_020, 5_500_000)}, "--bbox or --aoi"),
     ],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from math import sqrt
 from typing import Any
 
 import torch
@@ -50,8 +49,8 @@ def forward_bytes_per_pixel(network: nn.Module, *, bands: int, stride: int) -> f
 def largest_window(
     network: nn.Module, *, bands: int, stride: int, limit: int, pixel_bytes: float, on_gpu: bool
 ) -> int:
-    """Side in pixels, a multiple of `stride`, of the largest window that `limit` bytes suffice for; 0 if
-    none does. It depends on the arguments alone, so that a run finds its own tiles again.
+    """Pixels of the largest window that `limit` bytes suffice for. It depends on the arguments alone, so that a
+    run finds its own tiles again.
 
     On the CPU `limit` is that of a process that does nothing else. `network` is in eval mode on the
     CPU. `pixel_bytes` is what a pixel takes outside the network. On
@@ -59,15 +58,15 @@ def largest_window(
     """
     free = limit if on_gpu else limit - _USUAL_BYTES - _LATER_BYTES
     each = forward_bytes_per_pixel(network, bands=bands, stride=stride) * _SPARE + pixel_bytes
-    return int(sqrt(max(free, 0) / each)) // stride * stride
+    return int(max(free, 0) / each)
 
 
-def roomy(network: nn.Module, *, bands: int, stride: int, side: int, limit: int) -> bool:
-    """True where `limit` bytes suffice for windows of `side` pixels although freed memory is kept, see
+def roomy(network: nn.Module, *, bands: int, stride: int, window: int, limit: int) -> bool:
+    """True where `limit` bytes suffice for windows of `window` pixels although freed memory is kept, see
     `geoseg.heap`.
     """
     each = forward_bytes_per_pixel(network, bands=bands, stride=stride) * _KEPT
-    return side * side * each <= limit - _USUAL_BYTES - _LATER_BYTES
+    return window * each <= limit - _USUAL_BYTES - _LATER_BYTES
 
 
 class _Live(TorchFunctionMode):

@@ -109,7 +109,7 @@ class Planner:
             width, height = reader.width, reader.height
         margin = margin_px(self.margin, self.model)
         largest = self._largest_window(job)
-        if self.core is not None and self.memory and self.core + 2 * margin > largest:
+        if self.core is not None and self.memory and (self.core + 2 * margin) ** 2 > largest:
             raise ConfigError(
                 f"--memory: does not suffice for windows of --core {self.core} and a margin of "
                 f"{margin} pixels. leave --core out, or allow more"
@@ -145,7 +145,7 @@ class Planner:
         card = self.model.card
         own = max(1.0, job.pixel[0] * job.pixel[1])  # the scene's pixels in one of the network's
         planes = 2 + len(card.legend) * job.probabilities
-        side = largest_window(
+        pixels = largest_window(
             self.model.network,
             bands=card.bands,
             stride=card.stride,
@@ -153,28 +153,29 @@ class Planner:
             pixel_bytes=_PIXEL_BYTES + own * (1 + 3 * planes),
             on_gpu=job.device != "cpu",
         )
-        return int(side / self.batch_size**0.5)
+        return pixels // self.batch_size
 
     def _limit(self, job: Job) -> int:
         return self.memory or gpu_bytes(job.device) or DEFAULT_MEMORY
 
     def _roomy(self, job: Job, cells: Sequence[Tile]) -> bool:
-        side = max(max(cell.window.width, cell.window.height) for cell in cells)
+        window = max(cell.window.width * cell.window.height for cell in cells)
         card = self.model.card
         return job.device == "cpu" and roomy(
-            self.model.network, bands=card.bands, stride=card.stride, side=side,
+            self.model.network, bands=card.bands, stride=card.stride, window=window,
             limit=self._limit(job),
         )  # fmt: skip
 
     def _about(self, job: Job, cells: Sequence[Tile], margin: int) -> dict[str, Any]:
         area = hashlib.sha256(job.area.geometry.wkb) if job.area else None
+        first = cells[0].core
         return {
             "geoseg": geoseg.__version__,
             "scene": ", ".join(map(_identity, job.scenes)),
             "model": self.model.sha256[:16],
             "--bands": job.indexes,
             "--gsd": job.pixel,
-            "--core": cells[0].core.width if len(cells) > 1 else "all",
+            "--core or --memory": f"{len(cells)} tiles, first of {first.width} x {first.height}",
             "--margin": margin,
             "--bbox or --aoi": area and area.hexdigest()[:16],
             "--tta": job.augmented,

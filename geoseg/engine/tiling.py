@@ -7,7 +7,7 @@ from math import ceil, sqrt
 from typing import Literal
 
 from geoseg.errors import ConfigError
-from geoseg.grid import Tile, grid, round_up
+from geoseg.grid import Tile, cut, fitted_spans, grid, round_up
 from geoseg.model.file import Model
 from geoseg.model.receptive import context, margin_for
 from geoseg.model.runtime import RuntimeNetwork
@@ -15,12 +15,11 @@ from geoseg.model.runtime import RuntimeNetwork
 Margin = int | Literal["auto", "exact"]
 
 _FORWARD_RATIO = 1.35
-"""Pixels through the network per pixel of the scene that a default core stays below."""
-
-SMALLEST_CORE = 1024
-"""Default cores are no smaller than this, unless the scene or the memory is."""
+"""Pixels through the network per pixel of the scene beyond which windows grow, where memory allows."""
 
 _LARGEST_CORE = 2048
+"""Of windows that need not be larger: what an interruption loses is one of them."""
+
 _UNMEASURED = 128
 _MOST_TILES = 1_000_000
 
@@ -64,33 +63,65 @@ def default_margin(reach: int | None, stride: int) -> int:
     return exact if affordable else margin_for(_UNMEASURED, stride)
 
 
-def core_px(
+def fitted(
     width: int, height: int, *, margin: int, stride: int, largest_window: int | None = None
-) -> int:
-    """A core in pixels, a multiple of `stride`, that fits a scene of `width` x `height`.
+) -> list[Tile]:
+    """The tiles that take the fewest pixels through the network, with windows of at most `largest_window` pixels.
 
-    Windows ((core + 2 · margin)² pixels) add up to at most 1.35 times the scene, as long as cores
-    of 2048 suffice, and cores are as equal as they can be. No window's side exceeds
-    `largest_window`. Raises ConfigError when that leaves no core.
+    Without that, or where it is larger, windows are at most those of a core of 2048 pixels a side, or of
+    the one with which they add up to 1.35 times a large scene. `stride` divides `margin`. Raises
+    ConfigError when no core is left between margins.
     """
-    largest = _LARGEST_CORE
-    if largest_window is not None:
-        largest = min(largest, (largest_window - 2 * margin) // stride * stride)
-    if largest < stride:
+    core = max(_LARGEST_CORE, ceil(2 * margin / (sqrt(_FORWARD_RATIO) - 1)))
+    largest = (round_up(core, stride) + 2 * margin) ** 2
+    area = min(largest, largest_window) if largest_window is not None else largest
+    best: tuple[int, int, int] | None = None  # pixels, then a window's width and height
+    for columns in range(1, max(1, width - 2 * margin) + 1):
+        across = _window(width, columns, margin, stride)
+        if best and _forward(width, columns, margin) * height >= best[0]:
+            break  # more columns take more
+        rows = _fewest(height, area // across // stride * stride, margin)
+        if rows is None:
+            continue
+        forward = _forward(width, columns, margin) * _forward(height, rows, margin)
+        if not best or forward < best[0]:
+            _check_count(width, height, columns * rows)
+            best = forward, across, _window(height, rows, margin, stride)
+    if best is None:
         raise ConfigError(
             f"--memory: does not suffice for windows with a margin of {margin} pixels. "
             "allow more, or use a smaller --margin"
         )
-    # (core + 2 · margin)² ≤ ratio · core²
-    enough = ceil(2 * margin / (sqrt(_FORWARD_RATIO) - 1))
-    core = min(round_up(max(enough, SMALLEST_CORE), stride), largest)
-    longer = max(width, height)
-    if longer <= core + 2 * margin:  # one tile is no larger than the window of any other
-        return round_up(longer, stride)
-    cores = longer // core  # rather fewer and larger ones: smaller ones would read more
-    if round_up(ceil(longer / cores), stride) > largest:
-        cores += 1
-    return round_up(ceil(longer / cores), stride)
+    _, across, down = best
+    return cut(
+        fitted_spans(width, across, margin), fitted_spans(height, down, margin), margin=margin
+    )
+
+
+def _forward(length: int, count: int, margin: int) -> int:
+    """Pixels along an axis in all of `count` windows together."""
+    return length + 2 * (count - 1) * margin
+
+
+def _window(length: int, count: int, margin: int, stride: int) -> int:
+    """Pixels along an axis in each of `count` windows that are as equal as they can be."""
+    return round_up(ceil(_forward(length, count, margin) / count), stride)
+
+
+def _fewest(length: int, window: int, margin: int) -> int | None:
+    """The fewest windows of at most `window` pixels along an axis; None if no number will do."""
+    if length <= window:
+        return 1
+    core = window - 2 * margin
+    return ceil((length - 2 * margin) / core) if core > 0 else None
+
+
+def _check_count(width: int, height: int, count: int) -> None:
+    if count > _MOST_TILES:
+        raise ConfigError(
+            f"{width:,} x {height:,} pixels make {count:,} tiles, more than {_MOST_TILES:,}. "
+            "use a larger --gsd, --core or --memory, or fewer scenes"
+        )
 
 
 def tiles(
@@ -119,17 +150,10 @@ def tiles(
                 f"which leaves nothing inside a margin of {ring}. use a smaller one"
             )
     if core is None:
-        core = core_px(
-            width, height, margin=ring, stride=stride, largest_window=largest_window
-        )  # fmt: skip
-    elif core < 1:
+        return fitted(width, height, margin=ring, stride=stride, largest_window=largest_window)
+    if core < 1:
         raise ConfigError(f"--core: must be 1 pixel or more, got {core}")
-    count = ceil(width / core) * ceil(height / core)
-    if count > _MOST_TILES:
-        raise ConfigError(
-            f"{width:,} x {height:,} pixels make {count:,} tiles, more than {_MOST_TILES:,}. "
-            "use a larger --gsd or --core, or fewer scenes"
-        )
+    _check_count(width, height, ceil(width / core) * ceil(height / core))
     return grid(width, height, core=round_up(core, stride), margin=ring, multiple=stride)
 
 

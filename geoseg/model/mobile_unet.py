@@ -43,7 +43,14 @@ class MobileUNet(nn.Module):
         image = shrunk(image, self.pool)
         pyramid: list[Tensor] = self.encoder(image)
         *skips, features = image, *pyramid
+        del (
+            pyramid,
+            image,
+        )  # what is used up is dropped at once: it decides how large a window may be
         for block in self.decoder:
-            features = F.interpolate(features, scale_factor=2.0, mode="nearest")
-            features = block(torch.cat([features, skips.pop()], dim=1))
-        return regrown(self.head(features), self.pool, training=self.training)
+            finer = F.interpolate(features, scale_factor=2.0, mode="nearest")
+            features = torch.cat([finer, skips.pop()], dim=1)
+            del finer
+            features = block(features)
+        features = self.head(features)
+        return regrown(features, self.pool, training=self.training)

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from geoseg.engine.tiling import core_px, margin_px, tiles
+from geoseg.engine.tiling import fitted, margin_px, tiles
 from geoseg.errors import ConfigError
-from geoseg.grid import grid, round_up
+from geoseg.grid import Tile, round_up
 from geoseg.model.file import Model
 from geoseg.model.receptive import context
 from tests.scenes import card, tiny_model
@@ -17,37 +17,62 @@ from tests.scenes import card, tiny_model
 STRIDE = st.sampled_from([1, 4, 16, 32, 64])
 
 
-def windows(width: int, height: int, core: int, margin: int, stride: int) -> list[tuple[int, int]]:
-    cells = grid(width, height, core=core, margin=margin, multiple=stride)
+def windows(cells: list[Tile], stride: int) -> list[tuple[int, int]]:
+    """Width and height of what goes through the network."""
     return [(round_up(t.window.width, stride), round_up(t.window.height, stride)) for t in cells]
 
 
 @given(
     width=st.integers(4000, 30_000), height=st.integers(4000, 30_000),
-    stride=STRIDE, margin=st.integers(0, 160),
+    stride=STRIDE, margin=st.integers(0, 400),
 )  # fmt: skip
 def test_a_large_scene_costs_at_most_1_35_forward_pixels_a_pixel(
     width: int, height: int, stride: int, margin: int
 ) -> None:
-    margin = margin // stride * stride
-    core = core_px(width, height, margin=margin, stride=stride)
-    forward = sum(w * h for w, h in windows(width, height, core, margin, stride))
-    assert forward <= 1.36 * width * height  # the padding to a multiple of the stride counts too
+    cells = fitted(width, height, margin=round_up(margin, stride), stride=stride)
+    forward = sum(w * h for w, h in windows(cells, stride))
+    assert forward <= 1.36 * round_up(width, stride) * round_up(height, stride)
 
 
 @given(
-    width=st.integers(1, 30_000), height=st.integers(1, 30_000),
-    stride=STRIDE, margin=st.integers(0, 400),
+    width=st.integers(1, 30_000), height=st.integers(1, 30_000), stride=STRIDE,
+    margin=st.integers(0, 400), largest=st.integers(900**2, 6000**2),
 )  # fmt: skip
 def test_windows_stay_small_enough_for_memory(
-    width: int, height: int, stride: int, margin: int
+    width: int, height: int, stride: int, margin: int, largest: int
 ) -> None:
     margin = round_up(margin, stride)
-    core = core_px(width, height, margin=margin, stride=stride)
-    assert core % stride == 0
-    assert all(
-        max(w, h) <= 2048 + 2 * margin for w, h in windows(width, height, core, margin, stride)
+    cells = fitted(width, height, margin=margin, stride=stride, largest_window=largest)
+    assert all(w * h <= largest for w, h in windows(cells, stride))
+
+
+@given(
+    width=st.integers(1, 300), height=st.integers(1, 300), stride=st.sampled_from([1, 4, 16]),
+    margin=st.integers(0, 20), largest=st.integers(80**2, 200**2),
+)  # fmt: skip
+def test_no_other_number_of_columns_and_rows_takes_fewer_pixels(
+    width: int, height: int, stride: int, margin: int, largest: int
+) -> None:
+    margin = round_up(margin, stride)
+
+    def sides(length: int) -> list[tuple[int, int]]:
+        """Window and sum of windows, by number of windows."""
+        counts = range(1, max(1, length - 2 * margin) + 1)
+        forward = [length + 2 * (count - 1) * margin for count in counts]
+        return [
+            (round_up(-(-total // n), stride), total)
+            for n, total in zip(counts, forward, strict=True)
+        ]
+
+    least = min(
+        across * down
+        for window, across in sides(width)
+        for other, down in sides(height)
+        if window * other <= largest
     )
+    cells = fitted(width, height, margin=margin, stride=stride, largest_window=largest)
+    forward: int = sum(t.window.width * t.window.height for t in cells)
+    assert forward <= least
 
 
 def test_a_small_scene_is_one_tile() -> None:
