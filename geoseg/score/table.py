@@ -90,13 +90,13 @@ def _object_table(scores: dict[str, Any]) -> str:
     rows = [
         [
             name,
-            *(f"{of[key]:,}" for key in ("truth", "found", "matched")),
+            *(f"{of[key]:,}" for key in ("truth", "found")),
             *(percent(of[key]) for key in ("precision", "recall", "f1")),
             *(percent(of["by_size"][size]["recall"]) for size in SIZES),
         ]
         for name, of in [*of_classes.items(), ("all", scores["objects"])]
     ]
-    head = ["class", "annotated", "found", "matched", "precision", "recall", "F1", *SIZES]
+    head = ["class", "annotated", "found", "precision", "recall", "F1", *SIZES]
     return markdown(head, rows)
 
 
