@@ -30,7 +30,7 @@ from geoseg.vectorize import vectorize
 from tests.drawn import dataset
 from tests.scenes import LEGEND, UTM, write_scene
 
-DEGREES = {"crs": "EPSG:4326", "transform": Affine(1e-5, 0, 12, 0, -1e-5, 55)}
+DEGREES: dict[str, Any] = {"crs": "EPSG:4326", "transform": Affine(1e-5, 0, 12, 0, -1e-5, 55)}
 
 
 def raster(path: Path, labels: NDArray[Any], *, legend: bool = True, **place: Any) -> Path:
