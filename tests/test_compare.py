@@ -122,6 +122,7 @@ def test_rasters_that_do_not_belong_together_are_refused(tmp_path: Path) -> None
     for name, labels, place in (
         ("small.tif", blotches(0)[:-1], UTM),
         ("moved.tif", blotches(0), moved),
+        ("nowhere.tif", blotches(0), {"transform": moved["transform"]}),
         ("degrees.tif", blotches(0), DEGREES),
     ):
         other = raster(tmp_path / name, labels, **place)
