@@ -204,9 +204,7 @@ def read_strips(
         yield read_classes(labels, legend, window), confidence.read(window) if confidence else None
 
 
-def read_classes(
-    labels: Labels | ArrayLabels, legend: Legend, window: Window
-) -> NDArray[np.uint8]:
+def read_classes(labels: Labels | ArrayLabels, legend: Legend, window: Window) -> NDArray[np.uint8]:
     """(h, w) class ids. Raises SceneError where the file is damaged, or holds a class that `legend` does not."""
     ids = labels.read(window)
     largest = largest_class(ids)
