@@ -17,6 +17,7 @@ LAYERS = {
         "prepare",
         "train",
         "evaluate",
+        "compare",
         "segment",
         "segment_each",
         "vectorize",
@@ -28,7 +29,7 @@ LAYERS = {
         "preview",
         "demo",
     },
-    2: {"model", "learn", "engine", "device", "polygons", "report"},
+    2: {"model", "learn", "engine", "device", "polygons", "report", "score"},
     1: {
         *("errors", "legend", "files", "progress"),
         *(

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from geoseg.cli import options
 from geoseg.cli.progress import report, tracker
+from geoseg.cli.scoring import scoring
+
+if TYPE_CHECKING:
+    from geoseg.score.scene import Rules
 
 
 @click.command()
 @click.argument("dataset", type=options.EXISTING_FOLDER)
 @options.model
-@click.option("--split", default="val", show_default=True, help="Which scenes.")
 @click.option(
-    "--truth",
-    "layers",
-    multiple=True,
-    metavar="LAYER",
-    help="Score against this layer only: outlines or quads. [default: every one there is]",
+    "--labels",
+    type=options.EXISTING_FOLDER,
+    metavar="FOLDER",
+    help="Instead of a model, score label rasters that are there: <scene>.tif or .png for each scene.",
 )
-@click.option(
-    "--difficult",
-    type=click.Choice(["keep", "ignore", "drop"]),
-    default="keep",
-    show_default=True,
-    help="Objects marked as difficult: score them, leave their pixels out, or see background.",
-)
+@scoring
 @click.option("--json", "json_output", type=options.NEW_FILE, help="Also write the scores here.")
+@click.option(
+    "--keep",
+    type=options.NEW_FOLDER,
+    metavar="FOLDER",
+    help="Also write the model's labels and their confidence here, as --labels reads them.",
+)
 @options.device
 @options.overwrite
 @options.progress
@@ -36,24 +39,33 @@ def evaluate(
     *,
     dataset: Path,
     model: Path | None,
+    labels: Path | None,
     split: str,
     layers: tuple[str, ...],
-    difficult: str,
+    rules: Rules,
     json_output: Path | None,
+    keep: Path | None,
     device: str,
     overwrite: bool,
     progress: str,
 ) -> None:
-    """Score a model on a DATASET: IoU, precision and recall of every class, in percent."""
+    """Score a model on a DATASET, pixel by pixel and object by object.
+
+    Scores are in percent. Pixels: IoU, also of borders alone, precision, recall and F1 of every class. Objects: the
+    polygons that geoseg segment would write, matched with the annotated ones; --min-pixels,
+    --fill-holes, --split-objects and --oriented-boxes shape them and leave the pixels alone.
+    """
     from geoseg.evaluate import evaluate as tool
-    from geoseg.evaluate import score_table
+    from geoseg.score.table import report_text
 
     evaluations = tool(
         dataset,
         model=model,
+        labels=labels,
         split=split,
         layers=layers,
-        difficult=difficult,  # type: ignore[arg-type]
+        rules=rules,
+        keep=keep,
         json_output=json_output,
         device=device,
         overwrite=overwrite,
@@ -62,7 +74,4 @@ def evaluate(
     if progress == "json":
         report(json_output or dataset, progress, scores=[e.to_json() for e in evaluations])
         return
-    for evaluation in evaluations:
-        scenes = len(evaluation.scenes)
-        click.echo(f"{evaluation.split}, {scenes} scenes, truth: {evaluation.layer}\n")
-        click.echo(score_table(evaluation) + "\n")
+    click.echo("\n".join(map(report_text, evaluations)))
