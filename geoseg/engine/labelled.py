@@ -12,9 +12,9 @@ from geoseg.dataset import Dataset, DatasetScene
 from geoseg.device import choose_device
 from geoseg.engine.job import Job
 from geoseg.engine.label import label
+from geoseg.engine.plan import Planner
 from geoseg.engine.predict import Decided, Predictor
 from geoseg.engine.rasters import working_raster, write_cog
-from geoseg.engine.tiling import tiles
 from geoseg.errors import DatasetError, SceneError
 from geoseg.files import check_output, replacing
 from geoseg.heap import keep_freed_memory
@@ -62,6 +62,9 @@ class ByModel:
         self._model = load_model(model)
         self.path = self._model.path
         _check_legend(self._model.card.legend, dataset, self.path.name)
+        card = self._model.card
+        job = Job(bands=card.bands, dtype=card.dtype)
+        self._planner = Planner(self._model, job, gsd="none")  # truth is known of these pixels
         keep_freed_memory()
         self._predictor = Predictor(self._model, choose_device(device))
 
@@ -80,14 +83,12 @@ class ByModel:
                 yield labels, confidence
 
     def _label(self, scene: Path, labels_to: Path, confidence_to: Path) -> None:
-        card = self._model.card
-        job = Job(scenes=(scene,), bands=card.bands, dtype=card.dtype)
-        with job.reader() as reader:
-            info = reader.info
-        tags, colours = legend_tags(card.legend), raster_colormap(card.legend)
+        plan = self._planner.plan((scene,))
+        legend = self._model.card.legend
+        tags, colours = legend_tags(legend), raster_colormap(legend)
         with (
-            working_raster(labels_to, info, tags=tags, colormap=colours) as labels,
-            working_raster(confidence_to, info) as confidence,
+            working_raster(labels_to, plan.info, tags=tags, colormap=colours) as labels,
+            working_raster(confidence_to, plan.info) as confidence,
         ):
 
             def write(decided: Decided | None) -> None:
@@ -95,8 +96,7 @@ class ByModel:
                     labels.write(decided.labels, 1, window=decided.place)
                     confidence.write(decided.confidence, 1, window=decided.place)
 
-            cells = tiles(info.width, info.height, self._model)
-            for _ in label(job, cells, write, predictor=self._predictor):
+            for _ in label(plan.job, plan.cells, write, predictor=self._predictor):
                 pass
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ _UNSEEN = 1000.0
 """Bytes per pixel that a network whose inside cannot be watched is thought to take."""
 
 
+@lru_cache(maxsize=8)  # the same network meets many scenes
 def forward_bytes_per_pixel(network: nn.Module, *, bands: int, stride: int) -> float:
     """The most bytes of tensors that exist at a time in a forward pass, per pixel of the window.
 
