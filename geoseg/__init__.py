@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from geoseg.stats import stats
     from geoseg.train import train
     from geoseg.vectorize import vectorize
+    from geoseg.view import view
 
 __version__ = "0.1.0"
 
@@ -54,6 +55,7 @@ __all__ = [
     "trace",
     "train",
     "vectorize",
+    "view",
 ]
 
 _HOME = {
@@ -76,6 +78,7 @@ _HOME = {
     "trace": "polygons.trace",
     "train": "train",
     "vectorize": "vectorize",
+    "view": "view",
 }
 
 

@@ -26,6 +26,7 @@ LAYERS = {
         "margin",
         "stats",
         "preview",
+        "view",
         "demo",
     },
     2: {"model", "learn", "engine", "device", "polygons", "report"},

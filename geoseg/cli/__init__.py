@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": "Score a model on a DATASET: IoU, precision and recall of every class, in percent.",
     "segment": "Find the objects in a SCENE and outline them.",
     "vectorize": "Turn a LABELS raster into polygons.",
+    "view": "Make a map of POLYGONS, over their SCENE, that any browser opens, offline.",
     "export": "Write a model as ONNX, for onnxruntime and the QGIS plugin Deepness.",
     "margin": "Measure how many labels of SCENEs change with the margin.",
     "qgis-install": "Put geoseg into the Processing toolbox of QGIS.",
