@@ -5,7 +5,7 @@ const classes = (() => {
   const { make, byId, number, plural, data } = page;
   const { count, kind, byName } = polygons;
   const confidence = byName.get("confidence") || byName.get("score");
-  const areas = byName.get("area_m2");
+  const areas = byName.get("area_m2") || byName.get("pixels");
   const listeners = [];
   const rows = data.kinds.map((told, id) => ({ ...told, id, total: 0 }));
   for (let i = 0; i < count; i++) rows[kind[i]].total++;
@@ -13,6 +13,7 @@ const classes = (() => {
   let least = 0;
 
   function area(square) {
+    if (!byName.has("area_m2")) return `${number(square)} px`;
     if (square === null || Number.isNaN(square)) return "–";
     if (square < 1e4) return `${number(square, square < 10 ? 1 : 0)} m²`;
     return square < 1e6 ? `${number(square / 1e4, 2)} ha` : `${number(square / 1e6, 2)} km²`;
@@ -20,24 +21,23 @@ const classes = (() => {
 
   function table() {
     const heads = ["Class", "Polygons", ...(areas ? ["Area"] : [])];
-    const head = make("tr", {},
-      ...heads.map((text, k) => make("th", { scope: "col", class: k ? "number" : null }, text)),
-      make("td", { class: "no-print" }));
+    const head = make("tr", {}, ...heads.map((text, k) => make("th", { scope: "col", class: k ? "number" : null }, text)));
     byId("classes").append(
       make("caption", { class: "visually-hidden" }, "Classes: switch them on and off"),
-      make("thead", {}, head), make("tbody", {}, ...occur.map(line)));
+      make("thead", {}, head), make("tbody", { role: "rowgroup" }, ...occur.map(line)));
   }
 
+  // roles, because a table that is laid out as a grid is none to every screen reader
   function line(row) {
     row.box = make("input", { type: "checkbox", checked: true, onchange: update });
     const swatch = make("span", { class: "swatch" });
     swatch.style.backgroundColor = row.colour;
-    row.count = make("td", { class: "number" });
-    row.area = areas && make("td", { class: "number" });
-    row.line = make("tr", {},
-      make("th", { scope: "row" }, make("label", {}, row.box, swatch, make("span", { class: "name", title: row.name }, row.name))),
+    row.count = make("td", { class: "number count", role: "cell" });
+    row.area = areas && make("td", { class: "number area", role: "cell" });
+    row.line = make("tr", { role: "row" },
+      make("th", { scope: "row", role: "rowheader" }, make("label", {}, row.box, swatch, make("span", { class: "name" }, row.name))),
       row.count, row.area,
-      make("td", { class: "no-print" },
+      make("td", { class: "act no-print", role: "cell" },
         make("button", { type: "button", class: "only", "aria-label": `Show only ${row.name}`, onclick: () => only(row) }, "only")));
     return row.line;
   }

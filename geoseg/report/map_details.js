@@ -47,14 +47,24 @@ const details = (() => {
     const here = all.indexOf(chosen);
     const next = here < 0 ? (by > 0 ? 0 : all.length - 1) : (here + by + all.length) % all.length;
     choose(all[next]);
-    map.bring(all[next]);
+    if (!map.legible(chosen)) near();
   }
 
   function choose(i) {
     chosen = i;
     map.choose(i);
     card.hidden = i < 0;
-    if (i >= 0) fill(i);
+    if (i < 0) return;
+    fill(i);
+    map.bring(i, covered());
+  }
+
+  const near = () => { if (chosen >= 0) map.bring(chosen, covered(), true); };
+
+  // pixels at the edges of the map that the card takes
+  function covered() {
+    const across = card.offsetWidth > 0.6 * map.size[0];
+    return { left: across ? 0 : card.offsetWidth + 24, bottom: across ? card.offsetHeight + 16 : 0 };
   }
 
   function fill(i) {
@@ -74,7 +84,7 @@ const details = (() => {
         button("previous", "Previous (P)", "‹", () => step(-1)),
         make("span", { class: "muted number" }, `${number(all.indexOf(i) + 1)} of ${number(all.length)}`),
         button("next", "Next (N)", "›", () => step(1)),
-        button("near", "Zoom to it (Z)", "⌖", () => map.bring(i, true))),
+        button("near", "Zoom to it (Z)", "Zoom", near)),
       make("label", { class: "row muted" }, "Order ", make("select", { "data-act": "order", onchange: reorder },
         ...Object.keys(ORDERS).map((text) => make("option", { selected: text === order }, text)))));
     if (focused) card.querySelector(`[data-act="${focused}"]`)?.focus();
@@ -100,5 +110,5 @@ const details = (() => {
     if (chosen >= 0) { if (map.visible[chosen]) fill(chosen); else close(); }
   });
 
-  return { choose, step, close, near: () => chosen >= 0 && map.bring(chosen, true), get chosen() { return chosen; } };
+  return { choose, step, close, near, get chosen() { return chosen; } };
 })();

@@ -57,6 +57,7 @@ class Ground:
             "home": corners.ravel().tolist(),
             "pixel": self.pixel,
             "metres": pixel_size_m(self.crs, step, width, height),
+            "pixels": self.crs is None and self.pixel is not None and (left, top) == (0, 0),
             "crs": crs_name(self.crs),
             "degrees": self._degrees(),
             "geographic": bool(self.crs and self.crs.is_geographic),

@@ -91,9 +91,17 @@ def _columns(
     features: Features, order: NDArray[np.int64]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Attributes that geoseg writes, and others."""
-    core = [packed_column(n, features.columns[n][order]) for n in _KNOWN if n in features.columns]
-    rest = [packed_column(n, v[order]) for n, v in features.columns.items() if n not in _KNOWN]
+    told = {n: v for n, v in features.columns.items() if _tells(n, v)}
+    core = [packed_column(n, told[n][order]) for n in _KNOWN if n in told]
+    rest = [packed_column(n, v[order]) for n, v in told.items() if n not in _KNOWN]
     return core, rest
+
+
+def _tells(name: str, values: NDArray[Any]) -> bool:
+    """False for a column of nothing, and for the one scene, which the page's title names."""
+    if values.dtype.kind == "f":
+        return not np.isnan(values).all()
+    return not (name == "scene" and len(set(values)) == 1)
 
 
 def _fitted(geometry: NDArray[np.object_], ground: Ground, room: int) -> tuple[Outlines, list[str]]:

@@ -6,9 +6,9 @@
   const root = document.querySelector(".map-page"), drawer = byId("drawer");
 
   const notes = [...data.notes];
-  if (data.ground.crs) notes.unshift(`Coordinates are those of ${data.ground.crs}.`);
+  notes.unshift(data.ground.crs ? `Coordinates are those of ${data.ground.crs}.`
+    : "Nobody knows where on the ground this is: there is no coordinate reference system.");
   byId("notes").lastElementChild.append(...notes.map((note) => make("li", {}, note)));
-  byId("notes").hidden = !notes.length;
 
   byId("closer").addEventListener("click", () => map.zoomBy(1.5));
   byId("farther").addEventListener("click", () => map.zoomBy(1 / 1.5));

@@ -25,6 +25,7 @@ const places = (() => {
   const decimals = (size) => Math.min(Math.max(Math.ceil(-Math.log10(size)), 0), 8);
 
   function own(u, v) {
+    if (ground.pixels) return `column ${Math.floor(u / ground.pixel)}, row ${Math.floor(v / ground.pixel)}`;
     const digits = decimals(ground.stepX / map.look.scale);
     return `${(ground.left + u * ground.stepX).toFixed(digits)}, ${(ground.top - v * ground.stepY).toFixed(digits)}`;
   }
@@ -48,18 +49,37 @@ const places = (() => {
     byId("place").textContent = lines.filter(Boolean).join("\n");
   }
 
-  function bar() {
-    const unit = ground.metres ? ground.metres : ground.pixel ? 1 / ground.pixel : null;
-    byId("scale").hidden = !unit;
-    if (!unit) return;
+  // {pixels, text} of a round length of at most 130 pixels; null where nobody knows what is long
+  function length() {
+    const unit = ground.metres || (ground.pixel && 1 / ground.pixel);
+    if (!unit) return null;
     const longest = 130 * unit / map.look.scale;
     const power = 10 ** Math.floor(Math.log10(longest));
-    const length = [5, 2, 1].find((step) => step * power <= longest) * power;
-    byId("scale").style.width = `${length / unit * map.look.scale}px`;
-    const told = Number(length.toPrecision(1));
-    byId("scale").firstElementChild.textContent = !ground.metres ? `${told} px`
-      : told >= 1000 ? `${told / 1000} km` : told < 1 ? `${Number((told * 100).toPrecision(1))} cm` : `${told} m`;
+    const long = Number(([5, 2, 1].find((step) => step * power <= longest) * power).toPrecision(1));
+    const text = !ground.metres ? `${long} px` : long >= 1000 ? `${long / 1000} km`
+      : long < 1 ? `${Number((long * 100).toPrecision(1))} cm` : `${long} m`;
+    return { pixels: long / unit * map.look.scale, text };
   }
+
+  function bar() {
+    const told = length();
+    byId("scale").hidden = !told;
+    if (!told) return;
+    byId("scale").style.width = `${told.pixels}px`;
+    byId("scale").firstElementChild.textContent = told.text;
+  }
+
+  map.onPaper.push((context, width, height) => {
+    const told = length();
+    if (!told) return;
+    context.fillStyle = "#fff";
+    context.fillRect(8, height - 34, told.pixels + 16, 26);
+    context.fillStyle = "#000";
+    context.fillRect(16, height - 14, told.pixels, 2);
+    context.font = "13px sans-serif";
+    context.textAlign = "center";
+    context.fillText(told.text, 16 + told.pixels / 2, height - 18);
+  });
 
   map.listeners.push(() => { tell(); bar(); });
   hands.point = (x, y) => { pointer = x === null ? null : [x, y]; tell(); };

@@ -9,12 +9,14 @@ const map = (() => {
   const visible = new Uint8Array(count).fill(1);
   const look = { x: 0, y: 0, scale: 1 };  // the place in the middle; pixels of the screen to a step
   const listeners = [];
+  const onPaper = [];
   const SLICE = 10;                        // milliseconds of drawing between two frames
   const AROUND = 0.2;                      // of the canvas, that is drawn beyond each of its sides
   const closest = ground.pixel ? 48 / ground.pixel : 8;
 
-  let width = 1, height = 1, ratio = 1, chosen = -1, frame = 0, cross = false, held = false;
+  let width = 1, height = 1, ratio = 1, chosen = -1, frame = 0, cross = false, kept = null;
   let drawn = null;                        // layer on the screen: {canvas, look, width, height}
+  let spare = null;                        // canvas that is free
   let work = null;                         // layer that is being drawn, polygon by polygon
   let stale = true;
 
@@ -49,16 +51,24 @@ const map = (() => {
   function paint() {
     frame = 0;
     if (stale && !work) { work = begin(); stale = false; }
-    if (work && advance(work, performance.now() + SLICE)) { drawn = work.layer; work = null; }
+    if (work && advance(work, performance.now() + SLICE)) finish();
     compose(context, ratio);
     if (work || stale) frame = requestAnimationFrame(paint);
     for (const listener of listeners) listener(look);
   }
 
+  // the layer that has been drawn takes the place of the last one, whose canvas serves for the next
+  function finish() {
+    spare = drawn && drawn.canvas;
+    drawn = work.layer;
+    work = null;
+  }
+
   function begin() {
     const layer = { look: { ...look }, width: width * (1 + 2 * AROUND), height: height * (1 + 2 * AROUND) };
-    layer.canvas = document.createElement("canvas");
-    layer.canvas.width = Math.round(layer.width * ratio);
+    layer.canvas = spare || document.createElement("canvas");
+    spare = null;
+    layer.canvas.width = Math.round(layer.width * ratio);  // also clears it
     layer.canvas.height = Math.round(layer.height * ratio);
     const into = layer.canvas.getContext("2d");
     into.lineJoin = "round";
@@ -137,7 +147,8 @@ const map = (() => {
       const zoom = look.scale / layer.look.scale;
       const x = (layer.look.x - left) * look.scale - (layer.width / 2) * zoom;
       const y = (layer.look.y - top) * look.scale - (layer.height / 2) * zoom;
-      into.drawImage(layer.canvas, x, y, layer.width * zoom, layer.height * zoom);
+      if (zoom === 1) into.drawImage(layer.canvas, whole(x, dense), whole(y, dense), layer.canvas.width / dense, layer.canvas.height / dense);
+      else into.drawImage(layer.canvas, x, y, layer.width * zoom, layer.height * zoom);
     }
     if (chosen >= 0) mark(into, left, top);
     if (cross) {
@@ -150,6 +161,9 @@ const map = (() => {
     }
   }
 
+  // whole pixels of the screen are copied, not mixed
+  const whole = (value, dense) => Math.round(value * dense) / dense;
+
   function mark(into, left, top) {
     const b = 4 * chosen;
     const large = Math.max(box[b + 2] - box[b], box[b + 3] - box[b + 1]) * look.scale;
@@ -157,7 +171,7 @@ const map = (() => {
       into.beginPath();
       into.arc(((box[b] + box[b + 2]) / 2 - left) * look.scale, ((box[b + 1] + box[b + 3]) / 2 - top) * look.scale, 9, 0, 7);
     } else trace(into, chosen, left, top, look.scale);
-    for (const [style, line] of [["#000", 6.5], ["#fff", 4.5], [colours[kind[chosen]].line, 1.8]]) {
+    for (const [style, line] of [["#000", 6], ["#fff", 4], [colours[kind[chosen]].line, 1.5]]) {
       into.strokeStyle = style;
       into.lineWidth = line;
       into.stroke();
@@ -203,22 +217,36 @@ const map = (() => {
 
   const place = (x, y) => [look.x + (x - width / 2) / look.scale, look.y + (y - height / 2) / look.scale];
 
-  // brings polygon i into view if it is not, or cannot be made out
-  function bring(i, near = false) {
+  // brings polygon i into the part of the map that nothing covers, and zooms to it when asked or when it
+  // can hardly be made out
+  function bring(i, covered, near = false) {
     const [left, top, right, bottom] = box.subarray(4 * i, 4 * i + 4);
-    const [l, t] = place(0, 0), [r, b] = place(width, height);
-    const large = Math.max(right - left, bottom - top) * look.scale;
-    const inside = left >= l && right <= r && top >= t && bottom <= b;
-    if (near || large < 14 || large > 1.2 * Math.min(width, height)) show(left, top, right, bottom, 0.3);
-    else if (!inside) { look.x = (left + right) / 2; look.y = (top + bottom) / 2; bounded(); }
+    const [w, h] = [width - covered.left, height - covered.bottom];
+    if (near) {
+      look.scale = 0.35 * Math.min(w / Math.max(right - left, 1), h / Math.max(bottom - top, 1));
+      bounded();
+      look.x = (left + right) / 2 - covered.left / 2 / look.scale;
+      look.y = (top + bottom) / 2 + covered.bottom / 2 / look.scale;
+    } else {  // no farther than it takes
+      const edge = 24 / look.scale;
+      const [l, t] = place(covered.left, 0), [r, b] = place(width, h);
+      look.x += Math.min(left - edge - l, 0) || Math.max(right + edge - r, 0);
+      look.y += Math.min(top - edge - t, 0) || Math.max(bottom + edge - b, 0);
+    }
     draw();
+  }
+
+  // whether polygon i is large enough on the screen to be made out, and small enough to be seen whole
+  function legible(i) {
+    const large = Math.max(box[4 * i + 2] - box[4 * i], box[4 * i + 3] - box[4 * i + 1]) * look.scale;
+    return large > 14 && large < Math.min(width, height);
   }
 
   function choose(i) { chosen = i; draw(false); }
 
   function resize() {
     const { clientWidth, clientHeight } = canvas;
-    if (held || !clientWidth || !clientHeight || (clientWidth === width && clientHeight === height)) return;
+    if (kept || !clientWidth || !clientHeight || (clientWidth === width && clientHeight === height)) return;
     const first = width === 1;
     width = clientWidth;
     height = clientHeight;
@@ -229,9 +257,29 @@ const map = (() => {
     if (first) home(); else draw();
   }
 
-  // draws everything at once, in another density; for paper, whose size must not count
-  function settle(dense, fixed) {
-    held = fixed;
+  // everything that is on the screen and on the ground, drawn at once, twice as dense
+  function print() {
+    kept = { width, height, ...look };
+    const [l, t] = place(0, 0), [r, b] = place(width, height);
+    const [left, top] = [Math.max(l, 0), Math.max(t, 0)];
+    const [right, bottom] = [Math.min(r, ground.width), Math.min(b, ground.height)];
+    width = Math.max((right - left) * look.scale, 1);
+    height = Math.max((bottom - top) * look.scale, 1);
+    look.x = (left + right) / 2;
+    look.y = (top + bottom) / 2;
+    settle(2);
+    for (const draws of onPaper) draws(context, width, height);
+  }
+
+  function printed() {
+    if (!kept) return;
+    ({ width, height } = kept);
+    Object.assign(look, { x: kept.x, y: kept.y, scale: kept.scale });
+    kept = null;
+    settle(density());
+  }
+
+  function settle(dense) {
     ratio = dense;
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
@@ -239,8 +287,8 @@ const map = (() => {
     frame = 0;
     work = begin();
     advance(work, Infinity);
-    drawn = work.layer;
-    work = null;
+    finish();
+    stale = false;
     compose(context, ratio);
   }
 
@@ -248,7 +296,7 @@ const map = (() => {
 
   return {
     canvas, look, visible, draw, home, show, moveBy, zoomBy, place, bring, choose, resize, listeners,
-    print: () => settle(2, true), printed: () => settle(density(), false),
+    print, printed, onPaper, legible,
     get size() { return [width, height]; },
     get busy() { return Boolean(frame); },
     set cross(on) { if (cross !== on) { cross = on; draw(false); } },
