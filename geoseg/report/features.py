@@ -183,7 +183,7 @@ def _stacked(path: Path, layers: Sequence[_Layer]) -> Features:
     spare = colours_for([n for n in shown if n not in colours], taken=[*colours.values()])
     every = dict.fromkeys(name for layer in layers for name in layer.columns)
     columns = {n: np.concatenate([_column(layer, n) for layer in layers]) for n in every}
-    if len(layers) > len({name for layer in layers for name in set(layer.classes)}):
+    if sum(len(set(layer.classes)) for layer in layers) > len(shown):  # a class is in several
         sizes = [len(layer.classes) for layer in layers]
         columns["layer"] = np.repeat(np.array([layer.name for layer in layers], object), sizes)
     return Features(
