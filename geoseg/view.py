@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,10 +30,10 @@ PICTURE_SIZE = 2048
 
 
 def view(
-    polygons: Path,
-    output: Path,
+    polygons: str | os.PathLike[str],
+    output: str | os.PathLike[str],
     *,
-    scene: Path | None = None,
+    scene: str | os.PathLike[str] | None = None,
     layers: Sequence[str] = (),
     class_column: str | None = None,
     size: int = PICTURE_SIZE,
@@ -48,6 +49,7 @@ def view(
     The page takes `max_mb` MB at most; outlines are simplified until it does, and it says what
     was simplified or left out. Raises SceneError, ConfigError, OutputError.
     """
+    polygons, output, scene = Path(polygons), Path(output), Path(scene) if scene else None
     if output.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"{output}: a map is a web page. give it a name in .html")
     check_output(output, overwrite=overwrite)

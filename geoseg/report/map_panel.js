@@ -7,7 +7,7 @@
 
   const notes = [...data.notes];
   notes.unshift(data.ground.crs ? `Coordinates are those of ${data.ground.crs}.`
-    : "Nobody knows where on the ground this is: there is no coordinate reference system.");
+    : "Where on the ground this is, is not known: there is no coordinate reference system.");
   byId("notes").lastElementChild.append(...notes.map((note) => make("li", {}, note)));
 
   byId("closer").addEventListener("click", () => map.zoomBy(1.5));
