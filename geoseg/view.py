@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,9 +114,7 @@ def _in_crs_of(
         ) from error
     note = f"Polygons were brought from {crs_name(own)} into the scene's {crs_name(theirs)}."
     log.info("%s: %s", polygons, note)
-    found = Features(
-        moved, features.kind, features.kinds, features.columns, features.crs, features.notes
-    )
+    found = replace(features, geometry=moved, crs=theirs.to_wkt())
     known = np.isfinite(shapely.bounds(moved)).all(axis=1)
     if not known.any():
         raise SceneError(f"{polygons}: lies nowhere in the CRS of {scene}. check the CRS of both")
@@ -141,9 +140,7 @@ def _with_measures(features: Features, crs: CRS | None) -> Features:
         return features
     area, length = measured(features.geometry, crs)
     columns = {**features.columns, "area_m2": area, "perimeter_m": length}
-    return Features(
-        features.geometry, features.kind, features.kinds, columns, features.crs, features.notes
-    )
+    return replace(features, columns=columns)
 
 
 def _ground(

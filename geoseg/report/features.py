@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +67,12 @@ class Features:
 
     def where(self, chosen: NDArray[np.bool_], note: str) -> Features:
         """Those that are chosen, with a note about the others."""
-        return Features(
-            self.geometry[chosen],
-            self.kind[chosen],
-            self.kinds,
-            {name: values[chosen] for name, values in self.columns.items()},
-            self.crs,
-            (*self.notes, note),
+        return replace(
+            self,
+            geometry=self.geometry[chosen],
+            kind=self.kind[chosen],
+            columns={name: values[chosen] for name, values in self.columns.items()},
+            notes=(*self.notes, note),
         )
 
 

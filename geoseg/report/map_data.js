@@ -62,7 +62,8 @@ const polygons = (() => {
   }
 
   const columns = data.columns.map((column) => ({ ...column, values: array(column), data: undefined }));
-  const byName = new Map(columns.map((column) => [column.name, column.values]));
+  // numbers by name
+  const byName = new Map(columns.filter((column) => column.kind === "number").map((column) => [column.name, column.values]));
   data.outlines = data.columns = null;  // their text is no longer needed
 
   // whether a point lies in polygon i, its holes not counted: a ray to the right crosses its rings an odd number of times

@@ -31,19 +31,10 @@ _KNOWN = (
     "scene",
     "touches_edge",
 )
+_CODE = 150_000  # bytes of code and style, and a grid of degrees
 _SHARE = 0.3  # of a page, that other attributes may take
-_STYLES, _SCRIPTS = (
-    ("map.css",),
-    (
-        "map_data.js",
-        "map_view.js",
-        "map_hands.js",
-        "map_places.js",
-        "map_classes.js",
-        "map_details.js",
-        "map_panel.js",
-    ),
-)
+_PARTS = ("data", "view", "hands", "places", "classes", "details", "panel")
+_SCRIPTS = [f"map_{part}.js" for part in _PARTS]
 
 
 def map_page(
@@ -64,8 +55,9 @@ def map_page(
     order = np.argsort(-shapely.area(features.geometry), kind="stable")
     picture = _picture(backdrop, ground) if backdrop else None
     core, others = _columns(features, order)
+    kind, rank = packed_column("kind", features.kind[order]), packed_column("rank", order)
     fixed = len(picture["href"]) if picture else 0
-    fixed += sum(map(size_of, core)) + 150_000  # code, style, a grid of degrees
+    fixed += sum(map(size_of, [kind, rank, *core])) + _CODE
     told = [*features.notes, *notes]
     if others and sum(map(size_of, others)) > _SHARE * max_bytes:
         names = ", ".join(column["name"] for column in others)
@@ -78,14 +70,14 @@ def map_page(
         "ground": ground.to_json(),
         "picture": picture,
         "kinds": [{"name": kind.name, "colour": kind.colour} for kind in features.kinds],
-        "kind": packed_column("kind", features.kind[order]),
-        "rank": packed_column("rank", order),
+        "kind": kind,
+        "rank": rank,
         "outlines": outlines.to_json(),
         "columns": core + others,
         "notes": told + note,
     }
     body = resource("map.html").format(title=text(title), source=text(source))
-    return page(title, body, data=data, styles=_STYLES, scripts=_SCRIPTS)
+    return page(title, body, data=data, styles=["map.css"], scripts=_SCRIPTS)
 
 
 def _columns(

@@ -29,7 +29,7 @@ def test_in_a_plane_they_are_those_of_shapely_in_its_unit() -> None:
 @pytest.mark.parametrize("epsg", [4326, 3857])
 def test_in_degrees_and_web_mercator_they_are_those_of_the_ellipsoid(epsg: int) -> None:
     to_map = pyproj.Transformer.from_crs(32633, epsg, always_xy=True)
-    placed = shapely.transform(TWO, lambda xy: xy + [450_000, 6_000_000])
+    placed = shapely.transform(TWO, lambda xy: np.add(xy, (450_000, 6_000_000)))
     there = shapely.transform(placed, to_map.transform, interleaved=False)
     (area,), (length,) = measured(np.array([there]), CRS.from_epsg(epsg))
     to_degrees = pyproj.Transformer.from_crs(32633, 4326, always_xy=True)
