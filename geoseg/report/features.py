@@ -146,10 +146,12 @@ def _layer(path: Path, name: str, class_column: str | None) -> _Layer:
     style = style_of(path, name)
     column = class_column or _class_column(columns, style)
     values = in_words(columns.pop(column)) if column else np.full(len(geometry), name, object)
+    if column == "class":
+        columns.pop("class_id", None)  # the same once more
     if style is None or style.column != column:
         return _Layer(name, geometry, values, {}, columns, crs)
     if column == "class_id":
-        columns.pop("class", None)  # the same once more
+        columns.pop("class", None)
     classes: NDArray[np.object_] = np.empty_like(values)
     classes[:] = [style.names.get(str(value), value) for value in values]
     colours = {style.names[value]: colour for value, colour in style.colours.items()}
