@@ -145,14 +145,14 @@ def colours_for(names: Collection[str], *, taken: Collection[str] = ()) -> dict[
     """
     known = {c.name: c.colour for c in DOTA_V2.objects}
     free = [c.colour for c in DOTA_V2.objects if c.name not in names and c.colour not in taken]
-    spare = (_hue(number) for number in range(len(names)))
+    spare = (hue(number) for number in range(len(names)))
     return {n: known.get(n) or (free.pop(0) if free else next(spare)) for n in names}
 
 
 _GOLDEN = 0.618033988749895
 
 
-def _hue(number: int) -> str:
+def hue(number: int) -> str:
     """A colour for each number, neighbours far apart."""
     red, green, blue = colorsys.hsv_to_rgb(number * _GOLDEN % 1, 0.9, (0.55, 0.95)[number % 2])
     return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
