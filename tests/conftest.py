@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.browser import chromium, open_page  # noqa: F401  fixtures
+
 # tiny networks are fastest on one thread, and threads that wait for each other are slow on a busy machine
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
