@@ -14,16 +14,18 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from geoseg.dataset import OUTLINES, transformed
 from geoseg.dota import DotaLabels
-from geoseg.errors import AnnotationError, DatasetError, SceneError
+from geoseg.errors import AnnotationError, DatasetError
 from geoseg.legend import Legend
 from geoseg.prepare.blocks import Block, choose, clipped, cut, groups, shares, usual_side
 from geoseg.prepare.drawn import Drawn, legend_of
+from geoseg.prepare.findings import Findings
 from geoseg.prepare.finish import write_dataset
 from geoseg.prepare.folder import building
 from geoseg.prepare.georeference import common_crs
 from geoseg.prepare.images import look_at_image
 from geoseg.prepare.legends import legend_named
 from geoseg.prepare.readers import reader
+from geoseg.prepare.reading import Reading
 from geoseg.prepare.scenes import Input, place, truths
 from geoseg.prepare.sources import TRAIN, VAL, Source, check_names
 from geoseg.prepare.threads import Faults, Threads
@@ -39,6 +41,7 @@ def prepare_drawn(
     format: str = "vector",
     class_column: str = "class",
     layer: str | None = None,
+    colours: str | None = None,
     val_share: float = 0.2,
     block: int | None = None,
     legend: str | None = None,
@@ -62,7 +65,7 @@ def prepare_drawn(
     if not 0 <= val_share < 1:
         raise ValueError(f"val_share must be at least 0 and less than 1, got {val_share}")
     read = reader(format)
-    faults = Faults(skip=skip_bad)
+    faults, findings = Faults(skip=skip_bad), Findings(skip=skip_bad)
     with (
         warnings.catch_warnings(),
         building(output, overwrite=overwrite) as scratch,
@@ -73,12 +76,18 @@ def prepare_drawn(
         faults.stop()
         if not images:
             raise DatasetError(f"{output}: no scene is left. {faults}")
-        _check_places(images)
-        drawn = read(annotations, images, class_column=class_column, layer=layer)
+        asked = legend_named(legend) if legend else None
+        reading = Reading(class_column, layer, asked, colours, findings)
+        found = read(annotations, images, reading)
+        findings.stop()
+        images = [image for image, drawn in zip(images, found, strict=True) if drawn is not None]
+        drawn = [drawn for drawn in found if drawn is not None]
+        if not images:
+            raise DatasetError(f"{output}: no scene is left. {findings.faults_text()}")
         blocks = cut(images, block or usual_side(images))
         parts = [clipped(drawn[b.image], b.window) for b in blocks]
         val = _validating(images, blocks, parts, val_share)
-        names = legend_named(legend) if legend else _legend(annotations, parts)
+        names = asked or _legend(annotations, parts)
         inputs = [
             Input(
                 _source(images, blocks, number, VAL if val[number] else TRAIN, annotations),
@@ -94,24 +103,16 @@ def prepare_drawn(
 
         write_dataset(placed, scratch, crs, names, threads, faults, source=output)
     faults.tell(output)
+    findings.tell(output)
     return output
-
-
-def _check_places(images: Sequence[SceneInfo]) -> None:
-    if common_crs(images) is None and len(images) > 1:
-        bare = [i for i in images if i.transform == Affine.identity()]
-        if len(bare) > 1:
-            raise SceneError(
-                f"{bare[1].path}: has no georeference, nor has {bare[0].path.name}, so they lie upon each "
-                "other. georeference them, or prepare them one by one"
-            )
 
 
 def _validating(
     images: Sequence[SceneInfo], blocks: Sequence[Block], parts: Sequence[Drawn], share: float
 ) -> list[bool]:
     """Which blocks are for validation."""
-    footprints = np.array([_footprint(images[b.image], b) for b in blocks], object)
+    places = _places(images)
+    footprints = np.array([_footprint(places[b.image], b) for b in blocks], object)
     group = groups(footprints)
     amount = shares(blocks, parts)
     together = np.zeros((group.max() + 1, amount.shape[1]))
@@ -124,10 +125,19 @@ def _validating(
     return [bool(v) for v in choose(together, share)[group]]
 
 
-def _footprint(image: SceneInfo, block: Block) -> shapely.Geometry:
+def _places(images: Sequence[SceneInfo]) -> list[Affine]:
+    """From pixels to a plane on which scenes that say nothing of their place share no ground."""
+    left = np.cumsum([0] + [image.width for image in images])
+    return [
+        Affine.translation(float(x), 0) if image.transform == Affine.identity() else image.transform
+        for image, x in zip(images, left, strict=False)
+    ]
+
+
+def _footprint(place: Affine, block: Block) -> shapely.Geometry:
     w = block.window
     box = shapely.box(w.col_off, w.row_off, w.col_off + w.width, w.row_off + w.height)
-    return transformed(np.array([box], object), image.transform)[0]
+    return transformed(np.array([box], object), place)[0]
 
 
 def _source(
