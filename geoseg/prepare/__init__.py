@@ -1,86 +1,165 @@
-"""Make a dataset from a DOTA folder, or from scenes and what was drawn over them."""
+"""Make a dataset from DOTA folders and other datasets, or from scenes and what was drawn over them."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Unpack
 
-from rasterio.errors import NotGeoreferencedWarning
+import numpy as np
 
-from geoseg.dataset import OUTLINES, QUADS
-from geoseg.errors import DatasetError
-from geoseg.legend import DOTA_V2
+from geoseg.dataset import OUTLINES
+from geoseg.errors import ConfigError, DatasetError
+from geoseg.legend import BACKGROUND, DOTA_V2, Legend
 from geoseg.prepare.drawn_scenes import prepare_drawn
-from geoseg.prepare.finish import write_dataset
-from geoseg.prepare.folder import building
-from geoseg.prepare.georeference import common_crs
-from geoseg.prepare.legends import legend_named, smallest_legend
+from geoseg.prepare.findings import Done, Findings, Kind
+from geoseg.prepare.legends import smallest_legend, with_names
+from geoseg.prepare.make import Run, make
 from geoseg.prepare.outlines import read_outlines
-from geoseg.prepare.scenes import look, place, truths
+from geoseg.prepare.prepared import find_prepared, is_dataset
+from geoseg.prepare.scenes import Input, look
+from geoseg.prepare.settings import Common, Settings
 from geoseg.prepare.sources import find_sources
-from geoseg.prepare.threads import Faults, Threads
-from geoseg.progress import Track, silent
 
 __all__ = ["prepare", "prepare_drawn"]
 
 
 def prepare(
-    folder: Path,
+    folders: Path | Sequence[Path],
     output: Path,
     *,
     splits: Sequence[str] | None = None,
-    val_share: float = 0.2,
     outlines: Path | None = None,
-    legend: str | None = None,
-    skip_bad: bool = False,
-    jobs: int | None = None,
-    overwrite: bool = False,
-    track: Track = silent,
+    **common: Unpack[Common],
 ) -> Path:
-    """Turn a DOTA folder into the dataset folder `output`, and return it.
+    """Turn DOTA folders and datasets into the dataset folder `output`, and return it.
 
-    `folder` has images/ and labelTxt/, or sub-folders that have them, one per split. `splits`
-    names the sub-folders to use (default: all that have images); of a folder without them
-    `val_share` of the scenes become the split *val*. `outlines` is a GeoParquet file of true
-    outlines. `legend` is ``dota-v1.0``, ``dota-v1.5``, ``dota-v2.0`` or a JSON file (default: the
-    smallest of these that has all the classes found). `jobs` threads work at once (default: one
-    per core).
+    A DOTA folder has images/ and labelTxt/, or sub-folders that have them, one per split; a dataset is a
+    folder that this made. `splits` names the sub-folders, or splits of datasets, to use (default: all).
+    Of a folder without them `val_share` of the scenes become the split *val*. `outlines` is a
+    GeoParquet file of the true outlines in DOTA folders. `common` are the fields of `Settings`; the
+    default legend is the smallest of DOTA that has all the classes found, or those of the datasets
+    united by name.
 
     Scenes with a CRS keep their georeference and must share the CRS. Others are laid out side by
     side on a plane that has none, y up, in metres where gsd is known and else in pixels, so that
     scenes and annotations cover each other when both are opened in a GIS.
 
-    Input at fault stops the work with a SceneError or AnnotationError that lists it; with
-    `skip_bad` it is left out, logged, and listed by a SkippedInputsError once the dataset is
-    complete. Raises DatasetError when `folder` holds nothing of the kind, ConfigError for an
-    unknown legend, OutputError when `output` cannot be written.
+    What is odd about the input, and what was done about it, is logged and stands in report.json. Input
+    at fault stops the work with a SceneError or AnnotationError that lists it; with `skip_bad` it is
+    left out, and listed by a SkippedInputsError once the dataset is complete. Raises DatasetError when
+    a folder holds nothing of the kind, ConfigError for an unknown legend or class, OutputError when
+    `output` cannot be written.
     """
-    if not 0 <= val_share < 1:
-        raise ValueError(f"val_share must be at least 0 and less than 1, got {val_share}")
-    asked = legend_named(legend) if legend else None
-    faults = Faults(skip=skip_bad)
-    with (
-        warnings.catch_warnings(),
-        building(output, overwrite=overwrite) as scratch,
-        Threads(jobs, track) as threads,
-    ):
-        # here, because threads that change the filters by turns undo one another's changes
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        sources = find_sources(folder, splits, val_share, faults)
-        looking = partial(look, legend=asked or DOTA_V2)
-        inputs = threads.run(looking, sources, "read labels", faults)
-        faults.stop()
-        if not inputs:
-            raise DatasetError(f"{folder}: no scene is left. {faults}")
-        names = asked or smallest_legend(i.labels.annotations for i in inputs)
-        layers = {QUADS: [i.labels.annotations for i in inputs]}
-        if outlines is not None:
-            layers[OUTLINES] = read_outlines(outlines, names, [i.source.name for i in inputs])
-        placed = place(inputs, truths(inputs, layers))
-        crs = common_crs([i.image for i in inputs])
+    settings = Settings(**common)
+    named = [folders] if isinstance(folders, Path) else list(folders)
+    gather = partial(_gathered, named, splits, outlines)
+    return make(output, settings, gather, spatial=False)
 
-        write_dataset(placed, scratch, crs, names, threads, faults, source=folder)
-    faults.tell(output)
-    return output
+
+def _gathered(
+    folders: Sequence[Path], splits: Sequence[str] | None, outlines: Path | None, run: Run
+) -> list[Input]:
+    """The scenes of all folders, with the layers that all have, no two of one name."""
+    parts: dict[Path, list[Input]] = {}
+    dota = [folder for folder in folders if not is_dataset(folder)]
+    if outlines and not dota:
+        raise ConfigError(f"{outlines}: outlines are for DOTA folders. leave out --outlines")
+    if dota:
+        parts |= _of_dota(dota, splits, outlines, run)
+    for folder in folders:
+        if folder not in parts:
+            tasks = find_prepared(folder, splits)
+            parts[folder] = run.threads.run(lambda f: f(), tasks, "read labels", run.findings)
+    ordered = {folder: parts[folder] for folder in dict.fromkeys(folders)}
+    return _renamed(_with_common_layers(ordered, run.findings), run.findings)
+
+
+def _of_dota(
+    folders: Sequence[Path], splits: Sequence[str] | None, outlines: Path | None, run: Run
+) -> dict[Path, list[Input]]:
+    """The scenes of DOTA folders, in one legend."""
+    legend = run.asked if run.asked and not run.renaming.path else None
+    legend = legend or with_names(DOTA_V2, run.renaming.sources)
+    found = {folder: find_sources(folder, splits, run.findings) for folder in folders}
+    sources = [source for some in found.values() for source in some]
+    reading = partial(look, legend=legend, findings=run.findings)
+    inputs = run.threads.run(reading, sources, "read labels", run.findings)
+    if outlines and inputs:
+        names = [i.source.name for i in inputs]
+        rows = read_outlines(outlines, legend, names, run.findings)
+        inputs = [
+            replace(i, truths={**i.truths, OUTLINES: of_scene}, files={OUTLINES: outlines})
+            for i, of_scene in zip(inputs, rows, strict=True)
+        ]
+    if not run.asked or run.renaming.path:
+        inputs = _in_smallest(inputs, legend)
+    home = {source.image: folder for folder, some in found.items() for source in some}
+    return {f: [i for i in inputs if home[i.source.image] == f] for f in folders}
+
+
+def _in_smallest(inputs: Sequence[Input], legend: Legend) -> list[Input]:
+    """The same in the smallest legend that has their classes."""
+    smallest = smallest_legend(legend, (truth for i in inputs for truth in i.truths.values()))
+    table = np.array(
+        [
+            smallest.names.index(name) if name in smallest.names else BACKGROUND
+            for name in legend.names
+        ],
+        np.uint8,
+    )
+    return [
+        replace(
+            i,
+            legend=smallest,
+            truths={
+                layer: replace(objects, class_id=table[objects.class_id])
+                for layer, objects in i.truths.items()
+            },
+        )
+        for i in inputs
+    ]
+
+
+def _with_common_layers(
+    parts: dict[Path, list[Input]], findings: Findings
+) -> dict[Path, list[Input]]:
+    layers = {folder: tuple(some[0].truths) for folder, some in parts.items() if some}
+    common = [
+        layer
+        for layer in next(iter(layers.values()), ())
+        if all(layer in there for there in layers.values())
+    ]
+    if layers and not common:
+        told = ", ".join(f"{folder} has {' and '.join(there)}" for folder, there in layers.items())
+        raise DatasetError(f"{told}: no truth that all have. prepare them apart")
+    for folder, there in layers.items():
+        for layer in set(there) - set(common):
+            count = sum(len(i.truths[layer]) for i in parts[folder])
+            findings.add(Kind.PARTIAL_LAYER, folder, Done.LEFT_OUT, count=count, note=layer)
+    return {
+        folder: [replace(i, truths={layer: i.truths[layer] for layer in common}) for i in some]
+        for folder, some in parts.items()
+    }
+
+
+def _renamed(parts: dict[Path, list[Input]], findings: Findings) -> list[Input]:
+    """All inputs; a scene whose name another folder's has too gets that of its folder before it."""
+    owners: dict[str, set[Path]] = {}
+    for folder, some in parts.items():
+        for i in some:
+            owners.setdefault(i.source.name.casefold(), set()).add(folder)
+    inputs = []
+    for folder, some in parts.items():
+        for i in some:
+            if len(owners[i.source.name.casefold()]) > 1:
+                name = f"{folder.resolve().name}-{i.source.name}"
+                findings.add(
+                    Kind.NAME_CLASH, i.source.image, Done.REPAIRED, scene=name, note=f"now {name}"
+                )
+                inputs.append(replace(i, source=replace(i.source, name=name)))
+            else:
+                inputs.append(i)
+    return inputs

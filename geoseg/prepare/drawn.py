@@ -44,7 +44,7 @@ def legend_of(drawn: Iterable[Drawn]) -> Legend:
     names = sorted({str(name) for part in drawn for name in part.name} - {_NO_OBJECT})
     known = {c.name: c.colour for c in DOTA_V2.objects}
     free = [c.colour for c in DOTA_V2.objects if c.name not in names]
-    spare = (_hue(number) for number in range(len(names)))
+    spare = (hue(number) for number in range(len(names)))
     return Legend.of({n: known.get(n) or (free.pop(0) if free else next(spare)) for n in names})
 
 
@@ -52,7 +52,7 @@ _NO_OBJECT = DOTA_V2[BACKGROUND].name
 _GOLDEN = 0.618033988749895
 
 
-def _hue(number: int) -> str:
+def hue(number: int) -> str:
     """A colour for each number, neighbours far apart."""
     red, green, blue = colorsys.hsv_to_rgb(number * _GOLDEN % 1, 0.9, (0.55, 0.95)[number % 2])
     return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"

@@ -41,6 +41,7 @@ class Kind(StrEnum):
     SHARED_GROUND = "same ground in two splits"
     NAME_CLASH = "scene name used twice"
     NOT_LISTED = "scene in the list but not here"
+    GAP = "block cut back by the gap"
 
     DUPLICATE_OBJECT = "same object twice"
     OUTSIDE = "object outside its scene"
