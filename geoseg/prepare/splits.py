@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import difflib
 import hashlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from geoseg.errors import ConfigError, SceneError
@@ -17,6 +18,8 @@ from geoseg.files import input_file
 from geoseg.prepare.findings import Done, Findings, Kind
 
 TRAIN, VAL = "train", "val"
+
+_WINDOW = re.compile(r"__[0-9.]+__[0-9]+___[0-9]+$")  # of DOTA's tools: scale, left, top
 
 
 def read_split_list(path: Path) -> dict[str, str]:
@@ -68,11 +71,22 @@ def by_list(names: Mapping[str, Path], path: Path, findings: Findings) -> dict[s
     return found
 
 
-def by_share(names: Sequence[str], share: float) -> dict[str, str]:
-    """Scene name → *train* or *val*: `share` of them into *val*, but one at least if there are two.
+def by_share(names: Iterable[str], share: float) -> dict[str, str]:
+    """Scene name → *train* or *val*: about `share` of them into *val*, but some if there are two.
 
-    The same every time, and nearly the same of nearly the same names.
+    The same every time, and nearly the same of nearly the same names. Windows of one scene, by names like
+    ``P0001__1__824___0`` as DOTA's tools give them, overlap and are never parted.
     """
-    ranked = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
-    count = round(share * len(names)) or int(share > 0 and len(names) > 1)
-    return {name: VAL if rank < count else TRAIN for rank, name in enumerate(ranked)}
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(_WINDOW.sub("", name), []).append(name)
+    ranked = sorted(groups, key=lambda name: hashlib.sha256(name.encode()).digest())
+    total = sum(map(len, groups.values()))
+    wanted = round(share * total) or int(share > 0)
+    splits: dict[str, str] = {}
+    val = 0
+    for number, scene in enumerate(ranked, start=1):
+        validates = val < wanted and number < len(ranked)
+        val += len(groups[scene]) * validates
+        splits |= dict.fromkeys(groups[scene], VAL if validates else TRAIN)
+    return splits
