@@ -18,6 +18,7 @@ from geoseg.files import sha256
 from geoseg.prepare.blocks import footprint
 from geoseg.prepare.findings import Done, Findings, Kind
 from geoseg.prepare.georeference import common_crs
+from geoseg.prepare.record import ends
 from geoseg.prepare.scenes import Input
 from geoseg.prepare.settings import Marked
 from geoseg.scene import SceneInfo
@@ -75,16 +76,17 @@ def repeated(annotations: Annotations) -> NDArray[np.bool_]:
         first.setdefault(key, number)
         for number, key in enumerate(zip(annotations.class_id.tolist(), wkb, strict=True))
     ]
-    return np.array(earliest, int) != np.arange(len(annotations))
+    again: NDArray[np.bool_] = np.array(earliest, int) != np.arange(len(annotations))
+    return again
 
 
 def check_twins(inputs: Sequence[Input], findings: Findings) -> None:
-    """Tell of images that have the same bytes. Only those of the same size are read."""
-    sizes: dict[int, list[Path]] = {}
+    """Tell of images that have the same bytes. Only those that begin and end alike are read whole."""
+    alike: dict[tuple[int, str], list[Path]] = {}
     for path in dict.fromkeys(i.source.image for i in inputs):
-        sizes.setdefault(path.stat().st_size, []).append(path)
+        alike.setdefault((path.stat().st_size, ends(path)), []).append(path)
     first: dict[str, Path] = {}
-    for path in (path for paths in sizes.values() if len(paths) > 1 for path in paths):
+    for path in (path for paths in alike.values() if len(paths) > 1 for path in paths):
         twin = first.setdefault(sha256(path), path)
         if twin != path:
             findings.add(Kind.DUPLICATE_SCENE, path, Done.KEPT, note=f"the same as {twin}")

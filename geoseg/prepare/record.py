@@ -154,13 +154,17 @@ def _take(made: Path, target: Path, transform: Affine | None) -> None:
                 scene.transform = transform
 
 
+def ends(file: Path) -> str:
+    """Hexadecimal digest of the first and last 64 KiB of a file."""
+    with file.open("rb") as opened:
+        head = opened.read(_SAMPLE)
+        opened.seek(max(0, os.fstat(opened.fileno()).st_size - _SAMPLE))
+        return hashlib.sha256(head + opened.read(_SAMPLE)).hexdigest()
+
+
 def _state(file: Path) -> tuple[int, int, str] | None:
     try:
         stat = file.stat()
-        with file.open("rb") as opened:
-            ends = opened.read(_SAMPLE)
-            opened.seek(max(0, stat.st_size - _SAMPLE))
-            ends += opened.read(_SAMPLE)
+        return stat.st_size, stat.st_mtime_ns, ends(file)
     except FileNotFoundError:
         return None
-    return stat.st_size, stat.st_mtime_ns, hashlib.sha256(ends).hexdigest()

@@ -22,7 +22,7 @@ import rasterio
 
 from geoseg.dataset import Dataset
 from geoseg.errors import OutputError, SceneError
-from geoseg.prepare import folder, prepare, scenes
+from geoseg.prepare import folder, images, prepare, scenes
 from geoseg.progress import Text, Track
 from geoseg.unfinished import unfinished
 from tests.dota_folder import PLANE, SHIP, Thing, add
@@ -42,7 +42,7 @@ def dota(tmp_path: Path) -> Path:
 def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the scenes that were written."""
     names: list[str] = []
-    original = scenes.write_scene
+    original = images.write_scene
 
     def spied(image: Path, output: Path, **options: object) -> None:
         original(image, output, **options)  # type: ignore[arg-type]

@@ -31,7 +31,7 @@ from tests.prepare.found import found
 def test_every_oddity_of_a_folder_is_counted_told_and_dealt_with(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    x0, y0, x1, y1 = SHIP.corners[:2] + SHIP.corners[4:6]
+    x0, y0, x1, y1 = *SHIP.corners[:2], *SHIP.corners[4:6]
     again = Thing((x1, y0, x1, y1, x0, y1, x0, y0), "ship")  # begins at another corner
     other = Thing(SHIP.corners, "harbor")
     crossed = Thing((60, 40, 80, 60, 80, 40, 60, 60), "ship")
