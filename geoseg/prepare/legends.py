@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from itertools import chain, count
 from pathlib import Path
 
@@ -61,31 +61,29 @@ def with_names(legend: Legend, names: Iterable[str]) -> Legend:
     """A legend and, after its classes, those of `names` that it does not have."""
     colours = {c.name: c.colour for c in legend.objects}
     for name in names:
-        colours.setdefault(name, _free(colours))
+        if name not in colours:
+            colours[name] = _free(set(colours.values()))
     return Legend.of(colours)
 
 
 def united(legends: Mapping[Path, Legend], findings: Findings) -> Legend:
-    """Every class of several legends once, by name, in the order they come; the first has the colours.
+    """Every class of several legends once, by name, in the order they come, in the colour of the first.
 
     A class that has another colour elsewhere, or one that an earlier class has, is told.
     """
+    taken = {c.colour for legend in legends.values() for c in legend}
     colours: dict[str, str] = {}
     for path, legend in legends.items():
         for c in legend.objects:
-            if c.name in colours:
-                if colours[c.name] != c.colour:
-                    findings.add(Kind.CLASS_COLOUR, path, Done.REPAIRED, note=c.name)
-            elif c.colour in colours.values():
+            if c.name not in colours:
+                clash = c.colour in colours.values()
+                colours[c.name] = _free(taken | set(colours.values())) if clash else c.colour
+            if colours[c.name] != c.colour:
                 findings.add(Kind.CLASS_COLOUR, path, Done.REPAIRED, note=c.name)
-                colours[c.name] = _free(colours)
-            else:
-                colours[c.name] = c.colour
     return Legend.of(colours)
 
 
-def _free(colours: Mapping[str, str]) -> str:
-    """A colour that no class has: the first of DOTA's, or a hue."""
-    used = set(colours.values())
+def _free(taken: Container[str]) -> str:
+    """A colour that is not taken: the first of DOTA's, or a hue."""
     spare = (c.colour for c in DOTA_V2.objects)
-    return next(c for c in chain(spare, map(hue, count())) if c not in used)
+    return next(c for c in chain(spare, map(hue, count())) if c not in taken)
