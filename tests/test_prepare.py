@@ -317,7 +317,8 @@ def test_the_number_of_threads_changes_nothing(tmp_path: Path) -> None:
     for n in range(5):
         add(tmp_path / "dota", f"P{n}", width=300 + 100 * n, height=300)
     folders = [prepare(tmp_path / "dota", tmp_path / f"{n}", jobs=n) for n in (1, 4)]
-    for file in ["dataset.json", *(f"scenes/P{n}.tif" for n in range(5))]:
+    told = ["dataset.json", "report.json", "journal"]
+    for file in [*told, *(f"scenes/P{n}.tif" for n in range(5))]:
         one, four = ((folder / file).read_bytes() for folder in folders)
         assert one == four
     one, four = (gpd.read_file(folder / "annotations.gpkg", layer="quads") for folder in folders)

@@ -6,7 +6,7 @@ One `Findings` goes with a run. Readers of annotations and the pipeline add to i
     findings.add(Kind.NO_AREA, path, Done.LEFT_OUT, count=int((~good).sum()))  # 0 adds nothing
     findings.fault(AnnotationError(f"{path}: has no image. …"), Kind.NO_IMAGE)  # an input of no use
 
-At the end a table tells of all of it, and `report.json` in the dataset keeps it.
+At the end a table tells of all of it, and ``report.json`` in the dataset keeps it (`geoseg.prepare.report`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,6 @@ class Kind(StrEnum):
     INVALID_RING = "outline that crosses itself"
     NO_AREA = "object without area"
     NOT_A_POLYGON = "feature that is no polygon"
-    UNKNOWN_CLASS = "unknown class"
     DROPPED_CLASS = "class to be dropped"
     DIFFICULT = "difficult object"
     CROWD = "crowd region"

@@ -4,9 +4,9 @@ fresh run.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -214,24 +214,32 @@ def test_two_runs_do_not_write_the_same_dataset(dota: Path, tmp_path: Path) -> N
         prepare(dota, tmp_path / "out")
 
 
-def test_a_kill_between_the_two_renames_loses_neither_dataset(
-    dota: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kill_between_the_two_renames_loses_no_dataset(dota: Path, tmp_path: Path) -> None:
     out = prepare(dota, tmp_path / "out")
     before = contents(out)
-    repaint(dota)
-    work = tmp_path / ".out.unfinished"
-    work.mkdir()
-    out.rename(work / "former")  # as a kill would leave it
+    (tmp_path / ".out.unfinished").mkdir()
+    out.rename(tmp_path / ".out.unfinished" / "former")  # as a kill would leave it
     with pytest.raises(OutputError, match="exists already"):
         prepare(dota, out)
     assert contents(out) == before
-    out.rename(tmp_path / "kept")
-    monkeypatch.setattr(folder, "_sync", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
-    shutil.copytree(tmp_path / "kept", out)
-    with pytest.raises(OutputError, match="disk is full"):
-        prepare(dota, out, overwrite=True)
+
+
+def test_a_disk_that_is_full_at_the_end_leaves_the_former_dataset(
+    dota: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Path) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    out = prepare(dota, tmp_path / "out")
+    before = contents(out)
+    repaint(dota)
+    with monkeypatch.context() as patch:
+        patch.setattr(folder, "_sync", full)
+        with pytest.raises(OutputError, match="disk is full"):
+            prepare(dota, out, overwrite=True)
     assert contents(out) == before
+    prepare(dota, out, overwrite=True)
+    assert contents(out) == contents(prepare(dota, tmp_path / "fresh"))
 
 
 CHILD = """
