@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -45,12 +45,12 @@ class Input:
 
     image_source: str | None = None
 
-    files: Mapping[str, Path] | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
     """Layer name → where its annotations stand, if that is not the source's label file."""
 
     def file(self, layer: str) -> Path:
         """Where the annotations of a layer stand."""
-        return (self.files or {}).get(layer, self.source.labels)
+        return self.files.get(layer, self.source.labels)
 
 
 @dataclass(frozen=True, slots=True)

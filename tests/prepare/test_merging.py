@@ -36,6 +36,15 @@ def drawn(folder: Path, name: str, classes: list[str], *, left: float = 0) -> Pa
     return prepare_drawn([scene], folder / "data", annotations=annotations, val_share=0, block=999)
 
 
+def outline(path: Path) -> Path:
+    """A ship in scene a."""
+    table = gpd.GeoDataFrame(
+        {"image": ["a"], "category": "ship"}, geometry=[shapely.box(0, 0, 5, 5)]
+    )
+    table.to_parquet(path)
+    return path
+
+
 def labels(dataset: Dataset) -> dict[str, np.ndarray]:
     annotations = dataset.annotations()
     names = np.array(dataset.legend.names)
@@ -107,11 +116,7 @@ def test_scenes_of_one_name_get_that_of_their_dataset_before_it(tmp_path: Path) 
 
 def test_only_layers_that_all_have_are_kept_and_none_is_a_mistake(tmp_path: Path) -> None:
     add(tmp_path / "dota", "a", [SHIP])
-    outlines = tmp_path / "outlines.parquet"
-    table = gpd.GeoDataFrame(
-        {"image": ["a"], "category": "ship"}, geometry=[shapely.box(0, 0, 5, 5)]
-    )
-    table.to_parquet(outlines)
+    outlines = outline(tmp_path / "outlines.parquet")
     with_both = prepare(tmp_path / "dota", tmp_path / "with-both", outlines=outlines)
     add(tmp_path / "more", "b", [SHIP])
     out = prepare([with_both, tmp_path / "more"], tmp_path / "out")
@@ -124,11 +129,7 @@ def test_only_layers_that_all_have_are_kept_and_none_is_a_mistake(tmp_path: Path
 
 def test_parts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     add(tmp_path / "dota", "a", [SHIP])
-    outlines = tmp_path / "outlines.parquet"
-    table = gpd.GeoDataFrame(
-        {"image": ["a"], "category": "ship"}, geometry=[shapely.box(0, 0, 5, 5)]
-    )
-    table.to_parquet(outlines)
+    outlines = outline(tmp_path / "outlines.parquet")
     local = prepare(tmp_path / "dota", tmp_path / "local", outlines=outlines)
     on_map = drawn(tmp_path / "north", "n", ["ship"])
     with pytest.raises(SceneError, match="give all one CRS"):
