@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import sqrt
 
@@ -13,7 +13,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geoseg.annotations import Annotations
+from geoseg.annotations import Annotations, Index
 from geoseg.dataset import transformed
 from geoseg.scene import SceneInfo
 
@@ -51,21 +51,18 @@ def cut(images: Sequence[SceneInfo], side: int | None) -> list[Block]:
     ]
 
 
-def clipped(annotations: Annotations, window: Window) -> Annotations:
+def clipped(index: Index, window: Window) -> Annotations:
     """The parts of annotations that lie in a window of a scene, in pixels of the window."""
+    annotations = index.window(window)
     box = (0, 0, window.width, window.height)
     geometry = transformed(
         annotations.geometry, Affine.translation(-window.col_off, -window.row_off)
     )
-    here = np.flatnonzero(shapely.intersects(geometry, shapely.box(*box)))
-    parts = geometry[here]
-    across = ~shapely.contains(shapely.box(*box), parts)
-    parts[across] = shapely.make_valid(
-        shapely.clip_by_rect(parts[across], *box), method="structure", keep_collapsed=False
+    across = ~shapely.contains(shapely.box(*box), geometry)
+    geometry[across] = shapely.make_valid(
+        shapely.clip_by_rect(geometry[across], *box), method="structure", keep_collapsed=False
     )
-    some = shapely.area(parts) > 0
-    here, parts = here[some], parts[some]
-    return Annotations(parts, annotations.class_id[here], annotations.difficult[here])
+    return replace(annotations, geometry=geometry)[shapely.area(geometry) > 0]
 
 
 def footprint(place: Affine, window: Window) -> shapely.Geometry:

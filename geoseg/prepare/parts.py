@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from affine import Affine
 from rasterio.windows import Window
 
+from geoseg.annotations import Index
 from geoseg.errors import DatasetError
 from geoseg.prepare.blocks import (
     Block,
@@ -27,6 +28,9 @@ from geoseg.prepare.scenes import Input
 from geoseg.prepare.settings import Settings
 from geoseg.prepare.splits import TRAIN, VAL
 
+Indexes = Mapping[str, Index]
+"""Layer name → annotations of one scene."""
+
 
 def in_blocks(inputs: Sequence[Input], settings: Settings, findings: Findings) -> list[Input]:
     """The inputs cut into blocks, which are in *train* or *val*: no ground is in both.
@@ -36,7 +40,8 @@ def in_blocks(inputs: Sequence[Input], settings: Settings, findings: Findings) -
     images = [i.image for i in inputs]
     blocks = cut(images, settings.block or usual_side(images))
     ground = places(images)
-    val = _validating(inputs, blocks, ground, settings)
+    indexes = [{layer: Index(o) for layer, o in i.truths.items()} for i in inputs]
+    val = _validating(inputs, indexes, blocks, ground, settings)
     windows = trimmed(blocks, ground, val, settings.gap)
     names = _names([i.source.name for i in inputs], blocks)
     found = []
@@ -47,7 +52,7 @@ def in_blocks(inputs: Sequence[Input], settings: Settings, findings: Findings) -
             findings.add(Kind.GAP, whole.source.image, done, scene=name)
         if window:
             source = replace(whole.source, name=name, split=VAL if validates else TRAIN)
-            found.append(_part(replace(whole, source=source), window))
+            found.append(_part(replace(whole, source=source), indexes[block.image], window))
     if any(val) and not any(i.source.split == VAL for i in found):
         raise DatasetError(
             f"{images[0].path}: nothing is left for validation. use a smaller --gap or larger --block"
@@ -56,12 +61,16 @@ def in_blocks(inputs: Sequence[Input], settings: Settings, findings: Findings) -
 
 
 def _validating(
-    inputs: Sequence[Input], blocks: Sequence[Block], ground: Sequence[Affine], settings: Settings
+    inputs: Sequence[Input],
+    indexes: Sequence[Indexes],
+    blocks: Sequence[Block],
+    ground: Sequence[Affine],
+    settings: Settings,
 ) -> list[bool]:
-    """Which blocks are for validation, by all layers' first."""
+    """Which blocks are for validation, by the first layer."""
     footprints = np.array([footprint(ground[b.image], b.window) for b in blocks], object)
     group = groups(footprints)
-    parts = [clipped(next(iter(inputs[b.image].truths.values())), b.window) for b in blocks]
+    parts = [clipped(next(iter(indexes[b.image].values())), b.window) for b in blocks]
     amount = shares([b.window for b in blocks], parts)
     together = np.zeros((group.max() + 1, amount.shape[1]))
     np.add.at(together, group, amount)
@@ -86,7 +95,7 @@ def _names(scenes: Sequence[str], blocks: Sequence[Block]) -> list[str]:
     return names
 
 
-def _part(scene: Input, window: Window) -> Input:
+def _part(scene: Input, indexes: Indexes, window: Window) -> Input:
     """What lies in a window of a scene."""
     image, w = scene.image, window
     if (w.width, w.height) == (image.width, image.height):
@@ -96,5 +105,5 @@ def _part(scene: Input, window: Window) -> Input:
         scene,
         source=replace(scene.source, window=window),
         image=replace(image, width=w.width, height=w.height, transform=transform),
-        truths={layer: clipped(objects, window) for layer, objects in scene.truths.items()},
+        truths={layer: clipped(index, window) for layer, index in indexes.items()},
     )
