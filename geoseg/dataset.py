@@ -25,6 +25,7 @@ from geoseg.legend import Legend
 
 FORMAT = "geoseg dataset 1"
 DESCRIPTION = "dataset.json"
+REPORT = "report.json"
 ANNOTATIONS = "annotations.gpkg"
 SCENES = "scenes"
 QUADS, OUTLINES = "quads", "outlines"

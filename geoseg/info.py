@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from geoseg.dataset import DESCRIPTION, Dataset
-from geoseg.errors import SceneError
+from geoseg.dataset import DESCRIPTION, REPORT, Dataset
+from geoseg.errors import DatasetError, SceneError
 from geoseg.model.file import load_model
 from geoseg.preflight import open_raster
 from geoseg.scene import open_scene, scene_info
@@ -85,7 +86,21 @@ def _dataset(folder: Path) -> dict[str, Any]:
         "scenes": {split: len(dataset.split(split)) for split in splits},
         "legend": dataset.legend.to_json(),
         "objects": {name: counts.objects for name, counts in dataset.layers.items()},
+        "found": _found(folder / REPORT),
     }
+
+
+def _found(report: Path) -> dict[str, dict[str, int]]:
+    """What was odd about the input of a dataset → what was done → how often; nothing without a report."""
+    found: dict[str, dict[str, int]] = {}
+    try:
+        for line in json.loads(report.read_text(encoding="utf-8"))["summary"]:
+            found.setdefault(line["kind"], {})[line["done"]] = int(line["count"])
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError) as fault:
+        raise DatasetError(f"{report}: damaged ({fault!r}). run geoseg prepare again") from fault
+    return found
 
 
 def _lines(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -96,7 +111,8 @@ def _lines(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]
         elif isinstance(value, dict) and any(isinstance(part, dict) for part in value.values()):
             yield from _lines(value, f"{title}: ")
         elif isinstance(value, dict):
-            yield title, _short(", ".join(f"{key} {_text(part)}" for key, part in value.items()))
+            parts = ", ".join(f"{key} {_text(part)}" for key, part in value.items())
+            yield title, _short(parts) or "none"
         else:
             yield title, _short(_text(value))
 

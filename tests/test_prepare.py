@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import threading
 from collections.abc import Iterable
@@ -35,8 +36,8 @@ from geoseg.errors import (
 from geoseg.legend import DOTA_V1, DOTA_V2, DOTA_V15, Legend
 from geoseg.prepare import prepare
 from geoseg.prepare.layout import Extent, shelves
-from geoseg.prepare.sources import find_sources
-from geoseg.prepare.threads import Faults
+from geoseg.prepare.splits import by_share
+from geoseg.progress import Text, Track
 from geoseg.scene import open_scene
 from tests.dota_folder import PLANE, SHIP, Thing, add, annotated, drawn, write_image
 
@@ -298,29 +299,26 @@ def test_sub_folders_with_images_are_the_splits(tmp_path: Path) -> None:
     assert Dataset.open(some).splits == ("train", "val")
 
 
-def test_a_share_of_a_folder_without_splits_goes_to_val_the_same_each_time(tmp_path: Path) -> None:
-    for n in range(10):
-        add(tmp_path, f"P{n}", [], height=4, width=4)
+def test_a_share_of_a_folder_without_splits_goes_to_val_the_same_each_time() -> None:
+    names = [f"P{n}" for n in range(10)]
 
-    def val(share: float) -> set[str]:
-        sources = find_sources(tmp_path, None, share, Faults(skip=False))
-        assert len(sources) == 10
-        return {source.name for source in sources if source.split == "val"}
+    def val(share: float, names: list[str] = names) -> set[str]:
+        return {name for name, split in by_share(names, share).items() if split == "val"}
 
     assert len(val(0.2)) == 2
     assert val(0.2) < val(0.5)
     assert len(val(0.01)) == 1
     assert val(0) == set()
-    (tmp_path / "images" / "P7.png").rename(tmp_path / "images" / "Q7.png")
-    (tmp_path / "labelTxt" / "P7.txt").rename(tmp_path / "labelTxt" / "Q7.txt")
-    assert len(val(0.5) & {f"P{n}" for n in range(10)}) >= 4
+    assert val(0.5, names[::-1]) == val(0.5)
+    assert len(val(0.5, ["Q7" if name == "P7" else name for name in names]) & set(names)) >= 4
 
 
 def test_the_number_of_threads_changes_nothing(tmp_path: Path) -> None:
     for n in range(5):
         add(tmp_path / "dota", f"P{n}", width=300 + 100 * n, height=300)
     folders = [prepare(tmp_path / "dota", tmp_path / f"{n}", jobs=n) for n in (1, 4)]
-    for file in ["dataset.json", *(f"scenes/P{n}.tif" for n in range(5))]:
+    told = ["dataset.json", "report.json", "journal"]
+    for file in [*told, *(f"scenes/P{n}.tif" for n in range(5))]:
         one, four = ((folder / file).read_bytes() for folder in folders)
         assert one == four
     one, four = (gpd.read_file(folder / "annotations.gpkg", layer="quads") for folder in folders)
@@ -479,7 +477,7 @@ def test_objects_outside_the_scene_are_left_out_and_told(
     add(tmp_path / "dota", "a", [SHIP, outside, OVER_THE_EDGE])
     dataset = Dataset.open(prepare(tmp_path / "dota", tmp_path / "out"))
     assert len(dataset.annotations()["a"]) == 2
-    assert "1 objects in 1 files lie outside their image and were left out: a.txt" in caplog.text
+    assert re.search(r"object outside its scene +left out +1 +1 +a\.txt: quads", caplog.text)
 
 
 # --- the folder ---------------------------------------------------------------------------------
@@ -516,23 +514,33 @@ def test_an_empty_folder_may_be_the_output(tmp_path: Path) -> None:
     assert len(Dataset.open(prepare(tmp_path / "dota", tmp_path / "out")).scenes) == 1
 
 
-def test_an_interruption_ends_the_threads_and_leaves_nothing(tmp_path: Path) -> None:
-    for n in range(12):
-        add(tmp_path / "dota", f"P{n}", width=300, height=300)
+def stopping(scenes: int) -> Track:
+    """Progress that interrupts a run once so many scenes are written."""
 
     def interrupted(
-        items: Iterable[T], /, text: object = "", total: int | None = None
+        items: Iterable[T], /, text: Text = "", total: int | None = None
     ) -> Iterable[T]:
         for n, item in enumerate(items):
-            if text == "write scenes" and n == 2:
+            if text == "write scenes" and n == scenes:
                 raise KeyboardInterrupt
             yield item
 
+    return interrupted
+
+
+def test_an_interruption_ends_the_threads_and_leaves_what_the_next_run_goes_on_from(
+    tmp_path: Path,
+) -> None:
+    for n in range(12):
+        add(tmp_path / "dota", f"P{n}", width=300, height=300)
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
-        prepare(tmp_path / "dota", tmp_path / "out", track=interrupted)
+        prepare(tmp_path / "dota", tmp_path / "out", track=stopping(2))
     assert threading.active_count() == before
-    assert [path.name for path in tmp_path.iterdir()] == ["dota"]
+    assert left_overs(tmp_path) == [".out.unfinished"]
+    assert not (tmp_path / "out").exists()
+    prepare(tmp_path / "dota", tmp_path / "out")
+    assert left_overs(tmp_path) == []
 
 
 def test_progress_counts_scenes_in_two_stages(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from geoseg.legend import DOTA_V1
 from geoseg.prepare import prepare_drawn, readers
 from geoseg.prepare.blocks import choose, cut, groups
 from geoseg.prepare.drawn import Drawn, legend_of
+from geoseg.prepare.reading import Reading
 from geoseg.scene import SceneInfo
 from tests.scenes import LEGEND, model_file, picture, write_scene
 
@@ -251,7 +252,7 @@ def test_the_legend_can_be_that_of_a_model(tmp_path: Path, name: str) -> None:
         ({"far": True}, {}, AnnotationError, "none of its 40 polygons lies on a scene"),
         ({"points": True}, {}, AnnotationError, "has no polygons"),
         ({}, {"legend": "dota-v1.0"}, AnnotationError, "unknown class '(pond|shed)'"),
-        ({}, {"format": "coco"}, ConfigError, "'coco': unknown. known: vector"),
+        ({}, {"format": "kml?"}, ConfigError, "'kml\\?': unknown. known: .*vector"),
         ({}, {"block": 1000}, DatasetError, "too small"),
         ({"what": "background"}, {}, AnnotationError, "column with the classes"),
     ],
@@ -318,9 +319,7 @@ def test_two_scenes_without_georeference_are_refused(tmp_path: Path) -> None:
 # --- other formats, and the command -------------------------------------------------------------
 
 
-def read_all_as_ponds(
-    path: Path, images: Sequence[SceneInfo], /, *, class_column: str, layer: str | None
-) -> list[Drawn]:
+def read_all_as_ponds(path: Path, images: Sequence[SceneInfo], reading: Reading, /) -> list[Drawn]:
     """A reader of another package: one pond in every scene."""
     pond = np.array([shapely.box(1, 2, 30, 40)], object)
     return [Drawn(pond, np.array(["pond"], object), np.zeros(1, bool)) for _ in images]

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING
 
 import click
 
 from geoseg.cli import options
 from geoseg.cli.progress import report, tracker
 from geoseg.errors import ConfigError, SkippedInputsError
-from geoseg.progress import Track
 
-
-class _Common(TypedDict):
-    val_share: float
-    legend: str | None
-    skip_bad: bool
-    jobs: int | None
-    overwrite: bool
-    track: Track
+if TYPE_CHECKING:
+    from geoseg.prepare.settings import Common, Marked
 
 
 @click.command()
@@ -51,12 +44,26 @@ class _Common(TypedDict):
     type=click.IntRange(min=32),
     metavar="PX",
     help="Cut scenes into blocks of about PX pixels before they are split into train and val. "
-    "[default: about 16 blocks of few scenes; 8 or more scenes stay whole]",
+    "[default: about 16 blocks of few scenes; 8 or more scenes, and DOTA folders, stay whole]",
+)
+@click.option(
+    "--gap",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="PX",
+    help="Keep PX pixels between blocks of train and val out of both.",
 )
 @click.option(
     "--splits",
     metavar="NAME,...",
     help="Sub-folders to use, as splits of the dataset. [default: all that have images]",
+)
+@click.option(
+    "--split-list",
+    type=options.EXISTING_FILE,
+    metavar="CSV",
+    help="Columns scene and split: which scene is in which split.",
 )
 @click.option(
     "--val-share",
@@ -77,12 +84,30 @@ class _Common(TypedDict):
     " [default: the smallest of DOTA that fits; for --annotations the classes found]",
 )
 @click.option(
+    "--classes",
+    type=options.EXISTING_FILE,
+    metavar="TOML",
+    help='Rename, merge and drop classes: lines like "large-vehicle" = "vehicle", "helipad" = "".',
+)
+@click.option(
+    "--difficult",
+    type=click.Choice(["keep", "drop"]),
+    default="keep",
+    show_default=True,
+    help="Objects marked as difficult, or as a crowd: keep them with their mark, or leave them out.",
+)
+@click.option(
     "--skip-bad", is_flag=True, help="Leave out images and labels at fault; exit code 6 then."
 )
 @click.option(
     "--jobs", type=click.IntRange(min=1), help="Files worked on at once. [default: cores]"
 )
 @options.overwrite
+@click.option(
+    "--restart",
+    is_flag=True,
+    help="Write everything anew, also what has not changed or an interrupted run has left.",
+)
 @options.progress
 def prepare(
     *,
@@ -93,28 +118,42 @@ def prepare(
     layer: str | None,
     reader: str,
     block: int | None,
+    gap: int,
     splits: str | None,
+    split_list: Path | None,
     val_share: float,
     outlines: Path | None,
     legend: str | None,
+    classes: Path | None,
+    difficult: Marked,
     skip_bad: bool,
     jobs: int | None,
     overwrite: bool,
+    restart: bool,
     progress: str,
 ) -> None:
     """Turn scenes and annotations into a dataset.
 
     SOURCE is a folder in DOTA's layout: it holds images/ (PNG, JPEG or TIFF) and labelTxt/ (DOTA v1.0,
-    v1.5 or v2.0), or has sub-folders train/, val/ ... that do. With --annotations, SOURCE... are scenes,
-    and polygons drawn over them in a GIS their annotations. OUTPUT becomes a folder of tiled
-    GeoTIFFs and one annotations.gpkg, which lie upon each other in QGIS, and dataset.json.
+    v1.5 or v2.0), or has sub-folders train/, val/ ... that do; or a dataset, to merge several. With
+    --annotations, SOURCE... are scenes, and polygons drawn over them in a GIS their annotations. OUTPUT
+    becomes a folder of tiled GeoTIFFs and one annotations.gpkg, which lie upon each other in QGIS,
+    dataset.json, and report.json, which tells what was odd.
+
+    After an interruption the same command goes on; with --overwrite it writes only what has changed.
     """
-    common: _Common = {
+    common: Common = {
         "val_share": val_share,
+        "split_list": split_list,
+        "block": block,
+        "gap": gap,
         "legend": legend,
+        "classes": classes,
+        "difficult": difficult,
         "skip_bad": skip_bad,
         "jobs": jobs,
         "overwrite": overwrite,
+        "restart": restart,
         "track": tracker(progress),
     }
     skipped = None
@@ -130,19 +169,18 @@ def prepare(
                 format=reader,
                 class_column=class_column,
                 layer=layer,
-                block=block,
                 **common,
             )
         else:
-            _refuse(layer=layer, block=block)
-            if len(sources) > 1 or sources[0].is_file():
+            _refuse(layer=layer)
+            if files := [source for source in sources if source.is_file()]:
                 raise ConfigError(
-                    f"{sources[-1]}: scenes need what was drawn over them. name it with --annotations"
+                    f"{files[0]}: scenes need what was drawn over them. name it with --annotations"
                 )
             from geoseg.prepare import prepare as tool
 
             tool(
-                sources[0],
+                sources,
                 output,
                 splits=[name.strip() for name in splits.split(",")] if splits else None,
                 outlines=outlines,

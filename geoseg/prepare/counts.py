@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from affine import Affine
@@ -14,11 +15,23 @@ from geoseg.dataset import ClassCounts, Counts
 from geoseg.legend import Legend
 
 
+@dataclass(frozen=True, slots=True)
 class Tally:
     """Counts of one scene and one truth, by class id."""
 
+    objects: NDArray[np.int64]
+    pixels: NDArray[np.int64]
+
+    @staticmethod
+    def of(annotations: Annotations, pixels: NDArray[np.int64]) -> Tally:
+        """Objects counted, pixels as given."""
+        return Tally(np.bincount(annotations.class_id, minlength=len(pixels)), pixels)
+
+
+class Counting:
+    """Counts the pixels of one scene and one truth, window by window."""
+
     def __init__(self, annotations: Annotations, classes: int) -> None:
-        self.objects: NDArray[np.int64] = np.bincount(annotations.class_id, minlength=classes)
         self.pixels: NDArray[np.int64] = np.zeros(classes, np.int64)
         self._index = Index(annotations)
 

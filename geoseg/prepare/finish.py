@@ -1,4 +1,4 @@
-"""What a dataset has beside its scenes: annotations.gpkg and dataset.json."""
+"""A dataset's files: scenes, annotations.gpkg, dataset.json."""
 
 from __future__ import annotations
 
@@ -12,37 +12,42 @@ import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
 
-from geoseg.dataset import ANNOTATIONS, DESCRIPTION, SCENES, describe, transformed
+from geoseg.dataset import ANNOTATIONS, DESCRIPTION, describe, transformed
 from geoseg.errors import DatasetError, OutputError
 from geoseg.files import write_json
 from geoseg.legend import Legend
 from geoseg.polygons.gpkg_tables import add_layer_style
 from geoseg.polygons.table import GEOMETRY
 from geoseg.prepare.counts import class_counts
+from geoseg.prepare.findings import Findings
+from geoseg.prepare.georeference import common_crs
+from geoseg.prepare.record import Record
 from geoseg.prepare.scenes import Placed, Written, write
-from geoseg.prepare.threads import Faults, Threads
+from geoseg.prepare.threads import Threads
 
 
 def write_dataset(
     placed: Sequence[Placed],
     folder: Path,
-    crs: CRS | None,
+    record: Record,
     legend: Legend,
     threads: Threads,
-    faults: Faults,
-    *,
-    source: Path,
+    findings: Findings,
 ) -> None:
-    """Scenes, annotations and description, into a folder; scenes that cannot be written go to `faults`.
+    """Scenes, annotations and description, into a folder; scenes that cannot be written go to `findings`.
 
-    Raises DatasetError, which names `source`, when none is left.
+    Raises DatasetError when none is left.
     """
-    (folder / SCENES).mkdir()
-    writing = partial(write, folder=folder, crs=crs, legend=legend, check=threads.check)
-    written = threads.run(writing, placed, "write scenes", faults, at_once=True)
+    crs = common_crs([p.input.image for p in placed])
+    writing = partial(
+        write, folder=folder, crs=crs, legend=legend, record=record, check=threads.check
+    )
+    written = threads.run(writing, placed, "write scenes", findings, at_once=True)
     if not written:
-        raise DatasetError(f"{source}: no scene is left. {faults}")
+        raise DatasetError(f"{folder}: no scene is left. {findings.faults_text()}")
     written.sort(key=lambda w: w.scene.name)
+    record.close([w.scene for w in written])
+    (folder / ANNOTATIONS).unlink(missing_ok=True)  # of a run that was killed
     write_annotations(written, folder, crs, legend)
     write_description(written, folder, crs, legend)
 

@@ -84,7 +84,7 @@ def write_scene(
     `window` is meant, this is the scene. Raises SceneError when
     the image turns out to be damaged, OutputError when the scene cannot be written.
     """
-    with open_scene(image) as scene, replacing(output) as scratch:
+    with open_scene(image) as scene, replacing(output, overwrite=True) as scratch:
         try:
             _copy(scene, scratch, window, transform=transform, crs=crs, each=each)
             _build_overviews(scratch)

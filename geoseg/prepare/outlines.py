@@ -12,16 +12,20 @@ from numpy.typing import NDArray
 from shapely import GeometryType
 
 from geoseg.annotations import Annotations
+from geoseg.dataset import OUTLINES
 from geoseg.dota import LIMIT
 from geoseg.errors import AnnotationError
 from geoseg.files import input_file
 from geoseg.legend import Legend
+from geoseg.prepare.findings import Done, Findings, Kind
 
 _COLUMNS = ("image", "category", "geometry")
 _POLYGONAL = (GeometryType.POLYGON, GeometryType.MULTIPOLYGON)
 
 
-def read_outlines(path: Path, legend: Legend, names: Sequence[str]) -> list[Annotations]:
+def read_outlines(
+    path: Path, legend: Legend, names: Sequence[str], findings: Findings
+) -> list[Annotations]:
     """True outlines of each scene in `names`, from a GeoParquet file in pixel coordinates.
 
     Columns: image (scene name), category, geometry, and perhaps difficult; rows of other scenes do
@@ -41,6 +45,11 @@ def read_outlines(path: Path, legend: Legend, names: Sequence[str]) -> list[Anno
         ids = {name: legend.id_of(str(name)) for name in table["category"].unique()}
     except ValueError as fault:
         raise AnnotationError(f"{path}: column category: {fault}. correct it") from fault
+    crossed = ~shapely.is_valid(table.geometry.to_numpy())
+    for name, times in table["image"][crossed].value_counts().items():
+        findings.add(
+            Kind.INVALID_RING, path, Done.REPAIRED, scene=str(name), count=times, note=OUTLINES
+        )
     everything = Annotations(
         _polygons(path, table.geometry.to_numpy()),
         table["category"].map(ids).to_numpy(np.uint8),

@@ -4,32 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.metadata import entry_points
-from pathlib import Path
-from typing import Protocol
 
 from geoseg.errors import ConfigError
-from geoseg.prepare.drawn import Drawn
-from geoseg.prepare.vector import read_vector
-from geoseg.scene import SceneInfo
-
-
-class Reader(Protocol):
-    """Reads one format; `class_column` and `layer` matter where it has such a thing."""
-
-    def __call__(
-        self,
-        path: Path,
-        images: Sequence[SceneInfo],
-        /,
-        *,
-        class_column: str,
-        layer: str | None,
-    ) -> list[Drawn]:
-        """What was drawn on each of `images`, in their order. Raises AnnotationError."""
-        ...
-
+from geoseg.prepare.formats.vector import read_vector
+from geoseg.prepare.reading import Reader
 
 _OURS: dict[str, Reader] = {"vector": read_vector}
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rasterio.windows import Window
 
 from geoseg.errors import AnnotationError, DatasetError, SceneError
+from geoseg.prepare.findings import Findings, Kind
 from geoseg.prepare.images import SUFFIXES
-from geoseg.prepare.threads import Faults
 
 IMAGES, LABELS = "images", "labelTxt"
-TRAIN, VAL = "train", "val"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +20,10 @@ class Source:
     """One image and its label file."""
 
     name: str
-    split: str
+
+    split: str | None
+    """None: not known yet."""
+
     image: Path
     labels: Path
 
@@ -30,34 +31,28 @@ class Source:
     """The part of the image that is meant; None: all of it."""
 
 
-def find_sources(
-    folder: Path, splits: Sequence[str] | None, val_share: float, faults: Faults
-) -> list[Source]:
-    """Pair images with label files; those that have no partner go to `faults`.
+def find_sources(folder: Path, splits: Sequence[str] | None, findings: Findings) -> list[Source]:
+    """Pair images with label files; those that have no partner go to `findings`.
 
     Splits are the sub-folders that have `images` (or those named in `splits`); a folder that has
-    `images` itself is split by its scenes' names, `val_share` of them into *val*. Raises
-    DatasetError when there is nothing to pair.
+    `images` itself has none. Raises DatasetError when there is nothing to pair.
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder}: no such folder. name the one that holds images and labelTxt")
     if (folder / IMAGES).is_dir() and not splits:
-        pairs = _pairs(folder, TRAIN, faults)
-        val = _drawn([source.name for source in pairs], val_share)
-        sources = [replace(s, split=VAL) if s.name in val else s for s in pairs]
+        sources = _pairs(folder, None, findings)
     else:
         names = splits or sorted(p.name for p in folder.iterdir() if (p / IMAGES).is_dir())
-        sources = [source for name in names for source in _pairs(folder / name, name, faults)]
-    if not sources and not faults.found:
+        sources = [source for name in names for source in _pairs(folder / name, name, findings)]
+    if not sources and not findings.faults:
         raise DatasetError(
             f"{folder}: no images in it, nor in sub-folders of it. need images/*.png, .jpg or .tif "
             "beside labelTxt/*.txt"
         )
-    check_names(sources)
     return sources
 
 
-def _pairs(folder: Path, split: str, faults: Faults) -> list[Source]:
+def _pairs(folder: Path, split: str | None, findings: Findings) -> list[Source]:
     images: dict[str, list[Path]] = {}
     for path in _files(folder, IMAGES):
         if path.suffix.lower() in SUFFIXES:
@@ -68,14 +63,20 @@ def _pairs(folder: Path, split: str, faults: Faults) -> list[Source]:
         match images.get(name, []), labels.get(name):
             case [], text:
                 where = folder / IMAGES
-                faults.add(AnnotationError(f"{text}: has no image. add it to {where}"))
+                findings.fault(
+                    AnnotationError(f"{text}: has no image. add it to {where}"), Kind.NO_IMAGE
+                )
             case [image, other, *_], _:
-                faults.add(SceneError(f"{image}: there is also {other.name}. keep one of them"))
+                findings.fault(
+                    SceneError(f"{image}: there is also {other.name}. keep one of them"),
+                    Kind.NAME_CLASH,
+                )
             case [image], None:
-                faults.add(
+                findings.fault(
                     SceneError(
                         f"{image}: has no label file. if it shows no object, add an empty one"
-                    )
+                    ),
+                    Kind.NO_LABELS,
                 )
             case [image], Path() as text:
                 sources.append(Source(name, split, image, text))
@@ -90,14 +91,7 @@ def _files(folder: Path, name: str) -> list[Path]:
     return sorted(p for p in (folder / name).iterdir() if p.is_file() and p.name[0] != ".")
 
 
-def _drawn(names: list[str], share: float) -> set[str]:
-    """`share` of the names, but one at least if there are two; nearly the same of nearly the same."""
-    ranked = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
-    count = round(share * len(names)) or int(share > 0 and len(names) > 1)
-    return set(ranked[:count])
-
-
-def check_names(sources: Sequence[Source]) -> None:
+def check_names(sources: Iterable[Source]) -> None:
     """Raise DatasetError when two scenes would get the same file, on whatever file system."""
     seen: dict[str, Source] = {}
     for source in sources:

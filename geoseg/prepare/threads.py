@@ -1,62 +1,22 @@
-"""The same work on many files at once, and what becomes of those at fault."""
+"""The same work on many files at once."""
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from geoseg.errors import AnnotationError, SceneError, SkippedInputsError
+from geoseg.errors import AnnotationError, SceneError
+from geoseg.prepare.findings import Fault, Findings
 from geoseg.progress import Track
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-Fault = AnnotationError | SceneError
-"""What is wrong with one input and says nothing about the others."""
-
 _FAULTS = (AnnotationError, SceneError)
-
-_NAMED = 20
-log = logging.getLogger(__name__)
-
-
-class Faults:
-    """Inputs that cannot be used: they stop the work, or are left out of it."""
-
-    def __init__(self, *, skip: bool) -> None:
-        self._skip = skip
-        self.found: list[Fault] = []
-
-    def add(self, fault: Fault) -> None:
-        """Take note of an input at fault."""
-        self.found.append(fault)
-        if self._skip:
-            log.warning("left out: %s", fault)
-
-    def stop(self) -> None:
-        """Raise what was found as one error, unless it is to be left out."""
-        if self.found and not self._skip:
-            several = f"{len(self.found)} inputs are at fault: " if len(self.found) > 1 else ""
-            raise type(self.found[0])(f"{several}{self} (--skip-bad leaves such input out)")
-
-    def tell(self, output: Path) -> None:
-        """Raise a SkippedInputsError once `output` is complete but for them."""
-        if self.found:
-            raise SkippedInputsError(
-                f"{output}: complete, but {len(self.found)} inputs were left out: {self}"
-            )
-
-    def __str__(self) -> str:
-        """All of them in one line; of very many only the first."""
-        named = " | ".join(str(fault) for fault in self.found[:_NAMED])
-        more = len(self.found) - _NAMED
-        return f"{named} | and {more} more" if more > 0 else named
 
 
 class Threads:
@@ -89,13 +49,13 @@ class Threads:
         function: Callable[[T], R],
         items: Sequence[T],
         text: str,
-        faults: Faults,
+        findings: Findings,
         *,
         at_once: bool = False,
     ) -> list[R]:
         """What `function` makes of the items, in their order, but for those at fault.
 
-        These go to `faults`, which with `at_once` may stop the work at the first of them.
+        These go to `findings`, which with `at_once` may stop the work at the first of them.
         """
 
         def attempt(item: T) -> R | Fault:
@@ -109,7 +69,7 @@ class Threads:
             if not isinstance(result, _FAULTS):
                 results.append(result)
                 continue
-            faults.add(result)
+            findings.fault(result)
             if at_once:
-                faults.stop()
+                findings.stop()
         return results

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,54 @@ def test_an_existing_dataset_is_exit_code_4(dota: Path, tmp_path: Path) -> None:
     assert run(dota, "-o", out, "--progress", "none") == 0
     assert run(dota, "-o", out, "--progress", "none") == 4
     assert run(dota, "-o", out, "--progress", "none", "--overwrite") == 0
+
+
+def test_what_was_found_is_a_table_on_stderr(
+    dota: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (dota / "val" / "labelTxt" / "b.txt").open("a", encoding="utf-8") as labels:
+        labels.write("500 500 600 500 600 600 500 600 ship 0\n")
+    assert run(dota, "-o", tmp_path / "out", "--progress", "none", "--difficult", "drop") == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{tmp_path / 'out'}\n"
+    first, head, *rows = captured.err.splitlines()
+    report = tmp_path / "out" / "report.json"
+    assert first == f"geoseg: warning: found in the input (all of it in {report}):"
+    assert re.fullmatch(" +what +done +count +files +for example", head)
+    assert re.fullmatch(" +object outside its scene +left out +1 +1 +b.txt: quads", rows[1])
+    assert re.fullmatch(" +difficult object +left out +3 +3 +c.txt: quads", rows[2])
+
+
+def test_folders_are_merged_and_classes_and_splits_follow_files(dota: Path, tmp_path: Path) -> None:
+    classes, splits = tmp_path / "classes.toml", tmp_path / "splits.csv"
+    classes.write_text('ship = "boat"\n', encoding="utf-8")
+    splits.write_text("scene,split\na,val\nb,train\n", encoding="utf-8")
+    command = [dota / "train", dota / "val", "-o", tmp_path / "out", "--progress", "none"]
+    assert run(*command, "--classes", classes, "--split-list", splits) == 0
+    dataset = Dataset.open(tmp_path / "out")
+    assert {s.name: s.split for s in dataset.scenes} == {"a": "val", "b": "train"}
+    assert "boat" in dataset.legend.names
+
+
+def test_a_repeated_run_says_what_it_kept(
+    dota: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [dota, "-o", tmp_path / "out", "--progress", "none"]
+    assert run(*command) == 0
+    assert run(*command) == 4
+    assert "--overwrite, which writes only what has changed" in capsys.readouterr().err
+    assert run(*command, "--overwrite") == 0
+    assert "3 of 3 scenes had not changed and were kept" in capsys.readouterr().err
+    assert run(*command, "--overwrite", "--restart") == 0
+    assert "had not changed" not in capsys.readouterr().err
+
+
+def test_blocks_and_a_gap_are_for_dota_folders_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(tmp_path / "dota", "a", width=200, height=160)
+    command = [tmp_path / "dota", "--progress", "none", "--gap", 4]
+    assert run(*command, "-o", tmp_path / "none") == 2
+    assert "have no split" in capsys.readouterr().err
+    assert run(*command, "-o", tmp_path / "out", "--block", 64) == 0
+    assert len(Dataset.open(tmp_path / "out").scenes) == 6

@@ -11,15 +11,18 @@ import geopandas as gpd
 import numpy as np
 import pyogrio
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
 from pyproj.exceptions import ProjError
 from shapely import GeometryType
 
 from geoseg.dataset import transformed
-from geoseg.errors import AnnotationError
+from geoseg.errors import AnnotationError, SceneError
 from geoseg.files import input_file
 from geoseg.ground import map_transform
 from geoseg.prepare.drawn import Drawn
+from geoseg.prepare.findings import Done, Findings, Kind
+from geoseg.prepare.reading import Reading
 from geoseg.scene import SceneInfo
 
 log = logging.getLogger(__name__)
@@ -31,18 +34,19 @@ _PARQUET = (".parquet", ".geoparquet")
 _REACHES_OUT = re.compile(rb"<(OGR\w*DataSource|OGRVRT\w*|VRTDataset|GDAL_WM\w+)", re.IGNORECASE)
 
 
-def read_vector(
-    path: Path, images: Sequence[SceneInfo], /, *, class_column: str, layer: str | None = None
-) -> list[Drawn]:
+def read_vector(path: Path, images: Sequence[SceneInfo], reading: Reading, /) -> list[Drawn]:
     """The polygons of a vector file (GeoPackage, Shapefile, GeoJSON, GeoParquet, …) that lie on each scene,
     in its pixels.
 
-    Their class stands in `class_column`, text or number; a column ``difficult`` may hold 1 for objects that
+    Their class stands in `reading.class_column`, text or number; a column ``difficult`` may hold 1 for objects that
     are hard to recognise. The file has its own CRS; where either side has none, coordinates are taken
     as they are, and those of a scene without georeference are what QGIS shows (y up). Raises
-    AnnotationError when the file is not so, or none of its polygons lies on a scene.
+    AnnotationError when the file is not so, or none of its polygons lies on a scene, and SceneError when
+    two scenes have no place, so that a polygon would lie on both.
     """
-    table = _table(path, layer)
+    _check_places(images)
+    class_column, findings = reading.class_column, reading.findings
+    table = _table(path, reading.layer, findings)
     if class_column not in table.columns:
         columns = ", ".join(c for c in table.columns if c != table.geometry.name)
         raise AnnotationError(
@@ -57,6 +61,8 @@ def read_vector(
     )
     drawn = []
     met = np.zeros(len(table), bool)
+    crossed = ~shapely.is_valid(table.geometry.to_numpy())
+    findings.add(Kind.INVALID_RING, path, Done.REPAIRED, count=int(crossed.sum()))
     for image in images:
         geometry = _in_pixels(path, table, image)
         here = np.flatnonzero(
@@ -69,12 +75,20 @@ def read_vector(
             f"{path}: none of its {len(table)} polygons lies on a scene. "
             "check the coordinate reference system of both"
         )
-    if not met.all():
-        log.warning("%s: %d polygons lie on no scene and were left out", path, (~met).sum())
+    findings.add(Kind.ON_NO_SCENE, path, Done.LEFT_OUT, count=int((~met).sum()))
     return drawn
 
 
-def _table(path: Path, layer: str | None) -> gpd.GeoDataFrame:
+def _check_places(images: Sequence[SceneInfo]) -> None:
+    bare = [i for i in images if i.crs is None and i.transform == Affine.identity()]
+    if len(bare) > 1:
+        raise SceneError(
+            f"{bare[1].path}: has no georeference, nor has {bare[0].path.name}, so they lie upon each "
+            "other. georeference them, or prepare them one by one"
+        )
+
+
+def _table(path: Path, layer: str | None, findings: Findings) -> gpd.GeoDataFrame:
     """The features that are polygons."""
     file = input_file(path, AnnotationError)
     with file.open("rb") as opened:
@@ -97,8 +111,7 @@ def _table(path: Path, layer: str | None) -> gpd.GeoDataFrame:
     good &= ~shapely.is_empty(table.geometry.to_numpy())
     if not good.any():
         raise AnnotationError(f"{file}: has no polygons. draw some around the objects to find")
-    if not good.all():
-        log.warning("%s: %d features are no polygons and were left out", file, (~good).sum())
+    findings.add(Kind.NOT_A_POLYGON, file, Done.LEFT_OUT, count=int((~good).sum()))
     return table[good].reset_index(drop=True)
 
 
