@@ -30,7 +30,8 @@ ANNOTATIONS = "annotations.gpkg"
 SCENES = "scenes"
 QUADS, OUTLINES = "quads", "outlines"
 
-_DIGITS = 6  # of a pixel: what survives the way to map coordinates and back
+DIGITS = 6
+"""Of a pixel: what survives the way to map coordinates and back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ class Dataset:
         xy, of = shapely.get_coordinates(everything.geometry, return_index=True)
         a, b, c, d, e, f = to_pixels[scene_of[of]].T
         x, y = xy.T
-        xy = np.stack([a * x + b * y + c, d * x + e * y + f], axis=1).round(_DIGITS)
+        xy = np.stack([a * x + b * y + c, d * x + e * y + f], axis=1).round(DIGITS)
         shapely.set_coordinates(everything.geometry, xy)
         order = np.argsort(scene_of, kind="stable")
         ends = np.searchsorted(scene_of[order], np.arange(len(self.scenes)), side="right")

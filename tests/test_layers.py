@@ -25,6 +25,7 @@ LAYERS = {
         "info",
         "margin",
         "stats",
+        "tile",
         "preview",
         "demo",
     },
