@@ -9,22 +9,18 @@ import click
 
 from geoseg.cli import options
 from geoseg.cli.progress import report, tracker
+from geoseg.errors import SkippedInputsError
 
 _FORMATS = ("png", "tif", "coco", "yolo-seg", "yolo-obb", "dota")
 
 
-class _Share(click.ParamType):
+def _share(_ctx: click.Context, _option: click.Parameter, value: str) -> float:
     """``keep``, ``drop``, or a number from 0 to 1."""
-
-    name = "keep|drop|SHARE"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        if isinstance(value, float):
-            return value
-        named = {"keep": 1.0, "drop": 0.0}
-        return named[value] if value in named else click.FloatRange(0, 1).convert(value, param, ctx)
+    try:
+        share = {"keep": 1.0, "drop": 0.0}.get(value)
+        return float(value) if share is None else share
+    except ValueError as fault:
+        raise click.BadParameter(f"{value!r} is not keep, drop, or a share from 0 to 1") from fault
 
 
 @click.command()
@@ -65,7 +61,9 @@ class _Share(click.ParamType):
     help="The last window of a row is moved inward, sticks out into black, or ends with the scene. "
     "With shift, scenes smaller than a window are filled up.",
 )
-@click.option("--split", "splits", multiple=True, metavar="NAME", help="Only these scenes. Repeatable.")
+@click.option(
+    "--split", "splits", multiple=True, metavar="NAME", help="Only these scenes. Repeatable."
+)
 @click.option("--truth", "layer", metavar="LAYER", help="Outlines or quads. [default: what suits]")
 @click.option(
     "--min-visible",
@@ -92,9 +90,10 @@ class _Share(click.ParamType):
 )
 @click.option(
     "--empty",
-    type=_Share(),
     default="keep",
     show_default=True,
+    metavar="keep|drop|SHARE",
+    callback=_share,
     help="Windows without objects, or the share of them to keep.",
 )
 @click.option(
@@ -150,19 +149,23 @@ def tile(
         how = Tiling(size=None if whole or not size else size, **tiling)
     except ValueError as fault:
         raise click.UsageError(str(fault).replace("_", "-")) from fault
-    tiles = tool(
-        dataset,
-        output,
-        format=format,
-        tiling=how,
-        splits=splits,
-        layer=layer,
-        image=image,
-        quality=quality,
-        skip_bad=skip_bad,
-        jobs=jobs,
-        restart=restart,
-        overwrite=overwrite,
-        track=tracker(progress),
-    )
+    try:
+        tiles = tool(
+            dataset,
+            output,
+            format=format,
+            tiling=how,
+            splits=splits,
+            layer=layer,
+            image=image,
+            quality=quality,
+            skip_bad=skip_bad,
+            jobs=jobs,
+            restart=restart,
+            overwrite=overwrite,
+            track=tracker(progress),
+        )
+    except SkippedInputsError:  # the product is there all the same
+        report(output, progress)
+        raise
     report(output, progress, **tiles.to_json())

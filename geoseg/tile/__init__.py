@@ -97,7 +97,7 @@ def tile(
     splits = tuple(dict.fromkeys(splits)) or dataset.splits
     scenes = [scene for split in splits for scene in dataset.split(split)]
     truth = dataset.annotations(layer)
-    about: dict[str, Any] = {"dataset": folder.resolve().name, "truth": layer, "format": format}
+    about: dict[str, Any] = {"dataset": folder.resolve().name, "truth": layer, "labels": format}
     about |= {"image": suffix, "quality": quality if suffix == "jpg" else None, **asdict(tiling)}
     faults = Faults(skip=skip_bad)
     with (
@@ -128,6 +128,7 @@ def tile(
         )
         tiles = _finish(cutter, sorted([*done, *written], key=_number), splits, about, output)
         take_name(cutter.products, output)
+    log.info("%s: %s", output, tiles)
     faults.tell(output)
     return tiles
 
@@ -164,7 +165,11 @@ def _write(part: Part, *, cutter: Cutter, journal: Journal, lock: threading.Lock
 
 
 def _finish(
-    cutter: Cutter, parts: Sequence[Part], splits: Sequence[str], about: dict[str, Any], output: Path
+    cutter: Cutter,
+    parts: Sequence[Part],
+    splits: Sequence[str],
+    about: dict[str, Any],
+    output: Path,
 ) -> Tiles:
     """Write what concerns all windows."""
     records = [

@@ -15,7 +15,7 @@ from geoseg.legend import Legend
 from geoseg.tile.pair import Format, Gathered, Line, Pair
 from geoseg.tile.rle import run_lengths
 
-HOLES = "have holes and are pixels (RLE) in COCO"
+HOLES = "objects have holes and are pixels (RLE) in COCO"
 
 
 class Coco(Format):

@@ -80,7 +80,10 @@ class Cutter:
         """Remove what there is of a part."""
         for window in part.windows:
             name = self.tiling.name(part.scene.name, window)
-            for file in (self._image(part.scene.split, name), self.format.truth(part.scene.split, name)):
+            for file in (
+                self._image(part.scene.split, name),
+                self.format.truth(part.scene.split, name),
+            ):
                 (self.products / file).unlink(missing_ok=True)
 
     def _image(self, split: str, name: str) -> str:

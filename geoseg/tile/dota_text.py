@@ -10,7 +10,7 @@ import shapely
 from geoseg.dota import dota_text
 from geoseg.tile.pair import Format, Line, Pair
 
-RESHAPED = "are no quads and became their smallest rotated rectangles"
+RESHAPED = "objects are no quads and became their smallest rotated rectangles"
 
 
 class DotaText(Format):
@@ -21,7 +21,9 @@ class DotaText(Format):
     def write(self, pair: Pair, path: Path) -> Iterable[Line]:
         """Write a line for each object."""
         whole, scene = pair.objects.whole, pair.scene
-        text = dota_text(whole, self.legend, gsd=scene.pixel_size_m, image_source=scene.image_source)
+        text = dota_text(
+            whole, self.legend, gsd=scene.pixel_size_m, image_source=scene.image_source
+        )
         path.write_text(text, encoding="utf-8")
         pair.noted[RESHAPED] += sum(len(shapely.get_coordinates(g)) != 5 for g in whole.geometry)
         return ()

@@ -98,9 +98,7 @@ def palette_png(labels: NDArray[np.uint8], colours: NDArray[np.uint8]) -> bytes:
 
 
 @contextmanager
-def _created(
-    path: Path, pair: Pair, pixels: NDArray[Any], **more: Any
-) -> Iterator[DatasetWriter]:
+def _created(path: Path, pair: Pair, pixels: NDArray[Any], **more: Any) -> Iterator[DatasetWriter]:
     """A new GeoTIFF where a window lies, for (bands, h, w) like `pixels`. Raises OutputError."""
     count, height, width = pixels.shape
     profile = {
@@ -118,6 +116,4 @@ def _created(
         ):
             yield raster
     except RasterioError as fault:
-        raise OutputError(
-            f"{path.name}: cannot be written ({fault}). is the disk full?"
-        ) from fault
+        raise OutputError(f"{path.name}: cannot be written ({fault}). is the disk full?") from fault

@@ -14,9 +14,7 @@ def run_lengths(geometry: shapely.Geometry, height: int, width: int) -> list[int
     """Of the pixels whose centres lie in a geometry, which lies in an image of `height` x `width` pixels."""
     left, top, right, bottom = (int(v) for v in np.floor(geometry.bounds))
     right, bottom = min(right + 1, width), min(bottom + 1, height)
-    alone = Annotations(
-        np.array([geometry], object), np.ones(1, np.uint8), np.zeros(1, np.bool_)
-    )
+    alone = Annotations(np.array([geometry], object), np.ones(1, np.uint8), np.zeros(1, np.bool_))
     pixels = burn(
         alone, bottom - top, right - left, transform=Affine.translation(-left, -top)
     ).astype(np.bool_)

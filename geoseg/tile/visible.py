@@ -83,9 +83,7 @@ def labels_of(
     return labels
 
 
-def _hardly(
-    objects: Annotations, area: NDArray[np.float64], tiling: Tiling
-) -> NDArray[np.bool_]:
+def _hardly(objects: Annotations, area: NDArray[np.float64], tiling: Tiling) -> NDArray[np.bool_]:
     """True where `area`, the visible one, is too little of an object."""
     hardly: NDArray[np.bool_] = area < tiling.min_visible * shapely.area(objects.geometry)
     return hardly

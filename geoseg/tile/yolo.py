@@ -14,9 +14,9 @@ from geoseg.files import replacing
 from geoseg.tile.corners import four_corners
 from geoseg.tile.pair import Format, Gathered, Line, Pair
 
-PARTS = "are in several parts, a line each in YOLO"
-HOLES = "have holes, which YOLO fills"
-RESHAPED = "are no quads within their window and became some"
+PARTS = "objects are in several parts, a line each in YOLO"
+HOLES = "objects have holes, which YOLO fills"
+RESHAPED = "objects are no quads within their window and became some"
 
 
 class _Yolo(Format):
@@ -27,7 +27,9 @@ class _Yolo(Format):
         with replacing(folder / "data.yaml", overwrite=True) as scratch:
             scratch.write_text("\n".join([*lines, "names:", *names, ""]), encoding="utf-8")
 
-    def _write(self, pair: Pair, path: Path, rings: Iterable[tuple[int, NDArray[np.float64]]]) -> None:
+    def _write(
+        self, pair: Pair, path: Path, rings: Iterable[tuple[int, NDArray[np.float64]]]
+    ) -> None:
         height, width = pair.valid.shape
         lines = (
             " ".join([str(class_id - 1), *(f"{v:.10g}" for v in (ring / (width, height)).ravel())])
