@@ -310,7 +310,8 @@ def test_only_windows_are_ever_replaced(folder: Path, tmp_path: Path) -> None:
 
 def test_a_damaged_scene_stops_the_work_or_is_left_out(tmp_path: Path) -> None:
     folder = dataset(tmp_path)
-    os.truncate(folder / "scenes/c.tif", 2000)
+    scene = folder / "scenes/c.tif"
+    os.truncate(scene, scene.stat().st_size // 2)
     with pytest.raises(SceneError, match=r"c\.tif.*--skip-bad"):
         tile(folder, tmp_path / "out", tiling=SMALL)
     assert not (tmp_path / "out").exists()

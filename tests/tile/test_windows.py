@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def test_windows_cover_the_scene_and_neighbours_share_the_overlap(
         ] = True
     assert seen.all()
     lefts = sorted({window.col_off for window in windows})
-    assert all(b - a <= size[0] - size[1] for a, b in zip(lefts, lefts[1:], strict=False))
+    assert all(b - a <= size[0] - size[1] for a, b in pairwise(lefts))
     assert len({tiling.name("a", window) for window in windows}) == len(windows)
 
 
