@@ -18,7 +18,8 @@ from geoseg.annotations import Index
 from geoseg.dataset import ANNOTATIONS, DESCRIPTION, Dataset
 from geoseg.engine.journal import Journal, Record, open_journal
 from geoseg.files import sha256
-from geoseg.prepare.threads import Faults, Threads
+from geoseg.prepare.findings import Findings
+from geoseg.prepare.threads import Threads
 from geoseg.progress import Track, silent
 from geoseg.tile.cutting import Cutter
 from geoseg.tile.formats import FORMATS, check_fit, image_for, layer_for
@@ -99,7 +100,7 @@ def tile(
     truth = dataset.annotations(layer)
     about: dict[str, Any] = {"dataset": folder.resolve().name, "truth": layer, "labels": format}
     about |= {"image": suffix, "quality": quality if suffix == "jpg" else None, **asdict(tiling)}
-    faults = Faults(skip=skip_bad)
+    findings = Findings(skip=skip_bad)
     with (
         unfinished(output, restart=restart) as scratch,
         _journal(scratch, {**about, "splits": splits}, dataset, output) as journal,
@@ -123,13 +124,13 @@ def tile(
             partial(_write, cutter=cutter, journal=journal, lock=threading.Lock()),
             [part for part in parts if part not in done],
             "write windows",
-            faults,
+            findings,
             at_once=True,
         )
         tiles = _finish(cutter, sorted([*done, *written], key=_number), splits, about, output)
         take_name(cutter.products, output)
     log.info("%s: %s", output, tiles)
-    faults.tell(output)
+    findings.tell(output)
     return tiles
 
 

@@ -27,6 +27,7 @@ from geoseg.tile.windows import Tiling, inside
 EMPTY = "windows without objects were left out"
 NO_DATA = "windows without data were left out"
 HIDDEN = "objects are hardly visible in a window and were left out there"
+UNKNOWN = "areas of which nobody knows what is there are not told"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,8 @@ class Cutter:
             told[NO_DATA] += 1
             return None
         told[HIDDEN] += objects.hidden
+        if not self.format.ignores:
+            told[UNKNOWN] += objects.unknown
         pixels, valid = _filled(pixels, window), _filled(valid, window)
         labels = partial(labels_of, index, within, valid, tiling)
         crs = self.dataset.crs

@@ -46,6 +46,7 @@ class LabelPngs(Format):
     """Class ids as 8-bit PNG with a palette."""
 
     suffix = ".png"
+    ignores = True
 
     def write(self, pair: Pair, path: Path) -> Iterable[Line]:
         """Write the labels of a window."""
@@ -57,6 +58,7 @@ class LabelRasters(Format):
     """Class ids as GeoTIFF in its place, with a colour table; 255 is nodata."""
 
     suffix = ".tif"
+    ignores = True
 
     def write(self, pair: Pair, path: Path) -> Iterable[Line]:
         """Write the labels of a window."""

@@ -79,6 +79,9 @@ class Format:
 
     suffix = ".txt"
 
+    ignores = False
+    """True where it can say that nobody knows what is there."""
+
     def __init__(self, legend: Legend) -> None:
         self.legend = legend
 

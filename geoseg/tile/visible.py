@@ -31,6 +31,9 @@ class Visible:
     hidden: int
     """Objects left out because the window shows too little of them."""
 
+    unknown: int
+    """Areas of which nobody knows what is there; they are no objects."""
+
     def __len__(self) -> int:
         return len(self.whole)
 
@@ -47,6 +50,9 @@ def visible(index: Index, window: Window, tiling: Tiling) -> Visible:
     area = shapely.area(part)
     seen = area > 0
     objects, part, area = objects[seen], part[seen], area[seen]
+    known = objects.class_id != IGNORE
+    unknown = int((~known).sum())
+    objects, part, area = objects[known], part[known], area[known]
     hardly = _hardly(objects, area, tiling)
     hidden = 0
     if tiling.hardly_visible == "difficult":
@@ -56,7 +62,7 @@ def visible(index: Index, window: Window, tiling: Tiling) -> Visible:
         objects, part = objects[~hardly], part[~hardly]
     to_window = Affine.translation(-window.col_off, -window.row_off)
     whole, part = (_rounded(transformed(of, to_window)) for of in (objects.geometry, part))
-    return Visible(Annotations(whole, objects.class_id, objects.difficult), part, hidden)
+    return Visible(Annotations(whole, objects.class_id, objects.difficult), part, hidden, unknown)
 
 
 def labels_of(

@@ -8,18 +8,14 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
 
 
 def pixels_of_rle(segmentation: dict[str, Any]) -> NDArray[np.bool_]:
-    """(h, w) of uncompressed run lengths, as pycocotools' C code fills them."""
+    """(h, w) of uncompressed run lengths, as COCO's own tools fill them."""
     height, width = segmentation["size"]
-    flat = np.zeros(height * width, bool)
-    start = 0
-    for n, length in enumerate(segmentation["counts"]):
-        flat[start : start + length] = n % 2
-        start += length
-    assert start == height * width
-    return flat.reshape((height, width), order="F")
+    found = coco_mask.decode(coco_mask.frPyObjects(segmentation, height, width))
+    return np.asarray(found, bool)
 
 
 def polygon_of(segmentation: list[list[float]]) -> shapely.Geometry:

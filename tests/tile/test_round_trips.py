@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import shapely
 
+from geoseg.annotations import Annotations
 from geoseg.dataset import Dataset
 from geoseg.dota import read_dota
 from geoseg.legend import DOTA_V1
-from geoseg.prepare import prepare
+from geoseg.prepare import prepare, prepare_drawn
 from geoseg.tile import Tiling, tile
-from tests.tile.folders import dota
+from tests.tile.folders import dataset, dota
 
 WHOLE = Tiling(size=None)
 
@@ -25,6 +26,42 @@ def test_dota_text_comes_back_with_its_corners_classes_and_marks(tmp_path: Path)
     compare(source, out)
     again = prepare(out, tmp_path / "again")
     assert Dataset.open(again).layers == Dataset.open(folder).layers
+
+
+@pytest.mark.parametrize("format", ["coco", "yolo-seg", "yolo-obb"])
+def test_polygons_come_back_with_their_corners_classes_and_marks(
+    tmp_path: Path, format: str
+) -> None:
+    folder = dataset(tmp_path)
+    layer = "quads" if format == "yolo-obb" else "outlines"
+    out = tile(folder, tmp_path / "out", format=format, tiling=WHOLE, splits=["train"]).folder
+    truth = out / ("annotations/instances_train.json" if format == "coco" else "train/labels")
+    images = sorted((out / "train/images").iterdir())
+    again = tmp_path / "again"
+    prepare_drawn(images, again, annotations=truth, format=format, val_share=0, block=10_000)
+    before, after = Dataset.open(folder), Dataset.open(again)
+    for name in ("a", "b"):
+        objects = before.annotations(layer)[name]
+        found = after.annotations()[name]
+        pairs = zip(parts(objects, format), parts(found, format), strict=True)
+        for (class_id, difficult, polygon), (other_id, other_difficult, other) in pairs:
+            assert before.legend[class_id].name == after.legend[other_id].name
+            assert other_difficult == (difficult and format == "coco")
+            scene = shapely.box(0, 0, 300, 220)
+            if scene.covers(polygon):
+                assert shapely.equals_exact(polygon.normalize(), other.normalize(), 1e-6)
+
+
+def parts(objects: Annotations, format: str) -> list[tuple[int, bool, shapely.Polygon]]:
+    """Class, mark and polygon of every object as a format can say it."""
+    rows = zip(objects.geometry, objects.class_id, objects.difficult, strict=True)
+    if format == "coco":
+        return [(int(c), bool(d), geometry) for geometry, c, d in rows]
+    return [
+        (int(c), bool(d), shapely.Polygon(part.exterior))
+        for geometry, c, d in rows
+        for part in shapely.get_parts(geometry)
+    ]
 
 
 @pytest.mark.slow

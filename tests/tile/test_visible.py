@@ -92,6 +92,20 @@ def test_objects_hardly_visible_are_dropped_or_marked_and_never_called_backgroun
     assert len(visible(index, window, Tiling(min_visible=0.25))) == 2
 
 
+def test_what_nobody_knows_is_no_object_but_ignored_in_label_images() -> None:
+    annotations = Annotations(
+        np.array([shapely.box(0, 0, 9, 9), shapely.box(20, 0, 29, 9)], object),
+        np.array([1, IGNORE], np.uint8),
+        np.zeros(2, bool),
+    )
+    window, index = Window(0, 0, 40, 20), Index(annotations)
+    shown = visible(index, window, Tiling())
+    assert shown.whole.class_id.tolist() == [1]
+    assert shown.unknown == 1
+    labels = labels_of(index, window, np.ones((20, 40), bool), Tiling())
+    assert (labels[:9, 20:29] == IGNORE).all()
+
+
 @given(polygons, st.booleans())
 def test_run_lengths_are_the_pixels_that_gdal_burns(geometry: shapely.Geometry, hole: bool) -> None:
     geometry = geometry.intersection(shapely.box(0, 0, WIDTH, HEIGHT))
