@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from geoseg.scene import open_scene
     from geoseg.segment import segment
     from geoseg.stats import stats
+    from geoseg.tile import Tiling, tile
     from geoseg.train import train
     from geoseg.vectorize import vectorize
 
@@ -39,6 +40,7 @@ __all__ = [
     "Dataset",
     "GeosegError",
     "Legend",
+    "Tiling",
     "__version__",
     "burn",
     "demo",
@@ -51,6 +53,7 @@ __all__ = [
     "preview",
     "segment",
     "stats",
+    "tile",
     "trace",
     "train",
     "vectorize",
@@ -62,6 +65,7 @@ _HOME = {
     "Dataset": "dataset",
     "GeosegError": "errors",
     "Legend": "legend",
+    "Tiling": "tile",
     "burn": "annotations",
     "demo": "demo",
     "evaluate": "evaluate",
@@ -73,6 +77,7 @@ _HOME = {
     "preview": "preview",
     "segment": "segment",
     "stats": "stats",
+    "tile": "tile",
     "trace": "polygons.trace",
     "train": "train",
     "vectorize": "vectorize",

@@ -97,7 +97,7 @@ def tile(
     layer = layer or layer_for(format, dataset)
     splits = tuple(dict.fromkeys(splits)) or dataset.splits
     scenes = [scene for split in splits for scene in dataset.split(split)]
-    truth = dataset.annotations(layer)
+    truth = dataset.annotations(layer, scenes=scenes)
     about: dict[str, Any] = {"dataset": folder.resolve().name, "truth": layer, "labels": format}
     about |= {"image": suffix, "quality": quality if suffix == "jpg" else None, **asdict(tiling)}
     findings = Findings(skip=skip_bad)
