@@ -48,10 +48,8 @@ def _share(_ctx: click.Context, _option: click.Parameter, value: str) -> float:
 @click.option(
     "--overlap",
     type=click.IntRange(0),
-    default=200,
-    show_default=True,
     metavar="PX",
-    help="What neighbours share, at least.",
+    help="What neighbours share, at least. [default: 200, or a fifth of small windows]",
 )
 @click.option(
     "--edge",
@@ -125,6 +123,7 @@ def tile(
     format: str,
     size: int,
     whole: bool,
+    overlap: int | None,
     layer: str | None,
     splits: tuple[str, ...],
     image: str | None,
@@ -145,8 +144,12 @@ def tile(
     from geoseg.tile import Tiling
     from geoseg.tile import tile as tool
 
+    if whole or not size:
+        tiling["size"] = None
+    else:
+        tiling |= {"size": size, "overlap": min(200, size // 5) if overlap is None else overlap}
     try:
-        how = Tiling(size=None if whole or not size else size, **tiling)
+        how = Tiling(**tiling)
     except ValueError as fault:
         raise click.UsageError(str(fault).replace("_", "-")) from fault
     try:

@@ -51,7 +51,9 @@ def plot_imbalance(bars: Sequence[Bar], title: str, output: Path) -> Path:
     if not held:
         _counts(figure, bars)
         return save_png(figure, output)
-    above, below = figure.subfigures(2, 1, height_ratios=(upper, lower), hspace=0.03)
+    (above,), (below,) = figure.subfigures(
+        2, 1, squeeze=False, height_ratios=(upper, lower), hspace=0.03
+    )
     _counts(above, bars)
     filled = any(bar.quad_fill is not None for bar in held)
     left, right = below.subplots(1, 2, width_ratios=(1.9, 1))
@@ -118,8 +120,12 @@ def _together(axes: Axes, bars: Sequence[Bar]) -> None:
         own = row == column
         dark = not own and share[row, column] > 0.55
         axes.text(
-            *(column, row, f"{count:,}" if count else "·"),
-            **{"ha": "center", "va": "center", "fontsize": 8},
+            column,
+            row,
+            f"{count:,}" if count else "·",
+            ha="center",
+            va="center",
+            fontsize=8,
             color="white" if dark else "#222222" if count else "#aaaaaa",
             fontweight="bold" if own else "normal",
         )

@@ -38,7 +38,8 @@ def spread(lengths: NDArray[np.float64]) -> tuple[float, float, float] | None:
 def scenes_of_pairs(annotations: Sequence[Annotations], classes: int) -> NDArray[np.int64]:
     """(classes, classes) how many scenes hold objects of both; of one class on the diagonal."""
     held = np.array([_counts(objects, classes) > 0 for objects in annotations]).reshape(-1, classes)
-    return held.T.astype(np.int64) @ held
+    together: NDArray[np.int64] = held.T.astype(np.int64) @ held
+    return together
 
 
 def fill(
@@ -54,7 +55,9 @@ def fill(
         alike = (counts == _counts(quad, classes)) & (counts > 0)
         true += np.where(alike, _areas(outline, classes), 0)
         drawn += np.where(alike, _areas(quad, classes), 0)
-    return np.divide(true, drawn, out=np.full(classes, np.nan), where=drawn > 0)
+    filled = np.full(classes, np.nan)
+    np.divide(true, drawn, out=filled, where=drawn > 0)
+    return filled
 
 
 def _counts(objects: Annotations, classes: int) -> NDArray[np.int64]:
@@ -66,5 +69,4 @@ def _counts(objects: Annotations, classes: int) -> NDArray[np.int64]:
 def _areas(objects: Annotations, classes: int) -> NDArray[np.float64]:
     """(classes,) square pixels"""
     areas = shapely.area(objects.geometry)
-    summed: NDArray[np.float64] = np.bincount(objects.class_id, areas, classes)[:classes]
-    return summed
+    return np.bincount(objects.class_id, areas, classes)[:classes].astype(np.float64)

@@ -89,7 +89,7 @@ def tile(
     `skip_bad` are left out and listed by a SkippedInputsError once the folder is complete. Raises
     DatasetError, ConfigError, OutputError, SceneError.
     """
-    tiling = tiling or Tiling()
+    tiling, target = tiling or Tiling(), output.resolve()
     check_folder(output, overwrite=overwrite)
     dataset = Dataset.open(folder)
     check_fit(format, tiling, dataset)
@@ -102,7 +102,7 @@ def tile(
     about |= {"image": suffix, "quality": quality if suffix == "jpg" else None, **asdict(tiling)}
     findings = Findings(skip=skip_bad)
     with (
-        unfinished(output, restart=restart) as scratch,
+        unfinished(target, restart=restart) as scratch,
         _journal(scratch, {**about, "splits": splits}, dataset, output) as journal,
         Threads(jobs, track) as threads,
     ):
@@ -128,7 +128,7 @@ def tile(
             at_once=True,
         )
         tiles = _finish(cutter, sorted([*done, *written], key=_number), splits, about, output)
-        take_name(cutter.products, output)
+        take_name(cutter.products, target)
     log.info("%s: %s", output, tiles)
     findings.tell(output)
     return tiles

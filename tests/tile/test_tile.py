@@ -117,7 +117,7 @@ def test_a_viewer_shows_the_legend_s_colours_and_a_gis_the_place(
 def test_difficult_objects_are_what_was_asked_for(folder: Path, tmp_path: Path) -> None:
     found = {}
     for difficult in ("keep", "ignore", "drop"):
-        how = Tiling(size=None, difficult=difficult)  # type: ignore[arg-type]
+        how = Tiling(size=None, difficult=difficult)
         made = tile(folder, tmp_path / difficult, tiling=how, layer="quads", splits=["val"]).folder
         found[difficult] = read(made / "val/labels/c.png")[0]
     plane = Dataset.open(folder).legend.id_of("plane")
@@ -308,6 +308,15 @@ def test_only_windows_are_ever_replaced(folder: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine"]
 
 
+def test_the_folder_one_stands_in_may_be_filled(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    tile(folder, Path(), tiling=SMALL)
+    assert manifest(tmp_path / "here")["counts"] == {"train": 7, "val": 6}
+
+
 def test_a_damaged_scene_stops_the_work_or_is_left_out(tmp_path: Path) -> None:
     folder = dataset(tmp_path)
     scene = folder / "scenes/c.tif"
@@ -332,7 +341,7 @@ def test_the_command_tells_what_it_made(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert run(folder, "-o", out, "--size", 128, "--overlap", 32, "--min-visible", 0.5) == 0
+    assert run(folder, "-o", out, "--size", 128, "--min-visible", 0.5) == 0
     told = capsys.readouterr()
     assert told.out == f"{out}\n"
     assert "13 windows (train 7, val 6)" in told.err
