@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -122,12 +123,13 @@ def tile(
         done = _done(journal, parts, cutter)
         written = threads.run(
             partial(_write, cutter=cutter, journal=journal, lock=threading.Lock()),
-            [part for part in parts if part not in done],
+            [part for part in parts if part.number not in done],
             "write windows",
             findings,
             at_once=True,
         )
-        tiles = _finish(cutter, sorted([*done, *written], key=_number), splits, about, output)
+        whole = sorted([*done.values(), *written], key=attrgetter("number"))
+        tiles = _finish(cutter, whole, splits, about, output)
         take_name(cutter.products, target)
     log.info("%s: %s", output, tiles)
     findings.tell(output)
@@ -148,10 +150,10 @@ def _journal(
         yield journal
 
 
-def _done(journal: Journal, parts: Sequence[Part], cutter: Cutter) -> list[Part]:
-    """Parts that an interrupted run has written, as far as they are still there."""
+def _done(journal: Journal, parts: Sequence[Part], cutter: Cutter) -> dict[int, Part]:
+    """Parts that an interrupted run has written, as far as they are still there, by number."""
     numbers = {record.number for record in journal.records()}
-    return [part for part in parts if part.number in numbers and cutter.is_whole(part)]
+    return {number: parts[number] for number in numbers if cutter.is_whole(parts[number])}
 
 
 def _write(part: Part, *, cutter: Cutter, journal: Journal, lock: threading.Lock) -> Part:
@@ -185,7 +187,3 @@ def _finish(
     write_legend(cutter.products, cutter.dataset.legend)
     cutter.format.finish(cutter.products, records)
     return tiles
-
-
-def _number(part: Part) -> int:
-    return part.number

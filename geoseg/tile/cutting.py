@@ -20,7 +20,7 @@ from geoseg.legend import Legend
 from geoseg.scene import Scene, open_scene
 from geoseg.tile.images import write_picture, write_raster
 from geoseg.tile.pair import Format, Line, Pair
-from geoseg.tile.records import Part, Recorder, windows_of
+from geoseg.tile.records import Part, Recorder, is_complete, windows_of
 from geoseg.tile.visible import labels_of, visible
 from geoseg.tile.windows import Tiling, inside
 
@@ -71,11 +71,11 @@ class Cutter:
 
     def is_whole(self, part: Part) -> bool:
         """False when a file of a part that was written is missing or empty, as after a loss of power."""
+        images = (self.products / entry["image"] for entry in windows_of(part, self.records))
         try:
-            entries = list(windows_of(part, self.records))
-        except (OSError, ValueError):
+            return is_complete(part, self.records) and all(i.stat().st_size for i in images)
+        except OSError:
             return False
-        return all(_is_there(self.products / entry["image"]) for entry in entries)
 
     def remove(self, part: Part) -> None:
         """Remove what there is of a part."""
@@ -136,10 +136,6 @@ class Cutter:
             "window": [window.col_off, window.row_off, window.width, window.height],
             "objects": _counts(pair, self.dataset.legend),
         }
-
-
-def _is_there(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size > 0
 
 
 def _counts(pair: Pair, legend: Legend) -> dict[str, int]:

@@ -117,6 +117,14 @@ def windows_of(part: Part, folder: Path) -> Iterator[Line]:
                 yield entry
 
 
+def is_complete(part: Part, folder: Path) -> bool:
+    """False when the record of a part lacks its end. Raises OSError when there is none."""
+    try:
+        return "image" not in _last(part.record(folder))
+    except (ValueError, IndexError):
+        return False
+
+
 def _last(path: Path) -> dict[str, int]:
     with path.open(encoding="utf-8") as file:
         told: dict[str, int] = json.loads([*file][-1])
