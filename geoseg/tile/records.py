@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 from rasterio.windows import Window
 
@@ -47,7 +47,7 @@ class Recorder:
         self._windows, self._lines = (
             self._open(path) for path in (part.record(folder), part.lines(folder))
         )
-        self._number = 0
+        self._number = self._count = 0
         self.told: Counter[str] = Counter()
         """What is to be said of windows and objects → how many it concerns."""
 
@@ -61,12 +61,14 @@ class Recorder:
         traceback: TracebackType | None,
     ) -> None:
         if kind is None:
-            self._windows.write(json.dumps(+self.told) + "\n")
+            end = {"told": +self.told, "lines": self._count}
+            self._windows.write(json.dumps(end) + "\n")
         self._stack.close()
 
     def line(self, line: Line) -> None:
         """Add a line of the window that comes next."""
         self._lines.write(json.dumps([self._number, line]) + "\n")
+        self._count += 1
 
     def window(self, entry: Line) -> None:
         """Add a window."""
@@ -105,7 +107,7 @@ class Records:
 
     def told(self) -> Counter[str]:
         """The sum of what was told of the parts."""
-        return sum((Counter(_last(p.record(self._folder))) for p in self._parts), Counter())
+        return sum((Counter(_end(p, self._folder)["told"]) for p in self._parts), Counter())
 
 
 def windows_of(part: Part, folder: Path) -> Iterator[Line]:
@@ -118,17 +120,19 @@ def windows_of(part: Part, folder: Path) -> Iterator[Line]:
 
 
 def is_complete(part: Part, folder: Path) -> bool:
-    """False when the record of a part lacks its end. Raises OSError when there is none."""
+    """False when something is missing of what was taken down. Raises OSError when nothing was."""
     try:
-        return "image" not in _last(part.record(folder))
-    except (ValueError, IndexError):
+        with part.lines(folder).open("rb") as file:
+            return bool(sum(1 for _ in file) == _end(part, folder)["lines"])
+    except (ValueError, LookupError):
         return False
 
 
-def _last(path: Path) -> dict[str, int]:
-    with path.open(encoding="utf-8") as file:
-        told: dict[str, int] = json.loads([*file][-1])
-    return told
+def _end(part: Part, folder: Path) -> dict[str, Any]:
+    """The last line of a record."""
+    with part.record(folder).open(encoding="utf-8") as file:
+        end: dict[str, Any] = json.loads([*file][-1])
+    return end
 
 
 def parts_of(scenes: Sequence[DatasetScene], tiling: Tiling) -> list[Part]:

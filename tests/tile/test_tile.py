@@ -275,7 +275,8 @@ def test_an_interrupted_run_goes_on_to_the_same_files(
     left = unfinished_folder(again) / lost
     written = sorted(path for path in left.iterdir() if path.name != "journal")
     assert written
-    os.truncate(written[0], 0)  # as a loss of power does
+    for file in written[:: len(written) - 1]:
+        os.truncate(file, file.stat().st_size // 3 if lost == "state" else 0)  # by a loss of power
     with pytest.raises(ConfigError, match="overlap was 32, is 0"):
         tile(folder, again, format=format, tiling=Tiling(size=128, overlap=0))
     tile(folder, again, format=format, tiling=SMALL)
