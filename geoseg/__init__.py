@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from geoseg.scene import open_scene
     from geoseg.segment import segment
     from geoseg.stats import stats
+    from geoseg.tile import Tiling, tile
     from geoseg.train import train
     from geoseg.vectorize import vectorize
     from geoseg.view import view
@@ -41,6 +42,7 @@ __all__ = [
     "Dataset",
     "GeosegError",
     "Legend",
+    "Tiling",
     "__version__",
     "burn",
     "compare",
@@ -55,6 +57,7 @@ __all__ = [
     "preview",
     "segment",
     "stats",
+    "tile",
     "trace",
     "train",
     "vectorize",
@@ -67,6 +70,7 @@ _HOME = {
     "Dataset": "dataset",
     "GeosegError": "errors",
     "Legend": "legend",
+    "Tiling": "tile",
     "burn": "annotations",
     "compare": "compare",
     "compare_models": "compare",
@@ -80,6 +84,7 @@ _HOME = {
     "preview": "preview",
     "segment": "segment",
     "stats": "stats",
+    "tile": "tile",
     "trace": "polygons.trace",
     "train": "train",
     "vectorize": "vectorize",

@@ -8,7 +8,7 @@ DATASET/dataset.json  annotations.gpkg  scenes/<name>.tif
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,10 @@ ANNOTATIONS = "annotations.gpkg"
 SCENES = "scenes"
 QUADS, OUTLINES = "quads", "outlines"
 
-_DIGITS = 6  # of a pixel: what survives the way to map coordinates and back
+DIGITS = 6
+"""Of a pixel: what survives the way to map coordinates and back."""
+
+_BATCH = 10_000  # features read at once: an outline of many corners takes several times its size on the way
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +135,11 @@ class Dataset:
         """The GeoTIFF of a scene."""
         return self.folder / scene.file
 
-    def annotations(self, layer: str | None = None) -> dict[str, Annotations]:
-        """Annotations of every scene by scene name, in pixels of the scene (to 1e-6 of a pixel).
+    def annotations(
+        self, layer: str | None = None, *, scenes: Sequence[DatasetScene] | None = None
+    ) -> dict[str, Annotations]:
+        """Annotations of every scene, or of these, by scene name, in pixels of the scene (to 1e-6 of a
+        pixel).
 
         Raises DatasetError for a layer that is not there, AnnotationError for a feature that fits
         no scene or class.
@@ -144,24 +150,31 @@ class Dataset:
                 f"{self.folder}: has no layer {layer!r}. there are: {', '.join(self.layers)}"
             )
         path = self.folder / ANNOTATIONS
-        names, everything = _read_layer(path, layer, self.legend)
+        wanted = {scene.name for scene in (self.scenes if scenes is None else scenes)}
         number = {scene.name: n for n, scene in enumerate(self.scenes)}
-        if strangers := sorted(set(names) - number.keys()):
-            raise AnnotationError(
-                f"{path}: layer {layer} names a scene {strangers[0]!r} that is not in the dataset. "
-                "correct its features"
-            )
-        scene_of = np.array([number[name] for name in names], int)
+        parts: dict[str, list[Annotations]] = {name: [] for name in number if name in wanted}
+        for names, batch in _read_layer(path, layer, self.legend):
+            if strangers := sorted(set(names) - number.keys()):
+                raise AnnotationError(
+                    f"{path}: layer {layer} names a scene {strangers[0]!r} that is not in the "
+                    "dataset. correct its features"
+                )
+            here = [n for n, name in enumerate(names) if name in wanted]
+            scene_of = np.array([number[names[n]] for n in here], int)
+            objects = self._in_pixels(batch[here], scene_of)
+            for of in np.unique(scene_of):
+                parts[self.scenes[of].name].append(objects[scene_of == of])
+        return {name: _joined(of) for name, of in parts.items()}
+
+    def _in_pixels(self, annotations: Annotations, scene_of: NDArray[np.int_]) -> Annotations:
+        """Annotations in map coordinates moved to pixels of the scenes of these numbers, in place."""
         to_pixels = np.array([(~Affine(*scene.transform))[:6] for scene in self.scenes])
-        xy, of = shapely.get_coordinates(everything.geometry, return_index=True)
+        xy, of = shapely.get_coordinates(annotations.geometry, return_index=True)
         a, b, c, d, e, f = to_pixels[scene_of[of]].T
         x, y = xy.T
-        xy = np.stack([a * x + b * y + c, d * x + e * y + f], axis=1).round(_DIGITS)
-        shapely.set_coordinates(everything.geometry, xy)
-        order = np.argsort(scene_of, kind="stable")
-        ends = np.searchsorted(scene_of[order], np.arange(len(self.scenes)), side="right")
-        parts = np.split(order, ends[:-1])
-        return {s.name: everything[part] for s, part in zip(self.scenes, parts, strict=True)}
+        xy = np.stack([a * x + b * y + c, d * x + e * y + f], axis=1).round(DIGITS)
+        shapely.set_coordinates(annotations.geometry, xy)
+        return annotations
 
 
 def describe(
@@ -205,12 +218,26 @@ def _counts(data: Any) -> ClassCounts:
     return ClassCounts(data["objects"], data["pixels"], splits)
 
 
-def _read_layer(path: Path, layer: str, legend: Legend) -> tuple[list[str], Annotations]:
-    """Scene name and annotation of every feature, in map coordinates."""
+def _read_layer(path: Path, layer: str, legend: Legend) -> Iterator[tuple[list[str], Annotations]]:
+    """Scene name and annotation of every feature, in map coordinates, some thousands at a time."""
+    begin, whole = 0, True
+    while whole:
+        names, annotations = _read_features(path, layer, legend, begin)
+        yield names, annotations
+        begin, whole = begin + _BATCH, len(names) == _BATCH
+
+
+def _read_features(
+    path: Path, layer: str, legend: Legend, begin: int
+) -> tuple[list[str], Annotations]:
     where = f"{path}: layer {layer}"
     try:
         meta, _, wkb, fields = pyogrio.raw.read(
-            path, layer=layer, columns=["scene", "class", "difficult"]
+            path,
+            layer=layer,
+            columns=["scene", "class", "difficult"],
+            skip_features=begin,
+            max_features=_BATCH,
         )
         columns = dict(zip(meta["fields"], fields, strict=True))
         names, classes, flags = columns["scene"], columns["class"], columns["difficult"]
@@ -224,12 +251,19 @@ def _read_layer(path: Path, layer: str, legend: Legend) -> tuple[list[str], Anno
     single = shapely.get_num_geometries(geometry) == 1
     geometry[single] = shapely.get_geometry(geometry[single], 0)
     try:
-        ids = {name: legend.id_of(str(name)) for name in set(classes)}
+        ids = {name: legend.label_of(str(name)) for name in set(classes)}
     except ValueError as fault:
         raise AnnotationError(f"{where}: {fault}. correct its features") from fault
     class_id = np.array([ids[name] for name in classes], np.uint8)
     difficult = np.array(flags == 1, bool)  # None, of a feature drawn in a GIS, is no
     return [str(name) for name in names], Annotations(geometry, class_id, difficult)
+
+
+def _joined(parts: Sequence[Annotations]) -> Annotations:
+    if len(parts) == 1:
+        return parts[0]
+    columns = zip(*((p.geometry, p.class_id, p.difficult) for p in parts), strict=True)
+    return Annotations(*map(np.concatenate, columns)) if parts else Annotations.empty()
 
 
 def transformed(geometry: NDArray[np.object_], transform: Affine) -> NDArray[np.object_]:

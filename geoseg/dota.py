@@ -96,14 +96,27 @@ def write_dota(
 
     What is no quad is written as its smallest rotated rectangle, as a DOTA annotator would draw it.
     """
+    text = dota_text(annotations, legend, gsd=gsd, image_source=image_source)
+    with replacing(path, overwrite=overwrite) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+    return path
+
+
+def dota_text(
+    annotations: Annotations,
+    legend: Legend,
+    *,
+    gsd: float | None = None,
+    image_source: str | None = None,
+) -> str:
+    """What `write_dota` writes; blanks in a class name become underscores."""
     lines = [f"imagesource:{image_source or 'unknown'}", f"gsd:{'null' if gsd is None else gsd}"]
     rows = zip(annotations.geometry, annotations.class_id, annotations.difficult, strict=True)
     for geometry, class_id, difficult in rows:
         corners = " ".join(repr(float(v)) for v in _quad(geometry).ravel())
-        lines.append(f"{corners} {legend[class_id].name} {int(difficult)}")
-    with replacing(path, overwrite=overwrite) as scratch:
-        scratch.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
+        name = "_".join(legend[class_id].name.split())
+        lines.append(f"{corners} {name} {int(difficult)}")
+    return "\n".join(lines) + "\n"
 
 
 def _lines(path: Path) -> list[str]:

@@ -162,3 +162,18 @@ def test_dataset_json_is_as_documented(folder: Path) -> None:
     assert data["scenes"][2]["pixel_size_m"] == 0.1
     assert data["layers"]["quads"]["objects"]["ship"] == 1
     assert set(data["layers"]["quads"]["splits"]) == {"train", "val"}
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_annotations_are_the_same_however_many_are_read_at_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    dataset = Dataset.open(folder)
+    whole = dataset.annotations()
+    monkeypatch.setattr("geoseg.dataset._BATCH", batch)
+    some = dataset.annotations(scenes=dataset.split("train"))
+    assert some.keys() == {"a", "b"}
+    for name, objects in [*dataset.annotations().items(), *some.items()]:
+        assert (objects.geometry == whole[name].geometry).all()
+        assert (objects.class_id == whole[name].class_id).all()
+        assert (objects.difficult == whole[name].difficult).all()

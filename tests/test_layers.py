@@ -26,6 +26,7 @@ LAYERS = {
         "info",
         "margin",
         "stats",
+        "tile",
         "preview",
         "view",
         "demo",

@@ -12,6 +12,7 @@ from geoseg.errors import ConfigError, DatasetError, OutputError
 from geoseg.learn.weights import WEIGHTINGS, class_weights
 from geoseg.stats import stats, stats_table
 from tests.drawn import COLOURS, dataset
+from tests.tile import folders
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,65 @@ def test_the_table_has_a_line_per_class_with_most_pixels_first(drawn: Path) -> N
     pixels = [int(line.split()[2].replace(",", "")) for line in lines[1:]]
     assert pixels == sorted(pixels, reverse=True)
     assert lines[1].startswith("background")
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folders.dataset(tmp_path_factory.mktemp("both"))
+
+
+def test_classes_are_counted_together_scene_by_scene(both: Path) -> None:
+    found = {c.name: c for c in stats(both, layer="quads").classes}
+    held = {"a": {"ship", "plane", "harbor"}, "b": {"ship"}}
+    for name, c in found.items():
+        assert c.scenes == sum(name in scene for scene in held.values())
+        assert {other: n for other, n in c.together.items() if n} == {
+            other: 1 for other in held["a"] - {name} if name in held["a"]
+        }
+    told = stats(both, layer="quads").to_json()["classes"]
+    assert told["ship"]["together"]["plane"] == {"scenes": 1, "share": 0.5}
+    assert told["plane"]["together"]["ship"] == {"scenes": 1, "share": 1.0}
+
+
+def test_a_quad_s_excess_is_told_where_both_truths_have_as_many_objects(both: Path) -> None:
+    found = {c.name: c.quad_fill for c in stats(both).classes}
+    opened = Dataset.open(both)
+    quads, outlines = (opened.annotations(layer)["a"] for layer in ("quads", "outlines"))
+    plane = opened.legend.id_of("plane")
+    (quad,), (outline,) = (of.geometry[of.class_id == plane] for of in (quads, outlines))
+    assert found["plane"] == pytest.approx(outline.area / quad.area)
+    assert found["ship"] == pytest.approx(folders.RING.area / (40 * 14))
+    assert found["harbor"] is None  # two quads, one outline
+    assert found["bridge"] is None
+    assert "of quad %" in stats_table(stats(both))
+
+
+def test_no_excess_is_told_of_a_single_truth(drawn: Path) -> None:
+    assert all(c.quad_fill is None for c in stats(drawn).classes)
+    assert "of quad %" not in stats_table(stats(drawn))
+
+
+def test_the_co_occurrence_table_names_companions(
+    both: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["stats", str(both), "--truth", "quads", "--co-occurrence"]
+    assert boundary.run(geoseg, arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(
+        line.startswith("ship") and line.endswith("2  plane 50 %, harbor 50 %") for line in lines
+    )
+
+
+def test_json_goes_to_a_file_that_has_a_name(
+    both: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, plot = tmp_path / "stats.json", tmp_path / "plot.png"
+    arguments = ["stats", str(both), "--json", str(file), "--plot", str(plot)]
+    assert boundary.run(geoseg, arguments) == 0
+    assert json.loads(file.read_text()) == json.loads(json.dumps(stats(both).to_json()))
+    assert capsys.readouterr().out == stats_table(stats(both)) + "\n"
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert boundary.run(geoseg, arguments) == 4
 
 
 def test_the_command_prints_a_table_or_json_and_draws(

@@ -16,6 +16,7 @@ from geoseg.cli import boundary
 COMMANDS = {
     "prepare": "Turn scenes and annotations into a dataset.",
     "stats": "Tell how unevenly the classes of a DATASET occur.",
+    "tile": "Write windows of a DATASET as image and label pairs for other tools.",
     "preview": "Draw windows as CONFIG.toml would train on them, with their labels.",
     "train": "Train a model as CONFIG.toml says.",
     "evaluate": "Score a model on a DATASET, pixel by pixel and object by object.",

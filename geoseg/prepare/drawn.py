@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.annotations import Annotations
-from geoseg.legend import BACKGROUND, DOTA_V2, Legend, colours_for
+from geoseg.legend import BACKGROUND, DOTA_V2, IGNORED, Legend, colours_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Drawn:
     """(n,) valid shapely polygons or multipolygons in pixels of the scene: x right, y down"""
 
     name: NDArray[np.object_]
-    """(n,) class names"""
+    """(n,) class names, or IGNORED"""
 
     difficult: NDArray[np.bool_]
     """(n,)"""
@@ -30,7 +30,7 @@ class Drawn:
 
     def annotations(self, legend: Legend) -> Annotations:
         """The same with class ids. Raises ValueError for a name that is not in the legend."""
-        ids = {name: legend.id_of(name) for name in set(self.name)}
+        ids = {name: legend.label_of(name) for name in set(self.name)}
         return Annotations(
             self.geometry, np.array([ids[n] for n in self.name], np.uint8), self.difficult
         )
@@ -38,7 +38,7 @@ class Drawn:
 
 def legend_of(drawn: Iterable[Drawn]) -> Legend:
     """Every class name there is, in alphabetical order, in the colours of `geoseg.legend`."""
-    names = sorted({str(name) for part in drawn for name in part.name} - {_NO_OBJECT})
+    names = sorted({str(name) for part in drawn for name in part.name} - {_NO_OBJECT, IGNORED})
     return Legend.of(colours_for(names))
 
 

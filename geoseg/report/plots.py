@@ -1,9 +1,8 @@
-"""Plots: learning curves, and how unevenly the classes of a dataset occur."""
+"""Plots: learning curves and class counts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ def plot_curves(history: Sequence[Mapping[str, Any]], output: Path) -> Path:
     right.set_ylabel("validation mIoU, % (without background)", color="#e6194b")
     right.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
-    return _save(figure, output)
+    return save_png(figure, output)
 
 
 def plot_classes(
@@ -50,63 +49,11 @@ def plot_classes(
         axes.margins(x=0.18)
         axes.spines[["top", "right"]].set_visible(False)
     left.invert_yaxis()
-    return _save(figure, output)
+    return save_png(figure, output)
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """One class in `plot_imbalance`."""
-
-    name: str
-    colour: str
-    objects: int
-    pixels: int
-
-    size: tuple[float, float, float] | None
-    """Smallest, middle and largest side of its objects, pixels."""
-
-    weights: Mapping[str, float]
-    """By weighting, as multiples of the background's."""
-
-
-def plot_imbalance(bars: Sequence[Bar], title: str, output: Path) -> Path:
-    """Pixels, objects, sizes and weights of classes, in the order given, on logarithmic scales; PNG."""
-    figure = Figure(figsize=(16, 1.4 + 0.36 * len(bars)), layout="constrained")
-    figure.suptitle(title)
-    axes: Sequence[Axes] = figure.subplots(1, 4, sharey=True, width_ratios=(1, 1, 0.8, 1.2))
-    names = [bar.name for bar in bars]
-    for of, counts, what in (
-        (axes[0], [bar.pixels for bar in bars], "pixels"),
-        (axes[1], [bar.objects for bar in bars], "objects"),
-    ):
-        colours = [bar.colour for bar in bars]
-        drawn = of.barh(names, counts, color=colours, edgecolor="#333333", linewidth=0.5)
-        labels = [f"{count:,}" if count else "none" for count in counts]
-        of.bar_label(drawn, labels, padding=3, fontsize=8)
-        least, most = min(filter(None, counts), default=1), max(10, *counts)
-        room = (most / least) ** 0.45 * 5  # for the numbers beside the bars
-        of.set(xscale="log", title=what, xlim=(max(0.5, least / 20), most * room))
-    for row, bar in enumerate(bars):
-        if bar.size:
-            low, middle, high = bar.size
-            axes[2].plot((low, high), (row, row), color="#555555", linewidth=2)
-            axes[2].plot(middle, row, "o", color=bar.colour, markeredgecolor="#333333")
-    axes[2].set(xscale="log", title="size of objects")
-    axes[2].set_xlabel("side in pixels: middle, and 5 to 95 %")
-    for weighting, mark in zip(bars[0].weights, "|osD^vP", strict=False):
-        values = [bar.weights[weighting] for bar in bars]
-        axes[3].plot(values, names, mark, label=weighting, markersize=6, alpha=0.85)
-    axes[3].set(xscale="log", title="weight in the loss")
-    axes[3].set_xlabel("times the background's")
-    axes[3].legend(fontsize=8)
-    for of in axes:
-        of.grid(axis="x", alpha=0.25)
-        of.spines[["top", "right"]].set_visible(False)
-    axes[0].invert_yaxis()
-    return _save(figure, output)
-
-
-def _save(figure: Figure, output: Path) -> Path:
+def save_png(figure: Figure, output: Path) -> Path:
+    """Write a figure, replacing what was there."""
     with replacing(output, overwrite=True) as scratch:
         figure.savefig(scratch, dpi=120, format="png")
     return output
