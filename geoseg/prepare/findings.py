@@ -57,6 +57,11 @@ class Kind(StrEnum):
     CLASS_COLOUR = "class with two colours"
     PARTIAL_LAYER = "layer that not every source has"
 
+    BOX_ONLY = "box instead of an outline"
+    ID_TWICE = "id used twice"
+    CONFIDENCE = "confidence that nobody needs"
+    NO_TRUTH = "ground without labels"
+
 
 class Done(StrEnum):
     """What was done about it."""

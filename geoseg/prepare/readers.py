@@ -7,10 +7,17 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 
 from geoseg.errors import ConfigError
+from geoseg.prepare.formats.coco import read_coco
 from geoseg.prepare.formats.vector import read_vector
+from geoseg.prepare.formats.yolo import read_yolo_obb, read_yolo_seg
 from geoseg.prepare.reading import Reader
 
-_OURS: dict[str, Reader] = {"vector": read_vector}
+_OURS: dict[str, Reader] = {
+    "coco": read_coco,
+    "vector": read_vector,
+    "yolo-obb": read_yolo_obb,
+    "yolo-seg": read_yolo_seg,
+}
 
 
 def reader(name: str) -> Reader:
