@@ -34,7 +34,7 @@ class Annotations:
     pixel."""
 
     class_id: NDArray[np.uint8]
-    """(n,)"""
+    """(n,) IGNORE where nobody knows what is there"""
 
     difficult: NDArray[np.bool_]
     """(n,) True where the annotator marked the object as hard to recognise."""

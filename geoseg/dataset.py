@@ -224,7 +224,7 @@ def _read_layer(path: Path, layer: str, legend: Legend) -> tuple[list[str], Anno
     single = shapely.get_num_geometries(geometry) == 1
     geometry[single] = shapely.get_geometry(geometry[single], 0)
     try:
-        ids = {name: legend.id_of(str(name)) for name in set(classes)}
+        ids = {name: legend.label_of(str(name)) for name in set(classes)}
     except ValueError as fault:
         raise AnnotationError(f"{where}: {fault}. correct its features") from fault
     class_id = np.array([ids[name] for name in classes], np.uint8)

@@ -14,6 +14,11 @@ BACKGROUND = 0
 IGNORE = 255
 """Label of pixels that count nowhere: no data, or an object that is to be ignored."""
 
+IGNORED = "ignore"
+"""Class name of annotations whose pixels get the label IGNORE: nobody knows what is there. It is no class of a
+legend, unless that has one of this name.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class LegendClass:
@@ -73,6 +78,16 @@ class Legend:
             hint = f"did you mean {near[0]!r}? " if near else ""
             known = ", ".join(self.names[1:])
             raise ValueError(f"unknown class {name!r} ({hint}known: {known})") from None
+
+    def label_of(self, name: str) -> int:
+        """Label of the pixels of an annotation: the class id of `name`, or IGNORE. Raises ValueError as
+        `id_of`.
+        """
+        return IGNORE if name == IGNORED and name not in self.names else self.id_of(name)
+
+    def name_of(self, label: int) -> str:
+        """The inverse of `label_of`."""
+        return IGNORED if label == IGNORE else self[label].name
 
     def rgb(self, class_id: int) -> tuple[int, int, int]:
         """Colour of a class as three numbers 0 to 255."""

@@ -112,7 +112,10 @@ class Objects:
 
     def __init__(self, scenes: Scenes) -> None:
         wanted = [
-            np.flatnonzero(~i.annotations.difficult | (scenes.difficult == "keep"))
+            np.flatnonzero(
+                (i.annotations.class_id != IGNORE)
+                & (~i.annotations.difficult | (scenes.difficult == "keep"))
+            )
             for i in scenes.indexes
         ]
         self._indexes = scenes.indexes

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import AnnotationError, ConfigError
 from geoseg.files import input_file
-from geoseg.legend import BACKGROUND, DOTA_V2, Legend
+from geoseg.legend import BACKGROUND, DOTA_V2, IGNORE, Legend
 
 ALL_OTHERS = "*"
 DROPPED = ""
@@ -78,13 +78,16 @@ class Renaming:
         return Legend.of(colours)
 
     def table(self, former: Legend, legend: Legend) -> NDArray[np.int16]:
-        """(len(former),) new class id by former id, -1 where the class is dropped.
+        """(256,) new label by former label, -1 where the class is dropped.
 
         Raises ValueError for a class that `legend` does not have.
         """
         targets = [self(c.name) for c in former.objects]
         ids = [legend.id_of(target) if target else _GONE for target in targets]
-        return np.array([BACKGROUND, *ids], np.int16)
+        table = np.full(IGNORE + 1, _GONE, np.int16)
+        table[: len(former)] = [BACKGROUND, *ids]
+        table[IGNORE] = IGNORE
+        return table
 
 
 def read_classes(path: Path) -> Renaming:

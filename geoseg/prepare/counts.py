@@ -25,7 +25,7 @@ class Tally:
     @staticmethod
     def of(annotations: Annotations, pixels: NDArray[np.int64]) -> Tally:
         """Objects counted, pixels as given."""
-        return Tally(np.bincount(annotations.class_id, minlength=len(pixels)), pixels)
+        return Tally(_by_class(annotations.class_id, len(pixels)), pixels)
 
 
 class Counting:
@@ -42,7 +42,7 @@ class Counting:
             *valid.shape,
             transform=Affine.translation(-window.col_off, -window.row_off),
         )
-        self.pixels += np.bincount(labels[valid], minlength=len(self.pixels))
+        self.pixels += _by_class(labels[valid], len(self.pixels))
 
 
 def class_counts(tallies: Sequence[Tally], splits: Sequence[str], legend: Legend) -> ClassCounts:
@@ -54,6 +54,12 @@ def class_counts(tallies: Sequence[Tally], splits: Sequence[str], legend: Legend
     whole = _sum(tallies, legend)
     parts = {split: _sum(part, legend) for split, part in by_split.items()}
     return ClassCounts(whole.objects, whole.pixels, parts)
+
+
+def _by_class(labels: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
+    """(classes,) how often each occurs; IGNORE is none."""
+    counts: NDArray[np.int64] = np.bincount(labels, minlength=classes)[:classes]
+    return counts
 
 
 def _sum(tallies: Sequence[Tally], legend: Legend) -> Counts:

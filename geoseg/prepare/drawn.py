@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.annotations import Annotations
-from geoseg.legend import BACKGROUND, DOTA_V2, Legend
+from geoseg.legend import BACKGROUND, DOTA_V2, IGNORED, Legend
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Drawn:
     """(n,) valid shapely polygons or multipolygons in pixels of the scene: x right, y down"""
 
     name: NDArray[np.object_]
-    """(n,) class names"""
+    """(n,) class names, or IGNORED"""
 
     difficult: NDArray[np.bool_]
     """(n,)"""
@@ -31,7 +31,7 @@ class Drawn:
 
     def annotations(self, legend: Legend) -> Annotations:
         """The same with class ids. Raises ValueError for a name that is not in the legend."""
-        ids = {name: legend.id_of(name) for name in set(self.name)}
+        ids = {name: legend.label_of(name) for name in set(self.name)}
         return Annotations(
             self.geometry, np.array([ids[n] for n in self.name], np.uint8), self.difficult
         )
@@ -41,7 +41,7 @@ def legend_of(drawn: Iterable[Drawn]) -> Legend:
     """Every class name there is, in alphabetical order. Names that DOTA knows keep its colours; the others
     get what is left of these, which are as far from one another as eyes can tell, then hues between.
     """
-    names = sorted({str(name) for part in drawn for name in part.name} - {_NO_OBJECT})
+    names = sorted({str(name) for part in drawn for name in part.name} - {_NO_OBJECT, IGNORED})
     known = {c.name: c.colour for c in DOTA_V2.objects}
     free = [c.colour for c in DOTA_V2.objects if c.name not in names]
     spare = (hue(number) for number in range(len(names)))

@@ -10,6 +10,7 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 from affine import Affine
+from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from geoseg.dataset import ANNOTATIONS, DESCRIPTION, describe, transformed
@@ -103,7 +104,7 @@ def _table(
     return gpd.GeoDataFrame(
         {
             "scene": np.repeat([w.scene.name for w in written], [len(truth) for truth in truths]),
-            "class": np.array(legend.names, object)[class_id],
+            "class": _class_names(class_id, legend),
             "class_id": class_id.astype(np.int16),
             "difficult": np.concatenate([truth.difficult for truth in truths]),
         },
@@ -115,3 +116,8 @@ def _table(
         ),
         crs=crs.to_wkt() if crs else None,
     )
+
+
+def _class_names(class_id: NDArray[np.uint8], legend: Legend) -> NDArray[np.object_]:
+    known, which = np.unique(class_id, return_inverse=True)
+    return np.array([legend.name_of(label) for label in known.tolist()], object)[which]

@@ -96,12 +96,9 @@ def _drawn(
         return None
     for line in lines:
         raw.add(shapely.Polygon(line.corners * (scene.width, scene.height)), line.name)
-    if quads:
-        crossed = raw.in_order()
-        findings.add(Kind.INVALID_RING, file, Done.REPAIRED, scene=name, count=crossed)
     sure = sum(line.confidence for line in lines)
     findings.add(Kind.CONFIDENCE, file, Done.LEFT_OUT, scene=name, count=sure)
-    return raw.tidied(file, scene, findings)
+    return raw.tidied(file, scene, findings, quads=quads)
 
 
 def _read(file: Path, names: Sequence[str], *, quads: bool) -> list[_Line]:
