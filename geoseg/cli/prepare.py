@@ -14,6 +14,8 @@ from geoseg.errors import ConfigError, SkippedInputsError
 if TYPE_CHECKING:
     from geoseg.prepare.settings import Common, Marked
 
+_WITHOUT_COLOURS = ("vector", "coco", "yolo-obb", "yolo-seg")
+
 
 @click.command()
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=options.EXISTING_FILE)
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "--annotations",
     type=options.EXISTING_FILE,
-    help="Vector file of polygons over scenes; SOURCE... are these scenes then.",
+    help="Vector file of polygons over scenes, or what else --format says; SOURCE... are these scenes then.",
 )
 @click.option(
     "--class-column",
@@ -37,7 +39,14 @@ if TYPE_CHECKING:
     default="vector",
     show_default=True,
     metavar="NAME",
-    help="Format of --annotations: vector, or one that another package reads.",
+    help="Format of --annotations: vector; coco (instances, also iSAID's); labels (rasters, in a folder or one "
+    "for all scenes); yolo-obb or yolo-seg (a folder of text files); or one that another package reads.",
+)
+@click.option(
+    "--colours",
+    metavar="NAME|FILE",
+    help="What colours of --format labels mean: isaid, potsdam, vaihingen, or a .toml or .json file of colour "
+    "and class.",
 )
 @click.option(
     "--block",
@@ -117,6 +126,7 @@ def prepare(
     class_column: str,
     layer: str | None,
     reader: str,
+    colours: str | None,
     block: int | None,
     gap: int,
     splits: str | None,
@@ -160,6 +170,8 @@ def prepare(
     try:
         if annotations:
             _refuse(splits=splits, outlines=outlines)
+            if colours and reader in _WITHOUT_COLOURS:
+                raise ConfigError(f"--colours: has no meaning with --format {reader}. leave it out")
             from geoseg.prepare import prepare_drawn
 
             prepare_drawn(
@@ -169,10 +181,11 @@ def prepare(
                 format=reader,
                 class_column=class_column,
                 layer=layer,
+                colours=colours,
                 **common,
             )
         else:
-            _refuse(layer=layer)
+            _refuse(layer=layer, colours=colours)
             if files := [source for source in sources if source.is_file()]:
                 raise ConfigError(
                     f"{files[0]}: scenes need what was drawn over them. name it with --annotations"

@@ -8,11 +8,11 @@ from typing import Unpack
 
 from geoseg.annotations import Annotations
 from geoseg.dataset import OUTLINES
-from geoseg.errors import AnnotationError
+from geoseg.errors import AnnotationError, DatasetError
 from geoseg.legend import Legend
 from geoseg.prepare.classes import unknown_class
 from geoseg.prepare.drawn import Drawn, legend_of
-from geoseg.prepare.images import look_at_image
+from geoseg.prepare.images import SUFFIXES, look_at_image
 from geoseg.prepare.make import Run, make
 from geoseg.prepare.readers import reader
 from geoseg.prepare.reading import Reading
@@ -32,14 +32,14 @@ def prepare_drawn(
     colours: str | None = None,
     **common: Unpack[Common],
 ) -> Path:
-    """Turn scenes and what was drawn over them into the dataset folder `output`, and return it.
+    """Turn scenes (or folders of them) and what was drawn over them into the dataset folder `output`, and return it.
 
     `annotations` is a vector file with a class in `class_column`, or what else the reader named `format`
-    reads (`geoseg.prepare.readers`). What is not inside a polygon counts as background. `common` are
-    the fields of `Settings`: scenes are cut into blocks of about `block` pixels a side (default: about
-    16 blocks of up to 7 scenes; more scenes stay whole), and those blocks become the split *val* that
-    hold together about `val_share` of the ground and of the area of each class; blocks that share
-    ground are never parted. The default legend has the classes found.
+    reads (`geoseg.prepare.readers`; for `colours` see `geoseg.prepare.formats.colours`). What is not
+    inside a polygon counts as background. `common` are the fields of `Settings`: scenes are cut into blocks
+    of about `block` pixels a side (default: about 16 blocks of up to 7 scenes; more scenes stay whole), and
+    those blocks become the split *val* that hold together about `val_share` of the ground and of the area
+    of each class; blocks that share ground are never parted. The default legend has the classes found.
 
     A scene at fault stops the work, or with `skip_bad` is left out; see `prepare` for what is told.
     Raises SceneError, AnnotationError, DatasetError, ConfigError, OutputError.
@@ -47,7 +47,7 @@ def prepare_drawn(
     read = reader(format)
 
     def gathered(run: Run) -> list[Input]:
-        images = run.threads.run(look_at_image, scenes, "look at scenes", run.findings)
+        images = run.threads.run(look_at_image, _files(scenes), "look at scenes", run.findings)
         run.findings.stop()
         asked = None if run.renaming.path else run.asked
         reading = Reading(class_column, layer, run.asked, colours, run.findings)
@@ -65,12 +65,28 @@ def prepare_drawn(
     return make(output, Settings(**common), gathered, spatial=True)
 
 
+def _files(scenes: Sequence[Path]) -> list[Path]:
+    """The scenes, and of folders the images in them."""
+    found: list[Path] = []
+    for scene in scenes:
+        inside = sorted(scene.iterdir()) if scene.is_dir() else [scene]
+        images = [p for p in inside if p == scene or p.suffix.lower() in SUFFIXES]
+        if not images:
+            raise DatasetError(f"{scene}: has no images. name scenes, or a folder of them")
+        found += images
+    return found
+
+
 def _source(image: object, annotations: Path) -> Source:
     path = Path(str(image))
     return Source(path.stem, None, path, annotations)
 
 
 def _legend(path: Path, parts: Sequence[Drawn]) -> Legend:
+    if not any(map(len, parts)):
+        raise AnnotationError(
+            f"{path}: has no object on these scenes. if that is meant, name the classes by --legend"
+        )
     try:
         return legend_of(parts)
     except ValueError as fault:

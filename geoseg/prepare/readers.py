@@ -8,12 +8,14 @@ from importlib.metadata import entry_points
 
 from geoseg.errors import ConfigError
 from geoseg.prepare.formats.coco import read_coco
+from geoseg.prepare.formats.labels import read_labels
 from geoseg.prepare.formats.vector import read_vector
 from geoseg.prepare.formats.yolo import read_yolo_obb, read_yolo_seg
 from geoseg.prepare.reading import Reader
 
 _OURS: dict[str, Reader] = {
     "coco": read_coco,
+    "labels": read_labels,
     "vector": read_vector,
     "yolo-obb": read_yolo_obb,
     "yolo-seg": read_yolo_seg,
