@@ -228,6 +228,7 @@ def test_isaid_s_classes_are_dota_s_and_others_stay_as_they_are(tmp_path: Path) 
         ({"segmentation": [1, 2, 3, 4, 5, 6]}, "must be a list of numbers"),
         ({"segmentation": [[1, 2, 1e9, 4, 5, 6]]}, "further than 1,000,000 pixels"),
         ({"segmentation": [[1, 2, float("nan"), 4, 5, 6]]}, "further than"),
+        ({"segmentation": [[1, 2, 10**400, 4, 5, 6]]}, "further than"),
         ({"segmentation": []}, "neither segmentation nor bbox"),
         ({"segmentation": SHED, "iscrowd": 2}, "iscrowd must be 0 or 1"),
         (

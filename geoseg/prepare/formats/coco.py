@@ -207,17 +207,17 @@ def _geometry(segmentation: Any, scene: SceneInfo) -> shapely.Geometry:
 
 def _ring(values: Any) -> NDArray[np.float64]:
     """(n, 2) corners"""
-    if (
-        not isinstance(values, list)
-        or not values
-        or not all(type(v) in (int, float) for v in values)
-    ):
+    if not isinstance(values, list) or not values or not set(map(type, values)) <= {int, float}:
         raise ValueError("a ring must be a list of numbers: x1, y1, x2, y2, ...")
     if len(values) % 2:
         raise ValueError(f"a ring has {len(values)} numbers, need two for each corner")
-    corners = np.array(values, np.float64).reshape(-1, 2)
+    far = f"a corner is further than {LIMIT:,.0f} pixels away"
+    try:
+        corners = np.array(values, np.float64).reshape(-1, 2)
+    except OverflowError as fault:
+        raise ValueError(far) from fault
     if not (np.abs(corners) <= LIMIT).all():  # nor nan
-        raise ValueError(f"a corner is further than {LIMIT:,.0f} pixels away")
+        raise ValueError(far)
     return corners
 
 

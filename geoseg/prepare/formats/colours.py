@@ -73,7 +73,8 @@ class Colours:
     def labels(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(h, w) labels of (3, h, w) colours."""
         red, green, blue = rgb.astype(np.uint32)
-        return self.table[red << 16 | green << 8 | blue]
+        labels: NDArray[np.uint8] = self.table[red << 16 | green << 8 | blue]
+        return labels
 
 
 def colours_named(text: str) -> Colours:

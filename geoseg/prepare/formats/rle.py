@@ -74,7 +74,7 @@ def outline(height: int, width: int, counts: Any) -> shapely.Geometry:
 
 
 def _plain(counts: Any) -> NDArray[np.int64]:
-    if not isinstance(counts, list) or not all(type(n) is int for n in counts):
+    if not isinstance(counts, list) or not set(map(type, counts)) <= {int}:
         raise ValueError("its counts are neither integers nor compressed text")
     try:
         return np.array(counts, np.int64)
