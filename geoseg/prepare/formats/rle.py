@@ -64,12 +64,12 @@ def outline(height: int, width: int, counts: Any) -> shapely.Geometry:
     starts, stops = starts[some], stops[some]
     if not len(starts):
         return shapely.Polygon()
-    top, bottom = _rows(starts, stops, height)
-    left = int(starts[0] // height)
+    left, top, bottom = int(starts[0] // height), *_rows(starts, stops, height)
+    # what follows sees only the columns and rows that the mask reaches
+    starts, last = (_moved(n, height, left, top, bottom) for n in (starts, stops - 1))
     turned = Affine(0, 1, left, 1, 0, top)  # rows of what is traced are columns of the image
-    strips = _columns(starts, stops, height, top, bottom)
-    parts = [batch.geometry(turned) for batch in trace(strips)]
-    polygons = np.concatenate(parts)
+    strips = _columns(starts, last + 1, bottom - top)
+    polygons = np.concatenate([batch.geometry(turned) for batch in trace(strips)])
     return polygons[0] if len(polygons) == 1 else shapely.multipolygons(polygons)
 
 
@@ -89,17 +89,24 @@ def _rows(starts: NDArray[np.int64], stops: NDArray[np.int64], height: int) -> t
     return int((starts % height).min()), int(((stops - 1) % height).max()) + 1
 
 
+def _moved(
+    pixels: NDArray[np.int64], height: int, left: int, top: int, bottom: int
+) -> NDArray[np.int64]:
+    """Numbers of pixels, counted down the columns, where others are left out."""
+    column, row = np.divmod(pixels, height)
+    return (column - left) * (bottom - top) + row - top
+
+
 def _columns(
-    starts: NDArray[np.int64], stops: NDArray[np.int64], height: int, top: int, bottom: int
+    starts: NDArray[np.int64], stops: NDArray[np.int64], height: int
 ) -> Iterator[tuple[NDArray[np.uint8], None]]:
-    """(columns, rows) of the mask, a few columns at a time."""
+    """(columns, rows) of a mask, a few columns at a time."""
     step = max(1, _PIXELS // height)
     end = int((stops[-1] - 1) // height) + 1
-    for left in range(int(starts[0] // height), end, step):
+    for left in range(0, end, step):
         first, last = left * height, min(left + step, end) * height
         change = np.zeros(last - first + 1, np.int8)
         here = slice(np.searchsorted(stops, first, "right"), np.searchsorted(starts, last))
         change[starts[here].clip(first) - first] += 1
         change[stops[here].clip(None, last) - first] -= 1
-        mask = np.cumsum(change[:-1], dtype=np.int8).reshape(-1, height)
-        yield np.ascontiguousarray(mask[:, top:bottom]).view(np.uint8), None
+        yield np.cumsum(change[:-1], dtype=np.int8).reshape(-1, height).view(np.uint8), None
