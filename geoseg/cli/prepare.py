@@ -23,7 +23,8 @@ _WITHOUT_COLOURS = ("vector", "coco", "yolo-obb", "yolo-seg")
 @click.option(
     "--annotations",
     type=options.EXISTING_FILE,
-    help="Vector file of polygons over scenes, or what else --format says; SOURCE... are these scenes then.",
+    help="Vector file of polygons over scenes, or what else --format says; SOURCE... are these scenes then, "
+    "or folders of them.",
 )
 @click.option(
     "--class-column",

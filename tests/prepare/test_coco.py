@@ -8,6 +8,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
@@ -22,6 +23,8 @@ from geoseg.annotations import Annotations, burn
 from geoseg.cli import boundary, geoseg
 from geoseg.dataset import Dataset
 from geoseg.errors import AnnotationError
+from geoseg.legend import DOTA_V1
+from geoseg.prepare import prepare_drawn
 from geoseg.prepare.drawn import Drawn
 from geoseg.prepare.findings import Findings, Kind
 from geoseg.prepare.formats import long_json, rle
@@ -326,6 +329,51 @@ def test_memory_does_not_hold_the_file(tmp_path: Path, monkeypatch: pytest.Monke
     assert sum(1 for _ in members(path)) == 3_000
     assert tracemalloc.get_traced_memory()[1] < path.stat().st_size / 5
     tracemalloc.stop()
+
+
+# --- real outlines ------------------------------------------------------------------------------
+
+
+def test_real_outlines_come_through_a_dataset_unchanged(real_data: Path, tmp_path: Path) -> None:
+    table = gpd.read_parquet(real_data / "dota" / "instances.parquet")
+    table = table[table["split"] == "val"]
+    names = table["image"].value_counts().index[30:33].tolist()
+    table = table[table["image"].isin(names)].reset_index(drop=True)
+    classes = sorted(table["category"].unique())
+    annotations = [
+        {
+            "image_id": names.index(row.image),
+            "category_id": classes.index(row.category),
+            "segmentation": [
+                shapely.get_coordinates(part.exterior).ravel().tolist()
+                for part in shapely.get_parts(row.geometry)
+            ],
+        }
+        for row in table.itertuples()
+    ]
+    data = coco(
+        *annotations,
+        images=[{"id": n, "file_name": f"val/{name}.png"} for n, name in enumerate(names)],
+        categories=[
+            {"id": n, "name": name.title().replace("-", "_")} for n, name in enumerate(classes)
+        ],
+    )
+    (tmp_path / "val.json").write_text(json.dumps(data))
+    out = prepare_drawn(
+        [real_data / "dota" / "val" / "images" / f"{name}.jpg" for name in names],
+        tmp_path / "out",
+        annotations=tmp_path / "val.json",
+        format="coco",
+        block=10_000,
+        legend="dota-v1.0",
+    )
+    found = Dataset.open(out).annotations()
+    for name in names:
+        rows = table[table["image"] == name]
+        expected = shapely.make_valid(rows.geometry.to_numpy(), method="structure")
+        apart = shapely.area(shapely.symmetric_difference(found[name].geometry, expected))
+        assert apart.max() < 1e-6
+        assert [DOTA_V1[c].name for c in found[name].class_id] == rows["category"].tolist()
 
 
 # --- the command --------------------------------------------------------------------------------

@@ -48,7 +48,10 @@ def raster(path: Path, labels: NDArray[Any], **profile: Any) -> Path:
 def blotches(
     height: int, width: int, values: tuple[int, ...] = (0, 1, 2, 3, IGNORE)
 ) -> NDArray[np.uint8]:
-    return np.array(values, np.uint8)[picture(height, width, bands=1)[0] % len(values)]
+    labels: NDArray[np.uint8] = np.array(values, np.uint8)[
+        picture(height, width, bands=1)[0] % len(values)
+    ]
+    return labels
 
 
 def read(

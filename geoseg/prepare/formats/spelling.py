@@ -11,6 +11,7 @@ from geoseg.legend import DOTA_V2
 
 log = logging.getLogger(__name__)
 
+_TOLD = 3
 _ALSO = {"store-tank": "storage-tank", "harbour": "harbor"}
 
 
@@ -24,5 +25,6 @@ def dota_spelling(names: Iterable[str], file: Path) -> Mapping[str, str]:
         return {name: name for name in found}
     changed = [f"{name!r} is {plain!r}" for name, plain in found.items() if name != plain]
     if changed:
-        log.info("%s: classes are written as in DOTA: %s", file, ", ".join(changed))
+        more = ", ..." if len(changed) > _TOLD else ""
+        log.info("%s: classes are written as in DOTA: %s%s", file, ", ".join(changed[:_TOLD]), more)
     return found
