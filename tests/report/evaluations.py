@@ -136,4 +136,4 @@ def _calibration(rng: np.random.Generator) -> dict[str, Any]:
         pixels = 0 if empty else int(10 ** (3 + k / 5))
         ends = {"from": k / 20, "to": (k + 1) / 20}
         bins.append({**ends, "confidence": confidence, "accuracy": accuracy, "pixels": pixels})
-    return {"bins": bins, "ece": 0.043}
+    return {"bins": bins, "ece": 0.043, "objects": {"bins": bins[5:], "ece": 0.09}}

@@ -16,6 +16,7 @@ function classTables(evaluation) {
   byId("pixel-table").replaceChildren(pixelTable(rows, colour));
   const withObjects = rows.filter((row) => row.objects);
   byId("objects").hidden = !withObjects.length;
+  byId("match").textContent = evaluation.objects?.iou ?? 0.5;
   if (withObjects.length) byId("object-table").replaceChildren(objectTable(withObjects, colour));
 }
 
@@ -41,7 +42,7 @@ function objectTable(rows, colour) {
   const sized = (size) =>
     numbers(
       size,
-      `Recall, ${size}`,
+      `Recall,\n${size}`,
       `share of the ${size} objects that are found`,
       (r) => r.objects.by_size?.[size]?.recall,
     );
@@ -49,10 +50,10 @@ function objectTable(rows, colour) {
     "Scores of objects by class: numbers, and percent",
     [
       named("Class", colour),
-      barred("f1", "F1", "of objects matched at an IoU of 0.5", (r) => r.objects.f1, colour, (r) => r.objects.interval),
+      barred("f1", "F1", "harmonic mean of precision and recall of objects", (r) => r.objects.f1, colour, (r) => r.objects.interval),
       numbers("truth", "True", "annotated objects", (r) => r.objects.truth, whole),
       numbers("found", "Found", "objects in the prediction", (r) => r.objects.found, whole),
-      numbers("matched", "Matched", "pairs with an IoU of 0.5 or more", (r) => r.objects.matched, whole),
+      numbers("matched", "Matched", "pairs of a true and a found object", (r) => r.objects.matched, whole),
       numbers("precision", "Precision", "matched of found", (r) => r.objects.precision),
       numbers("recall", "Recall", "matched of true", (r) => r.objects.recall),
       ...["small", "medium", "large"].map(sized),

@@ -3,6 +3,7 @@
 // The confusion matrix: a table whose cells are as dark as they are full. Arrow keys walk it.
 
 const MOST_CLASSES = 40;
+const FLIP = 0.64; // from here on a number is readable in the colour of the paper, before in that of ink
 
 let scale = "truth";
 const SCALES = [
@@ -68,7 +69,7 @@ function grid(names, counts, shown, colour, tell) {
   const table = el(
     "table",
     { class: "matrix", role: "grid" },
-    el("caption", { text: "Confusion matrix: rows are the truth, columns the labels of the model" }),
+    el("caption", { class: "visually-hidden", text: "Confusion matrix: rows are the truth, columns the labels of the model" }),
     el(
       "thead",
       {},
@@ -100,7 +101,7 @@ function heated(pixels, share, t, l) {
   const strength = scale === "pixels" ? share : share ** 0.6; // so that a few percent are seen
   const text = scale === "pixels" ? (pixels ? short(pixels) : "") : share >= 0.005 ? percent(share, 0) : "";
   return el("td", {
-    class: (strength > 0.55 ? "dark" : "") + (t === l ? " right" : ""),
+    class: (strength > FLIP ? "dark" : "") + (t === l ? " right" : ""),
     tabindex: t || l ? "-1" : "0",
     "data-at": `${t},${l}`,
     style: { "--share": `${(100 * strength).toFixed(1)}%` },

@@ -4,7 +4,7 @@
 
 const WIDE = 420;
 const HIGH = 300;
-const FRAME = { left: 46, right: 12, top: 12, bottom: 40 };
+const FRAME = { left: 46, right: 12, top: 18, bottom: 40 };
 
 /** From values to places on the paper. */
 function axes({ x: [x0, x1], y: [y0, y1], top = FRAME.top, bottom = HIGH - FRAME.bottom }) {
@@ -29,7 +29,7 @@ function scaffold(at, { xs = [], ys = [], xTitle, yTitle }) {
     xs.map(([value, text]) => svg("text", { class: "tick", x: at.x(value), y: at.bottom + 16, "text-anchor": "middle" }, text)),
     svg("line", { class: "axis", x1: left, x2: right, y1: at.bottom, y2: at.bottom }),
     xTitle ? svg("text", { class: "name", x: right, y: at.bottom + 33, "text-anchor": "end" }, xTitle) : [],
-    yTitle ? svg("text", { class: "name", x: left, y: at.top - 2 }, yTitle) : [],
+    yTitle ? svg("text", { class: "name", x: left, y: at.top - 7 }, yTitle) : [],
   ].flat(2);
 }
 
@@ -71,42 +71,46 @@ const numbersOf = (title, head, rows) =>
 const path = (points) => points.map(([x, y], k) => `${k ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
 const shareTicks = [0, 0.25, 0.5, 0.75, 1].map((value) => [value, percent(value, 0)]);
 
-/** Is a confidence of 80 % right in 80 of 100 pixels? */
-function reliability({ bins, ece }) {
-  const filled = bins.filter((bin) => bin.pixels && known(bin.accuracy) && known(bin.confidence));
+const filled = ({ bins }) => bins.filter((bin) => bin.pixels && known(bin.accuracy) && known(bin.confidence));
+
+/** Is a confidence of 80 % right in 80 of 100 pixels? Of all pixels, and of those labelled as an object. */
+function reliability(calibration) {
   const at = axes({ x: [0, 1], y: [0, 1], bottom: 204 });
-  const below = axes({ x: [0, 1], y: [0, 1], top: 218, bottom: HIGH - FRAME.bottom });
-  const all = filled.reduce((sum, bin) => sum + bin.pixels, 0);
-  const most = Math.max(...filled.map((bin) => bin.pixels));
-  const marks = filled.map((bin) => {
-    const [x, y] = [at.x(bin.confidence), at.y(bin.accuracy)];
-    const said = `confidence ${percent(bin.confidence)} %: right in ${percent(bin.accuracy)} % of ${whole(bin.pixels)} pixels`;
-    return svg(
-      "g",
-      {},
-      svg("title", {}, said),
-      svg("line", { class: "gap", x1: x, x2: x, y1: at.y(bin.confidence), y2: y }),
-      svg("circle", { class: "dot", cx: x, cy: y, r: 4.5 }),
-    );
-  });
-  const shares = filled.map((bin) => {
+  const below = axes({ x: [0, 1], y: [0, 1], top: 218 });
+  const all = filled(calibration);
+  const series = [["all pixels", "first", all]];
+  if (calibration.objects) series.push(["labelled as an object", "second", filled(calibration.objects)]);
+  const most = Math.max(...all.map((bin) => bin.pixels));
+  const shares = all.map((bin) => {
     const top = below.y(bin.pixels / most);
-    return svg("rect", { class: "column", x: below.x(bin.from) + 1, width: Math.max(1, below.x(bin.to) - below.x(bin.from) - 2), y: top, height: below.bottom - top });
+    const [left, right] = [below.x(bin.from) + 1, below.x(bin.to) - 1];
+    return svg("rect", { class: "column", x: left, width: Math.max(1, right - left), y: top, height: below.bottom - top });
   });
+  const errors = calibration.objects
+    ? `${percent(calibration.ece)} % of all pixels, ${percent(calibration.objects.ece)} % of those labelled as an object`
+    : `${percent(calibration.ece)} %`;
   return chart(
     "reliability",
     "Reliability",
-    `How often the model is right, by how sure it is; on the dashed line confidence would be accuracy. ` +
-      `Columns: where the pixels are. Expected calibration error ${percent(ece)} %.`,
-    ["Confidence, %", "Right, %", "Pixels", "Share, %"],
-    filled.map((bin) => [percent(bin.confidence), percent(bin.accuracy), whole(bin.pixels), percent(bin.pixels / all, 2)]),
+    `How often labels are right, by how sure the model is; on the dashed line confidence would be accuracy. ` +
+      `Columns show where the pixels are. Expected calibration error: ${errors}.`,
+    ["Of", "Confidence, %", "Right, %", "Pixels"],
+    series.flatMap(([of, , bins]) => bins.map((bin) => [of, percent(bin.confidence), percent(bin.accuracy), whole(bin.pixels)])),
     scaffold(at, { ys: shareTicks, yTitle: "right, %" }),
     scaffold(below, { xs: shareTicks, xTitle: "confidence, %" }),
     svg("path", { class: "ideal", d: path([[at.x(0), at.y(0)], [at.x(1), at.y(1)]]) }),
-    svg("path", { class: "line", d: path(filled.map((bin) => [at.x(bin.confidence), at.y(bin.accuracy)])) }),
-    marks,
     shares,
+    series.map(([of, kind, bins], place) => [
+      svg("path", { class: `line ${kind}`, d: path(bins.map((bin) => [at.x(bin.confidence), at.y(bin.accuracy)])) }),
+      bins.map((bin) => told(at, of, kind, bin)),
+      series.length > 1 ? svg("text", { class: `name ${kind}`, x: at.x(0.04), y: at.y(0.9) + 17 * place }, `● ${of}`) : [],
+    ]),
   );
+}
+
+function told(at, of, kind, bin) {
+  const said = `${of}, confidence ${percent(bin.confidence)} %: right in ${percent(bin.accuracy)} % of ${whole(bin.pixels)}`;
+  return svg("circle", { class: `dot ${kind}`, cx: at.x(bin.confidence), cy: at.y(bin.accuracy), r: 4 }, svg("title", {}, said));
 }
 
 /** How the scenes' own scores are spread. */
@@ -141,7 +145,7 @@ function learning(lines) {
   const x = [Math.min(...steps), Math.max(...steps)];
   const losses = lines.filter((line) => known(line.loss));
   const scored = lines.filter((line) => known(line.miou));
-  const upper = axes({ x, y: [0, Math.max(...losses.map((l) => l.loss), 1e-9)], top: 20, bottom: 122 });
+  const upper = axes({ x, y: [0, Math.max(...losses.map((l) => l.loss), 1e-9)], top: 22, bottom: 122 });
   const lower = axes({ x, y: [0, Math.max(...scored.map((l) => l.miou), 0.01)], top: 158 });
   const ends = ({ top, bottom, y }, most, show) => scaffold({ top, bottom, y, x: upper.x }, { ys: [[0, "0"], [most, show(most)]] });
   return chart(

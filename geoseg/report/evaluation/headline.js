@@ -4,11 +4,11 @@
 
 const HEADLINES = [
   ["Mean IoU", "of the classes, without background", (e) => e.miou, "miou"],
-  ["Objects, F1", "matched at an IoU of 0.5", (e) => e.objects?.f1, "objects_f1"],
-  ["Boundary IoU", "mean; only pixels near an edge", (e) => e.boundary_miou, "boundary_miou"],
-  ["Frequency-weighted IoU", "every pixel counts alike", (e) => e.fwiou, "fwiou"],
+  ["Objects, F1", "polygons, one to one", (e) => e.objects?.f1, "objects_f1"],
+  ["Boundary IoU", "mean; pixels near an edge", (e) => e.boundary_miou, "boundary_miou"],
+  ["Weighted IoU", "by frequency: every pixel counts", (e) => e.fwiou, "fwiou"],
   ["Pixel accuracy", "mostly background", (e) => e.accuracy, "accuracy"],
-  ["Calibration error", "ECE; confidence against truth", (e) => e.calibration?.ece, "ece"],
+  ["Calibration error", "confidence against truth", (e) => e.calibration?.ece, "ece"],
 ];
 
 function headline(evaluation, others) {

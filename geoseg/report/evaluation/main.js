@@ -3,7 +3,7 @@
 // Draws the page from its data, and again when another truth is chosen.
 
 (() => {
-  const { evaluations, counts, scenes: shown, rule, learning: log, provenance } = page.data;
+  const { evaluations, counts, scenes: shown, rule, learning: log, provenance, card: modelCard } = page.data;
   let chosen = evaluations[0];
 
   function draw() {
@@ -36,7 +36,10 @@
     byId("truths").replaceChildren(radios("truth", "Truth", options, "0", choose));
   }
   byId("facts").replaceChildren(...provenance.map(facts));
+  byId("card").hidden = !modelCard;
+  byId("card-text").textContent = JSON.stringify(modelCard, null, 2);
   draw();
+  byId("main").classList.add("drawn");
 })();
 
 /** A group of facts about what the numbers come from: [title, [[name, text], …]]. */

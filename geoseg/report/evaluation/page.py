@@ -34,13 +34,14 @@ def write_evaluation_page(
     rule: str = "",
     learning: Sequence[Mapping[str, Any]] = (),
     provenance: Facts = (),
+    card: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write one HTML file that shows evaluations of the same model and scenes, one for each truth.
 
     counts: layer → ``objects`` and ``pixels`` by class, of the split that was scored.
     scenes: `shown.pictures`, each with ``name``, ``rank`` (best, median or worst), ``width`` and ``height``;
-    `rule` says how they were chosen. learning: lines of a training log. Returns `output`. Raises OutputError.
+    `rule` says how they were chosen. learning: lines of a training log. card: the model's. Returns `output`. Raises OutputError.
     """
     data = {
         "evaluations": [_shortened(one, {scene["name"] for scene in scenes}) for one in evaluations],
@@ -49,6 +50,7 @@ def write_evaluation_page(
         "rule": rule,
         "learning": _thinned(learning),
         "provenance": [[title, [list(fact) for fact in facts]] for title, facts in provenance],
+        "card": card,
     }
     first = evaluations[0]
     title = f"{first['model']} on {first['dataset']}, {first['split']}"

@@ -69,7 +69,7 @@ function sheetOf(evaluation, scene) {
     el(
       "span",
       { class: `layer ${kind}`, "data-title": LAYERS.find(([key]) => key === kind)[1] },
-      el("img", { src: source, alt: `${scene.name}: ${said[kind]}`, width: scene.columns, height: scene.rows, decoding: "async", draggable: "false" }),
+      el("img", { src: source, alt: `${scene.name}: ${said[kind]}`, width: scene.columns, height: scene.rows, draggable: "false" }),
     );
   return el(
     "span",
@@ -127,9 +127,8 @@ function lookClosely(evaluation, first, shown) {
         {},
         radios("close-layer", "Show", LAYERS, layer, choose),
         el("label", { class: "cover" }, "Opacity", opacity),
-        el("div", { class: "buttons" }, step(-1), step(1), button("−", "Zoom out", () => zoom(1 / 1.5)), button("+", "Zoom in", () => zoom(1.5)), button("1:1", "Show all", reset)),
-        keyOfMistakes(),
-        classKey(evaluation, evaluation.by_scene?.[scene.name] ?? {}),
+        el("div", { class: "buttons" }, step(-1), step(1), button("−", "Zoom out", () => zoom(1 / 1.5)), button("+", "Zoom in", () => zoom(1.5)), button("Fit", "Show all", reset)),
+        el("div", { class: "keys" }, classKey(evaluation, evaluation.by_scene?.[scene.name] ?? {}), keyOfMistakes()),
       ),
     );
     stage.focus();

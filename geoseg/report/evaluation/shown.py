@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import base64
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
 from geoseg.annotations import Annotations, Difficult, burn
-from geoseg.dataset import Dataset, DatasetScene
-from geoseg.engine.decide import decide
-from geoseg.engine.predict import Predictor
-from geoseg.engine.reader import Reader
-from geoseg.engine.tiling import tiles
 from geoseg.legend import BACKGROUND, IGNORE, Legend
-from geoseg.model.file import Model
+from geoseg.polygons.labels import ArrayLabels, Labels
 from geoseg.report.backdrop import read_backdrop
-from geoseg.scene import open_scene
 
 SIZE = 1024
 """Pixels of a picture's longer side, at most."""
@@ -52,40 +49,38 @@ class Looked:
 
 
 def look(
-    dataset: Dataset,
-    scene: DatasetScene,
+    path: Path,
+    labels: Labels | ArrayLabels,
     truths: Mapping[str, Annotations],
-    model: Model,
-    predictor: Predictor,
     *,
     difficult: Difficult = "keep",
 ) -> Looked:
-    """Read and label a scene, tile by tile, as `segment` would; kept is what a picture shows.
+    """Read a scene, and its labels strip by strip; kept is what a picture shows.
 
-    Raises SceneError.
+    `labels` lie on the scene's grid, `truths` are in its pixels. Raises SceneError.
     """
-    path = dataset.path(scene)
-    image = read_backdrop(path, size=min(SIZE, max(scene.width, scene.height))).picture
+    rows, columns = labels.shape
+    image = read_backdrop(path, size=min(SIZE, max(rows, columns))).picture
     height, width = image.shape[:2]
-    smaller = Affine.scale(width / scene.width, height / scene.height)
-    labels = np.full((height, width), IGNORE, np.uint8)
-    rows, columns = _centres(scene.height, height), _centres(scene.width, width)
-    with open_scene(path, bands=model.card.bands, dtype=model.card.dtype) as opened:
-        reads = map(Reader(opened).read, tiles(scene.width, scene.height, model))
-        for decided in decide(predictor, reads):
-            if decided is None:
-                continue
-            top, left = decided.place.row_off, decided.place.col_off
-            down = slice(*np.searchsorted(rows, (top, top + decided.place.height)))
-            across = slice(*np.searchsorted(columns, (left, left + decided.place.width)))
-            labels[down, across] = decided.labels[np.ix_(rows[down] - top, columns[across] - left)]
+    small = np.empty((height, width), np.uint8)
+    down, across = _centres(rows, height), _centres(columns, width)
+    for strip in labels.strips():
+        top = strip.row_off
+        part = slice(*np.searchsorted(down, (top, top + strip.height)))
+        small[part] = labels.read(strip)[np.ix_(down[part] - top, across)]
     burned = {
-        layer: burn(annotations, height, width, transform=smaller, difficult=difficult)
+        layer: burn(
+            annotations,
+            height,
+            width,
+            transform=Affine.scale(width / columns, height / rows),
+            difficult=difficult,
+        )
         for layer, annotations in truths.items()
     }
     for truth in burned.values():
-        truth[labels == IGNORE] = IGNORE
-    return Looked(image, labels, burned)
+        truth[small == IGNORE] = IGNORE
+    return Looked(image, small, burned)
 
 
 def mistakes(truth: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -142,7 +137,8 @@ def _png(values: NDArray[np.uint8], colours: Colours) -> str:
     """Opaque in the colours that are named, transparent elsewhere."""
     everything = {value: (*colours.get(value, (0, 0, 0)), 255 * (value in colours)) for value in range(256)}
     height, width = values.shape
-    with MemoryFile() as memory:
+    with warnings.catch_warnings(), MemoryFile() as memory:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with memory.open(
             driver="PNG", width=width, height=height, count=1, dtype="uint8", zlevel=9
         ) as png:

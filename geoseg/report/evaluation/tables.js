@@ -14,7 +14,7 @@ function sortable(caption, columns, rows, order) {
       order.down = order.key === column.key ? !order.down : place > 0;
       order.key = column.key;
       fill();
-      said.textContent = `sorted by ${column.title}, ${order.down ? "largest first" : "smallest first"}`;
+      said.textContent = `sorted by ${column.title.replace("\n", " ")}, ${order.down ? "largest first" : "smallest first"}`;
     };
     const title = el("button", { type: "button", onclick: press, title: column.help, text: column.title });
     return el("th", { scope: "col", class: column.wide ? "wide" : undefined }, title);
@@ -44,7 +44,7 @@ function sortable(caption, columns, rows, order) {
   return el(
     "div",
     {},
-    scrolled(caption, el("table", { class: "sortable" }, el("caption", { text: caption }), el("thead", {}, el("tr", {}, heads)), body)),
+    scrolled(caption, el("table", { class: "sortable" }, el("caption", { class: "visually-hidden", text: caption }), el("thead", {}, el("tr", {}, heads)), body)),
     said,
   );
 }

@@ -1,0 +1,173 @@
+"""What the page of an evaluation shows, gathered: scenes to look at, counts, curves, and where all comes from."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import geoseg
+from geoseg.annotations import Annotations
+from geoseg.dataset import Dataset, DatasetScene
+from geoseg.engine.labelled import ByModel, Labelled
+from geoseg.model.file import Model
+from geoseg.progress import Track, silent
+from geoseg.report.evaluation.choice import RULE, choose
+from geoseg.report.evaluation.page import Facts, write_evaluation_page
+from geoseg.report.evaluation.shown import look, pictures
+from geoseg.score.scene import Rules
+
+log = logging.getLogger(__name__)
+
+_LARGEST_LOG = 1 << 26  # bytes
+
+
+def report(
+    evaluations: Sequence[Mapping[str, Any]],
+    output: Path,
+    *,
+    dataset: Dataset,
+    labelled: Labelled,
+    truths: Mapping[str, Mapping[str, Annotations]],
+    rules: Rules,
+    command: str = "",
+    overwrite: bool = False,
+    track: Track = silent,
+) -> Path:
+    """Write the page of `evaluations` (as JSON) of what `labelled` says of a split of `dataset`.
+
+    The scenes shown are labelled once more, or their labels read again. `truths` are annotations by layer and
+    scene, `command` is what was typed. Returns `output`. Raises SceneError, OutputError.
+    """
+    first = evaluations[0]
+    split = dataset.split(first["split"])
+    scores = first["by_scene"]
+    chosen = choose({name: (of["miou"], of["pixels"]) for name, of in scores.items()})
+    scenes = {scene.name: scene for scene in split}
+    scored = sum(of["miou"] is not None for of in scores.values())
+    rule = RULE.format(truth=first["truth"], scored=scored, others=len(scores) - scored)
+    model = labelled.model if isinstance(labelled, ByModel) else None
+    return write_evaluation_page(
+        evaluations,
+        output,
+        counts=_counts(dataset, first["split"]),
+        scenes=[
+            {"rank": chosen[name], **_shown(scenes[name], dataset, labelled, truths, rules)}
+            for name in track(list(chosen), "pictures")
+        ],
+        rule=rule,
+        learning=_log(model.path) if model else [],
+        provenance=[
+            ("Model", list(_of_model(model))) if model else ("Labels", [("folder", labelled.path.name)]),
+            ("Data", list(_of_data(dataset, split, list(truths)))),
+            ("Scores", list(_of_rules(rules, first))),
+            ("Run", list(_of_run(command))),
+        ],
+        card=model.card.to_json() if model else None,
+        overwrite=overwrite,
+    )
+
+
+def _shown(
+    scene: DatasetScene,
+    dataset: Dataset,
+    labelled: Labelled,
+    truths: Mapping[str, Mapping[str, Annotations]],
+    rules: Rules,
+) -> dict[str, Any]:
+    annotations = {layer: of[scene.name] for layer, of in truths.items()}
+    with labelled.open(scene) as (labels, _):
+        looked = look(dataset.path(scene), labels, annotations, difficult=rules.difficult)
+    size = {"width": scene.width, "height": scene.height}
+    return {"name": scene.name, **size, **pictures(looked, dataset.legend)}
+
+
+def _counts(dataset: Dataset, split: str) -> dict[str, Any]:
+    return {
+        layer: {"objects": of.splits[split].objects, "pixels": of.splits[split].pixels}
+        for layer, of in dataset.layers.items()
+        if split in of.splits
+    }
+
+
+def _log(model: Path) -> list[dict[str, Any]]:
+    """The lines of the training log that lies beside a model; none without one."""
+    path = model.with_suffix(".log.jsonl")
+    if not path.is_file():
+        return []
+    try:
+        if path.stat().st_size > _LARGEST_LOG:
+            raise ValueError("it is too large")
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [
+            {key: None if line[key] is None else float(line[key]) for key in ("step", "loss", "miou")}
+            for line in lines
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        log.warning("%s: no learning curve is drawn, it is no training log (%s)", path, fault)
+        return []
+
+
+def _of_model(model: Model) -> Iterator[tuple[str, str]]:
+    card, training = model.card, model.card.training
+    if "name" in training:
+        yield "name", str(training["name"])
+    yield "file", model.path.name
+    yield "sha256", model.sha256
+    parameters = ", ".join(f"{name} {value}" for name, value in card.parameters.items())
+    yield "architecture", f"{card.architecture} ({parameters})" if parameters else card.architecture
+    for name, title in (("data", "trained on"), ("layer", "truth"), ("terms", "terms")):
+        if name in training:
+            yield title, str(training[name])
+    if "steps" in training:
+        hours = f", {training['hours']} h" if "hours" in training else ""
+        yield "training", f"{training['steps']} steps{hours}"
+    if "date" in training:
+        yield "trained", f"{training['date']}, geoseg {training.get('geoseg', 'unknown')}"
+    if card.pixel_size_m:
+        yield "pixels", _span(card.pixel_size_m)
+    if "note" in training:
+        yield "note", str(training["note"])
+
+
+def _of_data(
+    dataset: Dataset, split: Sequence[DatasetScene], layers: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    yield "dataset", dataset.folder.resolve().name
+    yield "split", f"{split[0].split}, {len(split):,} scenes"
+    yield "truths", ", ".join(layers)
+    yield "scenes", f"{dataset.bands} bands of {dataset.dtype}"
+    sizes = [scene.pixel_size_m for scene in split if scene.pixel_size_m]
+    if sizes:
+        yield "pixels", f"{_span(sizes)}, known of {len(sizes):,} scenes"
+    sources = Counter(scene.image_source for scene in split if scene.image_source)
+    if sources:
+        yield "imagery", ", ".join(f"{name} {count:,}" for name, count in sources.most_common(8))
+    yield "map", (dataset.crs or "local coordinates").split("[")[-1 if not dataset.crs else 0]
+
+
+def _of_rules(rules: Rules, first: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "difficult", {"keep": "scored like any other", "ignore": "not counted", "drop": "background"}[
+        rules.difficult
+    ]
+    yield "boundary IoU", f"pixels up to {rules.boundary} px from a contour"
+    yield "objects", f"polygons, matched at an IoU of {rules.match:g} or more"
+    if first.get("intervals"):
+        of = first["intervals"]
+        yield "intervals", f"{of['level']:.0%}, percentile bootstrap over scenes, {of['resamples']:,} times"
+
+
+def _of_run(command: str) -> Iterator[tuple[str, str]]:
+    if command:
+        yield "command", command
+    yield "geoseg", geoseg.__version__
+    yield "date", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _span(sizes: Sequence[float]) -> str:
+    low, high = min(sizes), max(sizes)
+    return f"{low:.3g} m" if low == high else f"{low:.3g} to {high:.3g} m"
