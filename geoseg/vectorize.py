@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -32,11 +32,11 @@ from geoseg.polygons.labels import (
     ArrayLabels,
     Confidence,
     Labels,
-    largest_class,
     open_confidence,
     open_labels,
+    read_strips,
 )
-from geoseg.polygons.pipeline import Strip, segments
+from geoseg.polygons.pipeline import segments
 from geoseg.polygons.raster_legend import read_legend
 from geoseg.polygons.table import Table
 from geoseg.progress import Track, silent
@@ -112,7 +112,7 @@ def vectorize(  # type: ignore[misc]
             )
         # reading, tracing and writing each have a thread: they leave Python's lock alone mostly
         reader, tracer = (stack.enter_context(ThreadPoolExecutor(1)) for _ in range(2))
-        strips = ahead(reader, _strips(source, sureness, legend, track))
+        strips = ahead(reader, read_strips(source, sureness, legend, track))
         traced = ahead(tracer, segments(strips, cleaning, areas))
         found = stack.enter_context(
             made_beside(
@@ -192,20 +192,3 @@ def _open_confidence(
     if isinstance(labels, ArrayLabels):
         raise ValueError("the confidence of an array is an array")
     return stack.enter_context(open_confidence(Path(confidence), labels))
-
-
-def _strips(
-    labels: Labels | ArrayLabels,
-    confidence: Confidence | ArrayConfidence | None,
-    legend: Legend,
-    track: Track,
-) -> Iterator[Strip]:
-    for window in track(labels.strips(), "vectorize"):
-        ids = labels.read(window)
-        largest = largest_class(ids)
-        if largest >= len(legend):
-            raise SceneError(
-                f"{getattr(labels, 'path', labels.name)}: holds class {largest}, but its legend "
-                f"ends at {len(legend) - 1}. use the legend of the model that made the labels"
-            )
-        yield ids, confidence.read(window) if confidence else None

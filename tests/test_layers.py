@@ -28,7 +28,7 @@ LAYERS = {
         "preview",
         "demo",
     },
-    2: {"model", "learn", "engine", "device", "polygons", "report"},
+    2: {"model", "learn", "engine", "device", "polygons", "report", "score"},
     1: {
         *("errors", "legend", "files", "progress"),
         *(

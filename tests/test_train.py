@@ -13,14 +13,15 @@ import pytest
 from safetensors import safe_open
 
 from geoseg.errors import ConfigError, DatasetError, ModelError, OutputError
-from geoseg.evaluate import evaluate, score_table
+from geoseg.evaluate import evaluate
 from geoseg.learn.checkpoint import Checkpoint
 from geoseg.learn.config import parse_config
-from geoseg.learn.metrics import Scores
 from geoseg.learn.run import Run
 from geoseg.learn.sections import TrainConfig
 from geoseg.model.file import load_model
 from geoseg.progress import Text
+from geoseg.score.metrics import Scores
+from geoseg.score.table import score_table
 from geoseg.train import train
 from tests.drawn import dataset
 
@@ -176,7 +177,7 @@ def test_a_model_learns_to_tell_plain_colours_apart(drawn: Path, tmp_path: Path)
     assert json.loads((tmp_path / "scores.json").read_text())[0]["miou"] > 0.7
     table = score_table(evaluation)
     assert table.count("\n") == 2 + 16 + 1
-    assert "| plane | " in table
+    assert "| plane  " in table
     assert evaluation.scores.matrix.sum() == 3 * 160 * 160  # every pixel counts once
 
 

@@ -41,7 +41,7 @@ def demo(*, folder: Path, seed: int, overwrite: bool, progress: str) -> None:
 
 def summary(result: DemoResult) -> str:
     """The scores, and what to open next."""
-    from geoseg.evaluate import score_table
+    from geoseg.score.table import score_table
 
     best = next((e for e in result.evaluations if e.layer == "outlines"), result.evaluations[0])
     return f"""

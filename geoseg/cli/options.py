@@ -51,16 +51,29 @@ progress = click.option(
     show_default=True,
     help="A bar on the terminal, JSON lines on stdout for a program to read, or nothing.",
 )
+min_pixels = click.option(
+    "--min-pixels",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Leave out polygons of fewer pixels.",
+)
+fill_holes = click.option(
+    "--fill-holes",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Fill holes of up to N pixels that one class surrounds.",
+)
+oriented_boxes = click.option(
+    "--oriented-boxes",
+    is_flag=True,
+    help="The smallest rectangle around every object, at any angle, instead of its outline.",
+)
 
 _SHAPING = (
-    click.option(
-        "--min-pixels",
-        type=click.IntRange(min=0),
-        default=0,
-        show_default=True,
-        metavar="N",
-        help="Leave out polygons of fewer pixels.",
-    ),
+    min_pixels,
     click.option(
         "--min-area",
         "min_area_m2",
@@ -69,13 +82,7 @@ _SHAPING = (
         metavar="M2",
         help="Leave out polygons of fewer square metres.",
     ),
-    click.option(
-        "--fill-holes",
-        type=click.IntRange(min=0),
-        default=0,
-        metavar="N",
-        help="Fill holes of up to N pixels that one class surrounds.",
-    ),
+    fill_holes,
     click.option(
         "--split", is_flag=True, help="Separate objects of a class that touch, at narrow necks."
     ),
@@ -94,11 +101,7 @@ _SHAPING = (
         metavar="PX",
         help="Round corners, from PX pixels before them; shared borders stay shared.",
     ),
-    click.option(
-        "--oriented-boxes",
-        is_flag=True,
-        help="The smallest rectangle around every object, at any angle, instead of its outline.",
-    ),
+    oriented_boxes,
 )
 
 _PRODUCTS = (

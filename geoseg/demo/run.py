@@ -10,7 +10,7 @@ import geoseg
 from geoseg.dataset import Dataset
 from geoseg.demo.write import OUTLINES, draw
 from geoseg.errors import OutputError
-from geoseg.evaluate import Evaluation, evaluate
+from geoseg.evaluate import evaluate
 from geoseg.files import write_json
 from geoseg.learn.config import read_config
 from geoseg.polygons.cleaning import Cleaning
@@ -18,6 +18,7 @@ from geoseg.prepare import prepare
 from geoseg.progress import Track, silent
 from geoseg.report.picture import draw_picture
 from geoseg.report.plots import plot_classes
+from geoseg.score.evaluation import Evaluation
 from geoseg.segment import segment
 from geoseg.train import train
 

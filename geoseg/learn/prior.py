@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from geoseg.learn.metrics import Scores, confusion
+from geoseg.score.metrics import Scores, confusion
 
 _BACKGROUND_SHIFTS = np.arange(-2.0, 8.25, 0.25)
 _CLASS_SHIFTS = np.arange(-3.0, 3.25, 0.5)

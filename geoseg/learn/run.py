@@ -18,7 +18,6 @@ from geoseg.errors import ConfigError
 from geoseg.learn.batches import Batch, batches
 from geoseg.learn.checkpoint import Checkpoint
 from geoseg.learn.learner import Learner, Tensors, copied
-from geoseg.learn.metrics import Scores
 from geoseg.learn.parallel import Processes
 from geoseg.learn.prior import class_shifts
 from geoseg.learn.schedule import learning_rate
@@ -36,6 +35,7 @@ from geoseg.learn.setup import (
     weights_of,
 )
 from geoseg.learn.validation import Windows, score
+from geoseg.score.metrics import Scores
 
 _MAY_CHANGE = ("training.steps:", "training.validate_every:", "training.checkpoint_every:")
 """Settings with which a run may go on otherwise than it began."""

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from geoseg.learn.batches import Batch, Scaling, batches
-from geoseg.learn.metrics import Scores, confusion
 from geoseg.learn.parallel import Processes
 from geoseg.learn.scenes import Scenes
+from geoseg.score.metrics import Scores, confusion
 
 
 class Windows:

@@ -18,8 +18,9 @@ from rasterio.windows import Window
 
 from geoseg.errors import SceneError
 from geoseg.ground import map_transform
-from geoseg.legend import BACKGROUND, IGNORE
+from geoseg.legend import BACKGROUND, IGNORE, Legend
 from geoseg.preflight import check_georeference, open_raster
+from geoseg.progress import Track, silent
 
 _ROWS = 512
 _CACHE = 16 << 20  # strips are whole blocks, none is read twice
@@ -190,6 +191,25 @@ def open_confidence(path: Path, labels: Labels) -> Iterator[Confidence]:
                 f"{path}: is not on the grid of {labels.path}. use the confidence of the same run"
             )
         yield Confidence(dataset, path)
+
+
+def read_strips(
+    labels: Labels | ArrayLabels,
+    confidence: Confidence | ArrayConfidence | None,
+    legend: Legend,
+    track: Track = silent,
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8] | None]]:
+    """Class ids and confidences of all strips, from top to bottom. Raises SceneError where the file is
+    damaged, or holds a class that `legend` does not."""
+    for window in track(labels.strips(), "vectorize"):
+        ids = labels.read(window)
+        largest = largest_class(ids)
+        if largest >= len(legend):
+            raise SceneError(
+                f"{getattr(labels, 'path', labels.name)}: holds class {largest}, but its legend "
+                f"ends at {len(legend) - 1}. use the legend of the model that made the labels"
+            )
+        yield ids, confidence.read(window) if confidence else None
 
 
 def read_band(dataset: DatasetReader, path: Path, window: Window) -> NDArray[Any]:

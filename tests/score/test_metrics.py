@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import confusion_matrix, jaccard_score, precision_score, recall_score
 
-from geoseg.learn.metrics import Scores, confusion
 from geoseg.legend import IGNORE, Legend
+from geoseg.score.metrics import Scores, confusion
 
 labels = hnp.arrays(np.uint8, (6, 7), elements=st.sampled_from([0, 1, 2, 3, IGNORE]))
 

@@ -1,0 +1,170 @@
+"""Labels of a dataset's scenes, one scene at a time: made by a model when they are asked for, or on disk."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from geoseg.dataset import Dataset, DatasetScene
+from geoseg.device import choose_device
+from geoseg.engine.job import Job
+from geoseg.engine.label import label
+from geoseg.engine.predict import Decided, Predictor
+from geoseg.engine.rasters import working_raster, write_cog
+from geoseg.engine.tiling import tiles
+from geoseg.errors import DatasetError, SceneError
+from geoseg.files import check_output, replacing
+from geoseg.heap import keep_freed_memory
+from geoseg.legend import Legend
+from geoseg.model.file import load_model
+from geoseg.polygons.labels import Confidence, Labels, open_confidence, open_labels
+from geoseg.polygons.raster_legend import LEGEND_TAG, legend_tags, read_legend
+from geoseg.polygons.style import raster_colormap
+
+_SUFFIXES = (".tif", ".tiff", ".png")
+_CONFIDENCE = ".confidence.tif"
+
+Opened = tuple[Labels, Confidence | None]
+
+
+class Labelled(Protocol):
+    """Where labels come from."""
+
+    path: Path
+    """The model, or the folder of the labels."""
+
+    def open(self, scene: DatasetScene) -> AbstractContextManager[Opened]:
+        """Labels of a scene, on its grid, and their confidence where it is known."""
+        ...
+
+
+class ByModel:
+    """A model labels a scene into a working raster, which is there as long as it is used.
+
+    With `keep`, a folder, labels and confidence also stay there, as ``OnDisk`` finds them. Raises
+    ModelError, DatasetError when the classes are others, OutputError.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        model: Path | None = None,
+        *,
+        device: str = "auto",
+        keep: Path | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self._dataset, self._keep, self._overwrite = dataset, keep, overwrite
+        self._model = load_model(model)
+        self.path = self._model.path
+        _check_legend(self._model.card.legend, dataset, self.path.name)
+        keep_freed_memory()
+        self._predictor = Predictor(self._model, choose_device(device))
+
+    @contextmanager
+    def open(self, scene: DatasetScene) -> Iterator[Opened]:
+        """Raises SceneError where the scene is damaged."""
+        with tempfile.TemporaryDirectory(prefix="geoseg-") as folder:
+            made = Path(folder, "labels.tif"), Path(folder, "confidence.tif")
+            self._label(self._dataset.path(scene), *made)
+            if self._keep:
+                for path, kept in zip(made, _kept(self._keep, scene), strict=True):
+                    with replacing(kept, overwrite=self._overwrite) as scratch:
+                        write_cog(path, scratch, overviews="mode")
+            with open_labels(made[0]) as labels, open_confidence(made[1], labels) as confidence:
+                yield labels, confidence
+
+    def _label(self, scene: Path, labels_to: Path, confidence_to: Path) -> None:
+        card = self._model.card
+        job = Job(scenes=(scene,), bands=card.bands, dtype=card.dtype)
+        with job.reader() as reader:
+            info = reader.info
+        tags, colours = legend_tags(card.legend), raster_colormap(card.legend)
+        with (
+            working_raster(labels_to, info, tags=tags, colormap=colours) as labels,
+            working_raster(confidence_to, info) as confidence,
+        ):
+
+            def write(decided: Decided | None) -> None:
+                if decided is not None:
+                    labels.write(decided.labels, 1, window=decided.place)
+                    confidence.write(decided.confidence, 1, window=decided.place)
+
+            cells = tiles(info.width, info.height, self._model)
+            for _ in label(job, cells, write, predictor=self._predictor):
+                pass
+
+
+class OnDisk:
+    """Label rasters in a folder, ``<scene>.tif``, ``.tiff`` or ``.png``, made by anything; beside them perhaps
+    ``<scene>.confidence.tif``.
+
+    Raises DatasetError when a scene has none.
+    """
+
+    def __init__(self, dataset: Dataset, folder: Path, scenes: Sequence[DatasetScene]) -> None:
+        self._dataset = dataset
+        self.path = folder
+        if not folder.is_dir():
+            raise DatasetError(
+                f"{folder}: is no folder. name one that holds a label raster for each scene"
+            )
+        self._file = {scene.name: _labels_of(scene, folder) for scene in scenes}
+        if missing := [name for name, file in self._file.items() if file is None]:
+            raise DatasetError(
+                f"{folder}: has no {missing[0]}.tif or .png, labels of {len(missing)} of {len(scenes)} "
+                "scenes are missing. add them, or choose another --split"
+            )
+
+    @contextmanager
+    def open(self, scene: DatasetScene) -> Iterator[Opened]:
+        """Raises SceneError where the labels are not on the grid of the scene, DatasetError when they say that
+        they have other classes."""
+        file = self._file[scene.name]
+        assert file is not None
+        with open_labels(file) as labels:
+            rows, columns = labels.shape
+            if (rows, columns) != (scene.height, scene.width):
+                raise SceneError(
+                    f"{file}: is {columns} x {rows} pixels, its scene is {scene.width} x {scene.height}. "
+                    "labels have a value for each pixel of the scene"
+                )
+            if LEGEND_TAG in labels.dataset.tags():
+                _check_legend(read_legend(labels), self._dataset, str(file))
+            sureness = file.with_name(f"{scene.name}{_CONFIDENCE}")
+            if not sureness.is_file():
+                yield labels, None
+                return
+            with open_confidence(sureness, labels) as confidence:
+                yield labels, confidence
+
+
+def check_keep(folder: Path, scenes: Sequence[DatasetScene], *, overwrite: bool) -> None:
+    """Raise OutputError now if labels of `scenes` could not be kept in `folder` later; it is made if its
+    parent exists."""
+    if not folder.is_dir():
+        check_output(folder)
+        folder.mkdir()
+    for scene in scenes:
+        for path in _kept(folder, scene):
+            check_output(path, overwrite=overwrite)
+
+
+def _kept(folder: Path, scene: DatasetScene) -> tuple[Path, Path]:
+    return folder / f"{scene.name}.tif", folder / f"{scene.name}{_CONFIDENCE}"
+
+
+def _labels_of(scene: DatasetScene, folder: Path) -> Path | None:
+    files = (folder / f"{scene.name}{suffix}" for suffix in _SUFFIXES)
+    return next((file for file in files if file.is_file()), None)
+
+
+def _check_legend(legend: Legend, dataset: Dataset, whose: str) -> None:
+    if legend.names != dataset.legend.names:
+        raise DatasetError(
+            f"{dataset.folder}: its classes are not those of {whose}. prepare it with "
+            f"--legend, or use a model trained on {', '.join(dataset.legend.names)}"
+        )

@@ -1,0 +1,111 @@
+"""Evaluations for people to read: Markdown that lines up in a terminal of 100 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from geoseg.score.evaluation import Evaluation
+from geoseg.score.objects import SIZES
+
+
+def report_text(evaluation: Evaluation) -> str:
+    """Everything worth a look in a terminal; scores in percent."""
+    scores = evaluation.to_json()
+    return f"""{scores["split"]}, {scores["scenes"]} scenes, truth: {scores["truth"]}
+
+Pixels (border: IoU within {scores["boundary_px"]} px of the contours)
+
+{_pixel_table(scores)}
+
+Objects (matched from an IoU of {scores["objects"]["iou"]:g} on; by size: recall)
+
+{_object_table(scores)}
+
+{_confidence_text(scores)}"""
+
+
+def score_table(evaluation: Evaluation) -> str:
+    """Per-class scores of pixels, in percent."""
+    return _pixel_table(evaluation.to_json())
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose columns line up in plain text too: the first to the left, others to the right."""
+    filled = [[*row, *[""] * (len(head) - len(row))] for row in rows]
+    widths = [max(3, *(len(row[n]) for row in [head, *filled])) for n in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *rest = zip(cells, widths, strict=True)
+        return f"| {' | '.join([first[0].ljust(first[1]), *(c.rjust(w) for c, w in rest)])} |"
+
+    rule = [f":{'-' * (widths[0] - 1)}", *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join([line(head), line(rule), *map(line, filled)])
+
+
+def percent(score: float | None) -> str:
+    """A score in percent, – where it is not defined."""
+    return "–" if score is None else f"{100 * score:.1f}"
+
+
+def spread(interval: Sequence[float] | None) -> str:
+    """An interval in percent; nothing where there is none."""
+    return "" if interval is None else f"{percent(interval[0])} – {percent(interval[1])}"
+
+
+def _pixel_table(scores: dict[str, Any]) -> str:
+    rows = [
+        [
+            name,
+            percent(score["iou"]),
+            spread(score["interval"]),
+            *(percent(score[key]) for key in ("boundary_iou", "precision", "recall", "f1")),
+            f"{score['pixels']:,}",
+        ]
+        for name, score in scores["classes"].items()
+    ]
+    means = [
+        [
+            "**mean IoU**",
+            f"**{percent(scores['miou'])}**",
+            spread(scores["intervals"]["miou"]),
+            percent(scores["boundary_miou"]),
+        ],
+        ["with background", percent(scores["miou_with_background"])],
+    ]
+    level = f"{100 * scores['intervals']['level']:.0f} %"
+    head = ["class", "IoU", level, "border", "precision", "recall", "F1", "true pixels"]
+    return markdown(head, [*rows, *means])
+
+
+def _object_table(scores: dict[str, Any]) -> str:
+    of_classes = {
+        name: score["objects"] for name, score in scores["classes"].items() if "objects" in score
+    }
+    rows = [
+        [
+            name,
+            *(f"{of[key]:,}" for key in ("truth", "found", "matched")),
+            *(percent(of[key]) for key in ("precision", "recall", "f1")),
+            *(percent(of["by_size"][size]["recall"]) for size in SIZES),
+        ]
+        for name, of in [*of_classes.items(), ("all", scores["objects"])]
+    ]
+    head = ["class", "annotated", "found", "matched", "precision", "recall", "F1", *SIZES]
+    return markdown(head, rows)
+
+
+def _confidence_text(scores: dict[str, Any]) -> str:
+    if scores["calibration"] is None:
+        return "Nobody knows how sure the labels are: no confidence beside them.\n"
+    ece, best = scores["calibration"], scores["threshold"]["overall"]
+    text = (
+        f"Confidence is off by {percent(ece['ece'])} points on average, "
+        f"by {percent(ece['objects']['ece'])} where an object is labelled.\n"
+    )
+    if best["gain"]:
+        text += (
+            f"Labels less sure than {best['confidence']:g} taken for background: "
+            f"mean IoU {percent(best['miou'])} (+{percent(best['gain'])}).\n"
+        )
+    return text
