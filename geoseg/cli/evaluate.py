@@ -62,6 +62,13 @@ from geoseg.polygons.cleaning import Cleaning
 @options.oriented_boxes
 @click.option("--json", "json_output", type=options.NEW_FILE, help="Also write the scores here.")
 @click.option(
+    "--report",
+    "page",
+    type=options.NEW_FILE,
+    metavar="HTML",
+    help="Also write a page for a browser: tables, curves, and the best and worst scenes.",
+)
+@click.option(
     "--keep",
     type=options.NEW_FOLDER,
     metavar="FOLDER",
@@ -85,6 +92,7 @@ def evaluate(
     split_objects: bool,
     oriented_boxes: bool,
     json_output: Path | None,
+    page: Path | None,
     keep: Path | None,
     device: str,
     overwrite: bool,
@@ -115,11 +123,15 @@ def evaluate(
         rules=Rules(difficult=difficult, boundary=boundary, match=match, cleaning=cleaning),
         keep=keep,
         json_output=json_output,
+        page=page,
+        command=options.command_line(),
         device=device,
         overwrite=overwrite,
         track=tracker(progress),
     )
     if progress == "json":
-        report(json_output or dataset, progress, scores=[e.to_json() for e in evaluations])
+        report(json_output or page or dataset, progress, scores=[e.to_json() for e in evaluations])
         return
     click.echo("\n".join(map(report_text, evaluations)))
+    if page:
+        click.echo(page)

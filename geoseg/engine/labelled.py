@@ -58,11 +58,11 @@ class ByModel:
         overwrite: bool = False,
     ) -> None:
         self._dataset, self._keep, self._overwrite = dataset, keep, overwrite
-        self._model = load_model(model)
-        self.path = self._model.path
-        _check_legend(self._model.card.legend, dataset, self.path.name)
+        self.model = load_model(model)
+        self.path = self.model.path
+        _check_legend(self.model.card.legend, dataset, self.path.name)
         keep_freed_memory()
-        self._predictor = Predictor(self._model, choose_device(device))
+        self._predictor = Predictor(self.model, choose_device(device))
 
     @contextmanager
     def open(self, scene: DatasetScene) -> Iterator[Opened]:
@@ -78,7 +78,7 @@ class ByModel:
                 yield labels, confidence
 
     def _label(self, scene: Path, labels_to: Path, confidence_to: Path) -> None:
-        card = self._model.card
+        card = self.model.card
         job = Job(scenes=(scene,), bands=card.bands, dtype=card.dtype)
         with job.reader() as reader:
             info = reader.info
@@ -93,7 +93,7 @@ class ByModel:
                     labels.write(decided.labels, 1, window=decided.place)
                     confidence.write(decided.confidence, 1, window=decided.place)
 
-            cells = tiles(info.width, info.height, self._model)
+            cells = tiles(info.width, info.height, self.model)
             for _ in label(job, cells, write, predictor=self._predictor):
                 pass
 

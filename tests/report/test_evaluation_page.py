@@ -29,7 +29,11 @@ from tests.scenes import picture, write_scene
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-EVIL = ["</script><script>document.title='taken'</script>", "<img src=x onerror=alert(1)>", "a&b\"'"]
+EVIL = [
+    "</script><script>document.title='taken'</script>",
+    "<img src=x onerror=alert(1)>",
+    "a&b\"'",
+]
 
 
 def drawn(seed: int, height: int = 90, width: int = 120) -> Looked:

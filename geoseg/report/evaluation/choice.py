@@ -18,7 +18,9 @@ def choose(scores: Mapping[str, tuple[float | None, int]], *, each: int = EACH) 
 
     `scores` are mean IoU, None without objects, and pixels of every scene. Best come first, worst last.
     """
-    scored = [(-score, pixels, name) for name, (score, pixels) in scores.items() if score is not None]
+    scored = [
+        (-score, pixels, name) for name, (score, pixels) in scores.items() if score is not None
+    ]
     names = [name for _, _, name in sorted(scored)]
     few = min(each, max(1, len(names) // 3))
     middle = (len(names) - few) // 2

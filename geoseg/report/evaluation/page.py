@@ -41,10 +41,13 @@ def write_evaluation_page(
 
     counts: layer → ``objects`` and ``pixels`` by class, of the split that was scored.
     scenes: `shown.pictures`, each with ``name``, ``rank`` (best, median or worst), ``width`` and ``height``;
-    `rule` says how they were chosen. learning: lines of a training log. card: the model's. Returns `output`. Raises OutputError.
+    `rule` says how they were chosen. learning: lines of a training log. card: the model's.
+    Returns `output`. Raises OutputError.
     """
     data = {
-        "evaluations": [_shortened(one, {scene["name"] for scene in scenes}) for one in evaluations],
+        "evaluations": [
+            _shortened(one, {scene["name"] for scene in scenes}) for one in evaluations
+        ],
         "counts": counts or {},
         "scenes": list(scenes),
         "rule": rule,

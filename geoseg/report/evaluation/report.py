@@ -10,14 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pyproj import CRS
+
 import geoseg
 from geoseg.annotations import Annotations
 from geoseg.dataset import Dataset, DatasetScene
-from geoseg.engine.labelled import ByModel, Labelled
+from geoseg.engine.labelled import Labelled
 from geoseg.model.file import Model
 from geoseg.progress import Track, silent
 from geoseg.report.evaluation.choice import RULE, choose
-from geoseg.report.evaluation.page import Facts, write_evaluation_page
+from geoseg.report.evaluation.page import write_evaluation_page
 from geoseg.report.evaluation.shown import look, pictures
 from geoseg.score.scene import Rules
 
@@ -32,17 +34,20 @@ def report(
     *,
     dataset: Dataset,
     labelled: Labelled,
+    model: Model | None,
     truths: Mapping[str, Mapping[str, Annotations]],
     rules: Rules,
     command: str = "",
     overwrite: bool = False,
     track: Track = silent,
 ) -> Path:
-    """Write the page of `evaluations` (as JSON) of what `labelled` says of a split of `dataset`.
+    """Write the page of `evaluations` (as JSON) of a split of `dataset`; the best truth comes first.
 
-    The scenes shown are labelled once more, or their labels read again. `truths` are annotations by layer and
-    scene, `command` is what was typed. Returns `output`. Raises SceneError, OutputError.
+    `labelled` gives labels of the scenes that are shown once more, `model` is what made them, if that is known.
+    `truths` are annotations by layer and scene, `command` is what was typed. Returns `output`.
+    Raises SceneError, OutputError.
     """
+    evaluations = sorted(evaluations, key=lambda one: one["truth"] != dataset.default_layer)
     first = evaluations[0]
     split = dataset.split(first["split"])
     scores = first["by_scene"]
@@ -50,7 +55,6 @@ def report(
     scenes = {scene.name: scene for scene in split}
     scored = sum(of["miou"] is not None for of in scores.values())
     rule = RULE.format(truth=first["truth"], scored=scored, others=len(scores) - scored)
-    model = labelled.model if isinstance(labelled, ByModel) else None
     return write_evaluation_page(
         evaluations,
         output,
@@ -62,7 +66,9 @@ def report(
         rule=rule,
         learning=_log(model.path) if model else [],
         provenance=[
-            ("Model", list(_of_model(model))) if model else ("Labels", [("folder", labelled.path.name)]),
+            ("Model", list(_of_model(model)))
+            if model
+            else ("Labels", [("folder", labelled.path.name)]),
             ("Data", list(_of_data(dataset, split, list(truths)))),
             ("Scores", list(_of_rules(rules, first))),
             ("Run", list(_of_run(command))),
@@ -104,7 +110,10 @@ def _log(model: Path) -> list[dict[str, Any]]:
             raise ValueError("it is too large")
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return [
-            {key: None if line[key] is None else float(line[key]) for key in ("step", "loss", "miou")}
+            {
+                key: None if line[key] is None else float(line[key])
+                for key in ("step", "loss", "miou")
+            }
             for line in lines
         ]
     except (OSError, ValueError, KeyError, TypeError) as fault:
@@ -147,18 +156,24 @@ def _of_data(
     sources = Counter(scene.image_source for scene in split if scene.image_source)
     if sources:
         yield "imagery", ", ".join(f"{name} {count:,}" for name, count in sources.most_common(8))
-    yield "map", (dataset.crs or "local coordinates").split("[")[-1 if not dataset.crs else 0]
+    yield "map", CRS.from_wkt(dataset.crs).name if dataset.crs else "local coordinates"
 
 
 def _of_rules(rules: Rules, first: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "difficult", {"keep": "scored like any other", "ignore": "not counted", "drop": "background"}[
-        rules.difficult
-    ]
+    yield (
+        "difficult",
+        {"keep": "scored like any other", "ignore": "not counted", "drop": "background"}[
+            rules.difficult
+        ],
+    )
     yield "boundary IoU", f"pixels up to {rules.boundary} px from a contour"
     yield "objects", f"polygons, matched at an IoU of {rules.match:g} or more"
     if first.get("intervals"):
         of = first["intervals"]
-        yield "intervals", f"{of['level']:.0%}, percentile bootstrap over scenes, {of['resamples']:,} times"
+        yield (
+            "intervals",
+            f"{of['level']:.0%}, percentile bootstrap over scenes, {of['resamples']:,} times",
+        )
 
 
 def _of_run(command: str) -> Iterator[tuple[str, str]]:

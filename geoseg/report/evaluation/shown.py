@@ -87,7 +87,9 @@ def mistakes(truth: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.
     """RIGHT, MISSED, INVENTED or CONFUSED where an object is or was seen, 0 elsewhere."""
     there, seen = truth != BACKGROUND, labels != BACKGROUND
     kinds = np.select(
-        [there & (truth == labels), there & seen, there, seen], [RIGHT, CONFUSED, MISSED, INVENTED], 0
+        [there & (truth == labels), there & seen, there, seen],
+        [RIGHT, CONFUSED, MISSED, INVENTED],
+        0,
     )
     kinds[(truth == IGNORE) | (labels == IGNORE)] = 0
     return kinds.astype(np.uint8)
@@ -135,7 +137,9 @@ def _webp(image: NDArray[Any]) -> str:
 
 def _png(values: NDArray[np.uint8], colours: Colours) -> str:
     """Opaque in the colours that are named, transparent elsewhere."""
-    everything = {value: (*colours.get(value, (0, 0, 0)), 255 * (value in colours)) for value in range(256)}
+    everything = {
+        value: (*colours.get(value, (0, 0, 0)), 255 * (value in colours)) for value in range(256)
+    }
     height, width = values.shape
     with warnings.catch_warnings(), MemoryFile() as memory:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
