@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from geoseg.annotations import Annotations, burn
+    from geoseg.compare import compare, compare_models
     from geoseg.dataset import Dataset
     from geoseg.demo import demo
     from geoseg.errors import GeosegError
@@ -41,6 +42,8 @@ __all__ = [
     "Legend",
     "__version__",
     "burn",
+    "compare",
+    "compare_models",
     "demo",
     "evaluate",
     "export",
@@ -63,6 +66,8 @@ _HOME = {
     "GeosegError": "errors",
     "Legend": "legend",
     "burn": "annotations",
+    "compare": "compare",
+    "compare_models": "compare",
     "demo": "demo",
     "evaluate": "evaluate",
     "export": "export",

@@ -17,6 +17,7 @@ LAYERS = {
         "prepare",
         "train",
         "evaluate",
+        "compare",
         "segment",
         "segment_each",
         "vectorize",

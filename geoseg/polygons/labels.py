@@ -199,17 +199,23 @@ def read_strips(
     legend: Legend,
     track: Track = silent,
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8] | None]]:
-    """Class ids and confidences of all strips, from top to bottom. Raises SceneError where the file is
-    damaged, or holds a class that `legend` does not."""
+    """Class ids and confidences of all strips, from top to bottom. Raises what `read_classes` does."""
     for window in track(labels.strips(), "vectorize"):
-        ids = labels.read(window)
-        largest = largest_class(ids)
-        if largest >= len(legend):
-            raise SceneError(
-                f"{getattr(labels, 'path', labels.name)}: holds class {largest}, but its legend "
-                f"ends at {len(legend) - 1}. use the legend of the model that made the labels"
-            )
-        yield ids, confidence.read(window) if confidence else None
+        yield read_classes(labels, legend, window), confidence.read(window) if confidence else None
+
+
+def read_classes(
+    labels: Labels | ArrayLabels, legend: Legend, window: Window
+) -> NDArray[np.uint8]:
+    """(h, w) class ids. Raises SceneError where the file is damaged, or holds a class that `legend` does not."""
+    ids = labels.read(window)
+    largest = largest_class(ids)
+    if largest >= len(legend):
+        raise SceneError(
+            f"{getattr(labels, 'path', labels.name)}: holds class {largest}, but its legend "
+            f"ends at {len(legend) - 1}. use the legend of the model that made the labels"
+        )
+    return ids
 
 
 def read_band(dataset: DatasetReader, path: Path, window: Window) -> NDArray[Any]:

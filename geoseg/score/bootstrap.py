@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 RESAMPLES = 1000
 LEVEL = 0.95
+LEAST = 5
+"""Scenes that an interval takes."""
 
 
 def draws(scenes: int, *, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.float64]:
@@ -27,11 +29,16 @@ def resampled(drawn: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[
     return (drawn @ flat).reshape(len(drawn), *counts.shape[1:])
 
 
-def interval(values: NDArray[np.float64], *, level: float = LEVEL) -> NDArray[np.float64]:
-    """(2, ...) between which the middle `level` of (resamples, ...) scores lie; those that are not defined
-    do not count, NaN where none is."""
+def interval(
+    values: NDArray[np.float64], *, scenes: int, level: float = LEVEL
+) -> tuple[float, float] | None:
+    """Between which the middle `level` of (resamples,) scores lie; those that are not defined do not count.
+
+    None if none is, or if fewer than 5 scenes have what is scored: so few say nothing of others.
+    """
+    values = values[~np.isnan(values)]
+    if scenes < LEAST or not len(values):
+        return None
     tail = 100 * (1 - level) / 2
-    bounds: NDArray[np.float64] = np.full((2, *values.shape[1:]), np.nan)
-    known = ~np.isnan(values).all(axis=0)
-    bounds[:, known] = np.nanpercentile(values[:, known], [tail, 100 - tail], axis=0)
-    return bounds
+    low, high = np.percentile(values, [tail, 100 - tail])
+    return float(low), float(high)

@@ -97,35 +97,65 @@ def reliability(counts: NDArray[np.int64], *, background: bool = True) -> Reliab
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """What scores become when labels of a lower confidence turn into background."""
+    """What scores become when labels of a lower confidence turn into background.
 
-    iou: NDArray[np.float64]
-    """(201, classes) IoU by threshold in steps of 1/200; NaN where a class has neither truth nor label. That
-    of an object class depends on its own threshold alone."""
+    What becomes of an object class depends on its own threshold alone.
+    """
+
+    hits: NDArray[np.int64]
+    """(201, classes) pixels that are of the class in truth and labels, by threshold in steps of 1/200"""
+
+    labels: NDArray[np.int64]
+    """(201, classes) pixels labelled as the class, likewise"""
 
     truth: NDArray[np.int64]
     """(classes,) true pixels"""
 
+    @property
+    def iou(self) -> NDArray[np.float64]:
+        """(201, classes) NaN where a class has neither truth nor label"""
+        return ratio(self.hits, self.labels + self.truth - self.hits)
+
     def to_json(self, legend: Legend) -> dict[str, Any]:
-        """The best threshold for all classes, by mean IoU, and for each, by its IoU, and so by its F1 too; plain
-        data."""
-        mious = np.array([mean_over(self.truth, iou) for iou in self.iou])
+        """The best threshold for all classes, by mean IoU, and for each, by its IoU, and so by its F1 too; and
+        curves. Plain data."""
+        iou, precision = self.iou, ratio(self.hits, self.labels)
+        recall = ratio(self.hits, np.broadcast_to(self.truth, self.hits.shape))
+        mious = np.array([mean_over(self.truth, of) for of in iou])
+        steps = slice(None, None, CONFIDENCE_SCALE // BINS)
+
+        def curve(scores: NDArray[np.float64]) -> list[float | None]:
+            return [number(score) for score in scores[steps]]
+
         return {
             "overall": _best(mious, "miou"),
-            "classes": {c.name: _best(self.iou[:, c.id], "iou") for c in legend.objects},
+            "classes": {c.name: _best(iou[:, c.id], "iou") for c in legend.objects},
+            "curves": {
+                "confidence": [step / BINS for step in range(BINS + 1)],
+                "miou": curve(mious),
+                "classes": {
+                    c.name: {
+                        "iou": curve(iou[:, c.id]),
+                        "precision": curve(precision[:, c.id]),
+                        "recall": curve(recall[:, c.id]),
+                    }
+                    for c in legend.objects
+                },
+            },
         }
 
 
 def thresholds(counts: NDArray[np.int64]) -> Thresholds:
     """Of a histogram (classes, classes, LEVELS), every pixel of which has a confidence."""
     kept = np.flip(np.flip(counts[:, :, :-1], axis=2).cumsum(axis=2), axis=2)  # at least this sure
-    truth = counts.sum(axis=(1, 2))
-    hits = np.einsum("cct->tc", kept).copy()
-    labels = kept.sum(axis=0).T.copy()
-    gone = kept[:, 1:, :1].sum(axis=1) - kept[:, 1:].sum(axis=1)  # (truth, level): now background
+    objects = kept[:, 1:]
+    hits, labels = np.einsum("cct->tc", kept).copy(), kept.sum(axis=0).T.copy()
+    gone = objects[:, :, 0].sum(axis=1)[:, None] - objects.sum(
+        axis=1
+    )  # (truth, level) → background
     hits[:, BACKGROUND] = kept[BACKGROUND, BACKGROUND, 0] + gone[BACKGROUND]
     labels[:, BACKGROUND] = kept[:, BACKGROUND, 0].sum() + gone.sum(axis=0)
-    return Thresholds(ratio(hits, labels + truth - hits), truth)
+    return Thresholds(hits, labels, counts.sum(axis=(1, 2)))
 
 
 def _best(scores: NDArray[np.float64], name: str) -> dict[str, float | None]:

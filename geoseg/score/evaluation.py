@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,7 @@ from geoseg.score.bootstrap import LEVEL, RESAMPLES, draws, interval, resampled
 from geoseg.score.boundary import boundary_iou
 from geoseg.score.confidence import reliability, thresholds
 from geoseg.score.metrics import Scores, mean_over, number, ratio
-from geoseg.score.objects import SIZES, object_f1, objects_json
+from geoseg.score.objects import SIZES, objects_json, resampled_f1
 from geoseg.score.scene import Rules, Tally
 
 Interval = list[float | None] | None
@@ -57,6 +56,12 @@ class Evaluation:
         """Of the pixels of all scenes together."""
         return Scores(self.matrices.sum(axis=0))
 
+    @cached_property
+    def occurs(self) -> NDArray[np.int64]:
+        """(classes,) scenes in whose truth a class occurs"""
+        occurs: NDArray[np.int64] = (self.matrices.sum(axis=2) > 0).sum(axis=0)
+        return occurs
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON data; ``docs/evaluation.md`` describes it."""
         boundary = boundary_iou(self.boundaries.sum(axis=0))
@@ -66,6 +71,7 @@ class Evaluation:
         objects = self.objects.sum(axis=0)
         for c in self.legend:
             classes[c.name] |= {
+                "scenes": int(self.occurs[c.id]),
                 "boundary_iou": number(boundary[c.id]),
                 "interval": of_classes[c.id],
             }
@@ -105,17 +111,18 @@ class Evaluation:
         """Of the means, of each class's IoU, of each class's objects."""
         drawn = draws(len(self.scenes))
         mious, ious = resampled_ious(drawn, self.matrices)
-        objects = resampled(drawn, self.objects.sum(axis=2))
-        told = _told(len(self.scenes))
+        f1, f1s = resampled_f1(drawn, self.objects)
         means = {
-            "miou": told(mious),
-            "objects_f1": told(object_f1(objects.sum(axis=-1, keepdims=True))[:, 0]),
+            "miou": _told(mious, len(self.scenes)),
+            "objects_f1": _told(f1, len(self.scenes)),
             "level": LEVEL,
             "resamples": RESAMPLES,
         }
-        f1 = np.where(objects[:, 0] > 0, object_f1(objects), np.nan)
-        columns = range(len(self.legend))
-        return means, [told(ious[:, c]) for c in columns], [told(f1[:, c]) for c in columns]
+        of_classes, of_objects = (
+            [_told(of, int(scenes)) for of, scenes in zip(scores.T, self.occurs, strict=True)]
+            for scores in (ious, f1s)
+        )
+        return means, of_classes, of_objects
 
     def _of_confidence(self) -> dict[str, Any]:
         """Nothing where the confidence of some labels is not known."""
@@ -189,12 +196,6 @@ def _of_scene(scores: Scores, legend: Legend) -> dict[str, Any]:
     }
 
 
-def _told(scenes: int) -> Callable[[NDArray[np.float64]], Interval]:
-    """An interval for JSON; one scene has none."""
-
-    def told(values: NDArray[np.float64]) -> Interval:
-        if scenes < 2 or np.isnan(values).all():
-            return None
-        return [number(bound) for bound in interval(values)]
-
-    return told
+def _told(values: NDArray[np.float64], scenes: int) -> Interval:
+    bounds = interval(values, scenes=scenes)
+    return None if bounds is None else [number(bound) for bound in bounds]

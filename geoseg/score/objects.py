@@ -16,6 +16,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.annotations import Annotations, Difficult
+from geoseg.score.bootstrap import resampled
 from geoseg.score.metrics import number, ratio
 
 MATCH = 0.5
@@ -175,6 +176,16 @@ def object_f1(counts: NDArray[Any]) -> NDArray[np.float64]:
     """2 matched / (annotated + found), NaN where there is neither; counts are (..., 3, classes)."""
     truth, found, matched = (counts[..., kind, :] for kind in range(3))
     return ratio(2 * matched, truth + found)
+
+
+def resampled_f1(
+    drawn: NDArray[np.float64], objects: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(resamples,) F1 of all objects and (resamples, classes) F1, of objects (scenes, 3, sizes, classes); NaN
+    where a class does not occur in the truth of those scenes that were drawn."""
+    counts = resampled(drawn, objects.sum(axis=2))
+    whole = object_f1(counts.sum(axis=-1, keepdims=True))[:, 0]
+    return whole, np.where(counts[:, TRUTH] > 0, object_f1(counts), np.nan)
 
 
 def objects_json(counts: NDArray[np.int64]) -> dict[str, Any]:

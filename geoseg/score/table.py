@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from geoseg.score.agreement import Agreement
 from geoseg.score.evaluation import Evaluation
 from geoseg.score.objects import SIZES
+from geoseg.score.paired import Comparison
+
+_MOST_CHANGES = 20
+"""Pairs of classes that a person is shown."""
 
 
 def report_text(evaluation: Evaluation) -> str:
@@ -45,7 +50,7 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def percent(score: float | None) -> str:
     """A score in percent, – where it is not defined."""
-    return "–" if score is None else f"{100 * score:.1f}"
+    return "–" if score is None else f"{100 * score:z.1f}"
 
 
 def spread(interval: Sequence[float] | None) -> str:
@@ -109,3 +114,68 @@ def _confidence_text(scores: dict[str, Any]) -> str:
             f"mean IoU {percent(best['miou'])} (+{percent(best['gain'])}).\n"
         )
     return text
+
+
+def agreement_text(found: Agreement) -> str:
+    """How far two label rasters agree, and what changed most."""
+    told = found.to_json()
+    rows = [
+        [
+            name,
+            *(percent(of[k]) for k in ("iou", "f1")),
+            f"{of['pixels_a']:,}",
+            f"{of['pixels_b']:,}",
+        ]
+        for name, of in told["classes"].items()
+        if of["pixels_a"] or of["pixels_b"]
+    ]
+    changes = [
+        [f"{of['from']} → {of['to']}", f"{of['pixels']:,}", _area(of["area_m2"])]
+        for of in told["changes"]
+    ]
+    hidden = len(changes) - _MOST_CHANGES
+    changes = [*changes[:_MOST_CHANGES], *([[f"{hidden} more"]] if hidden > 0 else [])]
+    changes.append(["**all**", f"{told['changed']:,}", _area(told["changed_m2"])])
+    head = ["A → B", "pixels", *([] if told["changed_m2"] is None else ["area, m²"])]
+    changes = [row[: len(head)] for row in changes]
+    text = f"{percent(told['agreement'])} % of {told['pixels']:,} pixels have the same label.\n"
+    if told["only_a"] or told["only_b"]:
+        text += f"Not compared: {told['only_a']:,} pixels that only A labels, {told['only_b']:,} only B.\n"
+    classes = markdown(["class", "IoU", "F1", "pixels in A", "pixels in B"], rows)
+    return f"{text}\n{classes}\n\n{markdown(head, changes)}\n"
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """Two evaluations side by side."""
+    told = comparison.to_json()
+    rows = [
+        [name, *_difference_cells(of["iou"]), *_difference_cells(of.get("objects_f1"))]
+        for name, of in told["classes"].items()
+    ]
+    rows.append(
+        [
+            "**mean IoU**, all objects",
+            *_difference_cells(told["miou"]),
+            *_difference_cells(told["objects_f1"]),
+        ]
+    )
+    level = f"{100 * told['level']:.0f} %"
+    of_score = ["A", "B", "B - A", level]
+    return f"""{told["split"]}, {told["scenes"]} scenes, truth: {told["truth"]}; A: {told["a"]}, B: {told["b"]}
+
+{markdown(["class", "IoU: A", *of_score[1:], "F1: A", *of_score[1:]], rows)}
+
+* more than the choice of scenes explains, if only this one was looked at
+"""
+
+
+def _difference_cells(of: dict[str, Any] | None) -> list[str]:
+    if of is None:
+        return [""] * 4
+    apart = of["difference"]
+    told = "–" if apart is None else f"{100 * apart:+z.1f}{'*' if of['differs'] else ' '}"
+    return [percent(of["a"]), percent(of["b"]), told, spread(of["interval"])]
+
+
+def _area(square_metres: float | None) -> str:
+    return "" if square_metres is None else f"{square_metres:,.0f}"

@@ -3,7 +3,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from sklearn.metrics import confusion_matrix, jaccard_score, precision_score, recall_score
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    jaccard_score,
+    precision_score,
+    recall_score,
+)
 
 from geoseg.legend import IGNORE, Legend
 from geoseg.score.metrics import Scores, confusion
@@ -28,6 +35,10 @@ def test_scores_are_those_of_scikit_learn(truth: np.ndarray, found: np.ndarray) 
     np.testing.assert_allclose(
         scores.iou[occurs], jaccard_score(t, f, labels=range(4), average=None)[occurs]
     )
+    np.testing.assert_allclose(scores.f1, f1_score(t, f, **given_))
+    assert scores.accuracy == pytest.approx(accuracy_score(t, f))
+    weighted = jaccard_score(t, f, labels=range(4), average="weighted", zero_division=0)
+    assert scores.weighted_iou() == pytest.approx(weighted)
 
 
 def test_the_mean_is_over_the_classes_that_occur_in_the_truth() -> None:
@@ -39,6 +50,13 @@ def test_the_mean_is_over_the_classes_that_occur_in_the_truth() -> None:
 def test_a_score_that_is_not_defined_is_none_in_json() -> None:
     legend = Legend.of({"tree": "#00ff00", "car": "#ff0000"})
     data = Scores(np.array([[5, 1, 0], [0, 2, 0], [0, 0, 0]])).to_json(legend)
-    assert data["classes"]["car"] == {"iou": None, "precision": None, "recall": None, "pixels": 0}
+    assert data["classes"]["car"] == {
+        **dict.fromkeys(("iou", "precision", "recall", "f1")),
+        "pixels": 0,
+        "predicted": 0,
+    }
     assert data["classes"]["tree"]["iou"] == pytest.approx(2 / 3, abs=1e-4)
+    assert data["classes"]["tree"]["predicted"] == 3
     assert data["pixels"] == 8
+    nothing = Scores(np.zeros((3, 3), np.int64)).to_json(legend)
+    assert nothing["accuracy"] is nothing["fwiou"] is nothing["miou"] is None

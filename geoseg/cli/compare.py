@@ -1,0 +1,92 @@
+"""``geoseg compare``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from geoseg.cli import options
+from geoseg.cli.progress import report, tracker
+from geoseg.cli.scoring import scoring
+
+if TYPE_CHECKING:
+    from geoseg.score.scene import Rules
+
+
+@click.command()
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option(
+    "--dataset",
+    type=options.EXISTING_FOLDER,
+    help="A and B are models, or folders of labels: compare how well they do on this dataset.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=options.NEW_FILE,
+    metavar="TIF",
+    help="Of two label rasters: also write where they differ, as a COG.",
+)
+@click.option("--json", "json_output", type=options.NEW_FILE, help="Also write the numbers here.")
+@scoring
+@options.device
+@options.overwrite
+@options.progress
+def compare(
+    *,
+    a: Path,
+    b: Path,
+    dataset: Path | None,
+    output: Path | None,
+    json_output: Path | None,
+    split: str,
+    layers: tuple[str, ...],
+    rules: Rules,
+    device: str,
+    overwrite: bool,
+    progress: str,
+) -> None:
+    """Compare two label rasters of one place, or two models on a dataset.
+
+    Label rasters lie on one grid. The numbers are pixels and areas that change from one class in A
+    to another in B.
+
+    With --dataset both are evaluated on the same scenes, and the difference of each score gets an
+    interval from resampling the scenes, which tells whether it is more than their choice.
+    """
+    from geoseg.compare import compare as compare_labels
+    from geoseg.compare import compare_models
+    from geoseg.score.table import agreement_text, comparison_text
+
+    track = tracker(progress)
+    if dataset is None:
+        if ".safetensors" in (a.suffix, b.suffix):
+            raise click.UsageError("models are compared on a dataset. name one with --dataset")
+        found = compare_labels(
+            a, b, output=output, json_output=json_output, overwrite=overwrite, track=track
+        )
+        told, text = found.to_json(), agreement_text(found)
+    else:
+        if output:
+            raise click.UsageError("--output is of two label rasters, without --dataset")
+        comparisons = compare_models(
+            a,
+            b,
+            dataset,
+            split=split,
+            layers=layers,
+            rules=rules,
+            json_output=json_output,
+            device=device,
+            overwrite=overwrite,
+            track=track,
+        )
+        told = {"comparisons": [comparison.to_json() for comparison in comparisons]}
+        text = "\n".join(map(comparison_text, comparisons))
+    if progress == "json":
+        report(output or json_output or a, progress, **told)
+    else:
+        click.echo(text)
