@@ -8,8 +8,7 @@ EACH = 3
 
 RULE = (
     "Scenes that hold an object, ordered by their own mean IoU without background ({truth}); of equal ones the "
-    "one with fewer pixels first. Shown are the first, the middle and the last of {scored} scenes; {others} more "
-    "hold no object."
+    "one with fewer pixels first. Shown are the first, the middle and the last of {scored}."
 )
 
 

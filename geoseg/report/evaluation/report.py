@@ -54,7 +54,9 @@ def report(
     chosen = choose({name: (of["miou"], of["pixels"]) for name, of in scores.items()})
     scenes = {scene.name: scene for scene in split}
     scored = sum(of["miou"] is not None for of in scores.values())
-    rule = RULE.format(truth=first["truth"], scored=scored, others=len(scores) - scored)
+    rule = RULE.format(truth=first["truth"], scored=scored)
+    if others := len(scores) - scored:
+        rule += f" {others} more hold no object."
     return write_evaluation_page(
         evaluations,
         output,
@@ -64,7 +66,7 @@ def report(
             for name in track(list(chosen), "pictures")
         ],
         rule=rule,
-        learning=_log(model.path) if model else [],
+        learning=learning_log(model.path) if model else [],
         provenance=[
             ("Model", list(_of_model(model)))
             if model
@@ -100,7 +102,7 @@ def _counts(dataset: Dataset, split: str) -> dict[str, Any]:
     }
 
 
-def _log(model: Path) -> list[dict[str, Any]]:
+def learning_log(model: Path) -> list[dict[str, Any]]:
     """The lines of the training log that lies beside a model; none without one."""
     path = model.with_suffix(".log.jsonl")
     if not path.is_file():
@@ -129,7 +131,7 @@ def _of_model(model: Model) -> Iterator[tuple[str, str]]:
     yield "sha256", model.sha256
     parameters = ", ".join(f"{name} {value}" for name, value in card.parameters.items())
     yield "architecture", f"{card.architecture} ({parameters})" if parameters else card.architecture
-    for name, title in (("data", "trained on"), ("layer", "truth"), ("terms", "terms")):
+    for name, title in (("data", "trained on"), ("layer", "truth"), ("terms", "terms of the data")):
         if name in training:
             yield title, str(training[name])
     if "steps" in training:
@@ -138,7 +140,7 @@ def _of_model(model: Model) -> Iterator[tuple[str, str]]:
     if "date" in training:
         yield "trained", f"{training['date']}, geoseg {training.get('geoseg', 'unknown')}"
     if card.pixel_size_m:
-        yield "pixels", _span(card.pixel_size_m)
+        yield "pixel size", _span(card.pixel_size_m)
     if "note" in training:
         yield "note", str(training["note"])
 
@@ -149,10 +151,10 @@ def _of_data(
     yield "dataset", dataset.folder.resolve().name
     yield "split", f"{split[0].split}, {len(split):,} scenes"
     yield "truths", ", ".join(layers)
-    yield "scenes", f"{dataset.bands} bands of {dataset.dtype}"
+    yield "pixels", f"{dataset.bands} bands of {dataset.dtype}"
     sizes = [scene.pixel_size_m for scene in split if scene.pixel_size_m]
     if sizes:
-        yield "pixels", f"{_span(sizes)}, known of {len(sizes):,} scenes"
+        yield "pixel size", f"{_span(sizes)}, known of {len(sizes):,} scenes"
     sources = Counter(scene.image_source for scene in split if scene.image_source)
     if sources:
         yield "imagery", ", ".join(f"{name} {count:,}" for name, count in sources.most_common(8))
