@@ -82,7 +82,10 @@ def test_the_command_says_where_the_page_is_and_the_page_where_it_comes_from(
         training={"terms": "research only", "data": "drawn"},
     )
     model = save_model(tmp_path / "m.safetensors", network.state_dict(), card, half=False)
-    lines = [{"step": k, "loss": 1 / k, "miou": 0.1 if k % 2 else None} for k in range(1, 5)]
+    lines = [
+        {"step": k, "loss": float("nan") if k == 4 else 1 / k, "miou": 0.1 if k % 2 else None}
+        for k in range(1, 5)
+    ]
     (tmp_path / "m.log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     output = tmp_path / "report.html"
     command = ["evaluate", str(drawn), "-m", str(model), "--report", str(output)]
@@ -96,7 +99,7 @@ def test_the_command_says_where_the_page_is_and_the_page_where_it_comes_from(
     assert facts["Run"]["geoseg"]
     assert facts["Run"]["command"].startswith("geoseg ")
     assert page["card"]["architecture"] == "unet"
-    assert [line["step"] for line in page["learning"]] == [1, 2, 3, 4]
+    assert [line["loss"] for line in page["learning"]] == [1, 1 / 2, 1 / 3, None]
     assert {scene["name"] for scene in page["scenes"]} <= {"val0", "val1", "val2"}
     assert boundary.run(geoseg, [*command, "--progress", "none"]) == 4  # exists
 

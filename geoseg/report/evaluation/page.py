@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ _MOST_LINES = 400  # of a learning curve
 Evaluation = Mapping[str, Any]
 """What `geoseg evaluate --json` says of one truth; whatever it does not say is left out of the page."""
 
-Facts = Sequence[tuple[str, Sequence[tuple[str, str]]]]
-"""Titles, and under each of them names and texts."""
+Facts = tuple[str, Sequence[tuple[str, str]]]
+"""A title, and under it names and texts."""
 
 
 def write_evaluation_page(
@@ -33,7 +34,7 @@ def write_evaluation_page(
     scenes: Sequence[Mapping[str, Any]] = (),
     rule: str = "",
     learning: Sequence[Mapping[str, Any]] = (),
-    provenance: Facts = (),
+    provenance: Sequence[Facts] = (),
     card: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> Path:
@@ -51,9 +52,9 @@ def write_evaluation_page(
         "counts": counts or {},
         "scenes": list(scenes),
         "rule": rule,
-        "learning": _thinned(learning),
+        "learning": _finite(_thinned(learning)),
         "provenance": [[title, [list(fact) for fact in facts]] for title, facts in provenance],
-        "card": card,
+        "card": _finite(card),
     }
     first = evaluations[0]
     title = f"{first['model']} on {first['dataset']}, {first['split']}"
@@ -104,3 +105,12 @@ def _thinned(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if number % step == 0 or line.get("miou") is not None or number == len(lines) - 1
     ]
     return [{key: line.get(key) for key in ("step", "loss", "miou")} for line in kept]
+
+
+def _finite(data: Any) -> Any:
+    """JSON data without the numbers that JSON has no word for; a training that diverged has some."""
+    if isinstance(data, float):
+        return data if isfinite(data) else None
+    if isinstance(data, Mapping):
+        return {key: _finite(value) for key, value in data.items()}
+    return [_finite(value) for value in data] if isinstance(data, list | tuple) else data

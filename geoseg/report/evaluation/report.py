@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyproj import CRS
-
-import geoseg
 from geoseg.annotations import Annotations
 from geoseg.dataset import Dataset, DatasetScene
 from geoseg.engine.labelled import Labelled
@@ -20,6 +15,7 @@ from geoseg.model.file import Model
 from geoseg.progress import Track, silent
 from geoseg.report.evaluation.choice import RULE, choose
 from geoseg.report.evaluation.page import write_evaluation_page
+from geoseg.report.evaluation.provenance import of_data, of_labels, of_model, of_rules, of_run
 from geoseg.report.evaluation.shown import look, pictures
 from geoseg.score.scene import Rules
 
@@ -68,12 +64,10 @@ def report(
         rule=rule,
         learning=learning_log(model.path) if model else [],
         provenance=[
-            ("Model", list(_of_model(model)))
-            if model
-            else ("Labels", [("folder", labelled.path.name)]),
-            ("Data", list(_of_data(dataset, split, list(truths)))),
-            ("Scores", list(_of_rules(rules, first))),
-            ("Run", list(_of_run(command))),
+            of_model(model) if model else of_labels(labelled.path),
+            of_data(dataset, split, list(truths)),
+            of_rules(rules, first),
+            of_run(command),
         ],
         card=model.card.to_json() if model else None,
         overwrite=overwrite,
@@ -121,70 +115,3 @@ def learning_log(model: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError) as fault:
         log.warning("%s: no learning curve is drawn, it is no training log (%s)", path, fault)
         return []
-
-
-def _of_model(model: Model) -> Iterator[tuple[str, str]]:
-    card, training = model.card, model.card.training
-    if "name" in training:
-        yield "name", str(training["name"])
-    yield "file", model.path.name
-    yield "sha256", model.sha256
-    parameters = ", ".join(f"{name} {value}" for name, value in card.parameters.items())
-    yield "architecture", f"{card.architecture} ({parameters})" if parameters else card.architecture
-    for name, title in (("data", "trained on"), ("layer", "truth"), ("terms", "terms of the data")):
-        if name in training:
-            yield title, str(training[name])
-    if "steps" in training:
-        hours = f", {training['hours']} h" if "hours" in training else ""
-        yield "training", f"{training['steps']} steps{hours}"
-    if "date" in training:
-        yield "trained", f"{training['date']}, geoseg {training.get('geoseg', 'unknown')}"
-    if card.pixel_size_m:
-        yield "pixel size", _span(card.pixel_size_m)
-    if "note" in training:
-        yield "note", str(training["note"])
-
-
-def _of_data(
-    dataset: Dataset, split: Sequence[DatasetScene], layers: Sequence[str]
-) -> Iterator[tuple[str, str]]:
-    yield "dataset", dataset.folder.resolve().name
-    yield "split", f"{split[0].split}, {len(split):,} scenes"
-    yield "truths", ", ".join(layers)
-    yield "pixels", f"{dataset.bands} bands of {dataset.dtype}"
-    sizes = [scene.pixel_size_m for scene in split if scene.pixel_size_m]
-    if sizes:
-        yield "pixel size", f"{_span(sizes)}, known of {len(sizes):,} scenes"
-    sources = Counter(scene.image_source for scene in split if scene.image_source)
-    if sources:
-        yield "imagery", ", ".join(f"{name} {count:,}" for name, count in sources.most_common(8))
-    yield "map", CRS.from_wkt(dataset.crs).name if dataset.crs else "local coordinates"
-
-
-def _of_rules(rules: Rules, first: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield (
-        "difficult",
-        {"keep": "scored like any other", "ignore": "not counted", "drop": "background"}[
-            rules.difficult
-        ],
-    )
-    yield "boundary IoU", f"pixels up to {rules.boundary} px from a contour"
-    yield "objects", f"polygons, matched at an IoU of {rules.match:g} or more"
-    if first.get("intervals"):
-        of = first["intervals"]
-        yield (
-            "intervals",
-            f"{of['level']:.0%}, percentile bootstrap over scenes, {of['resamples']:,} times",
-        )
-
-
-def _of_run(command: str) -> Iterator[tuple[str, str]]:
-    if command:
-        yield "command", command
-    yield "geoseg", geoseg.__version__
-    yield "date", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _span(sizes: Sequence[float]) -> str:
-    low, high = min(sizes), max(sizes)
-    return f"{low:.3g} m" if low == high else f"{low:.3g} to {high:.3g} m"

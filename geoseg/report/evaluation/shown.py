@@ -28,10 +28,14 @@ _MOST_BYTES = 700_000  # of a scene's pictures: nine of them, in base64, stay be
 _WEBP = [cv2.IMWRITE_WEBP_QUALITY, 78]
 
 RIGHT, MISSED, INVENTED, CONFUSED = 1, 2, 3, 4
-_MISTAKES = {RIGHT: "#009e73", MISSED: "#d55e00", INVENTED: "#56b4e9", CONFUSED: "#f0e442"}
-"""Told apart with any vision (Okabe and Ito 2008)."""
-
 Colours = Mapping[int, tuple[int, int, int]]
+_MISTAKES: Colours = {
+    RIGHT: (0, 158, 115),
+    MISSED: (213, 94, 0),
+    INVENTED: (86, 180, 233),
+    CONFUSED: (240, 228, 66),
+}
+"""Told apart with any vision (Okabe and Ito 2008); the same as in style.css."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +105,6 @@ def pictures(looked: Looked, legend: Legend, *, most_bytes: int = _MOST_BYTES) -
     A scene that would take more than `most_bytes` is shown smaller.
     """
     classes = {c.id: legend.rgb(c.id) for c in legend.objects}
-    kinds = {kind: _rgb(colour) for kind, colour in _MISTAKES.items()}
     step = 1
     while True:
         labels = looked.labels[::step, ::step]
@@ -112,7 +115,7 @@ def pictures(looked: Looked, legend: Legend, *, most_bytes: int = _MOST_BYTES) -
             "labels": _png(labels, classes),
             "truths": {layer: _png(truth, classes) for layer, truth in truths.items()},
             "mistakes": {
-                layer: _png(mistakes(truth, labels), kinds) for layer, truth in truths.items()
+                layer: _png(mistakes(truth, labels), _MISTAKES) for layer, truth in truths.items()
             },
         }
         if step >= max(looked.labels.shape) or _length(encoded) <= most_bytes:
@@ -153,11 +156,6 @@ def _png(values: NDArray[np.uint8], colours: Colours) -> str:
 
 def _uri(kind: str, data: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    red, green, blue = bytes.fromhex(colour[1:])
-    return red, green, blue
 
 
 def _centres(pixels: int, shown: int) -> NDArray[np.intp]:
