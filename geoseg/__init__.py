@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from geoseg.stats import stats
     from geoseg.train import train
     from geoseg.vectorize import vectorize
+    from geoseg.view import view
 
 __version__ = "0.1.0"
 
@@ -57,6 +58,7 @@ __all__ = [
     "trace",
     "train",
     "vectorize",
+    "view",
 ]
 
 _HOME = {
@@ -81,6 +83,7 @@ _HOME = {
     "trace": "polygons.trace",
     "train": "train",
     "vectorize": "vectorize",
+    "view": "view",
 }
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import colorsys
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,3 +135,24 @@ DOTA_V2 = Legend.of(
     {**_DOTA_V1, "container-crane": "#c3cdff", "airport": "#8b7700", "helipad": "#7100a6"}
 )
 """DOTA v2.0: two more (Ding et al. 2021)."""
+
+
+def colours_for(names: Collection[str], *, taken: Collection[str] = ()) -> dict[str, str]:
+    """A colour ``#rrggbb`` for every name, none of them in `taken` as long as there are others.
+
+    Names that DOTA knows keep its colours; the others get what is left of these, which are as far
+    from one another as eyes can tell, then hues between.
+    """
+    known = {c.name: c.colour for c in DOTA_V2.objects}
+    free = [c.colour for c in DOTA_V2.objects if c.name not in names and c.colour not in taken]
+    spare = (_hue(number) for number in range(len(names)))
+    return {n: known.get(n) or (free.pop(0) if free else next(spare)) for n in names}
+
+
+_GOLDEN = 0.618033988749895
+
+
+def _hue(number: int) -> str:
+    """A colour for each number, neighbours far apart."""
+    red, green, blue = colorsys.hsv_to_rgb(number * _GOLDEN % 1, 0.9, (0.55, 0.95)[number % 2])
+    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"

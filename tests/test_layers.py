@@ -27,6 +27,7 @@ LAYERS = {
         "margin",
         "stats",
         "preview",
+        "view",
         "demo",
     },
     2: {"model", "learn", "engine", "device", "polygons", "report", "score"},

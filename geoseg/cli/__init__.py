@@ -22,6 +22,7 @@ COMMANDS = {
     "compare": "Compare two label rasters of one place, or two models on a dataset.",
     "segment": "Find the objects in a SCENE and outline them.",
     "vectorize": "Turn a LABELS raster into polygons.",
+    "view": "Make a map of POLYGONS, over their SCENE, that any browser opens, offline.",
     "export": "Write a model as ONNX, for onnxruntime and the QGIS plugin Deepness.",
     "margin": "Measure how many labels of SCENEs change with the margin.",
     "qgis-install": "Put geoseg into the Processing toolbox of QGIS.",

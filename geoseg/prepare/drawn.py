@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.annotations import Annotations
-from geoseg.legend import BACKGROUND, DOTA_V2, Legend
+from geoseg.legend import BACKGROUND, DOTA_V2, Legend, colours_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +37,9 @@ class Drawn:
 
 
 def legend_of(drawn: Iterable[Drawn]) -> Legend:
-    """Every class name there is, in alphabetical order. Names that DOTA knows keep its colours; the others
-    get what is left of these, which are as far from one another as eyes can tell, then hues between.
-    """
+    """Every class name there is, in alphabetical order, in the colours of `geoseg.legend`."""
     names = sorted({str(name) for part in drawn for name in part.name} - {_NO_OBJECT})
-    known = {c.name: c.colour for c in DOTA_V2.objects}
-    free = [c.colour for c in DOTA_V2.objects if c.name not in names]
-    spare = (_hue(number) for number in range(len(names)))
-    return Legend.of({n: known.get(n) or (free.pop(0) if free else next(spare)) for n in names})
+    return Legend.of(colours_for(names))
 
 
 _NO_OBJECT = DOTA_V2[BACKGROUND].name
-_GOLDEN = 0.618033988749895
-
-
-def _hue(number: int) -> str:
-    """A colour for each number, neighbours far apart."""
-    red, green, blue = colorsys.hsv_to_rgb(number * _GOLDEN % 1, 0.9, (0.55, 0.95)[number % 2])
-    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ class Backdrop:
     picture: NDArray[np.uint8]
     """(h, w, 3) red, green, blue; light grey where the scene has no data."""
 
+    valid: NDArray[np.bool_]
+    """(h, w) True where it has"""
+
     to_picture: Affine
     """From map coordinates to pixels of the picture."""
 
@@ -45,10 +49,13 @@ class Backdrop:
 
     crs: CRS | None
 
+    scene_pixel: float
+    """Side of a pixel of the scene, in units of the map."""
 
-def read_backdrop(path: Path, *, size: int) -> Backdrop:
-    """Read a scene so that its longer side has `size` pixels (a small scene: is enlarged 4 times
-    at most).
+
+def read_backdrop(path: Path, *, size: int, enlarge: float = _LARGEST_ZOOM) -> Backdrop:
+    """Read a scene so that its longer side has `size` pixels (a small scene is enlarged by
+    `enlarge` at most).
 
     Bytes are shown as they are, other types stretched between their 1st and 99th percentile.
     Raises SceneError when it cannot be read.
@@ -58,23 +65,26 @@ def read_backdrop(path: Path, *, size: int) -> Backdrop:
         open_raster(path) as scene,
     ):
         check_pixels(scene, path)
-        zoom = min(size / max(scene.shape), _LARGEST_ZOOM)
+        zoom = min(size / max(scene.shape), enlarge)
         width, height = (max(1, round(length * zoom)) for length in (scene.width, scene.height))
         try:
             pixels, valid = _read(scene, path, min(width, scene.width), min(height, scene.height))
         except RasterioError as error:
             raise SceneError(f"{path}: damaged somewhere. copy or download it again") from error
         picture = cv2.resize(_bytes(pixels, valid), (width, height), interpolation=cv2.INTER_CUBIC)
+        known = cv2.resize(valid.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
         to_picture = Affine.scale(width / scene.width, height / scene.height) @ ~map_transform(
             scene.transform
         )
         metres = pixel_size_m(scene.crs or None, scene.transform, scene.width, scene.height)
         return Backdrop(
             picture=np.asarray(picture, np.uint8),
+            valid=np.asarray(known, np.uint8) != 0,
             to_picture=to_picture,
             bounds=_bounds(scene),
             pixel_size_m=metres and metres * scene.width / width,
             crs=scene.crs or None,
+            scene_pixel=sqrt(abs(scene.transform.determinant)),
         )
 
 
@@ -90,10 +100,12 @@ def blank_backdrop(
     metres = pixel_size_m(crs, transform, columns, rows)
     return Backdrop(
         picture=np.full((height, width, 3), _WHITE, np.uint8),
+        valid=np.ones((height, width), bool),
         to_picture=Affine.scale(width / columns, height / rows) @ ~transform,
         bounds=(min(x), min(y), max(x), max(y)),
         pixel_size_m=metres and metres * columns / width,
         crs=crs,
+        scene_pixel=sqrt(abs(transform.determinant)),
     )
 
 

@@ -64,7 +64,7 @@ def page(
 
     Raises ValueError for data that JSON cannot say (nan is none).
     """
-    code = [_resource(name) for name in ("page.js", *scripts)]
+    code = [resource(name) for name in ("page.js", *scripts)]
     for source in code:
         if _ENDS_SCRIPT.search(source):
             raise ValueError("a script holds </script or <!--: inside a page it would end there")
@@ -72,7 +72,7 @@ def page(
         policy=_POLICY.format(scripts=" ".join(map(_fingerprint, code)) or "'none'"),
         version=geoseg.__version__,
         title=text(title),
-        style="".join(_resource(name) for name in ("page.css", *styles)),
+        style="".join(resource(name) for name in ("page.css", *styles)),
         body=body,
         data=_embedded(data),
         scripts="\n".join(f"<script>{source}</script>" for source in code),
@@ -103,5 +103,6 @@ def _fingerprint(source: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def _resource(name: str) -> str:
+def resource(name: str) -> str:
+    """The text of a file beside this one."""
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,231 @@
+"""Polygons of any vector file as a map shows them: what they are, in which colour, what else is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+from pyogrio.errors import DataSourceError
+from shapely import GeometryType
+
+from geoseg.errors import SceneError
+from geoseg.files import input_file
+from geoseg.legend import colours_for
+from geoseg.report.qml import Style, style_of
+
+CLASS_COLUMNS = ("class", "class_name", "label", "category", "klass", "type", "name", "class_id")
+"""Where a class is looked for when neither the caller nor a style names the column."""
+
+_MAX_GUESSED = 64  # a guessed column with more different values holds no classes
+_PARTS = (GeometryType.POLYGON, GeometryType.MULTIPOLYGON)
+
+# A file is opened when its first bytes are those of a format that holds its data itself.
+_MAGIC = (b"SQLite format 3\0", b"fgb", b"PAR1", b"{", b"\0\0\x27\x0a")
+_BOXES = ("bbox", "geometry_bbox")  # of GeoParquet 1.1: structures, and told by the geometry
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A class as a map's legend shows it."""
+
+    name: str
+
+    colour: str
+    """``#rrggbb``"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """Polygons of one file, all in one CRS."""
+
+    geometry: NDArray[np.object_]
+    """(n,) shapely polygons and multipolygons"""
+
+    kind: NDArray[np.int32]
+    """(n,) index into `kinds`"""
+
+    kinds: tuple[Kind, ...]
+
+    columns: dict[str, NDArray[Any]]
+    """Name -> (n,) numbers, truth values or text; what was no class"""
+
+    crs: str | None
+    """As GDAL tells it; None where the file has none."""
+
+    notes: tuple[str, ...]
+    """What was left out, in sentences."""
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def where(self, chosen: NDArray[np.bool_], note: str) -> Features:
+        """Those that are chosen, with a note about the others."""
+        return Features(
+            self.geometry[chosen],
+            self.kind[chosen],
+            self.kinds,
+            {name: values[chosen] for name, values in self.columns.items()},
+            self.crs,
+            (*self.notes, note),
+        )
+
+
+def read_features(
+    path: Path, *, layers: Sequence[str] = (), class_column: str | None = None
+) -> Features:
+    """Read the polygons of a GeoPackage, GeoParquet, FlatGeobuf, GeoJSON or Shapefile.
+
+    layers: those to read; all that hold polygons, when empty.
+    class_column: where the class stands; else the column by which the file's QGIS style tells
+    polygons apart, else the first of `CLASS_COLUMNS` that there is.
+
+    Colours are those of the style, else those that geoseg gives a class of that name. Raises
+    SceneError when the file cannot be read or holds no polygons.
+    """
+    _check(input_file(path))
+    table = _stacked(path, [_layer(path, n, class_column) for n in _chosen(path, layers)])
+    good = np.isin(shapely.get_type_id(table.geometry), _PARTS)
+    good &= np.isfinite(shapely.bounds(table.geometry)).all(axis=1)  # of empty ones they are nan
+    if not good.any():
+        raise SceneError(f"{path}: holds no polygons. name another file or layer")
+    if good.all():
+        return table
+    return table.where(good, f"{(~good).sum():,} features are no polygons and are not shown.")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Layer:
+    name: str
+    geometry: NDArray[np.object_]
+    classes: NDArray[np.object_]
+    colours: dict[str, str]
+    columns: dict[str, NDArray[Any]]
+    crs: str | None
+
+
+def _check(path: Path) -> None:
+    with path.open("rb") as file:
+        head = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
+    if not head.startswith(_MAGIC):
+        raise SceneError(
+            f"{path}: not a GeoPackage, GeoParquet, FlatGeobuf, GeoJSON or Shapefile. "
+            "save it as a GeoPackage: Export in QGIS"
+        )
+
+
+def _chosen(path: Path, wanted: Sequence[str]) -> list[str]:
+    if _is_parquet(path):
+        return [path.stem]
+    try:
+        layers = pyogrio.list_layers(path.absolute())
+    except DataSourceError as error:
+        raise SceneError(f"{path}: damaged, GDAL cannot open it. copy it again") from error
+    found = [str(name) for name, kind in layers if kind is not None]
+    if not found:
+        raise SceneError(f"{path}: has no layer with geometries. name another file")
+    for name in wanted:
+        if name not in found:
+            raise SceneError(f"{path}: has no layer {name!r}. it has: {', '.join(found)}")
+    return list(wanted) or found
+
+
+def _layer(path: Path, name: str, class_column: str | None) -> _Layer:
+    try:
+        columns, geometry, crs = (_parquet if _is_parquet(path) else _vector)(path, name)
+    except (RuntimeError, OSError, ValueError) as error:
+        raise SceneError(f"{path}: cannot be read ({error}). copy it again") from error
+    if class_column is not None and class_column not in columns:
+        known = ", ".join(columns) or "none"
+        raise SceneError(f"{path}: has no column {class_column!r}. it has: {known}")
+    style = style_of(path, name)
+    column = class_column or _class_column(columns, style)
+    values = _as_text(columns.pop(column)) if column else np.full(len(geometry), name, object)
+    if style is None or style.column != column:
+        return _Layer(name, geometry, values, {}, columns, crs)
+    if column == "class_id":
+        columns.pop("class", None)  # the same once more
+    classes = np.array([style.names.get(value, value) for value in values], object)
+    colours = {style.names[value]: colour for value, colour in style.colours.items()}
+    return _Layer(name, geometry, classes, colours, columns, crs)
+
+
+def _class_column(columns: dict[str, NDArray[Any]], style: Style | None) -> str | None:
+    if style is not None and style.column in columns:
+        return style.column
+    found = (name for name in CLASS_COLUMNS if name in columns)
+    return next((n for n in found if len(set(_as_text(columns[n]))) <= _MAX_GUESSED), None)
+
+
+def _as_text(values: NDArray[Any]) -> NDArray[np.object_]:
+    """(n,) the values in words; a column of numbers with empty cells has come as floats."""
+    if values.dtype.kind == "f" and (np.isnan(values) | (values == values.round())).all():
+        return np.array(["" if np.isnan(v) else str(int(v)) for v in values], object)
+    return np.array(["" if v is None or v != v else str(v) for v in values.tolist()], object)
+
+
+def _stacked(path: Path, layers: Sequence[_Layer]) -> Features:
+    """All layers in one."""
+    if len({layer.crs for layer in layers}) > 1:
+        names = ", ".join(layer.name for layer in layers)
+        raise SceneError(f"{path}: its layers differ in their CRS. choose by --layer: {names}")
+    colours: dict[str, str] = {}
+    for layer in layers:
+        colours = layer.colours | colours
+    classes = np.concatenate([layer.classes for layer in layers])
+    names, kind = np.unique(classes.astype(str), return_inverse=True)
+    shown = [str(name) for name in names]
+    spare = colours_for([n for n in shown if n not in colours], taken=[*colours.values()])
+    every = dict.fromkeys(name for layer in layers for name in layer.columns)
+    columns = {n: np.concatenate([_column(layer, n) for layer in layers]) for n in every}
+    if sum(len(set(layer.classes)) for layer in layers) > len(shown):  # a class is in several
+        sizes = [len(layer.classes) for layer in layers]
+        columns["layer"] = np.repeat(np.array([layer.name for layer in layers], object), sizes)
+    return Features(
+        np.concatenate([layer.geometry for layer in layers]),
+        kind.astype(np.int32),
+        tuple(Kind(name or "(no class)", colours.get(name) or spare[name]) for name in shown),
+        columns,
+        layers[0].crs,
+        (),
+    )
+
+
+def _column(layer: _Layer, name: str) -> NDArray[Any]:
+    if name in layer.columns:
+        return layer.columns[name]
+    return np.full(len(layer.classes), None, object)
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() in (".parquet", ".geoparquet")
+
+
+Read = tuple[dict[str, NDArray[Any]], NDArray[np.object_], str | None]
+
+
+def _vector(path: Path, layer: str) -> Read:
+    meta, fids, wkb, fields = pyogrio.raw.read(
+        path.absolute(), layer=layer, force_2d=True, return_fids=True
+    )
+    columns = dict(zip(meta["fields"].tolist(), fields, strict=True))
+    if path.suffix.lower() == ".gpkg":
+        columns = {"fid": fids, **columns}
+    return columns, shapely.from_wkb(wkb, on_invalid="ignore"), meta["crs"]
+
+
+def _parquet(path: Path, layer: str) -> Read:  # noqa: ARG001  the file is the layer
+    import geopandas as gpd
+
+    table = gpd.read_parquet(path)
+    geometry = table.geometry.to_numpy()
+    columns = {
+        n: table[n].to_numpy() for n in table.columns if n not in (*_BOXES, table.geometry.name)
+    }
+    crs = table.crs.to_wkt() if table.crs else None
+    return columns, np.asarray(shapely.force_2d(geometry)), crs

@@ -1,0 +1,108 @@
+"use strict";
+
+// The legend: classes with their numbers, switched on and off; and the filter by confidence.
+const classes = (() => {
+  const { make, byId, number, plural, data } = page;
+  const { count, kind, byName } = polygons;
+  const confidence = byName.get("confidence") || byName.get("score");
+  const areas = byName.get("area_m2") || byName.get("pixels");
+  const listeners = [];
+  const rows = data.kinds.map((told, id) => ({ ...told, id, total: 0 }));
+  for (let i = 0; i < count; i++) rows[kind[i]].total++;
+  const occur = rows.filter((row) => row.total).sort((a, b) => b.total - a.total);
+  let least = 0;
+
+  function area(square) {
+    if (!byName.has("area_m2")) return `${number(square)} px`;
+    if (square === null || Number.isNaN(square)) return "–";
+    if (square < 1e4) return `${number(square, square < 10 ? 1 : 0)} m²`;
+    return square < 1e6 ? `${number(square / 1e4, 2)} ha` : `${number(square / 1e6, 2)} km²`;
+  }
+
+  function table() {
+    const heads = ["Class", "Polygons", ...(areas ? ["Area"] : [])];
+    const head = make("tr", {}, ...heads.map((text, k) => make("th", { scope: "col", class: k ? "number" : null }, text)));
+    byId("classes").append(
+      make("caption", { class: "visually-hidden" }, "Classes: switch them on and off"),
+      make("thead", {}, head), make("tbody", { role: "rowgroup" }, ...occur.map(line)));
+  }
+
+  // roles, because a table that is laid out as a grid is none to every screen reader
+  function line(row) {
+    row.box = make("input", { type: "checkbox", checked: true, onchange: update });
+    const swatch = make("span", { class: "swatch" });
+    swatch.style.backgroundColor = row.colour;
+    row.count = make("td", { class: "number count", role: "cell" });
+    row.area = areas && make("td", { class: "number area", role: "cell" });
+    row.line = make("tr", { role: "row" },
+      make("th", { scope: "row", role: "rowheader" }, make("label", {}, row.box, swatch, make("span", { class: "name" }, row.name))),
+      row.count, row.area,
+      make("td", { class: "act no-print", role: "cell" },
+        make("button", { type: "button", class: "only", "aria-label": `Show only ${row.name}`, onclick: () => only(row) }, "only")));
+    return row.line;
+  }
+
+  // the one class; all of them, when it is the only one already
+  function only(row) {
+    const alone = occur.every((other) => other.box.checked === (other === row));
+    for (const other of occur) other.box.checked = alone || other === row;
+    update();
+  }
+
+  function set(on) {
+    for (const row of occur) row.box.checked = on;
+    update();
+  }
+
+  function update() {
+    const on = new Uint8Array(rows.length), sure = new Uint32Array(rows.length);
+    const sums = areas && new Float64Array(rows.length);
+    for (const row of occur) on[row.id] = row.box.checked ? 1 : 0;
+    let shown = 0;
+    for (let i = 0; i < count; i++) {
+      const passes = !least || confidence[i] >= least - 1e-6;
+      if (passes) {
+        sure[kind[i]]++;
+        if (areas) sums[kind[i]] += areas[i] || 0;
+      }
+      shown += map.visible[i] = passes && on[kind[i]] ? 1 : 0;
+    }
+    for (const row of occur) {
+      const all = sure[row.id] === row.total;
+      row.count.textContent = all ? number(row.total) : `${number(sure[row.id])} of ${number(row.total)}`;
+      if (areas) row.area.textContent = area(sums[row.id]);
+      row.line.classList.toggle("off", !row.box.checked);
+    }
+    byId("shown").textContent = shown === count
+      ? `All ${plural(count, "polygon")} shown.` : `${number(shown)} of ${plural(count, "polygon")} shown.`;
+    map.draw();
+    for (const listener of listeners) listener();
+  }
+
+  function filter() {
+    if (!confidence) return;
+    const slider = byId("confidence"), value = byId("confidence-value");
+    const highest = confidence.reduce((most, one) => one > most ? one : most, 0);
+    if (highest > 1) { slider.max = highest; slider.step = highest / 100; }
+    slider.addEventListener("input", () => {
+      least = Number(slider.value);
+      value.textContent = least ? number(least, 2) : "any";
+      slider.setAttribute("aria-valuetext", value.textContent);
+      update();
+    });
+    value.textContent = "any";
+    slider.value = 0;
+    byId("filter").hidden = false;
+  }
+
+  table();
+  filter();
+  byId("all").addEventListener("click", () => set(true));
+  byId("none").addEventListener("click", () => set(false));
+  const total = areas && areas.reduce((sum, one) => sum + (one || 0), 0);
+  byId("summary").textContent = `${plural(count, "polygon")} in ${plural(occur.length, "class", "classes")}`
+    + (areas && !Number.isNaN(total) ? `, ${area(total)} in all` : "");
+  update();
+
+  return { area, listeners, rows, confidence };
+})();

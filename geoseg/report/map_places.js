@@ -1,0 +1,88 @@
+"use strict";
+
+// Where something is: coordinates of the scene, degrees, and a bar that says how long a metre is.
+const places = (() => {
+  const { byId } = page;
+  const { ground } = page.data;
+  const { degrees } = ground;
+
+  // degrees at a place, between the four nodes around it
+  function lonLat(u, v) {
+    if (!degrees) return null;
+    const last = degrees.nodes - 1;
+    const x = Math.min(Math.max(u / (ground.width || 1), 0), 1) * last;
+    const y = Math.min(Math.max(v / (ground.height || 1), 0), 1) * last;
+    const column = Math.min(Math.floor(x), last - 1), row = Math.min(Math.floor(y), last - 1);
+    const [right, down] = [x - column, y - row];
+    return [degrees.lon, degrees.lat].map((values) => {
+      const at = row * degrees.nodes + column, below = at + degrees.nodes;
+      return (values[at] * (1 - right) + values[at + 1] * right) * (1 - down)
+        + (values[below] * (1 - right) + values[below + 1] * right) * down;
+    });
+  }
+
+  // as many decimals as a pixel of the screen is worth
+  const decimals = (size) => Math.min(Math.max(Math.ceil(-Math.log10(size)), 0), 8);
+
+  function own(u, v) {
+    if (ground.pixels) return `column ${Math.floor(u / ground.pixel)}, row ${Math.floor(v / ground.pixel)}`;
+    const digits = decimals(ground.stepX / map.look.scale);
+    return `${(ground.left + u * ground.stepX).toFixed(digits)}, ${(ground.top - v * ground.stepY).toFixed(digits)}`;
+  }
+
+  function world(u, v) {
+    const place = lonLat(u, v);
+    if (!place) return null;
+    const metre = ground.metres ? ground.metres / map.look.scale : 1;
+    const digits = decimals(metre / 111320);
+    const [lon, lat] = place;
+    return `${Math.abs(lat).toFixed(digits)}° ${lat < 0 ? "S" : "N"}, ${Math.abs(lon).toFixed(digits)}° ${lon < 0 ? "W" : "E"}`;
+  }
+
+  // degrees where there are any, else the coordinates of the scene
+  const words = (u, v) => world(u, v) || own(u, v);
+
+  let pointer = null;
+  function tell() {
+    const [u, v] = map.place(...(pointer || [map.size[0] / 2, map.size[1] / 2]));
+    const lines = [ground.geographic && degrees ? null : own(u, v), world(u, v)];
+    byId("place").textContent = lines.filter(Boolean).join("\n");
+  }
+
+  // {pixels, text} of a round length of at most 130 pixels; null where nobody knows what is long
+  function length() {
+    const unit = ground.metres || (ground.pixel && 1 / ground.pixel);
+    if (!unit) return null;
+    const longest = 130 * unit / map.look.scale;
+    const power = 10 ** Math.floor(Math.log10(longest));
+    const long = Number(([5, 2, 1].find((step) => step * power <= longest) * power).toPrecision(1));
+    const text = !ground.metres ? `${long} px` : long >= 1000 ? `${long / 1000} km`
+      : long < 1 ? `${Number((long * 100).toPrecision(1))} cm` : `${long} m`;
+    return { pixels: long / unit * map.look.scale, text };
+  }
+
+  function bar() {
+    const told = length();
+    byId("scale").hidden = !told;
+    if (!told) return;
+    byId("scale").style.width = `${told.pixels}px`;
+    byId("scale").firstElementChild.textContent = told.text;
+  }
+
+  map.onPaper.push((context, width, height) => {
+    const told = length();
+    if (!told) return;
+    context.fillStyle = "#fff";
+    context.fillRect(8, height - 34, told.pixels + 16, 26);
+    context.fillStyle = "#000";
+    context.fillRect(16, height - 14, told.pixels, 2);
+    context.font = "13px sans-serif";
+    context.textAlign = "center";
+    context.fillText(told.text, 16 + told.pixels / 2, height - 18);
+  });
+
+  map.listeners.push(() => { tell(); bar(); });
+  hands.point = (x, y) => { pointer = x === null ? null : [x, y]; tell(); };
+
+  return { words };
+})();

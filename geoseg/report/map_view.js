@@ -1,0 +1,304 @@
+"use strict";
+
+// The map on its canvas: where it looks, how it draws, how it is moved.
+const map = (() => {
+  const { ground, picture, kinds } = page.data;
+  const { count, kind, rings, vertices, xy, box } = polygons;
+  const canvas = page.byId("map");
+  const context = canvas.getContext("2d");
+  const visible = new Uint8Array(count).fill(1);
+  const look = { x: 0, y: 0, scale: 1 };  // the place in the middle; pixels of the screen to a step
+  const listeners = [];
+  const onPaper = [];
+  const SLICE = 10;                        // milliseconds of drawing between two frames
+  const AROUND = 0.2;                      // of the canvas, that is drawn beyond each of its sides
+  const closest = ground.pixel ? 48 / ground.pixel : 8;
+
+  let width = 1, height = 1, ratio = 1, chosen = -1, frame = 0, cross = false, kept = null;
+  let drawn = null;                        // layer on the screen: {canvas, look, width, height}
+  let spare = null;                        // canvas that is free
+  let work = null;                         // layer that is being drawn, polygon by polygon
+  let stale = true;
+
+  const image = picture && new Image();
+  if (image) {
+    image.onload = () => draw(false);
+    image.src = picture.href;
+    page.data.picture = null;
+  }
+
+  // ---- colours
+
+  const rgb = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+  const colours = kinds.map(({ colour }) => {
+    const [r, g, b] = rgb(colour);
+    const dark = 0.299 * r + 0.587 * g + 0.114 * b < 90;
+    return {
+      fill: `rgba(${r},${g},${b},0.28)`,
+      dot: `rgba(${r},${g},${b},0.95)`,
+      line: colour,
+      halo: dark ? "rgba(255,255,255,0.75)" : "rgba(0,0,0,0.6)",
+    };
+  });
+
+  // ---- drawing
+
+  function draw(changed = true) {
+    stale = stale || changed;
+    if (!frame) frame = requestAnimationFrame(paint);
+  }
+
+  function paint() {
+    frame = 0;
+    if (stale && !work) { work = begin(); stale = false; }
+    if (work && advance(work, performance.now() + SLICE)) finish();
+    compose(context, ratio);
+    if (work || stale) frame = requestAnimationFrame(paint);
+    for (const listener of listeners) listener(look);
+  }
+
+  // the layer that has been drawn takes the place of the last one, whose canvas serves for the next
+  function finish() {
+    spare = drawn && drawn.canvas;
+    drawn = work.layer;
+    work = null;
+  }
+
+  function begin() {
+    const layer = { look: { ...look }, width: width * (1 + 2 * AROUND), height: height * (1 + 2 * AROUND) };
+    layer.canvas = spare || document.createElement("canvas");
+    spare = null;
+    layer.canvas.width = Math.round(layer.width * ratio);  // also clears it
+    layer.canvas.height = Math.round(layer.height * ratio);
+    const into = layer.canvas.getContext("2d");
+    into.lineJoin = "round";
+    const scale = look.scale * ratio;
+    const left = look.x - layer.canvas.width / 2 / scale, top = look.y - layer.canvas.height / 2 / scale;
+    return { layer, into, scale, left, top, right: left + layer.canvas.width / scale,
+      bottom: top + layer.canvas.height / scale, next: 0, ended: false };
+  }
+
+  // draws until `until`; true when all is drawn
+  function advance(job, until) {
+    for (; job.next < count; job.next++) {
+      const i = job.next, b = 4 * i;
+      if (!visible[i] || box[b] > job.right || box[b + 2] < job.left || box[b + 1] > job.bottom || box[b + 3] < job.top) continue;
+      polygon(job, i);
+      if ((i & 127) === 0 && performance.now() > until) { job.next++; return false; }
+    }
+    return true;
+  }
+
+  function polygon({ into, scale, left, top }, i) {
+    const b = 4 * i, colour = colours[kind[i]];
+    const wide = (box[b + 2] - box[b]) * scale, high = (box[b + 3] - box[b + 1]) * scale;
+    const large = Math.max(wide, high);
+    if (large < 4 * ratio) {  // a dot, which an outline would only blur
+      const least = 1.5 * ratio, w = Math.max(wide, least), h = Math.max(high, least);
+      into.fillStyle = colour.dot;
+      into.fillRect((box[b] - left) * scale + (wide - w) / 2, (box[b + 1] - top) * scale + (high - h) / 2, w, h);
+      return;
+    }
+    trace(into, i, left, top, scale);
+    into.fillStyle = colour.fill;
+    into.fill("evenodd");
+    if (large > 16 * ratio) {
+      into.lineWidth = 3.2 * ratio;
+      into.strokeStyle = colour.halo;
+      into.stroke();
+    }
+    into.lineWidth = (large > 16 * ratio ? 1.8 : 1.2) * ratio;
+    into.strokeStyle = colour.line;
+    into.stroke();
+  }
+
+  // the outline as a path, without vertices that lie on the same pixel
+  function trace(into, i, left, top, scale) {
+    into.beginPath();
+    for (let r = rings[i]; r < rings[i + 1]; r++) {
+      let lastX = NaN, lastY = NaN;
+      for (let v = vertices[r]; v < vertices[r + 1]; v++) {
+        const x = (xy[2 * v] - left) * scale, y = (xy[2 * v + 1] - top) * scale;
+        if (v === vertices[r]) into.moveTo(x, y);
+        else if (Math.abs(x - lastX) + Math.abs(y - lastY) > 0.8) into.lineTo(x, y);
+        else continue;
+        lastX = x; lastY = y;
+      }
+      into.closePath();
+    }
+  }
+
+  // puts everything on a canvas: ground, polygons where they have been drawn last, the chosen one
+  function compose(into, dense) {
+    into.setTransform(dense, 0, 0, dense, 0, 0);
+    into.clearRect(0, 0, width, height);
+    const left = look.x - width / 2 / look.scale, top = look.y - height / 2 / look.scale;
+    if (image && image.complete) {
+      const [a, b, c, d, e, f] = picture.place.map((value) => value * look.scale * dense);
+      into.setTransform(a, b, c, d, e - left * look.scale * dense, f - top * look.scale * dense);
+      into.imageSmoothingEnabled = Math.hypot(a, b) < 4;
+      into.imageSmoothingQuality = "high";
+      into.drawImage(image, 0, 0);
+      into.imageSmoothingEnabled = true;
+    }
+    into.setTransform(dense, 0, 0, dense, 0, 0);
+    const layer = drawn || (work && work.layer);
+    if (layer) {
+      const zoom = look.scale / layer.look.scale;
+      const x = (layer.look.x - left) * look.scale - (layer.width / 2) * zoom;
+      const y = (layer.look.y - top) * look.scale - (layer.height / 2) * zoom;
+      if (zoom === 1) into.drawImage(layer.canvas, whole(x, dense), whole(y, dense), layer.canvas.width / dense, layer.canvas.height / dense);
+      else into.drawImage(layer.canvas, x, y, layer.width * zoom, layer.height * zoom);
+    }
+    if (chosen >= 0) mark(into, left, top);
+    if (cross) {
+      for (const [style, line] of [["#fff", 5], ["#000", 2]]) {
+        into.beginPath();
+        into.moveTo(width / 2 - 10, height / 2); into.lineTo(width / 2 + 10, height / 2);
+        into.moveTo(width / 2, height / 2 - 10); into.lineTo(width / 2, height / 2 + 10);
+        into.strokeStyle = style; into.lineWidth = line; into.stroke();
+      }
+    }
+  }
+
+  // whole pixels of the screen are copied, not mixed
+  const whole = (value, dense) => Math.round(value * dense) / dense;
+
+  function mark(into, left, top) {
+    const b = 4 * chosen;
+    const large = Math.max(box[b + 2] - box[b], box[b + 3] - box[b + 1]) * look.scale;
+    if (large < 10) {  // a ring around what is too small to see
+      into.beginPath();
+      into.arc(((box[b] + box[b + 2]) / 2 - left) * look.scale, ((box[b + 1] + box[b + 3]) / 2 - top) * look.scale, 9, 0, 7);
+    } else trace(into, chosen, left, top, look.scale);
+    for (const [style, line] of [["#000", 6], ["#fff", 4], [colours[kind[chosen]].line, 1.5]]) {
+      into.strokeStyle = style;
+      into.lineWidth = line;
+      into.stroke();
+    }
+  }
+
+  // ---- looking elsewhere
+
+  function bounded() {
+    const fit = Math.min(width / (ground.width || 1), height / (ground.height || 1));
+    look.scale = Math.min(Math.max(look.scale, fit / 4), Math.max(closest, fit));
+    look.x = Math.min(Math.max(look.x, 0), ground.width);
+    look.y = Math.min(Math.max(look.y, 0), ground.height);
+  }
+
+  function show(left, top, right, bottom, share = 0.96) {
+    look.x = (left + right) / 2;
+    look.y = (top + bottom) / 2;
+    look.scale = share * Math.min(width / Math.max(right - left, 1), height / Math.max(bottom - top, 1));
+    bounded();
+    draw();
+  }
+
+  const home = () => show(...ground.home);
+
+  function moveBy(x, y) {
+    look.x -= x / look.scale;
+    look.y -= y / look.scale;
+    bounded();
+    draw();
+  }
+
+  // keeps what is at (x, y) of the canvas there
+  function zoomBy(factor, x = width / 2, y = height / 2) {
+    const [u, v] = place(x, y);
+    look.scale *= factor;
+    bounded();
+    look.x = u - (x - width / 2) / look.scale;
+    look.y = v - (y - height / 2) / look.scale;
+    bounded();
+    draw();
+  }
+
+  const place = (x, y) => [look.x + (x - width / 2) / look.scale, look.y + (y - height / 2) / look.scale];
+
+  // brings polygon i into the part of the map that nothing covers, and zooms to it when asked or when it
+  // can hardly be made out
+  function bring(i, covered, near = false) {
+    const [left, top, right, bottom] = box.subarray(4 * i, 4 * i + 4);
+    const [w, h] = [width - covered.left, height - covered.bottom];
+    if (near) {
+      look.scale = 0.35 * Math.min(w / Math.max(right - left, 1), h / Math.max(bottom - top, 1));
+      bounded();
+      look.x = (left + right) / 2 - covered.left / 2 / look.scale;
+      look.y = (top + bottom) / 2 + covered.bottom / 2 / look.scale;
+    } else {  // no farther than it takes
+      const edge = 24 / look.scale;
+      const [l, t] = place(covered.left, 0), [r, b] = place(width, h);
+      look.x += Math.min(left - edge - l, 0) || Math.max(right + edge - r, 0);
+      look.y += Math.min(top - edge - t, 0) || Math.max(bottom + edge - b, 0);
+    }
+    draw();
+  }
+
+  // whether polygon i is large enough on the screen to be made out, and small enough to be seen whole
+  function legible(i) {
+    const large = Math.max(box[4 * i + 2] - box[4 * i], box[4 * i + 3] - box[4 * i + 1]) * look.scale;
+    return large > 14 && large < Math.min(width, height);
+  }
+
+  function choose(i) { chosen = i; draw(false); }
+
+  function resize() {
+    const { clientWidth, clientHeight } = canvas;
+    if (kept || !clientWidth || !clientHeight || (clientWidth === width && clientHeight === height)) return;
+    const first = width === 1;
+    width = clientWidth;
+    height = clientHeight;
+    ratio = density();
+    canvas.width = Math.round(width * ratio);
+    canvas.height = Math.round(height * ratio);
+    drawn = work = null;
+    if (first) home(); else draw();
+  }
+
+  // everything that is on the screen and on the ground, drawn at once, twice as dense
+  function print() {
+    kept = { width, height, ...look };
+    const [l, t] = place(0, 0), [r, b] = place(width, height);
+    const [left, top] = [Math.max(l, 0), Math.max(t, 0)];
+    const [right, bottom] = [Math.min(r, ground.width), Math.min(b, ground.height)];
+    width = Math.max((right - left) * look.scale, 1);
+    height = Math.max((bottom - top) * look.scale, 1);
+    look.x = (left + right) / 2;
+    look.y = (top + bottom) / 2;
+    settle(2);
+    for (const draws of onPaper) draws(context, width, height);
+  }
+
+  function printed() {
+    if (!kept) return;
+    ({ width, height } = kept);
+    Object.assign(look, { x: kept.x, y: kept.y, scale: kept.scale });
+    kept = null;
+    settle(density());
+  }
+
+  function settle(dense) {
+    ratio = dense;
+    canvas.width = Math.round(width * ratio);
+    canvas.height = Math.round(height * ratio);
+    cancelAnimationFrame(frame);
+    frame = 0;
+    work = begin();
+    advance(work, Infinity);
+    finish();
+    stale = false;
+    compose(context, ratio);
+  }
+
+  const density = () => Math.min(window.devicePixelRatio || 1, 2);
+
+  return {
+    canvas, look, visible, ground: picture && picture.place, draw, home, show, moveBy, zoomBy, place, bring, choose, resize, listeners,
+    print, printed, onPaper, legible,
+    get size() { return [width, height]; },
+    get busy() { return Boolean(frame); },
+    set cross(on) { if (cross !== on) { cross = on; draw(false); } },
+  };
+})();
