@@ -90,13 +90,13 @@ def _object_table(scores: dict[str, Any]) -> str:
     rows = [
         [
             name,
-            *(f"{of[key]:,}" for key in ("truth", "found", "matched")),
+            *(f"{of[key]:,}" for key in ("truth", "found")),
             *(percent(of[key]) for key in ("precision", "recall", "f1")),
             *(percent(of["by_size"][size]["recall"]) for size in SIZES),
         ]
         for name, of in [*of_classes.items(), ("all", scores["objects"])]
     ]
-    head = ["class", "annotated", "found", "matched", "precision", "recall", "F1", *SIZES]
+    head = ["class", "annotated", "found", "precision", "recall", "F1", *SIZES]
     return markdown(head, rows)
 
 
@@ -148,33 +148,28 @@ def agreement_text(found: Agreement) -> str:
 def comparison_text(comparison: Comparison) -> str:
     """Two evaluations side by side."""
     told = comparison.to_json()
+    all_classes = {"iou": told["miou"], "objects_f1": told["objects_f1"]}
     rows = [
-        [name, *_difference_cells(of["iou"]), *_difference_cells(of.get("objects_f1"))]
-        for name, of in told["classes"].items()
+        [name, *_apart(of["iou"]), spread(of["iou"]["interval"]), *_apart(of.get("objects_f1"))]
+        for name, of in [*told["classes"].items(), ("**mean, all**", all_classes)]
     ]
-    rows.append(
-        [
-            "**mean IoU**, all objects",
-            *_difference_cells(told["miou"]),
-            *_difference_cells(told["objects_f1"]),
-        ]
-    )
     level = f"{100 * told['level']:.0f} %"
-    of_score = ["A", "B", "B - A", level]
+    head = ["class", "IoU: A", "B", "B - A", level, "objects' F1: A", "B", "B - A"]
     return f"""{told["split"]}, {told["scenes"]} scenes, truth: {told["truth"]}; A: {told["a"]}, B: {told["b"]}
 
-{markdown(["class", "IoU: A", *of_score[1:], "F1: A", *of_score[1:]], rows)}
+{markdown(head, rows)}
 
-* more than the choice of scenes explains, if only this one was looked at
+* more than the choice of scenes explains, if it was the only number looked at
 """
 
 
-def _difference_cells(of: dict[str, Any] | None) -> list[str]:
+def _apart(of: dict[str, Any] | None) -> list[str]:
+    """Two scores and their difference."""
     if of is None:
-        return [""] * 4
+        return [""] * 3
     apart = of["difference"]
     told = "–" if apart is None else f"{100 * apart:+z.1f}{'*' if of['differs'] else ' '}"
-    return [percent(of["a"]), percent(of["b"]), told, spread(of["interval"])]
+    return [percent(of["a"]), percent(of["b"]), told]
 
 
 def _area(square_metres: float | None) -> str:

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -68,6 +68,7 @@ def test_a_threshold_does_what_labelling_anew_does(
     np.testing.assert_array_equal(found.labels[level], scores.matrix.sum(axis=0))
 
 
+@settings(max_examples=20)
 @given(LABELS, LABELS, SURE)
 def test_the_best_threshold_is_the_lowest_that_nothing_beats(
     t: Array, f: Array, sure: Array
