@@ -126,7 +126,7 @@ def test_every_cell_of_the_confusion_matrix_tells_what_it_holds(
     for key in ("ArrowDown", "ArrowRight", "ArrowDown"):
         page.keyboard.press(key)
     share = 100 * matrix[2, 1] / matrix[2].sum()
-    assert f"labelled plane: {matrix[2, 1]:,} pixels. {share:.2f} %" in detail.inner_text()
+    assert f"labelled plane: {matrix[2, 1]:,} pixels. {share:.2f}\u00a0%" in detail.inner_text()
     assert page.locator('.matrix td[tabindex="0"]').count() == 1  # one stop for Tab
     page.locator("label", has_text="pixels").last.click()
     assert page.get_by_role("radio", name="pixels").is_checked()

@@ -69,7 +69,7 @@ function threshold(evaluation) {
   byId("threshold").hidden = !known(overall?.confidence);
   if (!known(overall?.confidence)) return;
   byId("threshold-overall").textContent =
-    `One threshold for all classes is best at ${percent(overall.confidence)} %: mean IoU ${percent(overall.miou)} % ` +
+    `One threshold for all classes is best at ${percent(overall.confidence)}\u00a0%: mean IoU ${percent(overall.miou)}\u00a0% ` +
     `(${points(overall.gain)} points). ` +
     `With a threshold of its own, each class changes as below. Chosen on these scenes, a threshold gains less on others.`;
   const colour = palette(evaluation.legend);

@@ -30,8 +30,7 @@ function confusionMatrix(evaluation) {
   place.replaceChildren(
     radios("scale", "Show", SCALES, scale, choose),
     el("div", { class: "scroll matrix-box" }, table),
-    detail,
-    el("ol", { class: "mistakes" }, largestMistakes(names, counts)),
+    el("div", { class: "beside" }, detail, largestMistakes(names, counts)),
   );
 }
 
@@ -62,7 +61,7 @@ function grid(names, counts, shown, colour, tell) {
   const rowSums = counts.map((row) => row.reduce((a, b) => a + b, 0));
   const said = (t, l) => {
     const n = counts[t][l];
-    const part = rowSums[t] ? ` ${percent(n / rowSums[t], 2)} % of the true ${names[t]}.` : "";
+    const part = rowSums[t] ? ` ${percent(n / rowSums[t], 2)}\u00a0% of the true ${names[t]}.` : "";
     const what = t === l ? `${names[t]}, labelled right:` : `True ${names[t]}, labelled ${names[l]}:`;
     return `${what} ${whole(n)} pixels.${part}`;
   };
@@ -131,14 +130,18 @@ function walked(table, said, tell) {
   });
 }
 
+/** Objects taken for those of another class, as shares of the truth. */
 function largestMistakes(names, counts) {
-  const rowSums = counts.map((row) => row.reduce((a, b) => a + b, 0));
-  const wrong = counts.flatMap((row, t) => row.map((n, l) => ({ t, l, n, share: n / rowSums[t] })));
-  return wrong
-    .filter(({ t, l, n }) => t !== l && t > 0 && l > 0 && n)
+  const wrong = counts.flatMap((row, t) => {
+    const all = row.reduce((a, b) => a + b, 0);
+    return row.map((pixels, l) => ({ t, l, pixels, share: pixels / all }));
+  });
+  const largest = wrong
+    .filter(({ t, l, pixels }) => t !== l && t > 0 && l > 0 && pixels)
     .sort((a, b) => b.share - a.share)
-    .slice(0, 5)
-    .map(({ t, l, n, share }) =>
-      el("li", {}, el("b", { text: names[t] }), ` taken for `, el("b", { text: names[l] }), `: ${percent(share)} % of its pixels (${short(n)})`),
-    );
+    .slice(0, 5);
+  if (!largest.length) return null;
+  const line = ({ t, l, pixels, share }) =>
+    el("li", {}, el("b", { text: names[t] }), " taken for ", el("b", { text: names[l] }), `: ${percent(share)}\u00a0% of its pixels (${short(pixels)})`);
+  return el("div", {}, el("h3", { text: "Taken for one another" }), el("ol", { class: "mistakes" }, largest.map(line)));
 }

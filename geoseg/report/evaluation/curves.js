@@ -87,8 +87,8 @@ function reliability(calibration) {
     return svg("rect", { class: "column", x: left, width: Math.max(1, right - left), y: top, height: below.bottom - top });
   });
   const errors = calibration.objects
-    ? `${percent(calibration.ece)} % of all pixels, ${percent(calibration.objects.ece)} % of those labelled as an object`
-    : `${percent(calibration.ece)} %`;
+    ? `${percent(calibration.ece)}\u00a0% of all pixels, ${percent(calibration.objects.ece)}\u00a0% of those labelled as an object`
+    : `${percent(calibration.ece)}\u00a0%`;
   return chart(
     "reliability",
     "Reliability",
@@ -109,7 +109,7 @@ function reliability(calibration) {
 }
 
 function told(at, of, kind, bin) {
-  const said = `${of}, confidence ${percent(bin.confidence)} %: right in ${percent(bin.accuracy)} % of ${whole(bin.pixels)}`;
+  const said = `${of}, confidence ${percent(bin.confidence)}\u00a0%: right in ${percent(bin.accuracy)}\u00a0% of ${whole(bin.pixels)}`;
   return svg("circle", { class: `dot ${kind}`, cx: at.x(bin.confidence), cy: at.y(bin.accuracy), r: 4 }, svg("title", {}, said));
 }
 
@@ -122,7 +122,7 @@ function spreadOfScenes({ counts, median }) {
     svg(
       "g",
       {},
-      svg("title", {}, `${percent(k * width, 0)} to ${percent((k + 1) * width, 0)} %: ${page.plural(count, "scene")}`),
+      svg("title", {}, `${percent(k * width, 0)} to ${percent((k + 1) * width, 0)}\u00a0%: ${page.plural(count, "scene")}`),
       svg("rect", { class: "column", x: at.x(k * width) + 1, width: at.x(width) - at.x(0) - 2, y: at.y(count), height: at.bottom - at.y(count) }),
     ),
   );
@@ -130,7 +130,7 @@ function spreadOfScenes({ counts, median }) {
   return chart(
     "spread",
     "Scores of scenes",
-    `Scenes by their own mean IoU; half of them are below ${percent(median)} %.`,
+    `Scenes by their own mean IoU; half of them are below ${percent(median)}\u00a0%.`,
     ["From, %", "To, %", "Scenes"],
     counts.map((count, k) => [percent(k * width, 0), percent((k + 1) * width, 0), whole(count)]),
     scaffold(at, { xs: shareTicks, ys: ticks.map((v) => [v, whole(v)]), xTitle: "mean IoU of the scene, %", yTitle: "scenes" }),

@@ -31,7 +31,7 @@ function headline(evaluation, others) {
   );
   const level = evaluation.intervals?.level;
   byId("intervals").textContent = known(level)
-    ? `Ranges are ${percent(level, 0)} % intervals of a bootstrap over scenes (${whole(evaluation.intervals.resamples)} resamples).`
+    ? `Ranges are ${percent(level, 0)}\u00a0% intervals of a bootstrap over scenes (${whole(evaluation.intervals.resamples)} resamples).`
     : "";
 }
 

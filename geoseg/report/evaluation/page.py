@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from geoseg.report.page import page, text, write_page
+from geoseg.report.page import page, resource, text, write_page
 
 _SCRIPTS = (
     *("elements", "tables", "headline", "classes", "confusion"),
@@ -58,7 +57,7 @@ def write_evaluation_page(
     }
     first = evaluations[0]
     title = f"{first['model']} on {first['dataset']}, {first['split']}"
-    body = files(__package__).joinpath("body.html").read_text(encoding="utf-8")
+    body = resource("evaluation/body.html")
     html = page(
         title,
         body.replace("{subtitle}", text(_subtitle(first))).replace("{title}", text(title)),

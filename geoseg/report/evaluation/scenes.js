@@ -56,7 +56,7 @@ function card(evaluation, scene, shown) {
       { type: "button", class: "stage", "aria-label": `Look closely at ${scene.name}`, onclick: () => lookClosely(evaluation, scene, shown), style: { "aspect-ratio": "1" } },
       sheetOf(evaluation, scene),
     ),
-    el("figcaption", {}, el("b", { text: scene.name }), el("span", { class: "score", text: `mIoU ${percent(scores.miou)} %` })),
+    el("figcaption", {}, el("b", { text: scene.name }), el("span", { class: "score", text: `mIoU ${percent(scores.miou)}\u00a0%` })),
     classKey(evaluation, scores),
   );
 }
@@ -118,7 +118,7 @@ function lookClosely(evaluation, first, shown) {
         "header",
         {},
         el("h2", { id: "close-title", text: scene.name }),
-        el("p", { class: "muted", text: `${RANKS[scene.rank]} · mIoU ${percent(evaluation.by_scene?.[scene.name]?.miou)} % · ${whole(scene.width)} × ${whole(scene.height)} pixels` }),
+        el("p", { class: "muted", text: `${RANKS[scene.rank]} · mIoU ${percent(evaluation.by_scene?.[scene.name]?.miou)}\u00a0% · ${whole(scene.width)} × ${whole(scene.height)} pixels` }),
         button("×", "Close", () => dialog.close(), { class: "shut" }),
       ),
       stage,
