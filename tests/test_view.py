@@ -279,8 +279,7 @@ def test_paper_gets_the_map_the_legend_and_nothing_to_press(opened: Map) -> None
     assert page.locator("#map").is_visible()
     assert page.locator("button:visible, input:visible").count() == 0
     page.emulate_media(media="screen")
-    if page.context.browser:
-        assert page.pdf().startswith(b"%PDF")
+    assert page.pdf().startswith(b"%PDF")
 
 
 def test_polygons_in_another_crs_are_brought_to_the_scene_and_it_is_said(

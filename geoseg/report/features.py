@@ -17,6 +17,7 @@ from shapely import GeometryType
 from geoseg.errors import SceneError
 from geoseg.files import input_file
 from geoseg.legend import colours_for
+from geoseg.report.columns import in_words
 from geoseg.report.qml import Style, style_of
 
 CLASS_COLUMNS = ("class", "class_name", "label", "category", "klass", "type", "name", "class_id")
@@ -145,12 +146,13 @@ def _layer(path: Path, name: str, class_column: str | None) -> _Layer:
         raise SceneError(f"{path}: has no column {class_column!r}. it has: {known}")
     style = style_of(path, name)
     column = class_column or _class_column(columns, style)
-    values = _as_text(columns.pop(column)) if column else np.full(len(geometry), name, object)
+    values = in_words(columns.pop(column)) if column else np.full(len(geometry), name, object)
     if style is None or style.column != column:
         return _Layer(name, geometry, values, {}, columns, crs)
     if column == "class_id":
         columns.pop("class", None)  # the same once more
-    classes = np.array([style.names.get(value, value) for value in values], object)
+    classes: NDArray[np.object_] = np.empty_like(values)
+    classes[:] = [style.names.get(str(value), value) for value in values]
     colours = {style.names[value]: colour for value, colour in style.colours.items()}
     return _Layer(name, geometry, classes, colours, columns, crs)
 
@@ -159,14 +161,7 @@ def _class_column(columns: dict[str, NDArray[Any]], style: Style | None) -> str 
     if style is not None and style.column in columns:
         return style.column
     found = (name for name in CLASS_COLUMNS if name in columns)
-    return next((n for n in found if len(set(_as_text(columns[n]))) <= _MAX_GUESSED), None)
-
-
-def _as_text(values: NDArray[Any]) -> NDArray[np.object_]:
-    """(n,) the values in words; a column of numbers with empty cells has come as floats."""
-    if values.dtype.kind == "f" and (np.isnan(values) | (values == values.round())).all():
-        return np.array(["" if np.isnan(v) else str(int(v)) for v in values], object)
-    return np.array(["" if v is None or v != v else str(v) for v in values.tolist()], object)
+    return next((n for n in found if len(set(in_words(columns[n]))) <= _MAX_GUESSED), None)
 
 
 def _stacked(path: Path, layers: Sequence[_Layer]) -> Features:
@@ -178,10 +173,10 @@ def _stacked(path: Path, layers: Sequence[_Layer]) -> Features:
     for layer in layers:
         colours = layer.colours | colours
     classes = np.concatenate([layer.classes for layer in layers])
-    names, kind = np.unique(classes.astype(str), return_inverse=True)
-    shown = [str(name) for name in names]
+    found, kind = np.unique(classes.astype(str), return_inverse=True)
+    shown: list[str] = found.tolist()
     spare = colours_for([n for n in shown if n not in colours], taken=[*colours.values()])
-    every = dict.fromkeys(name for layer in layers for name in layer.columns)
+    every = list(dict.fromkeys(name for layer in layers for name in layer.columns))
     columns = {n: np.concatenate([_column(layer, n) for layer in layers]) for n in every}
     if sum(len(set(layer.classes)) for layer in layers) > len(shown):  # a class is in several
         sizes = [len(layer.classes) for layer in layers]

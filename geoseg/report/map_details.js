@@ -54,7 +54,7 @@ const details = (() => {
     chosen = i;
     map.choose(i);
     card.hidden = i < 0;
-    if (i < 0) return;
+    if (i < 0) { byId("said").textContent = ""; return; }
     fill(i);
     map.bring(i, covered());
   }
@@ -71,15 +71,16 @@ const details = (() => {
     const all = steps(), { name, colour } = classes.rows[kind[i]];
     const swatch = make("span", { class: "swatch" });
     swatch.style.backgroundColor = colour;
-    const facts = columns.map((column) => [KNOWN[column.name]?.[0] || column.name, said(column, i)]);
+    const facts = columns.map((column) => [KNOWN[column.name]?.[0] || column.name, said(column, i)])
+      .filter(([, value]) => value !== "");
     facts.push(["Middle", places.words((box[4 * i] + box[4 * i + 2]) / 2, (box[4 * i + 1] + box[4 * i + 3]) / 2)]);
+    byId("said").textContent = [name, ...facts.map((fact) => fact.join(" "))].join(", ");
     const focused = card.contains(document.activeElement) && document.activeElement.dataset.act;
     card.replaceChildren(
       make("div", { class: "row" },
         make("h2", {}, swatch, " ", name),
         button("close", "Close (Esc)", "✕", close)),
-      make("dl", { "aria-live": "polite" }, ...facts.filter(([, value]) => value !== "").flatMap(([term, value]) =>
-        [make("dt", {}, term), make("dd", {}, value)])),
+      make("dl", {}, ...facts.flatMap(([term, value]) => [make("dt", {}, term), make("dd", {}, value)])),
       make("div", { class: "row" },
         button("previous", "Previous (P)", "‹", () => step(-1)),
         make("span", { class: "muted number" }, `${number(all.indexOf(i) + 1)} of ${number(all.length)}`),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import cos, isfinite, radians
+from math import cos, radians
 from typing import Any
 
 import numpy as np
@@ -108,6 +108,6 @@ def union(*boxes: Bounds) -> Bounds:
 
 def box_of(bounds: NDArray[np.float64]) -> Bounds:
     """The box around (n, 4) boxes."""
-    left, bottom, right, top = (*bounds[:, :2].min(axis=0), *bounds[:, 2:].max(axis=0))
-    assert all(map(isfinite, (left, bottom, right, top)))
-    return float(left), float(bottom), float(right), float(top)
+    left, bottom = bounds[:, :2].min(axis=0).tolist()
+    right, top = bounds[:, 2:].max(axis=0).tolist()
+    return left, bottom, right, top

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from geoseg.errors import ConfigError
 from geoseg.report.backdrop import Backdrop
+from geoseg.report.columns import encoded, packed_column, size_of
 from geoseg.report.features import Features
 from geoseg.report.map_frame import Ground
-from geoseg.report.packing import Outlines, encoded, packed_column, packed_outlines, size_of
+from geoseg.report.packing import Outlines, packed_outlines
 from geoseg.report.page import page, resource, text
 
 _QUALITY = 82  # of the backdrop, of 100

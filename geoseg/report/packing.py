@@ -1,14 +1,15 @@
-"""Polygons and their attributes in few bytes: whole numbers, differences, base64; the inverse is ``map_data.js``."""
+"""Polygons in few bytes: whole numbers, differences, base64; the inverse is ``map_data.js``."""
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+
+from geoseg.report.columns import encoded
 
 _BATCH = 20_000
 _BITS = 7  # of a number in every byte; the eighth says that more follow
@@ -67,7 +68,7 @@ def packed_outlines(
     for first in range(0, len(geometry), _BATCH):
         batch = geometry[first : first + _BATCH]
         if tolerance:
-            batch = shapely.simplify(batch, tolerance * frame.step_y)
+            batch = _simplified(batch, tolerance * frame.step_y)
         parts, owner = shapely.get_parts(batch, return_index=True)
         _, xy, (ring_starts, part_starts) = shapely.to_ragged_array(parts)
         counts, xy = _without_repeats(frame.place(xy), ring_starts)
@@ -78,6 +79,14 @@ def packed_outlines(
         steps.append(varints(zigzag(np.diff(xy, axis=0, prepend=last).ravel())))
         last = xy[-1:]
     return Outlines(*(b"".join(part) for part in (rings, vertices, steps)))
+
+
+def _simplified(geometry: NDArray[np.object_], tolerance: float) -> NDArray[np.object_]:
+    """In the fast way, and in the careful one what that would have made vanish."""
+    simple: NDArray[np.object_] = shapely.simplify(geometry, tolerance, preserve_topology=False)
+    lost = shapely.is_empty(simple)
+    simple[lost] = shapely.simplify(geometry[lost], tolerance)
+    return simple
 
 
 def _without_repeats(
@@ -107,62 +116,3 @@ def varints(values: NDArray[np.uint64]) -> bytes:
         bits = (values[long] >> np.uint64(_BITS * k)) & np.uint64(127)
         out[(ends - length)[long] + k] = bits.astype(np.uint8) | (128 * (length[long] > k + 1))
     return out.tobytes()
-
-
-def packed_column(name: str, values: NDArray[Any]) -> dict[str, Any]:
-    """An attribute as JSON: ``{name, kind: number | truth | text, type, data}``, text with its ``words``.
-
-    type: f8, f4, i4, u4, u2, u1 (little endian). Nothing known is nan, word 0 is none.
-    """
-    values = _plain(values)
-    if values.dtype.kind == "b":
-        return {"name": name, "kind": "truth", **_array(values.astype(np.uint8))}
-    if values.dtype.kind in "iuf":
-        return {"name": name, "kind": "number", **_array(_small(values))}
-    words, codes = np.unique(values.astype(str), return_inverse=True)
-    if len(words) == 0 or words[0] != "":
-        words, codes = np.append("", words), codes + 1
-    return {"name": name, "kind": "text", "words": words.tolist(), **_array(_small(codes))}
-
-
-def size_of(column: dict[str, Any]) -> int:
-    """Bytes of a packed column on the page, about."""
-    return len(column["data"]) + sum(len(word) + 3 for word in column.get("words", ()))
-
-
-def encoded(data: bytes) -> str:
-    """Base64."""
-    return base64.b64encode(data).decode()
-
-
-def _plain(values: NDArray[Any]) -> NDArray[Any]:
-    """Objects as numbers or truth values where they are such, else as text; none is nan or "" """
-    if values.dtype.kind in "Mm":
-        return np.where(np.isnat(values), "", values.astype(str))
-    if values.dtype.kind != "O":
-        return values
-    known = [v for v in values.tolist() if v is not None and v == v]
-    if known and all(isinstance(v, bool) for v in known) and len(known) == len(values):
-        return values.astype(bool)
-    if known and all(isinstance(v, int | float) for v in known):
-        return np.array([np.nan if v is None else float(v) for v in values.tolist()])
-    return np.array(["" if v is None or v != v else str(v) for v in values.tolist()], object)
-
-
-def _small(values: NDArray[Any]) -> NDArray[Any]:
-    """The same numbers in a smaller type."""
-    if values.dtype.kind == "f":
-        single = values.astype(np.float32)
-        whole = np.array_equal(values, values.round(), equal_nan=True)
-        lossy = whole and not np.array_equal(single, values, equal_nan=True)
-        return values if lossy or np.isinf(single).any() else single
-    low, high = (values.min(), values.max()) if len(values) else (0, 0)
-    for kind in (np.uint8, np.uint16, np.uint32, np.int32):
-        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
-            return values.astype(kind)
-    return values.astype(np.float64)
-
-
-def _array(values: NDArray[Any]) -> dict[str, str]:
-    little = values.astype(values.dtype.newbyteorder("<"), copy=False)
-    return {"type": values.dtype.str[1:], "data": encoded(little.tobytes())}

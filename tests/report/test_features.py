@@ -31,8 +31,8 @@ def drawn(path: Path, layer: str | None = None, **columns: list[object]) -> Path
     return path
 
 
-def kinds(path: Path, **options: str) -> dict[str, str]:
-    return {kind.name: kind.colour for kind in read_features(path, **options).kinds}  # type: ignore[arg-type]
+def kinds(path: Path, class_column: str | None = None) -> dict[str, str]:
+    return {k.name: k.colour for k in read_features(path, class_column=class_column).kinds}
 
 
 def test_a_style_of_geoseg_tells_names_and_colours() -> None:
@@ -79,7 +79,7 @@ def test_others_files_get_the_colours_of_known_classes_and_new_ones(tmp_path: Pa
 def test_the_class_column_can_be_named(tmp_path: Path) -> None:
     path = drawn(tmp_path / "a.gpkg", label=["x", "y"], use=[2.0, None])
     assert list(kinds(path, class_column="use")) == ["(no class)", "2"]
-    with pytest.raises(SceneError, match="has no column 'usage'. it has: .*label, use"):
+    with pytest.raises(SceneError, match=r"has no column 'usage'\. it has: .*label, use"):
         read_features(path, class_column="usage")
 
 
@@ -95,7 +95,7 @@ def test_several_layers_are_shown_together_or_by_choice(tmp_path: Path) -> None:
     assert found.columns["layer"].tolist() == ["one", "one", "two"]
     assert found.columns["extra"].tolist() == [None, None, "more"]
     assert len(read_features(path, layers=["two"])) == 1
-    with pytest.raises(SceneError, match="has no layer 'three'. it has: one, two"):
+    with pytest.raises(SceneError, match=r"has no layer 'three'\. it has: one, two"):
         read_features(path, layers=["three"])
 
 
