@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.io import DatasetWriter
 from rasterio.windows import Window
@@ -129,11 +130,13 @@ def _written(
 
 
 def _check_grids(one: Labels, other: Labels) -> None:
-    placed = one.crs is not None and other.crs is not None
+    """What a raster does not say of its place is taken to be the same."""
+    transforms = [labels.dataset.transform for labels in (one, other)]
+    placed = Affine.identity() not in transforms
     if (
         one.shape != other.shape
-        or (placed and one.crs != other.crs)
-        or (placed and not one.transform.almost_equals(other.transform, precision=1e-6))
+        or (None not in (one.crs, other.crs) and one.crs != other.crs)
+        or (placed and not transforms[0].almost_equals(transforms[1], precision=1e-6))
     ):
         raise SceneError(
             f"{other.path}: is not on the grid of {one.path}. "

@@ -30,7 +30,7 @@ from geoseg.vectorize import vectorize
 from tests.drawn import dataset
 from tests.scenes import LEGEND, UTM, write_scene
 
-DEGREES = {"crs": "EPSG:4326", "transform": Affine(1e-5, 0, 12, 0, -1e-5, 55)}
+DEGREES: dict[str, Any] = {"crs": "EPSG:4326", "transform": Affine(1e-5, 0, 12, 0, -1e-5, 55)}
 
 
 def raster(path: Path, labels: NDArray[Any], *, legend: bool = True, **place: Any) -> Path:
@@ -122,6 +122,7 @@ def test_rasters_that_do_not_belong_together_are_refused(tmp_path: Path) -> None
     for name, labels, place in (
         ("small.tif", blotches(0)[:-1], UTM),
         ("moved.tif", blotches(0), moved),
+        ("nowhere.tif", blotches(0), {"transform": moved["transform"]}),
         ("degrees.tif", blotches(0), DEGREES),
     ):
         other = raster(tmp_path / name, labels, **place)

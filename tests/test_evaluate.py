@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from geoseg.model.unet import UNet
 from geoseg.polygons.cleaning import Cleaning
 from geoseg.polygons.raster_legend import LEGEND_TAG
 from geoseg.score.metrics import confusion
-from geoseg.score.scene import Rules
+from geoseg.score.scene import USUAL, Rules
 from geoseg.score.table import report_text, score_table
 from geoseg.vectorize import vectorize
 from tests.drawn import dataset
@@ -127,7 +128,7 @@ def test_labels_burned_from_the_truth_are_perfect(drawn: Path, perfect: Path) ->
 def test_the_json_says_everything_a_page_needs(kept: Path) -> None:
     (told,) = json.loads(kept.with_name("scores.json").read_text())
     assert set(told) == {
-        *("model", "dataset", "split", "truth", "scenes", "legend"),
+        *("model", "dataset", "split", "truth", "scenes", "legend", "rules"),
         *("miou", "miou_with_background", "fwiou", "accuracy", "boundary_miou", "boundary_px"),
         *("pixels", "intervals", "classes", "objects", "calibration", "threshold", "by_scene"),
         "confusion",
@@ -148,6 +149,16 @@ def test_the_json_says_everything_a_page_needs(kept: Path) -> None:
     assert sum(b["pixels"] for b in told["calibration"]["bins"]) == told["pixels"]
     assert len(told["threshold"]["curves"]["classes"]["plane"]["recall"]) == 21
     assert set(told["by_scene"]["val0"]) == {"miou", "pixels", "classes"}
+
+
+def test_options_that_are_not_given_are_the_usual_rules(
+    monkeypatch: pytest.MonkeyPatch, drawn: Path
+) -> None:
+    asked: dict[str, object] = {}
+    module = sys.modules["geoseg.evaluate"]  # the package's attribute is the tool
+    monkeypatch.setattr(module, "evaluate", lambda *_, **wishes: asked.update(wishes) or [])
+    assert boundary.run(geoseg, ["evaluate", str(drawn)]) == 0
+    assert asked["rules"] == USUAL
 
 
 def test_the_tables_fit_a_terminal(drawn: Path, kept: Path) -> None:

@@ -57,9 +57,9 @@ def evaluate(
     overwrite: bool,
     progress: str,
 ) -> None:
-    """Score a model on a DATASET, pixel by pixel and object by object; scores are in percent.
+    """Score a model on a DATASET, pixel by pixel and object by object.
 
-    Pixels: IoU, also of borders alone, precision, recall and F1 of every class. Objects: the
+    Scores are in percent. Pixels: IoU, also of borders alone, precision, recall and F1 of every class. Objects: the
     polygons that geoseg segment would write, matched with the annotated ones; --min-pixels,
     --fill-holes, --split-objects and --oriented-boxes shape them and leave the pixels alone.
     """

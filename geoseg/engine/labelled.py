@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from geoseg.dataset import Dataset, DatasetScene
 from geoseg.device import choose_device
@@ -26,6 +26,7 @@ from geoseg.polygons.style import raster_colormap
 
 _SUFFIXES = (".tif", ".tiff", ".png")
 _CONFIDENCE = ".confidence.tif"
+_OVERVIEWS: Sequence[Literal["mode", "average"]] = ("mode", "average")
 
 Opened = tuple[Labels, Confidence | None]
 
@@ -71,9 +72,10 @@ class ByModel:
             made = Path(folder, "labels.tif"), Path(folder, "confidence.tif")
             self._label(self._dataset.path(scene), *made)
             if self._keep:
-                for path, kept in zip(made, _kept(self._keep, scene), strict=True):
-                    with replacing(kept, overwrite=self._overwrite) as scratch:
-                        write_cog(path, scratch, overviews="mode")
+                kept = _kept(self._keep, scene)
+                for path, cog, overviews in zip(made, kept, _OVERVIEWS, strict=True):
+                    with replacing(cog, overwrite=self._overwrite) as scratch:
+                        write_cog(path, scratch, overviews=overviews)
             with open_labels(made[0]) as labels, open_confidence(made[1], labels) as confidence:
                 yield labels, confidence
 

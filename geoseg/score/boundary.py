@@ -19,8 +19,8 @@ from geoseg.legend import IGNORE
 from geoseg.score.metrics import ratio
 
 DISTANCE = 5
-"""Pixels from a contour, unless another number is asked for: a quarter of the length of a car at 20 cm, and
-about as far as two annotators of the same object are apart."""
+"""Pixels from a contour, unless another number is asked for: a metre where pixels measure 20 cm, less than
+half the width of a car."""
 
 
 def near_contour(labels: NDArray[np.uint8], distance: int) -> NDArray[np.bool_]:

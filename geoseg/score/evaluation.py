@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,7 @@ class Evaluation:
             "truth": self.layer,
             "scenes": len(self.scenes),
             "legend": self.legend.to_json(),
+            "rules": asdict(self.rules),
             **scores,
             "boundary_miou": number(mean_over(truth, boundary)),
             "boundary_px": self.rules.boundary,

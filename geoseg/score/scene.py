@@ -24,6 +24,9 @@ Strip = tuple[NDArray[np.uint8], NDArray[np.uint8] | None]
 
 _IDENTITY = Affine.identity()
 
+_AT_A_TIME = 1 << 22
+"""Pixels, since counting them takes many times their size."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -126,6 +129,17 @@ class _Pixels:
         self.boundaries = Boundaries(classes, rules.boundary)
 
     def add(
+        self, top: int, labels: NDArray[np.uint8], confidence: NDArray[np.uint8] | None
+    ) -> None:
+        """Count rows of the scene, the first of which is `top`."""
+        height, width = labels.shape
+        rows = max(1, _AT_A_TIME // width)
+        for row in range(0, height, rows):
+            part = slice(row, row + rows)
+            sure = None if confidence is None else confidence[part]
+            self._count(top + row, labels[part], sure)
+
+    def _count(
         self, top: int, labels: NDArray[np.uint8], confidence: NDArray[np.uint8] | None
     ) -> None:
         height, width = labels.shape

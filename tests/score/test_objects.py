@@ -1,4 +1,4 @@
-from __future__ import annotations
+from collections.abc import Collection
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def traced(labels: NDArray[np.uint8]) -> Polygons:
     ]
 
 
-def annotations(polygons: Polygons, difficult: set[int] = frozenset()) -> Annotations:  # type: ignore[assignment]
+def annotations(polygons: Polygons, difficult: Collection[int] = ()) -> Annotations:
     return Annotations(
         np.array([polygon for polygon, _ in polygons], object),
         np.array([class_id for _, class_id in polygons], np.uint8),
@@ -46,7 +46,7 @@ def matched(
     *,
     match: float = 0.5,
     difficult: Difficult = "keep",
-    hard: set[int] = frozenset(),  # type: ignore[assignment]
+    hard: Collection[int] = (),
     batch: int = 1000,
     side: int = SIDE,
 ) -> NDArray[np.int64]:

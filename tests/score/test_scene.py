@@ -74,6 +74,15 @@ def test_a_scene_in_strips_counts_what_the_whole_does(
         np.testing.assert_array_equal(one.boundary, boundaries.counts())
 
 
+def test_rows_of_a_wide_scene_are_counted_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = burn(annotated(1), HEIGHT, WIDTH)
+    (whole,) = tallied(labels, [annotated(2)])
+    monkeypatch.setattr("geoseg.score.scene._AT_A_TIME", 3 * WIDTH)
+    (few,) = tallied(labels, [annotated(2)])
+    for field in Tally.__slots__:
+        np.testing.assert_array_equal(getattr(whole, field), getattr(few, field))
+
+
 def test_labels_burned_from_the_annotations_are_right_everywhere() -> None:
     objects = [box(2, 2, 12, 9), box(20, 20, 30, 50), box(40, 0, 50, 8)]
     annotations = Annotations(
