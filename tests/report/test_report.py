@@ -17,7 +17,10 @@ from geoseg.errors import ConfigError, OutputError
 from geoseg.evaluate import evaluate
 from geoseg.model.file import ModelCard, load_model, save_model
 from geoseg.model.unet import UNet
+from geoseg.polygons.cleaning import Cleaning
+from geoseg.report.evaluation.provenance import of_rules
 from geoseg.report.evaluation.report import learning_log
+from geoseg.score.scene import Rules
 from tests.drawn import dataset
 from tests.scenes import write_scene
 
@@ -118,3 +121,10 @@ def test_a_page_that_cannot_be_is_refused_before_the_work(drawn: Path, tmp_path:
         evaluate(drawn, labels=tmp_path, page=tmp_path / "report.pdf")
     with pytest.raises(OutputError, match="folder does not exist"):
         evaluate(drawn, labels=tmp_path, page=tmp_path / "nowhere" / "report.html")
+
+
+def test_rules_that_are_not_the_usual_ones_are_told() -> None:
+    rules = Rules(match=0.75, cleaning=Cleaning(min_pixels=20, split=True))
+    intervals = {"level": 0.95, "resamples": 1000}
+    told = dict(of_rules(rules, {"intervals": intervals})[1])
+    assert told["objects"] == "polygons, matched at an IoU of 0.75 or more; min pixels 20; split"

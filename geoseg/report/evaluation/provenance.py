@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -75,10 +76,16 @@ def of_data(dataset: Dataset, scenes: Sequence[DatasetScene], layers: Iterable[s
 def of_rules(rules: Rules, evaluation: Mapping[str, Any]) -> Facts:
     """How was counted."""
     intervals = evaluation["intervals"]
+    cleaned = [
+        name.replace("_", " ") if value is True else f"{name.replace('_', ' ')} {value:g}"
+        for name, value in asdict(rules.cleaning).items()
+        if value
+    ]
+    matched = f"polygons, matched at an IoU of {rules.match:g} or more"
     return "Scores", [
         ("difficult", _DIFFICULT[rules.difficult]),
         ("boundary IoU", f"pixels up to {rules.boundary} px from a contour"),
-        ("objects", f"polygons, matched at an IoU of {rules.match:g} or more"),
+        ("objects", "; ".join([matched, *cleaned])),
         (
             "intervals",
             f"{intervals['level']:.0%}, percentile bootstrap over scenes, "
