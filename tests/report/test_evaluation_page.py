@@ -138,6 +138,10 @@ def test_scenes_can_be_switched_zoomed_and_moved(whole: Path, open_page: Pages) 
     assert shown.evaluate("e => getComputedStyle(e).opacity") == "0"
     page.locator("#scene-layers label", has_text="Truth").click()
     assert float(shown.evaluate("e => getComputedStyle(e).opacity")) > 0.5
+    places = page.locator(".card").first.locator(".layer img")
+    boxes = [places.nth(k).bounding_box() for k in range(places.count())]
+    assert len(boxes) == 4
+    assert all(box == boxes[0] for box in boxes)  # upon one another
     page.locator(".card .stage").first.focus()
     page.keyboard.press("Enter")
     stage = page.locator("dialog .stage")

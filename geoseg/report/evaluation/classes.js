@@ -69,8 +69,10 @@ function threshold(evaluation) {
   byId("threshold").hidden = !known(overall?.confidence);
   if (!known(overall?.confidence)) return;
   byId("threshold-overall").textContent =
-    `One threshold for all classes is best at ${percent(overall.confidence)}\u00a0%: mean IoU ${percent(overall.miou)}\u00a0% ` +
-    `(${points(overall.gain)} points). ` +
+    (overall.gain < 0.0005
+      ? "No threshold for all classes together raises mean IoU. "
+      : `One threshold for all classes is best at ${percent(overall.confidence)}\u00a0%: mean IoU ` +
+        `${percent(overall.miou)}\u00a0% (${points(overall.gain)} points). `) +
     `With a threshold of its own, each class changes as below. Chosen on these scenes, a threshold gains less on others.`;
   const colour = palette(evaluation.legend);
   byId("threshold-table").replaceChildren(

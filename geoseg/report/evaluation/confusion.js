@@ -143,5 +143,5 @@ function largestMistakes(names, counts) {
   if (!largest.length) return null;
   const line = ({ t, l, pixels, share }) =>
     el("li", {}, el("b", { text: names[t] }), " taken for ", el("b", { text: names[l] }), `: ${percent(share)}\u00a0% of its pixels (${short(pixels)})`);
-  return el("div", {}, el("h3", { text: "Taken for one another" }), el("ol", { class: "mistakes" }, largest.map(line)));
+  return el("div", {}, el("h3", { text: "Taken for one another" }), el("ol", { class: "ranking" }, largest.map(line)));
 }
