@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +31,10 @@ PICTURE_SIZE = 2048
 
 
 def view(
-    polygons: Path,
-    output: Path,
+    polygons: str | os.PathLike[str],
+    output: str | os.PathLike[str],
     *,
-    scene: Path | None = None,
+    scene: str | os.PathLike[str] | None = None,
     layers: Sequence[str] = (),
     class_column: str | None = None,
     size: int = PICTURE_SIZE,
@@ -48,6 +50,7 @@ def view(
     The page takes `max_mb` MB at most; outlines are simplified until it does, and it says what
     was simplified or left out. Raises SceneError, ConfigError, OutputError.
     """
+    polygons, output, scene = Path(polygons), Path(output), Path(scene) if scene else None
     if output.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"{output}: a map is a web page. give it a name in .html")
     check_output(output, overwrite=overwrite)
@@ -111,9 +114,7 @@ def _in_crs_of(
         ) from error
     note = f"Polygons were brought from {crs_name(own)} into the scene's {crs_name(theirs)}."
     log.info("%s: %s", polygons, note)
-    found = Features(
-        moved, features.kind, features.kinds, features.columns, features.crs, features.notes
-    )
+    found = replace(features, geometry=moved, crs=theirs.to_wkt())
     known = np.isfinite(shapely.bounds(moved)).all(axis=1)
     if not known.any():
         raise SceneError(f"{polygons}: lies nowhere in the CRS of {scene}. check the CRS of both")
@@ -139,9 +140,7 @@ def _with_measures(features: Features, crs: CRS | None) -> Features:
         return features
     area, length = measured(features.geometry, crs)
     columns = {**features.columns, "area_m2": area, "perimeter_m": length}
-    return Features(
-        features.geometry, features.kind, features.kinds, columns, features.crs, features.notes
-    )
+    return replace(features, columns=columns)
 
 
 def _ground(

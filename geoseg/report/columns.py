@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 
 
 def packed_column(name: str, values: NDArray[Any]) -> dict[str, Any]:
-    """An attribute as JSON: ``{name, kind: number | truth | text, type, data}``, text with its ``words``.
+    """An attribute as JSON: ``{name, kind: number | truth | text, type, data}``, text with its ``words``,
+    numbers perhaps with a ``scale`` to divide them by.
 
     type: f8, f4, i4, u4, u2, u1 (little endian). Nothing known is nan, word 0 is none.
     """
     values = _plain(values)
     if values.dtype.kind == "b":
         return {"name": name, "kind": "truth", **_array(values.astype(np.uint8))}
+    if values.dtype.kind == "f" and _in_thousandths(values):
+        thousandths = (1000 * values).round().astype(np.int64)
+        return {"name": name, "kind": "number", "scale": 1000, **_array(_small(thousandths))}
     if values.dtype.kind in "iuf":
         return {"name": name, "kind": "number", **_array(_small(values))}
     words, codes = np.unique(values.astype(str), return_inverse=True)
@@ -63,6 +67,13 @@ def _plain(values: NDArray[Any]) -> NDArray[Any]:
     if known and all(isinstance(v, int | float) and not isinstance(v, bool) for v in known):
         return np.array([nan if _missing(v) else float(v) for v in found])
     return in_words(values)
+
+
+def _in_thousandths(values: NDArray[Any]) -> bool:
+    """True for the likes of confidences."""
+    scaled = 1000 * values
+    known = np.isfinite(values).all() and (values >= 0).all() and (values <= 65).all()
+    return bool(known and np.allclose(scaled, scaled.round(), rtol=0, atol=1e-6))
 
 
 def _small(values: NDArray[Any]) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +67,12 @@ class Features:
 
     def where(self, chosen: NDArray[np.bool_], note: str) -> Features:
         """Those that are chosen, with a note about the others."""
-        return Features(
-            self.geometry[chosen],
-            self.kind[chosen],
-            self.kinds,
-            {name: values[chosen] for name, values in self.columns.items()},
-            self.crs,
-            (*self.notes, note),
+        return replace(
+            self,
+            geometry=self.geometry[chosen],
+            kind=self.kind[chosen],
+            columns={name: values[chosen] for name, values in self.columns.items()},
+            notes=(*self.notes, note),
         )
 
 
@@ -147,10 +146,12 @@ def _layer(path: Path, name: str, class_column: str | None) -> _Layer:
     style = style_of(path, name)
     column = class_column or _class_column(columns, style)
     values = in_words(columns.pop(column)) if column else np.full(len(geometry), name, object)
+    if column == "class":
+        columns.pop("class_id", None)  # the same once more
     if style is None or style.column != column:
         return _Layer(name, geometry, values, {}, columns, crs)
     if column == "class_id":
-        columns.pop("class", None)  # the same once more
+        columns.pop("class", None)
     classes: NDArray[np.object_] = np.empty_like(values)
     classes[:] = [style.names.get(str(value), value) for value in values]
     colours = {style.names[value]: colour for value, colour in style.colours.items()}

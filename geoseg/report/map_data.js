@@ -12,7 +12,11 @@ const polygons = (() => {
   }
 
   const TYPES = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, i4: Int32Array, f4: Float32Array, f8: Float64Array };
-  const array = (column) => new TYPES[column.type](bytes(column.data).buffer);
+
+  function array({ type, data, scale }) {
+    const values = new TYPES[type](bytes(data).buffer);
+    return scale ? Float32Array.from(values, (value) => value / scale) : values;
+  }
 
   function counts(base64) {
     const packed = bytes(base64);
@@ -46,7 +50,6 @@ const polygons = (() => {
   }
 
   const kind = array(data.kind);
-  const rank = array(data.rank);
   const count = kind.length;
   const rings = offsets(counts(data.outlines.rings));        // of polygon i: rings[i] to rings[i + 1]
   const vertices = offsets(counts(data.outlines.vertices));  // of ring r: vertices[r] to vertices[r + 1]
@@ -62,7 +65,9 @@ const polygons = (() => {
   }
 
   const columns = data.columns.map((column) => ({ ...column, values: array(column), data: undefined }));
-  const byName = new Map(columns.map((column) => [column.name, column.values]));
+  // numbers by name
+  const byName = new Map(columns.filter((column) => column.kind === "number").map((column) => [column.name, column.values]));
+  const rank = data.rank ? array(data.rank) : byName.get("fid");  // the order in the file
   data.outlines = data.columns = null;  // their text is no longer needed
 
   // whether a point lies in polygon i, its holes not counted: a ray to the right crosses its rings an odd number of times

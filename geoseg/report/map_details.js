@@ -79,7 +79,7 @@ const details = (() => {
     card.replaceChildren(
       make("div", { class: "row" },
         make("h2", {}, swatch, " ", name),
-        button("close", "Close (Esc)", "✕", close)),
+        button("close", "Close (Esc)", "×", close)),
       make("dl", {}, ...facts.flatMap(([term, value]) => [make("dt", {}, term), make("dd", {}, value)])),
       make("div", { class: "row" },
         button("previous", "Previous (P)", "‹", () => step(-1)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import cos, radians
 from typing import Any
 
@@ -39,6 +39,12 @@ class Ground:
     """Side of a pixel of the scene, in steps of the frame."""
 
     crs: CRS | None
+
+    def coarser(self, times: float) -> Ground:
+        """The same in steps that are so many times as long."""
+        frame = self.frame
+        frame = replace(frame, step_x=times * frame.step_x, step_y=times * frame.step_y)
+        return replace(self, frame=frame, pixel=self.pixel and self.pixel / times)
 
     def to_json(self) -> dict[str, Any]:
         """Sizes and places in steps of the frame."""

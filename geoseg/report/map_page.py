@@ -20,7 +20,6 @@ from geoseg.report.packing import Outlines, packed_outlines
 from geoseg.report.page import page, resource, text
 
 _QUALITY = 82  # of the backdrop, of 100
-_TOLERANCES = (0.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)  # steps of the frame
 _KNOWN = (
     "fid",
     "confidence",
@@ -31,19 +30,13 @@ _KNOWN = (
     "scene",
     "touches_edge",
 )
+_CODE = 150_000  # bytes of code and style, and a grid of degrees
+_FINE = 4.0  # steps that the smallest tolerance has
+_TOLERANCES = (0.0, _FINE, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)  # steps of the frame
+_SAMPLE = 5000  # polygons
 _SHARE = 0.3  # of a page, that other attributes may take
-_STYLES, _SCRIPTS = (
-    ("map.css",),
-    (
-        "map_data.js",
-        "map_view.js",
-        "map_hands.js",
-        "map_places.js",
-        "map_classes.js",
-        "map_details.js",
-        "map_panel.js",
-    ),
-)
+_PARTS = ("data", "view", "hands", "places", "classes", "details", "panel")
+_SCRIPTS = [f"map_{part}.js" for part in _PARTS]
 
 
 def map_page(
@@ -62,30 +55,35 @@ def map_page(
     simplified or, of other attributes than geoseg's, left out; the page says so.
     """
     order = np.argsort(-shapely.area(features.geometry), kind="stable")
-    picture = _picture(backdrop, ground) if backdrop else None
+    geometry = features.geometry[order]
+    picture = _encoded(backdrop) if backdrop else None
     core, others = _columns(features, order)
-    fixed = len(picture["href"]) if picture else 0
-    fixed += sum(map(size_of, core)) + 150_000  # code, style, a grid of degrees
+    kind = packed_column("kind", features.kind[order])
+    rank = None if "fid" in features.columns else packed_column("rank", order)
+    fixed = (len(picture) if picture else 0) + _CODE
+    fixed += sum(map(size_of, [kind, *([rank] if rank else []), *core]))
     told = [*features.notes, *notes]
     if others and sum(map(size_of, others)) > _SHARE * max_bytes:
         names = ", ".join(column["name"] for column in others)
         told.append(f"Attributes left out, so that the page stays small: {names}.")
         others = []
     fixed += sum(map(size_of, others))
-    outlines, note = _fitted(features.geometry[order], ground, max_bytes - fixed)
+    tolerance = _tolerance(geometry, ground, max_bytes - fixed)
+    if tolerance:
+        told.append(_simplified(tolerance, ground))
+    ground = _coarse(ground, tolerance)
     data = {
-        "title": title,
         "ground": ground.to_json(),
-        "picture": picture,
+        "picture": {"href": picture, "place": _place(backdrop, ground)} if backdrop else None,
         "kinds": [{"name": kind.name, "colour": kind.colour} for kind in features.kinds],
-        "kind": packed_column("kind", features.kind[order]),
-        "rank": packed_column("rank", order),
-        "outlines": outlines.to_json(),
+        "kind": kind,
+        "rank": rank,
+        "outlines": _outlines(geometry, ground, tolerance).to_json(),
         "columns": core + others,
-        "notes": told + note,
+        "notes": told,
     }
     body = resource("map.html").format(title=text(title), source=text(source))
-    return page(title, body, data=data, styles=_STYLES, scripts=_SCRIPTS)
+    return page(title, body, data=data, styles=["map.css"], scripts=_SCRIPTS)
 
 
 def _columns(
@@ -105,51 +103,71 @@ def _tells(name: str, values: NDArray[Any]) -> bool:
     return not (name == "scene" and len(set(values)) == 1)
 
 
-def _fitted(geometry: NDArray[np.object_], ground: Ground, room: int) -> tuple[Outlines, list[str]]:
-    """Outlines in at most `room` bytes, as little simplified as that takes, and what to say of it."""
+def _tolerance(geometry: NDArray[np.object_], ground: Ground, room: int) -> float:
+    """By how many steps outlines must be simplified, at least, to take `room` bytes.
+
+    Raises ConfigError when nothing is enough.
+    """
+    sample = geometry[:: -(-len(geometry) // _SAMPLE)]
+    larger = len(geometry) / len(sample)
+    size = 0
     for tolerance in _TOLERANCES:
-        outlines = packed_outlines(geometry, ground.frame, tolerance=tolerance)
-        if outlines.size <= room:
-            return outlines, [_simplified(tolerance, ground)] if tolerance else []
-    needed = (outlines.size - room) / 1e6
+        coarse = _coarse(ground, tolerance)
+        if len(sample) < len(geometry):  # is it worth trying?
+            size = round(larger * _outlines(sample, coarse, tolerance).size)
+            if size > 1.1 * room:
+                continue
+        size = _outlines(geometry, coarse, tolerance).size
+        if size <= room:
+            return tolerance
     raise ConfigError(
-        f"{len(geometry):,} polygons make a page {needed:,.1f} MB larger than allowed, even "
-        "simplified. allow more by --max-mb, or show fewer: --layer"
+        f"{len(geometry):,} polygons make a page about {(size - room) / 1e6:,.1f} MB larger than "
+        "allowed, even simplified. allow more by --max-mb, or show fewer: --layer"
     )
 
 
+def _outlines(geometry: NDArray[np.object_], ground: Ground, tolerance: float) -> Outlines:
+    """In the steps of `_coarse`."""
+    return packed_outlines(geometry, ground.frame, tolerance=min(tolerance, _FINE))
+
+
+def _coarse(ground: Ground, tolerance: float) -> Ground:
+    """Steps as long as the tolerance is worth: then their numbers are small, too."""
+    return ground.coarser(tolerance / _FINE) if tolerance > _FINE else ground
+
+
 def _simplified(tolerance: float, ground: Ground) -> str:
+    steps = tolerance + 0.75 * max(tolerance / _FINE, 1)  # the latter by whole numbers
     metres = ground.to_json()["metres"]
     if metres:
-        far = f"{tolerance * metres:.2g} m"
+        far = f"{steps * metres:.2g} m"
     elif ground.pixel:
-        far = f"{tolerance / ground.pixel:.2g} pixels"
+        far = f"{steps / ground.pixel:.2g} pixels"
     else:
-        far = f"{tolerance * ground.frame.step_y:.2g} units of the map"
+        far = f"{steps * ground.frame.step_y:.2g} units of the map"
     return (
         f"Outlines are simplified, so that the page stays small: no line is farther than {far} "
         "from where it was. Areas and lengths are those of the file."
     )
 
 
-def _picture(backdrop: Backdrop, ground: Ground) -> dict[str, Any]:
+def _encoded(backdrop: Backdrop) -> str:
     """The backdrop as an image in the page; transparent where the scene has no data."""
     pixels = backdrop.picture[..., ::-1]
     if not backdrop.valid.all():
         pixels = np.dstack([pixels, np.uint8(255) * backdrop.valid])
-    done, data = cv2.imencode(
-        ".webp", np.ascontiguousarray(pixels), [cv2.IMWRITE_WEBP_QUALITY, _QUALITY]
-    )
+    quality = [cv2.IMWRITE_WEBP_QUALITY, _QUALITY]
+    done, data = cv2.imencode(".webp", np.ascontiguousarray(pixels), quality)
     if not done:
         raise RuntimeError(f"OpenCV could not encode {pixels.shape} as WebP")
+    return f"data:image/webp;base64,{encoded(data.tobytes())}"
+
+
+def _place(backdrop: Backdrop, ground: Ground) -> list[float]:
+    """From pixels of the backdrop to steps, as a canvas takes it."""
     frame = ground.frame
     to_steps = Affine.scale(1 / frame.step_x, -1 / frame.step_y) @ Affine.translation(
         -frame.left, -frame.top
     )
     place = to_steps @ ~backdrop.to_picture
-    return {
-        "href": f"data:image/webp;base64,{encoded(data.tobytes())}",
-        "width": pixels.shape[1],
-        "height": pixels.shape[0],
-        "place": [place.a, place.d, place.b, place.e, place.c, place.f],  # as a canvas takes it
-    }
+    return [place.a, place.d, place.b, place.e, place.c, place.f]

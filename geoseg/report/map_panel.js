@@ -7,7 +7,7 @@
 
   const notes = [...data.notes];
   notes.unshift(data.ground.crs ? `Coordinates are those of ${data.ground.crs}.`
-    : "Nobody knows where on the ground this is: there is no coordinate reference system.");
+    : "Where on the ground this is, is not known: there is no coordinate reference system.");
   byId("notes").lastElementChild.append(...notes.map((note) => make("li", {}, note)));
 
   byId("closer").addEventListener("click", () => map.zoomBy(1.5));
@@ -26,15 +26,15 @@
     details.choose(polygons.at(...map.place(x, y), near, map.visible));
   };
 
+  const LETTERS = { n: () => details.step(1), p: () => details.step(-1), z: details.near };
   const KEYS = {
-    n: () => details.step(1),
-    p: () => details.step(-1),
-    z: () => details.near(),
     Escape: () => { if (details.chosen >= 0) details.close(); else if (root.classList.contains("open")) { open(false); drawer.focus(); } },
   };
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("select")) return;
-    const act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    // letters only on the map and its card: who speaks to the browser types letters everywhere
+    const letters = event.target.closest("#main") && !event.target.matches("select");
+    const act = KEYS[event.key] || (letters && LETTERS[event.key.toLowerCase()]);
     if (!act) return;
     event.preventDefault();
     act();

@@ -25,7 +25,7 @@ const places = (() => {
   const decimals = (size) => Math.min(Math.max(Math.ceil(-Math.log10(size)), 0), 8);
 
   function own(u, v) {
-    if (ground.pixels) return `column ${Math.floor(u / ground.pixel)}, row ${Math.floor(v / ground.pixel)}`;
+    if (ground.pixels) return `column ${Math.floor(ground.left + u * ground.stepX)}, row ${Math.floor(v * ground.stepY - ground.top)}`;
     const digits = decimals(ground.stepX / map.look.scale);
     return `${(ground.left + u * ground.stepX).toFixed(digits)}, ${(ground.top - v * ground.stepY).toFixed(digits)}`;
   }

@@ -227,7 +227,7 @@ const map = (() => {
       bounded();
       look.x = (left + right) / 2 - covered.left / 2 / look.scale;
       look.y = (top + bottom) / 2 + covered.bottom / 2 / look.scale;
-    } else {  // no farther than it takes
+    } else if (right - left < w / look.scale && bottom - top < h / look.scale) {  // no farther than it takes
       const edge = 24 / look.scale;
       const [l, t] = place(covered.left, 0), [r, b] = place(width, h);
       look.x += Math.min(left - edge - l, 0) || Math.max(right + edge - r, 0);

@@ -89,7 +89,9 @@ def read(column: dict[str, Any]) -> list[Any]:
     values = np.frombuffer(base64.b64decode(column["data"]), column["type"]).tolist()
     if column["kind"] == "text":
         return [column["words"][v] for v in values]
-    return [bool(v) for v in values] if column["kind"] == "truth" else values
+    if column["kind"] == "truth":
+        return [bool(v) for v in values]
+    return [v / column["scale"] for v in values] if "scale" in column else values
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,8 @@ def read(column: dict[str, Any]) -> list[Any]:
         (np.array([0, 256]), "u2", 2),
         (np.array([-1, 70_000]), "i4", 4),
         (np.array([2**40]), "f8", 8),
-        (np.array([0.5, 0.25]), "f4", 4),
+        (np.array([0.5, 0.0625]), "f4", 4),
+        (np.array([0.912, 0.25]), "u2", 2),
         (np.array([2.0**30 + 1]), "f8", 8),
     ],
 )
