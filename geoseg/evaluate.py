@@ -15,6 +15,7 @@ from geoseg.files import check_output, write_json
 from geoseg.polygons.labels import read_strips
 from geoseg.polygons.table import Table
 from geoseg.progress import Track, silent
+from geoseg.report.evaluation.report import report
 from geoseg.score.evaluation import Counts, Evaluation
 from geoseg.score.scene import USUAL, Rules, tally
 
@@ -29,6 +30,8 @@ def evaluate(
     rules: Rules = USUAL,
     keep: Path | None = None,
     json_output: Path | None = None,
+    page: Path | None = None,
+    command: str = "",
     overwrite: bool = False,
     device: str = "auto",
     track: Track = silent,
@@ -38,10 +41,13 @@ def evaluate(
     The network runs once; scenes are labelled as `segment` would, and scored by strips, as `rules` say. With
     `labels`, a folder that holds a label raster ``<scene>.tif`` or ``.png`` for each scene, these are scored
     instead. `keep` names a folder for the labels that the model makes. `json_output` gets the list of
-    evaluations. Raises DatasetError, ModelError, SceneError, OutputError, ConfigError.
+    evaluations; `page` (``.html``) shows them, with scenes to look at and `command`, what was typed. Raises
+    DatasetError, ModelError, SceneError, OutputError, ConfigError.
     """
-    if json_output:
-        check_output(json_output, overwrite=overwrite)
+    for output in filter(None, (json_output, page)):
+        check_output(output, overwrite=overwrite)
+    if page and page.suffix.lower() != ".html":
+        raise ConfigError(f"{page}: the report is a page for a browser. give it a name in .html")
     if labels and (model or keep):
         raise ConfigError(f"{labels}: labels are there already, no model makes them. choose one")
     dataset = Dataset.open(folder)
@@ -82,8 +88,22 @@ def evaluate(
         )
         for layer, count in counts.items()
     ]
+    told = [evaluation.to_json() for evaluation in found] if json_output or page else []
     if json_output:
-        write_json(json_output, [evaluation.to_json() for evaluation in found])
+        write_json(json_output, told)
+    if page:
+        report(
+            told,
+            page,
+            dataset=dataset,
+            labelled=OnDisk(dataset, keep, scenes) if keep else source,
+            model=source.model if isinstance(source, ByModel) else None,
+            truths=truths,
+            rules=rules,
+            command=command,
+            overwrite=overwrite,
+            track=track,
+        )
     return found
 
 

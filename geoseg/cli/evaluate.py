@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 @scoring
 @click.option("--json", "json_output", type=options.NEW_FILE, help="Also write the scores here.")
 @click.option(
+    "--report",
+    "page",
+    type=options.NEW_FILE,
+    metavar="HTML",
+    help="Also write a page for a browser: tables, curves, and the best and worst scenes.",
+)
+@click.option(
     "--keep",
     type=options.NEW_FOLDER,
     metavar="FOLDER",
@@ -44,6 +51,7 @@ def evaluate(
     layers: tuple[str, ...],
     rules: Rules,
     json_output: Path | None,
+    page: Path | None,
     keep: Path | None,
     device: str,
     overwrite: bool,
@@ -67,11 +75,15 @@ def evaluate(
         rules=rules,
         keep=keep,
         json_output=json_output,
+        page=page,
+        command=options.command_line(),
         device=device,
         overwrite=overwrite,
         track=tracker(progress),
     )
     if progress == "json":
-        report(json_output or dataset, progress, scores=[e.to_json() for e in evaluations])
+        report(json_output or page or dataset, progress, scores=[e.to_json() for e in evaluations])
         return
     click.echo("\n".join(map(report_text, evaluations)))
+    if page:
+        click.echo(page)

@@ -59,14 +59,14 @@ class ByModel:
         overwrite: bool = False,
     ) -> None:
         self._dataset, self._keep, self._overwrite = dataset, keep, overwrite
-        self._model = load_model(model)
-        self.path = self._model.path
-        _check_legend(self._model.card.legend, dataset, self.path.name)
-        card = self._model.card
+        self.model = load_model(model)
+        self.path = self.model.path
+        _check_legend(self.model.card.legend, dataset, self.path.name)
+        card = self.model.card
         job = Job(bands=card.bands, dtype=card.dtype)
-        self._planner = Planner(self._model, job, gsd="none")  # truth is known of these pixels
+        self._planner = Planner(self.model, job, gsd="none")  # truth is known of these pixels
         keep_freed_memory()
-        self._predictor = Predictor(self._model, choose_device(device))
+        self._predictor = Predictor(self.model, choose_device(device))
 
     @contextmanager
     def open(self, scene: DatasetScene) -> Iterator[Opened]:
@@ -84,7 +84,7 @@ class ByModel:
 
     def _label(self, scene: Path, labels_to: Path, confidence_to: Path) -> None:
         plan = self._planner.plan((scene,))
-        legend = self._model.card.legend
+        legend = self.model.card.legend
         tags, colours = legend_tags(legend), raster_colormap(legend)
         with (
             working_raster(labels_to, plan.info, tags=tags, colormap=colours) as labels,

@@ -1,0 +1,47 @@
+"use strict";
+
+// The numbers at the top, each with its interval and, smaller, what the other truths say.
+
+const HEADLINES = [
+  ["Mean IoU", "of the classes, without background", (e) => e.miou, "miou"],
+  ["Objects, F1", "polygons, one to one", (e) => e.objects?.f1, "objects_f1"],
+  ["Boundary IoU", "mean; pixels near an edge", (e) => e.boundary_miou, "boundary_miou"],
+  ["Weighted IoU", "by frequency: every pixel counts", (e) => e.fwiou, "fwiou"],
+  ["Pixel accuracy", "mostly background", (e) => e.accuracy, "accuracy"],
+  ["Calibration error", "confidence against truth", (e) => e.calibration?.ece, "ece"],
+];
+
+function headline(evaluation, others) {
+  const told = HEADLINES.filter(([, , of]) => known(of(evaluation)));
+  byId("headline").replaceChildren(
+    ...told.map(([title, what, of, key], place) => {
+      const interval = evaluation.intervals?.[key];
+      return el(
+        "div",
+        { class: place === 0 ? "figure first" : "figure" },
+        el("dt", { text: title }),
+        el("dd", {}, el("b", { text: percent(of(evaluation)) }), el("span", { class: "unit", text: "%" })),
+        interval?.every(known) ? el("dd", { class: "spread" }, spread(of(evaluation), interval)) : null,
+        el("dd", { class: "what" }, interval?.every(known) ? `${range(interval)} · ${what}` : what),
+        others
+          .filter((other) => known(of(other)))
+          .map((other) => el("dd", { class: "other", text: `${other.truth} ${percent(of(other))}` })),
+      );
+    }),
+  );
+  const level = evaluation.intervals?.level;
+  byId("intervals").textContent = known(level)
+    ? `Ranges are ${percent(level, 0)}\u00a0% intervals of a bootstrap over scenes (${whole(evaluation.intervals.resamples)} resamples).`
+    : "";
+}
+
+/** A value and its interval on a line from 0 to 1. */
+function spread(value, [low, high]) {
+  const at = (share) => `${100 * Math.min(1, Math.max(0, share))}%`;
+  return el(
+    "span",
+    { class: "line", "aria-hidden": "true" },
+    el("i", { class: "band", style: { left: at(low), width: at(high - low) } }),
+    el("i", { class: "dot", style: { left: at(value) } }),
+  );
+}

@@ -1,0 +1,130 @@
+"""What is gathered for the page of an evaluation."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from geoseg.annotations import burn
+from geoseg.cli import boundary, geoseg
+from geoseg.dataset import Dataset
+from geoseg.errors import ConfigError, OutputError
+from geoseg.evaluate import evaluate
+from geoseg.model.file import ModelCard, load_model, save_model
+from geoseg.model.unet import UNet
+from geoseg.polygons.cleaning import Cleaning
+from geoseg.report.evaluation.provenance import of_rules
+from geoseg.report.evaluation.report import learning_log
+from geoseg.score.scene import Rules
+from tests.drawn import dataset
+from tests.scenes import write_scene
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return dataset(tmp_path_factory.mktemp("drawn"))
+
+
+@pytest.fixture(scope="module")
+def labels(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the validation scenes: right in the first, nothing found in the last."""
+    folder, opened = tmp_path_factory.mktemp("labels"), Dataset.open(drawn)
+    for scene in opened.split("val"):
+        truth = burn(opened.annotations()[scene.name], scene.height, scene.width)
+        if scene.name == "val2":
+            truth[:] = 0
+        write_scene(folder / f"{scene.name}.tif", truth[None], nodata=255)
+    return folder
+
+
+def told(page: Path) -> dict[str, Any]:
+    """The data of a page."""
+    found = re.search(r'id="data">(.*?)</script', page.read_text("utf-8"), re.DOTALL)
+    assert found
+    return dict(json.loads(found[1]))
+
+
+def test_labels_on_disk_get_a_page_with_their_best_and_worst_scene(
+    drawn: Path, labels: Path, tmp_path: Path
+) -> None:
+    (made,) = evaluate(drawn, labels=labels, page=tmp_path / "report.html")
+    page = told(tmp_path / "report.html")
+    (one,) = page["evaluations"]
+    assert one["miou"] == made.to_json()["miou"]
+    ranks = {scene["rank"]: scene["name"] for scene in page["scenes"]}
+    assert ranks["worst"] == "val2"
+    assert len(page["scenes"]) == 3
+    assert page["provenance"][0] == ["Labels", [["folder", labels.name]]]
+    assert page["card"] is None
+    counts = Dataset.open(drawn).layers["quads"].splits["val"]
+    assert page["counts"]["quads"]["pixels"] == counts.pixels
+    assert page["counts"]["quads"]["objects"]["plane"] == 3
+
+
+def test_the_command_says_where_the_page_is_and_the_page_where_it_comes_from(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    legend = Dataset.open(drawn).legend
+    torch.manual_seed(0)
+    network = UNet(3, len(legend), width=4, depth=2)
+    card = ModelCard(
+        architecture="unet",
+        parameters={"width": 4, "depth": 2},
+        legend=legend,
+        bands=3,
+        dtype="uint8",
+        mean=(100.0, 100.0, 100.0),
+        std=(50.0, 50.0, 50.0),
+        stride=4,
+        margin=32,
+        training={"terms": "research only", "data": "drawn"},
+    )
+    model = save_model(tmp_path / "m.safetensors", network.state_dict(), card, half=False)
+    lines = [
+        {"step": k, "loss": float("nan") if k == 4 else 1 / k, "miou": 0.1 if k % 2 else None}
+        for k in range(1, 5)
+    ]
+    (tmp_path / "m.log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    output = tmp_path / "report.html"
+    command = ["evaluate", str(drawn), "-m", str(model), "--report", str(output)]
+    kept = ["--keep", str(tmp_path / "kept"), "--progress", "none"]
+    assert boundary.run(geoseg, [*command, *kept]) == 0
+    assert capsys.readouterr().out.endswith(f"\n{output}\n")
+    page = told(output)
+    facts = {title: dict(lines) for title, lines in page["provenance"]}
+    assert facts["Model"]["sha256"] == load_model(model).sha256
+    assert facts["Model"]["terms of the data"] == "research only"
+    assert facts["Run"]["geoseg"]
+    assert facts["Run"]["command"].startswith("geoseg ")
+    assert page["card"]["architecture"] == "unet"
+    assert [line["loss"] for line in page["learning"]] == [1, 1 / 2, 1 / 3, None]
+    assert {scene["name"] for scene in page["scenes"]} <= {"val0", "val1", "val2"}
+    assert boundary.run(geoseg, [*command, "--progress", "none"]) == 4  # exists
+
+
+@pytest.mark.parametrize("text", ["no json", "[1, 2]", '{"step": 1}', '{"step": "x", "loss": 1}'])
+def test_a_log_that_is_none_is_told_and_no_curve_drawn(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    (tmp_path / "m.log.jsonl").write_text(text)
+    assert learning_log(tmp_path / "m.safetensors") == []
+    assert "no learning curve" in caplog.text
+
+
+def test_a_page_that_cannot_be_is_refused_before_the_work(drawn: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"name in \.html"):
+        evaluate(drawn, labels=tmp_path, page=tmp_path / "report.pdf")
+    with pytest.raises(OutputError, match="folder does not exist"):
+        evaluate(drawn, labels=tmp_path, page=tmp_path / "nowhere" / "report.html")
+
+
+def test_rules_that_are_not_the_usual_ones_are_told() -> None:
+    rules = Rules(match=0.75, cleaning=Cleaning(min_pixels=20, split=True))
+    intervals = {"level": 0.95, "resamples": 1000}
+    told = dict(of_rules(rules, {"intervals": intervals})[1])
+    assert told["objects"] == "polygons, matched at an IoU of 0.75 or more; min pixels 20; split"
