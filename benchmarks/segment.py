@@ -12,7 +12,8 @@ sahi      SAHI cuts the same tiles from the whole picture; stitched likewise
 torchgeo  TorchGeo's GridGeoSampler cuts them; stitched likewise
 geoai     geoai's semantic_inference_on_geotiff
 
-The last three run where they are installed. *limit* is the number of forward passes times the time of one,
+The last three run where they are installed: TorchGeo 0.8, geoai 0.40 and SAHI 0.12 were, in an environment of
+their own with geoseg beside them. *limit* is the number of forward passes times the time of one,
 measured in the same process before and after; *wall* is the labelling alone, without imports and polygons.
 """
 
@@ -53,10 +54,10 @@ TILE, STEP = 512, 384
 Found = dict[str, float]
 
 
-def small_unet(path: Path) -> Path:
-    """The U-Net of width 16 and depth 4 of the usual comparisons, with random weights."""
+def small_unet(path: Path, width: int = 16) -> Path:
+    """A U-Net of depth 4 with random weights; of width 16 it is that of the usual comparisons."""
     torch.manual_seed(0)
-    parameters = {"width": 16, "depth": 4}
+    parameters = {"width": width, "depth": 4}
     card = ModelCard(
         architecture="unet", parameters=parameters, legend=DOTA_V1, bands=3, dtype="uint8",
         mean=(110.0,) * 3, std=(40.0,) * 3, stride=16, margin=112, context=107,
@@ -147,8 +148,8 @@ def torchgeo(scene: Path, model: Path, folder: Path) -> Found:
     sampler = GridGeoSampler(scenes, size=TILE, stride=STEP)
     with rasterio.open(scene) as dataset, _output(folder / "labels.tif", dataset) as labels:
         for sample in DataLoader(scenes, sampler=sampler, collate_fn=stack_samples):
-            box = sample["bounds"][0]
-            column, row = (round(v) for v in ~dataset.transform @ (box.minx, box.maxy))
+            across, up, _ = sample["bounds"][0]
+            column, row = (round(v) for v in ~dataset.transform @ (across.start, up.stop))
             _keep(labels, run(sample["image"].numpy())[0], row, column)
             windows += 1
     return {"wall": time.perf_counter() - began, "forward": float(windows * TILE**2)}
@@ -234,7 +235,7 @@ def _output(path: Path, scene: Any) -> Any:
 def _keep(labels: Any, found: NDArray[np.uint8], row: int, column: int) -> None:
     """The tile without half of the overlap, except at the scene's edge."""
     ring = (TILE - STEP) // 2
-    top, left = (0 if row == 0 else ring), (0 if column == 0 else ring)
+    top, left = (max(0, -row) if row <= 0 else ring), (max(0, -column) if column <= 0 else ring)
     bottom, right = min(TILE, labels.height - row), min(TILE, labels.width - column)
     window = Window(column + left, row + top, right - left, bottom - top)
     labels.write(found[top:bottom, left:right], 1, window=window)
@@ -268,7 +269,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sides", type=int, nargs="+", default=[5000, 10_000, 20_000])
     parser.add_argument("--ways", nargs="+", default=["geoseg", *list(WAYS)[4:]], choices=WAYS)
-    parser.add_argument("--model", type=Path, help="default: a U-Net of width 16, random weights")
+    parser.add_argument("--model", type=Path, help="default: a U-Net of random weights")
+    parser.add_argument("--width", type=int, default=16, help="of that U-Net")
     parser.add_argument("--folder", type=Path, help="where scenes and products go for a while")
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -280,7 +282,7 @@ def main() -> None:
     print("| --: | :-- | --: | --: | --: | --: | --: |")
     with TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
-        model = options.model or small_unet(folder / "unet.safetensors")
+        model = options.model or small_unet(folder / "unet.safetensors", options.width)
         for side in options.sides:
             scene = draw_scene(folder / f"{side}.tif", side)
             base: float | None = None
