@@ -35,8 +35,17 @@ def start(scene: Path, model: Path, folder: Path) -> subprocess.Popen[bytes]:
             *("--labels", labels, "--confidence", confidence, "--core", "64", "--progress", "none"),
         ],
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
+
+
+def goes_on(process: subprocess.Popen[bytes]) -> bool:
+    """True where a run ends well: with its products, or, since the kill came after them, with the word that they
+    are there already."""
+    told = process.communicate()[1].decode()
+    if process.returncode not in (0, 4):
+        print(f"status {process.returncode}: {told}", file=sys.stderr, flush=True)
+    return process.returncode in (0, 4)
 
 
 def content(folder: Path) -> str:
@@ -65,7 +74,7 @@ def main() -> None:
         whole = base / "whole"
         whole.mkdir()
         began = time.monotonic()
-        assert start(scene, model, whole).wait() == 0
+        assert goes_on(start(scene, model, whole))
         usual = time.monotonic() - began
         expected = content(whole)
         for number in range(options.kills):
@@ -74,12 +83,10 @@ def main() -> None:
             process = start(scene, model, folder)
             time.sleep(moments.uniform(0, usual))
             process.send_signal(signal.SIGKILL)
-            if process.wait() == 0:
-                finished += 1
+            process.communicate()
+            finished += process.returncode == 0
             early += any((folder / product).exists() for product in _PRODUCTS[:1])
-            # 4: the products are there already, since the kill came after them
-            assert start(scene, model, folder).wait() in (0, 4)
-            same += content(folder) == expected
+            same += goes_on(start(scene, model, folder)) and content(folder) == expected
     print(
         f"{options.kills} kills within {usual:.1f} s: {same} equal; {early} after the polygons had "
         f"their name, {finished} after the end"
