@@ -106,7 +106,9 @@ def measure(scene: Path, model: Path, folder: Path) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sides", type=int, nargs="+", default=[5000, 20_000])
-    parser.add_argument("--filled", type=float, default=1.0, help="share of a scene that holds data")
+    parser.add_argument(
+        "--filled", type=float, default=1.0, help="share of a scene that holds data"
+    )
     parser.add_argument("--model", type=Path, help="default: a cheap one is made")
     parser.add_argument("--folder", type=Path, help="where scenes and products go for a while")
     options = parser.parse_args()
