@@ -56,7 +56,9 @@ def evaluate(
         raise ConfigError(
             f"{folder}: nobody knows how large its pixels are on the ground. use --min-pixels"
         )
-    truths = {layer: dataset.annotations(layer) for layer in layers or dataset.layers}
+    truths = {
+        layer: dataset.annotations(layer, scenes=scenes) for layer in layers or dataset.layers
+    }
     if keep:
         check_keep(keep, scenes, overwrite=overwrite)
     source: Labelled = (
