@@ -262,8 +262,17 @@ def stopping(after: int) -> Any:
     return track
 
 
-@pytest.mark.parametrize("lost", ["products/train/images", "state"])
-@pytest.mark.parametrize("format", ["png", "coco"])
+@pytest.mark.parametrize(
+    ("format", "lost"),
+    [
+        ("png", "products/train/images"),
+        ("png", "products/train/labels"),
+        ("yolo-seg", "products/train/labels"),
+        ("coco", "products/train/images"),
+        ("png", "state"),
+        ("coco", "state"),
+    ],
+)
 def test_an_interrupted_run_goes_on_to_the_same_files(
     folder: Path, tmp_path: Path, format: str, lost: str
 ) -> None:
