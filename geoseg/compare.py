@@ -16,6 +16,7 @@ from geoseg.engine.rasters import working_raster, write_cog
 from geoseg.errors import ConfigError, SceneError
 from geoseg.evaluate import evaluate
 from geoseg.files import check_output, discard, replacing, write_json
+from geoseg.ground import on_one_grid
 from geoseg.legend import Legend
 from geoseg.polygons.attributes import RowArea, row_areas
 from geoseg.polygons.labels import Labels, open_labels, read_classes
@@ -136,7 +137,7 @@ def _check_grids(one: Labels, other: Labels) -> None:
     if (
         one.shape != other.shape
         or (None not in (one.crs, other.crs) and one.crs != other.crs)
-        or (placed and not transforms[0].almost_equals(transforms[1], precision=1e-6))
+        or (placed and not on_one_grid(*transforms, width=one.shape[1], height=one.shape[0]))
     ):
         raise SceneError(
             f"{other.path}: is not on the grid of {one.path}. "

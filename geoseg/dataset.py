@@ -196,9 +196,18 @@ def describe(
     }
 
 
+def is_plain_name(name: str) -> bool:
+    """True for what can name a file or folder and lead nowhere else."""
+    return name not in ("", "..") and Path(name).name == name
+
+
 def _from_json(folder: Path, data: Any) -> Dataset:
     if data["format"] != FORMAT:
         raise ValueError(f"format is {data['format']!r}, need {FORMAT!r}")
+    for scene in data["scenes"]:  # products are named after both
+        for name in (scene["name"], scene["split"]):
+            if not is_plain_name(name):
+                raise ValueError(f"{name!r} cannot name a scene or split")
     return Dataset(
         folder=folder,
         legend=Legend.from_json(data["legend"]),

@@ -56,13 +56,15 @@ def evaluate(
         raise ConfigError(
             f"{folder}: nobody knows how large its pixels are on the ground. use --min-pixels"
         )
-    truths = {layer: dataset.annotations(layer) for layer in layers or dataset.layers}
+    truths = {
+        layer: dataset.annotations(layer, scenes=scenes) for layer in layers or dataset.layers
+    }
     if keep:
         check_keep(keep, scenes, overwrite=overwrite)
     source: Labelled = (
         OnDisk(dataset, labels, scenes)
         if labels
-        else ByModel(dataset, model, device=device, keep=keep, overwrite=overwrite)
+        else ByModel(dataset, scenes, model, device=device, keep=keep, overwrite=overwrite)
     )
     counts = {layer: Counts() for layer in truths}
     for scene in track(scenes, "evaluate"):

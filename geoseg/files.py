@@ -100,11 +100,14 @@ def check_output(output: Path, *, overwrite: bool = False) -> None:
         raise OutputError(f"{output}: is not a regular file. name another output")
     if output.exists() and not overwrite:
         raise OutputError(f"{output}: exists already. choose another name or use --overwrite")
-    if not output.parent.is_dir():
-        raise OutputError(
-            f"{output}: its folder does not exist. create {str(output.parent)!r} first"
-        )
-    if not os.access(output.parent, os.W_OK):
+    check_parent(output, output.parent)
+
+
+def check_parent(output: Path, parent: Path) -> None:
+    """Raise OutputError now if nothing could be written into `parent`, where `output` is to lie."""
+    if not parent.is_dir():
+        raise OutputError(f"{output}: its folder does not exist. create {str(parent)!r} first")
+    if not os.access(parent, os.W_OK):
         raise OutputError(f"{output}: no permission to write in its folder. choose another")
 
 

@@ -10,12 +10,27 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import transform as warp
 
+_OFF = 0.05  # pixels
+
 
 def map_transform(transform: Affine) -> Affine:
     """From pixels to where a GIS shows them: `transform`, or for a raster that has none (the identity) what
     QGIS does with it: units are pixels, y goes up, and the picture hangs below the x axis.
     """
     return Affine.scale(1, -1) if transform == Affine.identity() else transform
+
+
+def on_one_grid(one: Affine, other: Affine, *, width: int, height: int) -> bool:
+    """True where the pixels of two rasters of this size lie upon each other, to a twentieth of a pixel:
+    coordinates are rounded when they are stored.
+    """
+    across = ~one @ other
+    corners = ((0, 0), (width, 0), (0, height))
+    moved = (across @ corner for corner in corners)
+    return all(
+        abs(x - u) <= _OFF and abs(y - v) <= _OFF
+        for (x, y), (u, v) in zip(moved, corners, strict=True)
+    )
 
 
 def pixel_size_m(crs: CRS | None, transform: Affine, width: int, height: int) -> float | None:

@@ -18,7 +18,7 @@ from geoseg.files import replacing
 
 log = logging.getLogger(__name__)
 
-_LOCK, _MOVES = "lock", "moves.json"
+_LOCK, _MOVES, _FORMER = "lock", "moves.json", "former"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,33 @@ def finish(folder: Path, products: Sequence[Path]) -> bool:
         if move.made.exists():
             _move(move)
     return True
+
+
+def take_folder(made: Path, product: Path) -> None:
+    """Turn a folder that lies in ours into a product. A folder of its name makes way, and comes back when
+    that fails. Raises OutputError.
+    """
+    former = made.with_name(_FORMER)
+    shutil.rmtree(former, ignore_errors=True)
+    try:
+        if product.exists():
+            product.rename(former)
+        made.rename(product)
+    except OSError as fault:
+        if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise OutputError(
+                f"{product}: cannot be written ({fault.strerror}). choose another folder"
+            ) from fault
+        raise
+    finally:
+        restore_folder(made.parent, product)
+
+
+def restore_folder(folder: Path, product: Path) -> None:
+    """Give a product back its name that `take_folder` had taken when it was killed."""
+    former = folder / _FORMER
+    if former.exists() and not product.exists():
+        former.rename(product)
 
 
 def _move(move: Move) -> None:

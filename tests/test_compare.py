@@ -201,6 +201,9 @@ def test_the_command_compares_both(
     a, b = (raster(tmp_path / f"{n}.tif", blotches(n), **UTM) for n in range(2))
     assert boundary.run(geoseg, ["compare", str(a), str(b)]) == 0
     assert "plane → ship" in capsys.readouterr().out
+    assert boundary.run(geoseg, ["compare", str(a), str(b), "--progress", "json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (told["a"], told["b"]) == ("0.tif", "1.tif")
     models = [*map(str, rough), "--dataset", str(drawn)]
     assert boundary.run(geoseg, ["compare", *models, "--progress", "json"]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -82,6 +82,13 @@ def test_whatever_the_scale_coordinates_come_back_to_a_millionth_of_a_pixel(
         assert shapely.equals_exact(found[name].geometry, objects.geometry, 1.1e-6).all()
 
 
+def renamed(folder: Path, **change: str) -> None:
+    path = folder / "dataset.json"
+    told = json.loads(path.read_text())
+    told["scenes"][0] |= change
+    path.write_text(json.dumps(told))
+
+
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
@@ -89,6 +96,9 @@ def test_whatever_the_scale_coordinates_come_back_to_a_millionth_of_a_pixel(
         (lambda f: (f / "dataset.json").write_text("{"), "damaged"),
         (lambda f: (f / "dataset.json").write_text("[]"), "damaged"),
         (lambda f: (f / "dataset.json").write_text('{"format": "x"}'), "format is 'x'"),
+        (lambda f: renamed(f, name="../../b"), r"damaged .*'\.\./\.\./b' cannot name"),
+        (lambda f: renamed(f, split="/tmp"), "damaged .*'/tmp' cannot name"),
+        (lambda f: renamed(f, split=""), "damaged .*'' cannot name"),
         (lambda f: (f / "scenes" / "b.tif").unlink(), r"b\.tif: missing"),
         (lambda f: (f / "annotations.gpkg").unlink(), r"annotations\.gpkg: missing"),
     ],

@@ -9,7 +9,7 @@ import pytest
 from affine import Affine
 from rasterio.crs import CRS
 
-from geoseg.ground import map_transform, pixel_size_m
+from geoseg.ground import map_transform, on_one_grid, pixel_size_m
 
 NORTH_UP = Affine(0.5, 0, 400_000, 0, -0.5, 5_500_000)
 
@@ -72,3 +72,13 @@ def test_a_raster_without_georeference_hangs_below_the_axis_as_in_qgis() -> None
     assert map_transform(Affine.identity()) @ (3, 5) == (3, -5)
     placed = Affine(0.5, 0, 100, 0, -0.5, 200)
     assert map_transform(placed) == placed
+
+
+@pytest.mark.parametrize(
+    ("grid", "shift"), [(NORTH_UP, 1e-5), (Affine(1e-6, 0, 13.4, 0, -1e-6, 52.5), 1e-9)]
+)
+def test_grids_are_one_but_for_rounding_whatever_their_unit(grid: Affine, shift: float) -> None:
+    size = {"width": 20_000, "height": 10_000}
+    assert on_one_grid(grid, Affine.translation(shift, -shift) @ grid, **size)
+    assert not on_one_grid(grid, grid @ Affine.translation(0.5, 0), **size)
+    assert not on_one_grid(grid, grid @ Affine.scale(1 + 1e-4), **size)

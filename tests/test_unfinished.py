@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
 from geoseg.errors import OutputError, SceneError
-from geoseg.unfinished import unfinished, unfinished_folder
+from geoseg.unfinished import take_folder, unfinished, unfinished_folder
 
 
 def test_finished_work_leaves_nothing(tmp_path: Path) -> None:
@@ -56,3 +57,25 @@ def test_two_runs_do_not_share_an_output(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="another process"), unfinished(output):
             pass
         assert (folder / "half").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_take_its_name_leaves_the_former_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, product = tmp_path / "work" / "new", tmp_path / "product"
+    for folder in (made, product):
+        folder.mkdir(parents=True)
+        (folder / "whose").write_text(folder.name)
+    rename = Path.rename
+
+    def refused(path: Path, target: Path) -> Path:
+        if path == made:
+            raise PermissionError(errno.EACCES, "no permission")
+        return rename(path, target)
+
+    with monkeypatch.context() as patched, pytest.raises(OutputError, match="cannot be written"):
+        patched.setattr(Path, "rename", refused)
+        take_folder(made, product)
+    assert (product / "whose").read_text() == "product"
+    take_folder(made, product)
+    assert (product / "whose").read_text() == "new"

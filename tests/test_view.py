@@ -73,7 +73,7 @@ def on_screen(page: Page, column: float, row: float) -> tuple[float, float]:
     """Where a pixel of the scene is on the screen."""
     x, y = page.evaluate(
         "([column, row]) => {"
-        " const [a, b, c, d, e, f] = map.ground;"
+        " const [a, b, c, d, e, f] = map.picturePlace;"
         " const [u, v] = [a * column + c * row + e, b * column + d * row + f];"
         " const box = map.canvas.getBoundingClientRect();"
         " const [left, top] = map.place(0, 0);"

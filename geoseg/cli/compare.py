@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("a", type=click.Path(path_type=Path))
-@click.argument("b", type=click.Path(path_type=Path))
+@click.argument("a", type=options.EXISTING_FILE)
+@click.argument("b", type=options.EXISTING_FILE)
 @click.option(
     "--dataset",
     type=options.EXISTING_FOLDER,
@@ -68,7 +68,7 @@ def compare(
         found = compare_labels(
             a, b, output=output, json_output=json_output, overwrite=overwrite, track=track
         )
-        told, text = found.to_json(), agreement_text(found)
+        told, text = {"a": a.name, "b": b.name, **found.to_json()}, agreement_text(found)
     else:
         if output:
             raise click.UsageError("--output is of two label rasters, without --dataset")

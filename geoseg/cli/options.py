@@ -37,6 +37,12 @@ settings = click.option(
     metavar="SECTION.KEY=VALUE",
     help="Change a setting, e.g. training.steps=500. May be repeated.",
 )
+jobs = click.option(
+    "--jobs", type=click.IntRange(min=1), help="Files worked on at once. [default: cores]"
+)
+restart = click.option(
+    "--restart", is_flag=True, help="Forget what an interrupted run has left, and begin anew."
+)
 device = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda", "mps"]),

@@ -109,9 +109,7 @@ _WITHOUT_COLOURS = ("vector", "coco", "yolo-obb", "yolo-seg")
 @click.option(
     "--skip-bad", is_flag=True, help="Leave out images and labels at fault; exit code 6 then."
 )
-@click.option(
-    "--jobs", type=click.IntRange(min=1), help="Files worked on at once. [default: cores]"
-)
+@options.jobs
 @options.overwrite
 @click.option(
     "--restart",

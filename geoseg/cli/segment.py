@@ -174,9 +174,7 @@ def _memory(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     is_flag=True,
     help="Read GeoTIFFs from https:// and s3:// addresses, piece by piece.",
 )
-@click.option(
-    "--restart", is_flag=True, help="Forget what an interrupted run has left, and begin anew."
-)
+@options.restart
 @options.overwrite
 @options.progress
 def segment(

@@ -108,12 +108,8 @@ def _share(_ctx: click.Context, _option: click.Parameter, value: str) -> float:
     help="Of --image jpg.",
 )
 @click.option("--skip-bad", is_flag=True, help="Leave out scenes at fault; exit code 6 then.")
-@click.option(
-    "--jobs", type=click.IntRange(min=1), help="Files worked on at once. [default: cores]"
-)
-@click.option(
-    "--restart", is_flag=True, help="Forget what an interrupted run has left, and begin anew."
-)
+@options.jobs
+@options.restart
 @options.overwrite
 @options.progress
 def tile(

@@ -43,7 +43,8 @@ class Labelled(Protocol):
 
 
 class ByModel:
-    """A model labels a scene into a working raster, which is there as long as it is used.
+    """A model labels a scene into a working raster, which is there as long as it is used; scenes are cut as
+    `segment` cuts them, within the same memory.
 
     With `keep`, a folder, labels and confidence also stay there, as ``OnDisk`` finds them. Raises
     ModelError, DatasetError when the classes are others, OutputError.
@@ -52,6 +53,7 @@ class ByModel:
     def __init__(
         self,
         dataset: Dataset,
+        scenes: Sequence[DatasetScene],
         model: Path | None = None,
         *,
         device: str = "auto",
@@ -63,10 +65,12 @@ class ByModel:
         self.path = self.model.path
         _check_legend(self.model.card.legend, dataset, self.path.name)
         card = self.model.card
-        job = Job(bands=card.bands, dtype=card.dtype)
+        job = Job(bands=card.bands, dtype=card.dtype, device=choose_device(device))
         self._planner = Planner(self.model, job, gsd="none")  # truth is known of these pixels
-        keep_freed_memory()
-        self._predictor = Predictor(self.model, choose_device(device))
+        largest = max(scenes, key=lambda scene: scene.width * scene.height)
+        if self._planner.plan((dataset.path(largest),)).roomy:
+            keep_freed_memory()
+        self._predictor = Predictor(self.model, job.device)
 
     @contextmanager
     def open(self, scene: DatasetScene) -> Iterator[Opened]:

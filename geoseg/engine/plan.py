@@ -168,14 +168,15 @@ class Planner:
 
     def _about(self, job: Job, cells: Sequence[Tile], margin: int) -> dict[str, Any]:
         area = hashlib.sha256(job.area.geometry.wkb) if job.area else None
-        first = cells[0].core
+        first, last = cells[0].core, cells[-1].core
         return {
             "geoseg": geoseg.__version__,
             "scene": ", ".join(map(_identity, job.scenes)),
             "model": self.model.sha256[:16],
             "--bands": job.indexes,
             "--gsd": job.pixel,
-            "--core or --memory": f"{len(cells)} tiles, first of {first.width} x {first.height}",
+            "--core or --memory": f"{len(cells)} tiles, first of {first.width} x {first.height}, "
+            f"last at {last.col_off}, {last.row_off}",
             "--margin": margin,
             "--bbox or --aoi": area and area.hexdigest()[:16],
             "--tta": job.augmented,

@@ -69,23 +69,24 @@ def fitted(
     """The tiles that take the fewest pixels through the network, with windows of at most `largest_window` pixels.
 
     Without that, or where it is larger, windows are at most those of a core of 2048 pixels a side, or of
-    the one with which they add up to 1.35 times a large scene. `stride` divides `margin`. Raises
+    the one with which they add up to 1.35 times a large scene. Without a margin every cut costs the
+    same, and the one with the shortest borders between cores is taken. `stride` divides `margin`. Raises
     ConfigError when no core is left between margins.
     """
     core = max(_LARGEST_CORE, ceil(2 * margin / (sqrt(_FORWARD_RATIO) - 1)))
     largest = (round_up(core, stride) + 2 * margin) ** 2
     area = min(largest, largest_window) if largest_window is not None else largest
+    ring = max(margin, 1)  # by which cuts are compared: where it is 1, by the borders between cores
     best: tuple[int, int, int] | None = None  # pixels, then a window's width and height
     for columns in range(1, max(1, width - 2 * margin) + 1):
         across = _window(width, columns, margin, stride)
-        if best and _forward(width, columns, margin) * height >= best[0]:
+        if best and _forward(width, columns, ring) * height >= best[0]:
             break  # more columns take more
         rows = _fewest(height, area // across // stride * stride, margin)
         if rows is None:
             continue
-        forward = _forward(width, columns, margin) * _forward(height, rows, margin)
+        forward = _forward(width, columns, ring) * _forward(height, rows, ring)
         if not best or forward < best[0]:
-            _check_count(width, height, columns * rows)
             best = forward, across, _window(height, rows, margin, stride)
     if best is None:
         raise ConfigError(
@@ -93,9 +94,9 @@ def fitted(
             "allow more, or use a smaller --margin"
         )
     _, across, down = best
-    return cut(
-        fitted_spans(width, across, margin), fitted_spans(height, down, margin), margin=margin
-    )
+    spans = fitted_spans(width, across, margin), fitted_spans(height, down, margin)
+    _check_count(width, height, len(spans[0]) * len(spans[1]))
+    return cut(*spans, margin=margin)
 
 
 def _forward(length: int, count: int, margin: int) -> int:

@@ -53,7 +53,7 @@ class Scenes:
     ) -> None:
         self.scenes: Sequence[DatasetScene] = dataset.split(split)
         self.paths: list[Path] = [dataset.path(scene) for scene in self.scenes]
-        annotations = dataset.annotations(layer)
+        annotations = dataset.annotations(layer, scenes=self.scenes)
         self.indexes = [Index(annotations.get(s.name, Annotations.empty())) for s in self.scenes]
         self.legend, self.difficult = dataset.legend, difficult
         self._bands, self._dtype = dataset.bands, dataset.dtype

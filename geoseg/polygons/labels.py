@@ -17,7 +17,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from geoseg.errors import SceneError
-from geoseg.ground import map_transform
+from geoseg.ground import map_transform, on_one_grid
 from geoseg.legend import BACKGROUND, IGNORE, Legend
 from geoseg.preflight import check_georeference, open_raster
 from geoseg.progress import Track, silent
@@ -184,8 +184,9 @@ def open_confidence(path: Path, labels: Labels) -> Iterator[Confidence]:
                 f"{path}: has {dataset.count} bands of {dataset.dtypes[0]}, "
                 "confidence has one of uint8. use what geoseg segment --confidence wrote"
             )
-        if dataset.shape != labels.dataset.shape or not dataset.transform.almost_equals(
-            labels.dataset.transform, precision=1e-6
+        rows, columns = labels.shape
+        if dataset.shape != (rows, columns) or not on_one_grid(
+            labels.dataset.transform, dataset.transform, width=columns, height=rows
         ):
             raise SceneError(
                 f"{path}: is not on the grid of {labels.path}. use the confidence of the same run"

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from geoseg.dataset import DESCRIPTION, SCENES
 from geoseg.errors import OutputError
+from geoseg.files import check_parent
 from geoseg.prepare.record import Record
-from geoseg.unfinished import unfinished
+from geoseg.unfinished import restore_folder, take_folder, unfinished
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_NEW, _FORMER = "dataset", "former"
+_NEW = "dataset"
 
 
 @contextmanager
@@ -30,12 +31,11 @@ def building(
     process writes it.
     """
     target = output.resolve()
-    _check_place(output, target)
+    check_parent(output, target.parent)
     # a scene at fault may be whole in the next run, so what is done stays in any case
     with unfinished(target, remote=True) as work:
-        new, former = work / _NEW, work / _FORMER
-        if former.exists() and not target.exists():  # killed between the two renames below
-            former.rename(target)
+        new = work / _NEW
+        restore_folder(work, target)
         _check_target(output, target, overwrite=overwrite)
         if restart:
             shutil.rmtree(new, ignore_errors=True)
@@ -44,28 +44,13 @@ def building(
             before = target if overwrite and not restart else None
             yield new, Record(new, before)
             _sync(new)
-            if target.exists():
-                shutil.rmtree(former, ignore_errors=True)
-                target.rename(former)
-            new.rename(target)
+            take_folder(new, target)
         except OSError as fault:
             if fault.errno in _FULL:
                 raise OutputError(
                     f"{output}: the disk is full. free some space or choose another disk"
                 ) from fault
             raise
-        finally:
-            if former.exists() and not target.exists():
-                former.rename(target)
-
-
-def _check_place(output: Path, target: Path) -> None:
-    if not target.parent.is_dir():
-        raise OutputError(
-            f"{output}: its folder does not exist. create {str(output.parent)!r} first"
-        )
-    if not os.access(target.parent, os.W_OK):
-        raise OutputError(f"{output}: no permission to write in its folder. choose another")
 
 
 def _check_target(output: Path, target: Path, *, overwrite: bool) -> None:

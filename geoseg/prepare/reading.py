@@ -27,7 +27,7 @@ class Reading:
     """Names of class ids, where the user named a legend."""
 
     colours: str | None = None
-    """What colours of a picture mean: a name that `geoseg.prepare.colours` knows, or a file."""
+    """What colours of a picture mean: a name that `geoseg.prepare.formats.colours` knows, or a file."""
 
     findings: Findings = field(default_factory=Findings)
     """Where the reader tells of what is odd, and what it did about it."""

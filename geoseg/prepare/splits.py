@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from geoseg.dataset import is_plain_name
 from geoseg.errors import ConfigError, SceneError
 from geoseg.files import input_file
 from geoseg.prepare.findings import Done, Findings, Kind
@@ -39,6 +40,10 @@ def read_split_list(path: Path) -> dict[str, str]:
         scene, split = (row["scene"] or "").strip(), (row["split"] or "").strip()
         if not scene or not split:
             raise ConfigError(f"{path}:{rows.line_num}: needs a scene and a split. complete it")
+        if not is_plain_name(split):
+            raise ConfigError(
+                f"{path}:{rows.line_num}: split {split!r} cannot name a folder. choose another name"
+            )
         if splits.setdefault(scene, split) != split:
             raise ConfigError(
                 f"{path}:{rows.line_num}: {scene} is in {splits[scene]} already. choose one split"

@@ -295,7 +295,7 @@ const map = (() => {
   const density = () => Math.min(window.devicePixelRatio || 1, 2);
 
   return {
-    canvas, look, visible, ground: picture && picture.place, draw, home, show, moveBy, zoomBy, place, bring, choose, resize, listeners,
+    canvas, look, visible, picturePlace: picture && picture.place, draw, home, moveBy, zoomBy, place, bring, choose, resize, listeners,
     print, printed, onPaper, legible,
     get size() { return [width, height]; },
     get busy() { return Boolean(frame); },

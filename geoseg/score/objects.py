@@ -16,6 +16,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.annotations import Annotations, Difficult
+from geoseg.legend import IGNORE
 from geoseg.score.bootstrap import resampled
 from geoseg.score.metrics import number, ratio
 
@@ -47,7 +48,8 @@ class Objects:
     """The annotated objects of one scene, of `width` x `height` pixels, and what was found, batch by batch.
 
     Annotations are clipped to the scene. Difficult ones may be left out (drop), or what is found may do
-    with them as it likes (ignore): neither they nor their matches count.
+    with them as it likes (ignore): neither they nor their matches count. Areas of which nobody knows what is
+    there are no objects, and what is found with at least half of its area on them counts nowhere.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class Objects:
         if difficult == "drop":
             annotations = annotations[~annotations.difficult]
         geometry = clipped(annotations.geometry, width, height)
-        inside = shapely.area(geometry) > 0
-        self._geometry, annotations = geometry[inside], annotations[inside]
+        unknown = annotations.class_id == IGNORE
+        self._unknown = shapely.STRtree(geometry[unknown])
+        objects = (shapely.area(geometry) > 0) & ~unknown
+        self._geometry, annotations = geometry[objects], annotations[objects]
         self._class = annotations.class_id
         self._size = sizes(self._geometry)
         self._idle = (
@@ -78,6 +82,8 @@ class Objects:
 
     def add(self, geometry: NDArray[np.object_], class_id: NDArray[np.uint8]) -> None:
         """Take more polygons (n,) that were found, in pixels of the scene, with their classes."""
+        known = ~self._on_unknown(geometry)
+        geometry, class_id = geometry[known], class_id[known]
         size = sizes(geometry)
         np.add.at(self._found, (size, class_id), 1)
         pairs = fitting(
@@ -86,6 +92,13 @@ class Objects:
         numbered = Pairs(pairs.truth, pairs.found + self._number, pairs.iou)
         self._fitting.append((numbered, size[pairs.found]))
         self._number += len(class_id)
+
+    def _on_unknown(self, geometry: NDArray[np.object_]) -> NDArray[np.bool_]:
+        """(n,) True where nobody knows what is there."""
+        f, u = self._unknown.query(geometry)
+        common = shapely.area(shapely.intersection(geometry[f], self._unknown.geometries[u]))
+        on: NDArray[np.bool_] = np.bincount(f, common, len(geometry)) >= shapely.area(geometry) / 2
+        return on
 
     def counts(self) -> NDArray[np.int64]:
         """(3, 3, classes) annotated, found and matched objects by size and class.

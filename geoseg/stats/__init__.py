@@ -47,8 +47,8 @@ def stats(
 
 
 def _found(dataset: Dataset, split: str, layer: str) -> Stats:
-    truths = {name: dataset.annotations(name) for name in {*dataset.layers, layer}}
     scenes, legend = dataset.split(split), dataset.legend
+    truths = {name: dataset.annotations(name, scenes=scenes) for name in {*dataset.layers, layer}}
     of = {name: [truth[s.name] for s in scenes] for name, truth in truths.items()}
     counts = dataset.layers[layer].splits[split]
     pixels = np.array([counts.pixels.get(c.name, 0) for c in legend], np.int64)

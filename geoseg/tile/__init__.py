@@ -15,6 +15,7 @@ from typing import Any
 
 from rasterio.windows import Window
 
+import geoseg
 from geoseg.annotations import Index
 from geoseg.dataset import ANNOTATIONS, DESCRIPTION, Dataset
 from geoseg.engine.journal import Journal, Record, open_journal
@@ -140,12 +141,14 @@ def tile(
 def _journal(
     scratch: Path, about: dict[str, Any], dataset: Dataset, output: Path
 ) -> Iterator[Journal]:
-    """Which parts are written; raises ConfigError when they are of another dataset or otherwise cut."""
+    """Which parts are written; raises ConfigError when they are of another dataset, otherwise cut, or by
+    another version of geoseg."""
     state = scratch / _STATE
     state.mkdir(exist_ok=True)
     drawn = (dataset.folder / ANNOTATIONS).stat()
     about["scenes"] = sha256(dataset.folder / DESCRIPTION)
     about["annotations"] = [drawn.st_size, drawn.st_mtime_ns]
+    about["geoseg"] = geoseg.__version__
     with open_journal(state / "journal", about, output=output) as journal:
         yield journal
 

@@ -71,11 +71,16 @@ class Cutter:
 
     def is_whole(self, part: Part) -> bool:
         """False when a file of a part that was written is missing or empty, as after a loss of power."""
-        images = (self.products / entry["image"] for entry in windows_of(part, self.records))
+        entries = windows_of(part, self.records)
         try:
-            return is_complete(part, self.records) and all(i.stat().st_size for i in images)
+            return is_complete(part, self.records) and all(map(self._is_there, entries))
         except OSError:
             return False
+
+    def _is_there(self, entry: Line) -> bool:
+        """Raises OSError when a file is missing."""
+        image, truth = self.products / entry["image"], self.products / entry["truth"]
+        return image.stat().st_size > 0 and self.format.is_whole(truth, entry)
 
     def remove(self, part: Part) -> None:
         """Remove what there is of a part."""

@@ -42,11 +42,18 @@ def write_raster(path: Path, pair: Pair) -> None:
             raster.write_mask(pair.valid)
 
 
-class LabelPngs(Format):
+class _LabelImages(Format):
+    ignores = True
+
+    def is_whole(self, path: Path, entry: Line) -> bool:  # noqa: ARG002
+        """False when a file is empty, whatever the window shows."""
+        return path.stat().st_size > 0
+
+
+class LabelPngs(_LabelImages):
     """Class ids as 8-bit PNG with a palette."""
 
     suffix = ".png"
-    ignores = True
 
     def write(self, pair: Pair, path: Path) -> Iterable[Line]:
         """Write the labels of a window."""
@@ -54,11 +61,10 @@ class LabelPngs(Format):
         return ()
 
 
-class LabelRasters(Format):
+class LabelRasters(_LabelImages):
     """Class ids as GeoTIFF in its place, with a colour table; 255 is nodata."""
 
     suffix = ".tif"
-    ignores = True
 
     def write(self, pair: Pair, path: Path) -> Iterable[Line]:
         """Write the labels of a window."""

@@ -89,6 +89,12 @@ class Format:
         """The file with the truth of a window, below the folder of products."""
         return f"{split}/{self.folder}/{name}{self.suffix}"
 
+    def is_whole(self, path: Path, entry: Line) -> bool:
+        """False when the truth that `write` left at `path` is empty although the window's entry tells of objects,
+        as after a loss of power. Raises OSError when it is missing.
+        """
+        return path.stat().st_size > 0 or not entry["objects"]
+
     def write(self, pair: Pair, path: Path) -> Iterable[Line]:
         """Write the truth of a window to `path`, or give the lines of it that `finish` is to gather."""
         raise NotImplementedError

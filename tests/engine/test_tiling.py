@@ -75,6 +75,20 @@ def test_no_other_number_of_columns_and_rows_takes_fewer_pixels(
     assert forward <= least
 
 
+def test_without_a_margin_windows_are_no_strips() -> None:
+    first = fitted(20_000, 20_000, margin=0, stride=32, largest_window=1_000_000)[0].window
+    assert 0.5 < first.width / first.height < 2
+
+
+def test_only_the_tiles_that_are_taken_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geoseg.engine.tiling._MOST_TILES", 6000)
+    size = {"margin": 128, "stride": 32, "largest_window": 400**2}
+    assert len(fitted(10_000, 10_000, **size)) < 6000  # the first that fit the memory are more
+    monkeypatch.setattr("geoseg.engine.tiling._MOST_TILES", 3000)
+    with pytest.raises(ConfigError, match="more than 3,000"):
+        fitted(10_000, 10_000, **size)
+
+
 def test_a_small_scene_is_one_tile() -> None:
     assert len(tiles(1000, 700, tiny_model(margin=96))) == 1
     assert len(tiles(1250, 1250, tiny_model(margin=96))) == 1

@@ -242,6 +242,10 @@ def test_isaid_s_classes_are_dota_s_and_others_stay_as_they_are(tmp_path: Path) 
         ({"segmentation": {"size": [40, 60], "counts": [-3, 2403]}}, "its runs"),
         ({"segmentation": {"size": [40, 60], "counts": "zzz"}}, "no compressed run lengths"),
         ({"segmentation": {"size": [40, 60], "counts": "käse"}}, "no compressed run lengths"),
+        (
+            {"segmentation": {"size": [40, 60], "counts": [2**63 - 1, 2**63 - 1, 2402]}},
+            "its runs",  # which add up to 2,400 in 64 bits
+        ),
         ({"segmentation": {"size": [40, 60]}}, "neither integers nor"),
         ({"segmentation": {"size": [40, 60], "counts": [10**30]}}, "too large"),
         ({"segmentation": "none"}, "list of rings or run lengths"),
@@ -264,6 +268,7 @@ def test_an_annotation_at_fault_is_named_with_its_file(
         ('{"images": []} more', "more behind its end"),
         ("[" * 100_000, "is no JSON"),
         ('{"a": ' + "[" * 100_000, "nested too deeply"),
+        ('{"a": ' + "1" * 5000 + "}", "instances.json:1: is no JSON"),
         ("[1]", "expected '{'"),
         ({"images": []}, "lists no categories and no images"),
         (coco(images=[{"file_name": "a.png"}]), "'images' is not as in COCO .no 'id'"),

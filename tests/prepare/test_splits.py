@@ -69,6 +69,7 @@ def test_a_scene_that_is_not_listed_is_at_fault_and_a_name_too_many_is_told(tmp_
         ("name,split\na,b\n", "splits.csv:1: must name the columns scene and split"),
         ("scene,split\na,\n", "splits.csv:2: needs a scene and a split"),
         ("scene,split\na,x\na,y\n", "splits.csv:3: a is in x already"),
+        ("scene,split\na,../x\n", r"splits.csv:2: split '\.\./x' cannot name a folder"),
         ("scene,split\n", "names no scene"),
     ],
 )

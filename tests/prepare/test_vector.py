@@ -109,3 +109,23 @@ def test_ground_drawn_as_ignored_is_ignored(tmp_path: Path) -> None:
     legend = legend_of([first])
     assert legend.names == ("background", "shed")
     assert first.annotations(legend).class_id.tolist() == [1, 255]
+
+
+def test_polygons_are_brought_into_the_crs_of_all_scenes_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    moves: list[object] = []
+    to_crs = gpd.GeoDataFrame.to_crs
+
+    def counted(frame: gpd.GeoDataFrame, crs: object) -> gpd.GeoDataFrame:
+        moves.append(crs)
+        return to_crs(frame, crs)
+
+    path = save(table().to_crs("EPSG:4326"), tmp_path / "drawn.gpkg")
+    bare = save(table().set_crs(None, allow_override=True), tmp_path / "bare.gpkg")
+    monkeypatch.setattr(gpd.GeoDataFrame, "to_crs", counted)
+    images = scenes(tmp_path)
+    assert [len(part) for part in read(path, images)] == [2, 1, 0]
+    assert len(moves) == 1
+    assert [len(part) for part in read(bare, images)] == [2, 1, 0]
+    assert caplog.text.count("has no CRS") == 1

@@ -12,6 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from shapely import box
 
 from geoseg.annotations import Annotations, Difficult
+from geoseg.legend import IGNORE
 from geoseg.polygons.trace import trace
 from geoseg.score.objects import FOUND, MATCHED, TRUTH, Objects
 
@@ -161,3 +162,11 @@ def test_nothing_annotated_and_nothing_found_are_counts_of_nothing() -> None:
     assert not matched([], []).any()
     assert matched([], [(box(0, 0, 2, 2), 1)]).sum() == 1
     assert matched([(box(0, 0, 2, 2), 1)], []).sum() == 1
+
+
+def test_what_nobody_knows_is_no_object_and_what_is_found_there_counts_nowhere() -> None:
+    known, unknown = (box(2, 2, 8, 8), 1), (box(12, 0, 24, 24), IGNORE)
+    found = [known, (box(14, 2, 18, 6), 2), (box(10, 10, 14, 14), 2), (box(9, 16, 13, 20), 1)]
+    counts = matched([known, unknown], found)
+    assert counts.sum(axis=1).tolist() == [[0, 1, 0], [0, 2, 0], [0, 1, 0]]
+    assert matched([unknown], [], side=SIDE).sum() == 0

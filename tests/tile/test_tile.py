@@ -262,10 +262,19 @@ def stopping(after: int) -> Any:
     return track
 
 
-@pytest.mark.parametrize("lost", ["products/train/images", "state"])
-@pytest.mark.parametrize("format", ["png", "coco"])
+@pytest.mark.parametrize(
+    ("format", "lost"),
+    [
+        ("png", "products/train/images"),
+        ("png", "products/train/labels"),
+        ("yolo-seg", "products/train/labels"),
+        ("coco", "products/train/images"),
+        ("png", "state"),
+        ("coco", "state"),
+    ],
+)
 def test_an_interrupted_run_goes_on_to_the_same_files(
-    folder: Path, tmp_path: Path, format: str, lost: str
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, lost: str
 ) -> None:
     once = tile(folder, tmp_path / "once", format=format, tiling=SMALL).folder
     again = tmp_path / "again"
@@ -279,6 +288,9 @@ def test_an_interrupted_run_goes_on_to_the_same_files(
         os.truncate(file, file.stat().st_size // 3 if lost == "state" else 0)  # by a loss of power
     with pytest.raises(ConfigError, match="overlap was 32, is 0"):
         tile(folder, again, format=format, tiling=Tiling(size=128, overlap=0))
+    with monkeypatch.context() as later, pytest.raises(ConfigError, match=r"geoseg was .* is 99"):
+        later.setattr("geoseg.__version__", "99")
+        tile(folder, again, format=format, tiling=SMALL)
     tile(folder, again, format=format, tiling=SMALL)
     assert files(again) == files(once)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

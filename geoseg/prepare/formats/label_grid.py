@@ -8,9 +8,8 @@ from affine import Affine
 from rasterio.io import DatasetReader
 
 from geoseg.errors import AnnotationError
+from geoseg.ground import on_one_grid
 from geoseg.scene import SceneInfo
-
-_OFF = 0.05  # pixels, that grids may differ by: coordinates are rounded when they are stored
 
 
 def place_on(labels: DatasetReader, path: Path, scene: SceneInfo) -> tuple[int, int]:
@@ -30,12 +29,10 @@ def place_on(labels: DatasetReader, path: Path, scene: SceneInfo) -> tuple[int, 
         )
     across = ~labels.transform @ scene.transform
     left, top = round(across.c), round(across.f)
-    aligned = Affine.translation(left, top)
-    for corner in ((0, 0), (scene.width, 0), (0, scene.height)):
-        (x, y), (u, v) = across @ corner, aligned @ corner
-        if max(abs(x - u), abs(y - v)) > _OFF:
-            raise AnnotationError(
-                f"{path}: is not on the grid of {scene.path}; pixels of one lie between those of the other. "
-                "bring it onto it: gdalwarp -r near -tr and -te of the scene"
-            )
+    aligned = labels.transform @ Affine.translation(left, top)
+    if not on_one_grid(aligned, scene.transform, width=scene.width, height=scene.height):
+        raise AnnotationError(
+            f"{path}: is not on the grid of {scene.path}; pixels of one lie between those of the other. "
+            "bring it onto it: gdalwarp -r near -tr and -te of the scene"
+        )
     return left, top

@@ -25,7 +25,7 @@ def members(path: Path) -> Iterator[tuple[str, Any]]:
         text = _Text(file)
         try:
             yield from _members(text)
-        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as fault:
+        except (ValueError, RecursionError) as fault:  # also numbers of thousands of digits
             what = "is nested too deeply" if isinstance(fault, RecursionError) else str(fault)
             if isinstance(fault, json.JSONDecodeError):
                 what = fault.msg

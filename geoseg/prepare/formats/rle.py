@@ -53,9 +53,10 @@ def outline(height: int, width: int, counts: Any) -> shapely.Geometry:
     `height` x `width` pixels.
     """
     runs = counts_of(counts) if isinstance(counts, str) else _plain(counts)
-    if (len(runs) and runs.min() < 0) or runs.sum() != height * width:
+    pixels = height * width
+    if (len(runs) and not 0 <= runs.min() <= runs.max() <= pixels) or runs.sum() != pixels:
         raise ValueError(
-            f"its runs have {int(runs.sum()):,} pixels, the image {height * width:,} ({width} x {height})"
+            f"its runs have {int(runs.sum()):,} pixels, the image {pixels:,} ({width} x {height})"
         )
     edges = np.cumsum(runs)
     stops = edges[1::2]

@@ -63,13 +63,14 @@ def read_vector(path: Path, images: Sequence[SceneInfo], reading: Reading, /) ->
     met = np.zeros(len(table), bool)
     crossed = ~shapely.is_valid(table.geometry.to_numpy())
     findings.add(Kind.INVALID_RING, path, Done.REPAIRED, count=int(crossed.sum()))
+    placed: dict[str | None, shapely.STRtree] = {}  # by CRS, which is one for all as a rule
     for image in images:
-        geometry = _in_pixels(path, table, image)
-        here = np.flatnonzero(
-            shapely.intersects(geometry, shapely.box(0, 0, image.width, image.height))
-        )
+        crs = image.crs.to_wkt() if image.crs else None
+        if crs not in placed:
+            placed[crs] = shapely.STRtree(_on_map(path, table, image))
+        here, geometry = _on_scene(placed[crs], image)
         met[here] = True
-        drawn.append(Drawn(geometry[here], names[here], difficult[here]))
+        drawn.append(Drawn(geometry, names[here], difficult[here]))
     if not met.any():
         raise AnnotationError(
             f"{path}: none of its {len(table)} polygons lies on a scene. "
@@ -139,8 +140,8 @@ def _names(path: Path, table: gpd.GeoDataFrame, column: str) -> NDArray[np.objec
     return np.array(values.astype(str).str.strip(), object)
 
 
-def _in_pixels(path: Path, table: gpd.GeoDataFrame, image: SceneInfo) -> NDArray[np.object_]:
-    """Valid polygons in pixels of a scene."""
+def _on_map(path: Path, table: gpd.GeoDataFrame, image: SceneInfo) -> NDArray[np.object_]:
+    """(n,) polygons in the CRS of a scene; empty ones where it has no place for them."""
     if table.crs is not None and image.crs is not None:
         try:
             table = table.to_crs(image.crs.to_wkt())
@@ -153,11 +154,21 @@ def _in_pixels(path: Path, table: gpd.GeoDataFrame, image: SceneInfo) -> NDArray
         bare = path if table.crs is None else image.path
         log.warning("%s: has no CRS; its coordinates are taken for those of the other", bare)
     geometry: NDArray[np.object_] = shapely.force_2d(table.geometry.to_numpy())
-    geometry = transformed(geometry, ~map_transform(image.transform))
-    finite = np.isfinite(shapely.bounds(geometry)).all(axis=1)
-    geometry[~finite] = shapely.Polygon()
+    geometry[~np.isfinite(shapely.bounds(geometry)).all(axis=1)] = shapely.Polygon()
+    return geometry
+
+
+def _on_scene(
+    polygons: shapely.STRtree, image: SceneInfo
+) -> tuple[NDArray[np.intp], NDArray[np.object_]]:
+    """Numbers of the polygons that lie on a scene, and these, valid, in its pixels."""
+    to_map = map_transform(image.transform)
+    box = np.array([shapely.box(0, 0, image.width, image.height)], object)
+    near = np.sort(polygons.query(transformed(box, to_map)[0]))
+    geometry = transformed(polygons.geometries[near], ~to_map)
     invalid = ~shapely.is_valid(geometry)
     geometry[invalid] = shapely.make_valid(
         geometry[invalid], method="structure", keep_collapsed=False
     )
-    return geometry
+    here = shapely.intersects(geometry, box)
+    return near[here], geometry[here]
