@@ -21,20 +21,11 @@ from rasterio.windows import Window
 from shapely.geometry.base import BaseGeometry
 
 from geoseg.errors import AnnotationError, ConfigError
-from geoseg.files import input_file
 from geoseg.ground import map_transform
+from geoseg.vector_file import is_parquet, vector_file
 
 Box = tuple[float, float, float, float]
 """West, south, east, north, in coordinates of the scene's CRS."""
-
-_MAGIC = {
-    ".gpkg": b"SQLite format 3\0",
-    ".fgb": b"fgb",
-    ".shp": b"\0\0\x27\x0a",
-    ".geojson": b"{",
-    ".json": b"{",
-}
-"""How each format begins: what only calls itself one could make GDAL open another file or a URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +63,13 @@ def area_of_box(box: Box, transform: Affine) -> Area:
 
 
 def area_of_file(path: Path, crs: CRS | None, transform: Affine, size: tuple[int, int]) -> Area:
-    """The region covered by the polygons of a vector file (GeoPackage, GeoJSON, FlatGeobuf, Shapefile), in
+    """The region covered by the polygons of a vector file (see `geoseg.vector_file`), in
     all of its layers, brought into the CRS of a scene of `size` (width, height).
 
     Raises AnnotationError when it is no such file, has no polygon, or only one of it and the scene has a
     CRS.
     """
-    geometry = _read(input_file(path, AnnotationError))
+    geometry = _read(vector_file(path))
     shapes = geometry[geometry.geom_type.isin(["Polygon", "MultiPolygon"])]
     if shapes.empty:
         raise AnnotationError(f"{path}: holds no polygon. draw the area as one")
@@ -120,15 +111,9 @@ def _outline(crs: CRS, transform: Affine, size: tuple[int, int]) -> gpd.GeoSerie
 
 def _read(file: Path) -> gpd.GeoSeries:
     """Geometries of all layers."""
-    start = _MAGIC.get(file.suffix.lower())
-    with file.open("rb") as opened:
-        head = opened.read(64).removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
-    if start is None or not head.startswith(start):
-        raise AnnotationError(
-            f"{file}: is no vector file that geoseg opens. "
-            "use a GeoPackage, GeoJSON, FlatGeobuf or Shapefile"
-        )
     try:
+        if is_parquet(file):
+            return gpd.read_parquet(file).geometry
         names = [name for name, kind in pyogrio.list_layers(file.absolute()) if kind]
         layers = [pyogrio.read_dataframe(file.absolute(), layer=n, columns=[]) for n in names]
         first = layers[0].crs

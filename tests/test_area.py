@@ -23,12 +23,16 @@ WHOLE = Window(0, 0, 80, 60)
 
 
 def file(path: Path, geometry: object, epsg: int | None) -> Path:
-    gpd.GeoDataFrame({"name": ["here"]}, geometry=[geometry], crs=epsg).to_file(path)
+    table = gpd.GeoDataFrame({"name": ["here"]}, geometry=[geometry], crs=epsg)
+    if path.suffix == ".parquet":
+        table.to_parquet(path)
+    else:
+        table.to_file(path)
     return path
 
 
 @pytest.mark.parametrize("transform", [TRANSFORM, TURNED])
-@pytest.mark.parametrize("name", ["aoi.gpkg", "aoi.geojson", "aoi.fgb", "aoi.shp"])
+@pytest.mark.parametrize("name", ["aoi.gpkg", "aoi.geojson", "aoi.fgb", "aoi.shp", "aoi.parquet"])
 def test_a_file_of_another_coordinate_system_covers_the_same_pixels(
     tmp_path: Path, transform: Affine, name: str
 ) -> None:
@@ -87,7 +91,7 @@ def test_a_file_that_points_elsewhere_is_not_opened(tmp_path: Path, name: str) -
         f'<OGRVRTDataSource><OGRVRTLayer name="target"><SrcDataSource>{target}</SrcDataSource>'
         "</OGRVRTLayer></OGRVRTDataSource>"
     )
-    with pytest.raises(AnnotationError, match="no vector file"):
+    with pytest.raises(AnnotationError, match="is no GeoPackage"):
         area_of_file(disguised, UTM, TRANSFORM, (80, 60))
 
 

@@ -43,6 +43,7 @@ LAYERS = {
             "mosaic",
             "rescale",
             "area",
+            "vector_file",
             "unfinished",
             "heap",
         ),

@@ -15,10 +15,10 @@ from pyogrio.errors import DataSourceError
 from shapely import GeometryType
 
 from geoseg.errors import SceneError
-from geoseg.files import input_file
 from geoseg.legend import colours_for
 from geoseg.report.columns import in_words
 from geoseg.report.qml import Style, style_of
+from geoseg.vector_file import is_parquet, vector_file
 
 CLASS_COLUMNS = ("class", "class_name", "label", "category", "klass", "type", "name", "class_id")
 """Where a class is looked for when neither the caller nor a style names the column."""
@@ -26,8 +26,6 @@ CLASS_COLUMNS = ("class", "class_name", "label", "category", "klass", "type", "n
 _MAX_GUESSED = 64  # a guessed column with more different values holds no classes
 _PARTS = (GeometryType.POLYGON, GeometryType.MULTIPOLYGON)
 
-# A file is opened when its first bytes are those of a format that holds its data itself.
-_MAGIC = (b"SQLite format 3\0", b"fgb", b"PAR1", b"{", b"\0\0\x27\x0a")
 _BOXES = ("bbox", "geometry_bbox")  # of GeoParquet 1.1: structures, and told by the geometry
 
 
@@ -88,7 +86,7 @@ def read_features(
     Colours are those of the style, else those that geoseg gives a class of that name. Raises
     SceneError when the file cannot be read or holds no polygons.
     """
-    _check(input_file(path))
+    vector_file(path, SceneError)
     table = _stacked(path, [_layer(path, n, class_column) for n in _chosen(path, layers)])
     good = np.isin(shapely.get_type_id(table.geometry), _PARTS)
     good &= np.isfinite(shapely.bounds(table.geometry)).all(axis=1)  # of empty ones they are nan
@@ -109,18 +107,8 @@ class _Layer:
     crs: str | None
 
 
-def _check(path: Path) -> None:
-    with path.open("rb") as file:
-        head = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
-    if not head.startswith(_MAGIC):
-        raise SceneError(
-            f"{path}: not a GeoPackage, GeoParquet, FlatGeobuf, GeoJSON or Shapefile. "
-            "save it as a GeoPackage: Export in QGIS"
-        )
-
-
 def _chosen(path: Path, wanted: Sequence[str]) -> list[str]:
-    if _is_parquet(path):
+    if is_parquet(path):
         return [path.stem]
     try:
         layers = pyogrio.list_layers(path.absolute())
@@ -137,7 +125,7 @@ def _chosen(path: Path, wanted: Sequence[str]) -> list[str]:
 
 def _layer(path: Path, name: str, class_column: str | None) -> _Layer:
     try:
-        columns, geometry, crs = (_parquet if _is_parquet(path) else _vector)(path, name)
+        columns, geometry, crs = (_parquet if is_parquet(path) else _vector)(path, name)
     except (RuntimeError, OSError, ValueError) as error:
         raise SceneError(f"{path}: cannot be read ({error}). copy it again") from error
     if class_column is not None and class_column not in columns:
@@ -196,10 +184,6 @@ def _column(layer: _Layer, name: str) -> NDArray[Any]:
     if name in layer.columns:
         return layer.columns[name]
     return np.full(len(layer.classes), None, object)
-
-
-def _is_parquet(path: Path) -> bool:
-    return path.suffix.lower() in (".parquet", ".geoparquet")
 
 
 Read = tuple[dict[str, NDArray[Any]], NDArray[np.object_], str | None]

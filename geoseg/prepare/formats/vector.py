@@ -1,9 +1,8 @@
-"""Polygons of a vector file: whatever GDAL reads, in any CRS, drawn over one or many scenes."""
+"""Polygons of a vector file: in any CRS, drawn over one or many scenes."""
 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,20 +17,16 @@ from shapely import GeometryType
 
 from geoseg.dataset import transformed
 from geoseg.errors import AnnotationError, SceneError
-from geoseg.files import input_file
 from geoseg.ground import map_transform
 from geoseg.prepare.drawn import Drawn
 from geoseg.prepare.findings import Done, Findings, Kind
 from geoseg.prepare.reading import Reading
 from geoseg.scene import SceneInfo
+from geoseg.vector_file import is_parquet, vector_file
 
 log = logging.getLogger(__name__)
 
 _POLYGONAL = (GeometryType.POLYGON, GeometryType.MULTIPOLYGON)
-_PARQUET = (".parquet", ".geoparquet")
-
-# descriptions that make GDAL read other files or ask other machines
-_REACHES_OUT = re.compile(rb"<(OGR\w*DataSource|OGRVRT\w*|VRTDataset|GDAL_WM\w+)", re.IGNORECASE)
 
 
 def read_vector(path: Path, images: Sequence[SceneInfo], reading: Reading, /) -> list[Drawn]:
@@ -91,14 +86,9 @@ def _check_places(images: Sequence[SceneInfo]) -> None:
 
 def _table(path: Path, layer: str | None, findings: Findings) -> gpd.GeoDataFrame:
     """The features that are polygons."""
-    file = input_file(path, AnnotationError)
-    with file.open("rb") as opened:
-        if _REACHES_OUT.search(opened.read(4096)):
-            raise AnnotationError(
-                f"{file}: only describes where data are. save them as a GeoPackage: Export in QGIS"
-            )
+    file = vector_file(path)
     try:
-        if file.suffix.lower() in _PARQUET:
+        if is_parquet(file):
             table = gpd.read_parquet(file)
         else:
             table = gpd.read_file(file.absolute(), layer=layer or _only_layer(file))
