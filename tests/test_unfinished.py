@@ -56,3 +56,12 @@ def test_two_runs_do_not_share_an_output(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="another process"), unfinished(output):
             pass
         assert (folder / "half").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_made_is_told_at_once(tmp_path: Path) -> None:
+    """Also where the system's word for it is that there is no such file, as below /proc."""
+    with (
+        pytest.raises(OutputError, match="cannot be written"),
+        unfinished(tmp_path / "removed" / "out.gpkg"),
+    ):
+        pass
