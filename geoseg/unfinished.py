@@ -141,9 +141,10 @@ def _held(folder: Path, output: Path) -> Iterator[None]:
     while True:
         try:
             folder.mkdir(exist_ok=True)
-            lock = (folder / _LOCK).open("ab")
-        except FileNotFoundError:  # removed by whoever held it
-            continue
+            try:
+                lock = (folder / _LOCK).open("ab")
+            except FileNotFoundError:  # removed by whoever held it
+                continue
         except OSError as fault:
             raise OutputError(
                 f"{output}: cannot be written ({fault.strerror}). choose another folder"

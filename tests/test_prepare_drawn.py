@@ -306,6 +306,8 @@ def test_one_of_several_layers_is_asked_for(tmp_path: Path) -> None:
         AnnotationError, match=r"choose one with --layer: (roofs, ponds|ponds, roofs)"
     ):
         prepare_drawn([source], tmp_path / "dataset", **settings)  # type: ignore[arg-type]
+    with pytest.raises(AnnotationError, match=r"has no layer 'lakes' with geometries\. name one"):
+        prepare_drawn([source], tmp_path / "dataset", layer="lakes", **settings)  # type: ignore[arg-type]
     prepare_drawn([source], tmp_path / "dataset", layer="ponds", **settings)  # type: ignore[arg-type]
 
 

@@ -79,3 +79,12 @@ def test_a_folder_that_cannot_take_its_name_leaves_the_former_one(
     assert (product / "whose").read_text() == "product"
     take_folder(made, product)
     assert (product / "whose").read_text() == "new"
+
+
+def test_a_folder_that_cannot_be_made_is_told_at_once(tmp_path: Path) -> None:
+    """Also where the system's word for it is that there is no such file, as below /proc."""
+    with (
+        pytest.raises(OutputError, match="cannot be written"),
+        unfinished(tmp_path / "removed" / "out.gpkg"),
+    ):
+        pass

@@ -1,7 +1,7 @@
 """Which split each scene belongs to: by a list, or by a share of them.
 
-A list is a CSV or TSV file with the columns ``scene`` and ``split``; scenes go by their name, with or
-without the suffix of their file.
+A list is a CSV file (commas, semicolons or tabs) with the columns ``scene`` and ``split``; scenes go by
+their name, with or without the suffix of their file.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ def read_split_list(path: Path) -> dict[str, str]:
     except UnicodeDecodeError as fault:
         raise ConfigError(f"{path}: is not UTF-8 text. save it as UTF-8") from fault
     header = text.partition("\n")[0]
-    rows = csv.DictReader(text.splitlines(), delimiter="\t" if "\t" in header else ",")
+    between = next((mark for mark in "\t,;" if mark in header), ",")
+    rows = csv.DictReader(text.splitlines(), delimiter=between)
     if not {"scene", "split"} <= set(rows.fieldnames or ()):
         raise ConfigError(
-            f"{path}:1: must name the columns scene and split, got {header.strip()!r}"
+            f"{path}:1: must name the columns scene and split, got {header.strip()!r}. correct its first line"
         )
     splits: dict[str, str] = {}
     for row in rows:

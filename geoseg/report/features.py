@@ -24,6 +24,7 @@ CLASS_COLUMNS = ("class", "class_name", "label", "category", "klass", "type", "n
 """Where a class is looked for when neither the caller nor a style names the column."""
 
 _MAX_GUESSED = 64  # a guessed column with more different values holds no classes
+_FURTHEST = 1e13  # what no coordinate of a map reaches; arithmetic on larger ones overflows
 _PARTS = (GeometryType.POLYGON, GeometryType.MULTIPOLYGON)
 
 _BOXES = ("bbox", "geometry_bbox")  # of GeoParquet 1.1: structures, and told by the geometry
@@ -89,12 +90,18 @@ def read_features(
     vector_file(path, SceneError)
     table = _stacked(path, [_layer(path, n, class_column) for n in _chosen(path, layers)])
     good = np.isin(shapely.get_type_id(table.geometry), _PARTS)
-    good &= np.isfinite(shapely.bounds(table.geometry)).all(axis=1)  # of empty ones they are nan
+    boxes = np.abs(shapely.bounds(table.geometry))
+    good &= np.isfinite(boxes).all(axis=1)  # of empty ones they are nan
     if not good.any():
         raise SceneError(f"{path}: holds no polygons. name another file or layer")
-    if good.all():
-        return table
-    return table.where(good, f"{(~good).sum():,} features are no polygons and are not shown.")
+    near = good & (boxes < _FURTHEST).all(axis=1)
+    if not near.any():
+        raise SceneError(f"{path}: its coordinates are on no map. correct or reproject them")
+    if not good.all():
+        table = table.where(good, f"{(~good).sum():,} features are no polygons and are not shown.")
+    if lost := int((good & ~near).sum()):
+        table = table.where(near[good], f"{lost:,} polygons lie on no map and are not shown.")
+    return table
 
 
 @dataclass(frozen=True, slots=True, eq=False)

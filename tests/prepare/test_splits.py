@@ -36,7 +36,7 @@ def listed(folder: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("tab", [",", "\t"])
+@pytest.mark.parametrize("tab", [",", "\t", ";"])
 def test_a_list_says_which_scene_is_in_which_split(tmp_path: Path, tab: str) -> None:
     for name in ("a", "b", "c"):
         add(tmp_path / "dota", name)

@@ -107,6 +107,18 @@ def test_features_that_are_no_polygons_are_told(tmp_path: Path) -> None:
     assert found.notes == ("2 features are no polygons and are not shown.",)
 
 
+def test_polygons_that_lie_on_no_map_are_told(tmp_path: Path) -> None:
+    far = shapely.box(1e300, 0, 2e300, 1)
+    shapes = [shapely.Point(0, 0), far, shapely.box(0, 0, 1, 1)]
+    gpd.GeoDataFrame(geometry=shapes, crs=32633).to_file(tmp_path / "a.gpkg")
+    found = read_features(tmp_path / "a.gpkg")
+    assert found.geometry.tolist() == [shapes[2]]
+    assert found.notes[1] == "1 polygons lie on no map and are not shown."
+    gpd.GeoDataFrame(geometry=[far], crs=32633).to_file(tmp_path / "b.gpkg")
+    with pytest.raises(SceneError, match="its coordinates are on no map"):
+        read_features(tmp_path / "b.gpkg")
+
+
 @pytest.mark.parametrize(
     "content", [b"<OGRVRTDataSource></OGRVRTDataSource>", b"%PDF", b"SQLite format 3\0 cut", b"{}"]
 )

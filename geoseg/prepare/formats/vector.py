@@ -91,10 +91,11 @@ def _table(path: Path, layer: str | None, findings: Findings) -> gpd.GeoDataFram
         if is_parquet(file):
             table = gpd.read_parquet(file)
         else:
-            table = gpd.read_file(file.absolute(), layer=layer or _only_layer(file))
+            table = gpd.read_file(file.absolute(), layer=_layer(file, layer))
     except (RuntimeError, OSError, ValueError) as fault:
+        reason = str(fault).split("; It might")[0].rstrip(".")  # GDAL goes on about drivers
         raise AnnotationError(
-            f"{file}: cannot be read as a vector file ({fault}). save it as a GeoPackage"
+            f"{file}: cannot be read as a vector file ({reason}). save it as a GeoPackage"
         ) from fault
     if not isinstance(table, gpd.GeoDataFrame):
         raise AnnotationError(f"{file}: has no geometry. name another layer or file")
@@ -106,8 +107,15 @@ def _table(path: Path, layer: str | None, findings: Findings) -> gpd.GeoDataFram
     return table[good].reset_index(drop=True)
 
 
-def _only_layer(file: Path) -> str:
+def _layer(file: Path, wanted: str | None) -> str:
+    """The layer wanted, or the only one."""
     layers = [str(name) for name, kind in pyogrio.list_layers(file.absolute()) if kind is not None]
+    if wanted in layers:
+        return wanted
+    if wanted and layers:
+        raise AnnotationError(
+            f"{file}: has no layer {wanted!r} with geometries. name one by --layer: {', '.join(layers[:10])}"
+        )
     if len(layers) > 1:
         raise AnnotationError(
             f"{file}: has {len(layers)} layers. choose one with --layer: {', '.join(layers[:10])}"
