@@ -2,8 +2,8 @@
 
     python -m benchmarks.heap [--side 1280] [--passes 6] [--rounds 3]
 
-Forward passes of the shipped model, with and without `geoseg.heap.keep_freed_memory`, each in a process of its own, in
-turn. Page faults, seconds in the system, and peak memory tell why.
+Forward passes of the shipped model, as they are, on huge pages, and with `geoseg.heap.keep_freed_memory`, each in a
+process of its own, in turn. Page faults, seconds in the system, and peak memory tell why.
 """
 
 from __future__ import annotations
@@ -14,16 +14,20 @@ import subprocess
 import sys
 import time
 
+WAYS = ("given back", "huge pages", "kept")
 
-def passes(side: int, count: int, *, keep: bool) -> None:
+
+def passes(side: int, count: int, how: str) -> None:
     """Print what `count` passes over a window of `side` pixels take."""
     import torch
 
     from geoseg.engine.fold import folded
-    from geoseg.heap import keep_freed_memory
+    from geoseg.heap import ask_for_huge_pages, keep_freed_memory
     from geoseg.model.file import load_model
 
-    if keep:
+    if how == "huge pages":
+        ask_for_huge_pages()
+    if how == "kept":
         keep_freed_memory()
     network = folded(load_model().network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     image = torch.rand(1, 3, side, side).to(memory_format=torch.channels_last)
@@ -34,7 +38,7 @@ def passes(side: int, count: int, *, keep: bool) -> None:
             network(image)
         wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
     print(
-        f"| {'kept' if keep else 'given back'} | {wall:.2f} | {after.ru_utime - before.ru_utime:.2f} "
+        f"| {how} | {wall:.2f} | {after.ru_utime - before.ru_utime:.2f} "
         f"| {after.ru_stime - before.ru_stime:.2f} | {after.ru_minflt - before.ru_minflt:,} "
         f"| {after.ru_maxrss / 1024:,.0f} |",
         flush=True,
@@ -46,15 +50,15 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=1280)
     parser.add_argument("--passes", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--one", choices=["kept", "given"], help=argparse.SUPPRESS)
+    parser.add_argument("--one", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        passes(options.side, options.passes, keep=options.one == "kept")
+        passes(options.side, options.passes, options.one)
         return
     print("| freed memory | wall, s | user, s | system, s | page faults | peak RSS, MB |")
     print("| :-- | --: | --: | --: | --: | --: |", flush=True)
     for _ in range(options.rounds):
-        for one in ("given", "kept"):
+        for one in WAYS:
             command = [sys.executable, "-m", "benchmarks.heap", "--one", one]
             command += ["--side", str(options.side), "--passes", str(options.passes)]
             subprocess.run(command, check=True)

@@ -43,7 +43,7 @@ from geoseg.engine.fold import folded
 from geoseg.engine.job import Job
 from geoseg.engine.plan import Planner
 from geoseg.grid import round_up
-from geoseg.heap import keep_freed_memory
+from geoseg.heap import ask_for_huge_pages, keep_freed_memory
 from geoseg.legend import DOTA_V1
 from geoseg.model.file import Model, ModelCard, load_model, save_model
 from geoseg.model.runtime import Backend, on_backend
@@ -242,6 +242,8 @@ def _keep(labels: Any, found: NDArray[np.uint8], row: int, column: int) -> None:
 
 
 def _child(way: str, scene: Path, model: Path, folder: Path) -> None:
+    if way.startswith("geoseg"):
+        ask_for_huge_pages()  # as its command line does
     try:
         found = WAYS[way](scene, model, folder)
     except ImportError as error:

@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--after", type=float, nargs="+", default=[8, 12, 16])
     parser.add_argument("--folder", type=Path, help="where scene and work go for a while")
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` has it ignored
     print("| model | signal | longest, s |")
     print("| :-- | :-- | --: |")
     with TemporaryDirectory(dir=options.folder) as name:

@@ -204,10 +204,12 @@ def is_plain_name(name: str) -> bool:
 def _from_json(folder: Path, data: Any) -> Dataset:
     if data["format"] != FORMAT:
         raise ValueError(f"format is {data['format']!r}, need {FORMAT!r}")
-    for scene in data["scenes"]:  # products are named after both
-        for name in (scene["name"], scene["split"]):
+    for scene in data[
+        "scenes"
+    ]:  # products are named after scene and split, and the file lies in the folder
+        for name in (scene["name"], scene["split"], *scene["file"].split("/")):
             if not is_plain_name(name):
-                raise ValueError(f"{name!r} cannot name a scene or split")
+                raise ValueError(f"{name!r} cannot name a scene, its split or its file")
     return Dataset(
         folder=folder,
         legend=Legend.from_json(data["legend"]),

@@ -55,6 +55,8 @@ def view(
         raise ConfigError(f"{output}: a map is a web page. give it a name in .html")
     check_output(output, overwrite=overwrite)
     features = read_features(polygons, layers=layers, class_column=class_column)
+    for note in features.notes:
+        log.warning("%s: %s", polygons, note)
     backdrop = read_backdrop(scene, size=size, enlarge=1.0) if scene else None
     notes: list[str] = []
     if scene and backdrop:

@@ -214,3 +214,11 @@ def test_the_command_compares_both(
     ):
         assert boundary.run(geoseg, ["compare", *words]) == 2
         assert "--" in capsys.readouterr().err
+
+
+def test_label_rasters_are_not_compared_on_a_dataset(
+    drawn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["compare", "a.tif", "b.tif", "--dataset", str(drawn)]
+    assert boundary.run(geoseg, words) == 2
+    assert "without --dataset" in capsys.readouterr().err

@@ -97,6 +97,8 @@ def renamed(folder: Path, **change: str) -> None:
         (lambda f: (f / "dataset.json").write_text("[]"), "damaged"),
         (lambda f: (f / "dataset.json").write_text('{"format": "x"}'), "format is 'x'"),
         (lambda f: renamed(f, name="../../b"), r"damaged .*'\.\./\.\./b' cannot name"),
+        (lambda f: renamed(f, file="../a.tif"), r"damaged .*'\.\.' cannot name"),
+        (lambda f: renamed(f, file="/a.tif"), "damaged .*'' cannot name"),
         (lambda f: renamed(f, split="/tmp"), "damaged .*'/tmp' cannot name"),
         (lambda f: renamed(f, split=""), "damaged .*'' cannot name"),
         (lambda f: (f / "scenes" / "b.tif").unlink(), r"b\.tif: missing"),

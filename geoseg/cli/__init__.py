@@ -11,6 +11,7 @@ import click
 
 from geoseg import __version__
 from geoseg.cli import boundary
+from geoseg.heap import ask_for_huge_pages
 
 # in the order of the work; the help is here too, so that `geoseg --help` loads none of them
 COMMANDS = {
@@ -68,6 +69,7 @@ def geoseg(debug: bool) -> None:
 
     Results go to the files you name and their paths to stdout; everything else goes to stderr.
     """
+    ask_for_huge_pages()
     if debug:
         boundary.talk_more()
 

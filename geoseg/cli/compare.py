@@ -70,6 +70,8 @@ def compare(
         )
         told, text = {"a": a.name, "b": b.name, **found.to_json()}, agreement_text(found)
     else:
+        if {".tif", ".tiff"} & {a.suffix.lower(), b.suffix.lower()}:
+            raise click.UsageError("label rasters are compared with each other, without --dataset")
         if output:
             raise click.UsageError("--output is of two label rasters, without --dataset")
         comparisons = compare_models(

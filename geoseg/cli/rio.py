@@ -13,6 +13,7 @@ import click
 from geoseg.cli import boundary
 from geoseg.cli.segment import segment as _segment
 from geoseg.cli.vectorize import vectorize as _vectorize
+from geoseg.heap import ask_for_huge_pages
 
 
 def guest(command: click.Command) -> click.Command:
@@ -30,6 +31,7 @@ def _guarded(callback: Callable[..., None]) -> Callable[..., None]:
             callback(*args, **kwargs)
             return 0
 
+        ask_for_huge_pages()
         if code := boundary.guarded(work):
             sys.exit(code)
 

@@ -35,7 +35,7 @@ def network_pixel(info: SceneInfo, card: ModelCard, gsd: Gsd = "auto") -> tuple[
                 f"{info.path}: its pixel size is not known, so it cannot be brought to {gsd:g} m. "
                 "georeference it, or use --gsd none"
             )
-        if sizes:
+        if sizes and gsd == "auto":
             log.warning(
                 "%s: its pixel size is not known; the model was trained on %.3g to %.3g m. "
                 "results may be poor",

@@ -55,6 +55,9 @@ def test_a_scene_without_georeference_is_warned_about_or_refused(
     scene = info(tmp_path, 0, crs=None, transform=Affine.identity())
     assert network_pixel(scene, KNOWS) == (1, 1)
     assert "pixel size is not known" in caplog.text
+    caplog.clear()
+    assert network_pixel(scene, KNOWS, "none") == (1, 1)
+    assert not caplog.text
     with pytest.raises(SceneError, match="--gsd none"):
         network_pixel(scene, KNOWS, 0.3)
     with pytest.raises(ConfigError, match="--gsd"):

@@ -275,6 +275,7 @@ def test_an_annotation_at_fault_is_named_with_its_file(
         (coco(images=[{"id": [1], "file_name": "a.png"}]), "neither a number nor text"),
         (coco(categories=[{"id": 1, "name": " "}]), "is no name"),
         (coco(annotations=[1]), "'annotations' must list objects"),
+        ([], "holds a list"),
         (
             coco(images=[{"id": 1, "file_name": "x/a.png"}, {"id": 2, "file_name": "y\\a.jpg"}]),
             "keep one",

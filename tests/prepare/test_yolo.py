@@ -193,7 +193,7 @@ def test_nothing_that_a_yaml_file_says_is_done(tmp_path: Path) -> None:
         ("obb", f"² {QUAD}", "class '²'"),
         ("obb", f"0 x{QUAD}", "'x0.1' is no coordinate"),
         ("obb", f"0 {QUAD.replace('0.5', 'nan')}", "far beyond 0 to 1"),
-        ("obb", "0 20 10 100 10 100 40 20 40", "far beyond 0 to 1. are they pixels?"),
+        ("obb", "0 20 10 100 10 100 40 20 40", "far beyond 0 to 1, as if they were pixels"),
     ],
 )
 def test_a_line_at_fault_is_named_by_number(tmp_path: Path, kind: str, line: str, why: str) -> None:

@@ -16,14 +16,18 @@ _SPACE = " \t\n\r"
 
 
 def members(path: Path) -> Iterator[tuple[str, Any]]:
-    """(key, value) of every member of the object that a file holds; a list gives one pair per element, an
-    empty one none.
+    """(key, value) of every member of the object that a file holds; a member that is a list gives one pair per
+    element, an empty one none.
 
     Memory holds an element and a chunk of text. Raises AnnotationError, which names the line.
     """
     with input_file(path, AnnotationError).open(encoding="utf-8-sig") as file:
         text = _Text(file)
         try:
+            if text.peek() == "[":
+                raise AnnotationError(
+                    f"{path}: holds a list, need an object with members. is it another file?"
+                )
             yield from _members(text)
         except (ValueError, RecursionError) as fault:  # also numbers of thousands of digits
             what = "is nested too deeply" if isinstance(fault, RecursionError) else str(fault)

@@ -141,5 +141,5 @@ def _line(fields: list[str], names: Sequence[str], *, quads: bool) -> _Line:
     except ValueError as fault:
         raise ValueError(f"{str(fault).rpartition(': ')[2][:40]} is no coordinate") from fault
     if not ((corners >= -_FURTHEST) & (corners <= 1 + _FURTHEST)).all():  # nor nan
-        raise ValueError("has coordinates far beyond 0 to 1. are they pixels?")
+        raise ValueError("has coordinates far beyond 0 to 1, as if they were pixels")
     return _Line(names[int(number)], corners, confidence)

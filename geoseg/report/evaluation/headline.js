@@ -30,7 +30,7 @@ function headline(evaluation, others) {
     }),
   );
   const level = evaluation.intervals?.level;
-  byId("intervals").textContent = known(level)
+  byId("intervals").textContent = known(level) && evaluation.intervals.miou?.every(known)
     ? `Ranges are ${percent(level, 0)}\u00a0% intervals of a bootstrap over scenes (${whole(evaluation.intervals.resamples)} resamples).`
     : "";
 }

@@ -69,7 +69,7 @@ def write_evaluation_page(
 
 
 def _subtitle(first: Evaluation) -> str:
-    parts = [f"{first['scenes']:,} scenes"]
+    parts = [f"{first['scenes']:,} {'scene' if first['scenes'] == 1 else 'scenes'}"]
     if first.get("pixels"):
         parts.append(f"{first['pixels'] / 1e6:,.1f} million pixels")
     return " · ".join([*parts, f"{len(first['legend']) - 1} classes"])
