@@ -1,0 +1,53 @@
+"""How many pixels go through the network per pixel of a scene, by its size and the memory allowed?
+
+    python -m benchmarks.tiles [--model MODEL] [--sides 4000 5000 10000 20000] [--memory 2 3 4 8]
+
+Nothing is computed but the tiles; those are what `geoseg segment` takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import rasterio
+
+from geoseg.engine.job import Job
+from geoseg.engine.plan import Planner
+from geoseg.engine.tiling import forward_ratio
+from geoseg.model.file import load_model
+
+
+def empty_scene(path: Path, side: int) -> Path:
+    """A scene of which nothing is written but its size."""
+    with rasterio.open(
+        path, "w", driver="GTiff", width=side, height=side, count=3, dtype="uint8",
+        crs="EPSG:32633", transform=rasterio.Affine(0.3, 0, 400_000, 0, -0.3, 5_500_000),
+        tiled=True, sparse_ok=True,
+    ):  # fmt: skip
+        return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--model", type=Path, help="default: the one that ships")
+    parser.add_argument("--sides", type=int, nargs="+", default=[4000, 5000, 10_000, 20_000])
+    parser.add_argument("--memory", type=float, nargs="+", default=[2, 3, 4, 8], help="GB")
+    options = parser.parse_args()
+    model = load_model(options.model)
+    job = Job(model=options.model, bands=model.card.bands, dtype=model.card.dtype)
+    print("| side | " + " | ".join(f"{memory:g} GB" for memory in options.memory) + " |")
+    print("| --: |" + " --: |" * len(options.memory))
+    with TemporaryDirectory() as folder:
+        for side in options.sides:
+            scene = empty_scene(Path(folder, f"{side}.tif"), side)
+            ratios = []
+            for memory in options.memory:
+                plan = Planner(model, job, gsd="none", memory=int(memory * 1e9)).plan((scene,))
+                ratios.append(forward_ratio(plan.cells, side, side))
+            print(f"| {side:,} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |")
+
+
+if __name__ == "__main__":
+    main()
