@@ -12,7 +12,7 @@ from pathlib import Path
 from geoseg.dataset import DESCRIPTION, SCENES
 from geoseg.errors import OutputError
 from geoseg.files import check_parent
-from geoseg.prepare.record import Record
+from geoseg.prepare.record import JOURNAL, Record
 from geoseg.unfinished import restore_folder, take_folder, unfinished
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -41,6 +41,7 @@ def building(
             shutil.rmtree(new, ignore_errors=True)
         try:
             (new / SCENES).mkdir(parents=True, exist_ok=True)
+            _drop_remains(new)
             before = target if overwrite and not restart else None
             yield new, Record(new, before)
             _sync(new)
@@ -51,6 +52,13 @@ def building(
                     f"{output}: the disk is full. free some space or choose another disk"
                 ) from fault
             raise
+
+
+def _drop_remains(folder: Path) -> None:
+    """Leave of a run that was killed its scenes and its journal: the rest is made anew, or was never finished."""
+    for path in folder.iterdir():
+        if path.is_file() and path.name != JOURNAL:
+            path.unlink()
 
 
 def _check_target(output: Path, target: Path, *, overwrite: bool) -> None:

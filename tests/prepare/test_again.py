@@ -168,6 +168,18 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert contents(tmp_path / "out") == contents(prepare(dota, tmp_path / "fresh"))
 
 
+def test_what_a_kill_left_half_written_is_no_part_of_the_dataset(
+    dota: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        prepare(dota, tmp_path / "out", jobs=1, track=stopping(1))
+    (journal,) = tmp_path.glob(".out.unfinished/**/journal")
+    for name in (".journal.7055df24.part", ".annotations.0123abcd.part.gpkg", "annotations.gpkg"):
+        journal.with_name(name).write_bytes(b"half")
+    prepare(dota, tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(prepare(dota, tmp_path / "fresh"))
+
+
 def test_an_interrupted_run_goes_on_after_the_input_has_changed(dota: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         prepare(dota, tmp_path / "out", jobs=1, track=stopping(3))
