@@ -92,6 +92,7 @@ def test_a_run_that_was_stopped_and_resumed_ends_in_the_same_bytes(
     assert not (tmp_path / "m.checkpoint.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_in_the_middle_of_a_step_keeps_its_last_whole_state(
     drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +139,7 @@ def test_a_run_may_go_on_for_longer_than_it_was_to(
     assert "goes on with training.steps: 12 → 99" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_is_older_than_a_switch_is_gone_on_from_while_that_is_off(
     drawn: Path, tmp_path: Path
 ) -> None:
@@ -181,6 +183,7 @@ def test_a_model_learns_to_tell_plain_colours_apart(drawn: Path, tmp_path: Path)
     assert evaluation.scores.matrix.sum() == 3 * 160 * 160  # every pixel counts once
 
 
+@pytest.mark.slow
 def test_a_run_can_go_on_from_another_model(drawn: Path, tmp_path: Path) -> None:
     first = train(config(drawn), tmp_path / "first.safetensors")
     values = config(drawn, steps=1, learning_rate=1e-9).model_dump(exclude_none=True)
