@@ -64,10 +64,9 @@ def compare(
                 made,
                 scene_info(one.dataset, one.path),
                 tags=legend_tags(CHANGED),
-                colormap=raster_colormap(CHANGED),
             ) as raster:
                 found = agreement(_written(strips, raster), legend, _areas(one))
-            write_cog(made, scratch, overviews="mode")
+            write_cog(made, scratch, overviews="mode", colormap=raster_colormap(CHANGED))
         else:
             found = agreement(strips, legend, _areas(one))
     if json_output:

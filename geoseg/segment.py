@@ -168,7 +168,7 @@ def segment(
         def worked_on(plan: Plan) -> dict[str, Path]:
             return work_on(
                 plan, folder,
-                legend=legend, colormap=raster_colormap(legend), tags=legend_tags(legend),
+                legend=legend, tags=legend_tags(legend),
                 output=output, predictor=predictor, batch_size=batch_size, executor=executor,
                 track=track,
             )  # fmt: skip
@@ -234,7 +234,8 @@ def _made_rasters(
     for kind, path in rasters.items():
         cog = folder / f"{kind}.tif"
         discard(cog)
-        write_cog(working[kind], cog, overviews=_OVERVIEWS[kind])
+        colormap = raster_colormap(legend) if kind == LABELS else None
+        write_cog(working[kind], cog, overviews=_OVERVIEWS[kind], colormap=colormap)
         moves.append(Move(cog, path, overwrite))
         if kind == LABELS:
             write_raster_style(cog, legend)

@@ -1,0 +1,97 @@
+"""The rasters that labels go to."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.windows import Window
+
+from geoseg.engine.rasters import working_raster, write_cog
+from geoseg.legend import DOTA_V1, IGNORE
+from geoseg.polygons.style import raster_colormap
+from geoseg.scene import SceneInfo
+
+COLOURS = raster_colormap(DOTA_V1)
+
+
+def info(width: int, height: int) -> SceneInfo:
+    return SceneInfo(
+        path=Path("scene.tif"),
+        width=width,
+        height=height,
+        count=3,
+        dtype="uint8",
+        crs=rasterio.CRS.from_epsg(32633),
+        transform=rasterio.Affine(0.3, 0, 400_000, 0, -0.3, 5_500_000),
+        nodata=None,
+        pixel_size_m=0.3,
+    )
+
+
+def patches(width: int, height: int) -> np.ndarray:
+    """Labels in squares of 3 pixels, with a hole."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 16, (height // 3 + 1, width // 3 + 1)).astype(np.uint8)
+    labels = labels.repeat(3, 0).repeat(3, 1)[:height, :width]
+    labels[100:700, 200:900] = IGNORE
+    return labels
+
+
+def test_a_cog_has_overviews_of_the_most_frequent_class_and_colours_in_all_of_them(tmp_path):
+    labels = patches(1501, 1203)
+    with working_raster(tmp_path / "work.tif", info(1501, 1203)) as raster:
+        raster.write(labels, 1)
+    with rasterio.open(tmp_path / "work.tif") as raster:
+        half = raster.read(1, out_shape=(602, 751), resampling=Resampling.mode)
+    write_cog(tmp_path / "work.tif", tmp_path / "cog.tif", overviews="mode", colormap=COLOURS)
+    with rasterio.open(tmp_path / "cog.tif") as cog:
+        assert cog.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert cog.overviews(1) == [2, 4]
+        np.testing.assert_array_equal(cog.read(1), labels)
+    with rasterio.open(tmp_path / "cog.tif", overview_level=0) as overview:
+        assert overview.colorinterp == (ColorInterp.palette,)
+        assert overview.colormap(1)[1] == COLOURS[1]
+        assert overview.nodata == IGNORE
+        np.testing.assert_array_equal(overview.read(1), half)
+
+
+def test_what_fits_into_a_block_needs_no_overviews(tmp_path):
+    with working_raster(tmp_path / "work.tif", info(512, 300)) as raster:
+        raster.write(patches(512, 300), 1)
+    write_cog(tmp_path / "work.tif", tmp_path / "cog.tif", overviews="mode", colormap=COLOURS)
+    with rasterio.open(tmp_path / "cog.tif") as cog:
+        assert cog.overviews(1) == []
+        assert cog.colormap(1)[1] == COLOURS[1]
+
+
+@pytest.mark.slow
+def test_a_wide_raster_takes_no_more_memory_than_a_small_one(tmp_path):
+    """Peaks of processes that do nothing else. By whole rows it would be hundreds of megabytes more."""
+    small, wide = (peak_of_cog(tmp_path, width) for width in (2_000, 65_536))
+    assert wide < small + 100
+
+
+def peak_of_cog(folder: Path, width: int) -> float:
+    """MB that `write_cog` takes at most, of labels with a patch in their middle."""
+    work = folder / f"{width}.tif"
+    with working_raster(work, info(width, 4096)) as raster:
+        raster.write(patches(1500, 1500), 1, window=Window(width // 2 - 750, 1000, 1500, 1500))
+    code = (
+        "import resource, sys; from pathlib import Path; from geoseg.engine.rasters import write_cog;"
+        "from geoseg.legend import DOTA_V1; from geoseg.polygons.style import raster_colormap;"
+        "write_cog(Path(sys.argv[1]), Path(sys.argv[2]), overviews='mode', colormap=raster_colormap(DOTA_V1));"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(work), str(folder / f"{width}.cog.tif")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(ended.stdout) / (1024**2 if sys.platform == "darwin" else 1024)
