@@ -5,7 +5,6 @@
 Draws scenes and labels each with the same network, every way in a process of its own, one after the other:
 
 geoseg    `segment`: fitted tiles, exact or measured margins, folded batch norm, channels last
-geoseg-roomy  the same with --memory 8GB, in which freed memory is kept
 geoseg-onnx, geoseg-openvino: the same on another backend (not unless named)
 naive     a plain rasterio loop: tiles of 512 pixels, 25 % overlap, centres kept, the network as it is
 sahi      SAHI cuts the same tiles from the whole picture; stitched likewise
@@ -43,7 +42,7 @@ from geoseg.engine.fold import folded
 from geoseg.engine.job import Job
 from geoseg.engine.plan import Planner
 from geoseg.grid import round_up
-from geoseg.heap import ask_for_huge_pages, keep_freed_memory
+from geoseg.heap import ask_for_huge_pages
 from geoseg.legend import DOTA_V1
 from geoseg.model.file import Model, ModelCard, load_model, save_model
 from geoseg.model.runtime import Backend, on_backend
@@ -70,13 +69,12 @@ def ours(
     model: Path,
     folder: Path,
     backend: Backend = "torch",
-    memory: int | None = None,
 ) -> Found:
     """Wall, limit and forward pixels of `segment`."""
     from geoseg.segment import segment
 
     opened = load_model(model)
-    planner = Planner(opened, Job(model=model, bands=3, dtype="uint8"), memory=memory)
+    planner = Planner(opened, Job(model=model, bands=3, dtype="uint8"))
     plan = planner.plan((scene,))
     cells = plan.cells
     stride = opened.card.stride
@@ -87,12 +85,10 @@ def ours(
     network = on_backend(opened, backend).network
     if backend == "torch":
         network = folded(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if plan.roomy:  # as segment will, so that the limit is that of the same process
-        keep_freed_memory()
     clock = _Clock()
     before = _forward_seconds(network, sizes)
     segment(
-        scene, folder / "out.gpkg", model=model, backend=backend, memory=memory, track=clock,
+        scene, folder / "out.gpkg", model=model, backend=backend, track=clock,
         labels=folder / "labels.tif", confidence=folder / "confidence.tif",
     )  # fmt: skip
     after = _forward_seconds(network, sizes)
@@ -170,7 +166,6 @@ def geoai(scene: Path, model: Path, folder: Path) -> Found:
 
 WAYS: dict[str, Callable[[Path, Path, Path], Found]] = {
     "geoseg": ours,
-    "geoseg-roomy": partial(ours, memory=8 * 10**9),
     "geoseg-onnx": partial(ours, backend="onnx"),
     "geoseg-openvino": partial(ours, backend="openvino"),
     "naive": naive,

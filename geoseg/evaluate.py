@@ -64,7 +64,7 @@ def evaluate(
     source: Labelled = (
         OnDisk(dataset, labels, scenes)
         if labels
-        else ByModel(dataset, scenes, model, device=device, keep=keep, overwrite=overwrite)
+        else ByModel(dataset, model, device=device, keep=keep, overwrite=overwrite)
     )
     counts = {layer: Counts() for layer in truths}
     for scene in track(scenes, "evaluate"):

@@ -23,7 +23,7 @@ from geoseg.engine.work import CONFIDENCE, LABELS, PROBABILITIES, work_on
 from geoseg.errors import ConfigError, OutputError, SceneError
 from geoseg.files import Source, Url, check_output, discard, source
 from geoseg.ground import map_transform
-from geoseg.heap import keep_freed_memory
+from geoseg.heap import ask_for_huge_pages
 from geoseg.legend import Legend
 from geoseg.model.file import Model
 from geoseg.model.runtime import Backend
@@ -141,6 +141,7 @@ def segment(
             probabilities=PROBABILITIES in rasters,
             augmented=augmented,
         )
+        ask_for_huge_pages()  # before the first tensor
         opened = job.open_model()
         legend = opened.card.legend
         job = replace(job, bands=opened.card.bands, dtype=opened.card.dtype)
@@ -161,8 +162,6 @@ def segment(
         if append and output.exists():
             for plan in plans:
                 check_appendable(output, _table(plan, legend), layers)
-        if all(plan.roomy for plan in plans):
-            keep_freed_memory()
         predictor = job.predictor(opened)
 
         def worked_on(plan: Plan) -> dict[str, Path]:

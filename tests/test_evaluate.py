@@ -15,7 +15,6 @@ import torch
 from geoseg.annotations import burn
 from geoseg.cli import boundary, geoseg
 from geoseg.dataset import Dataset
-from geoseg.engine.labelled import ByModel
 from geoseg.errors import ConfigError, DatasetError, OutputError, SceneError
 from geoseg.evaluate import evaluate
 from geoseg.model.file import save_model
@@ -212,15 +211,3 @@ def test_the_command_scores_labels_and_tells_programs_too(
     assert boundary.run(geoseg, [*words, "--progress", "json"]) == 0
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert last["scores"][0]["objects"]["iou"] == 0.6
-
-
-@pytest.mark.parametrize(("spare", "kept_freed"), [(1 << 30, 1), (3 << 20, 0)])
-def test_freed_memory_is_kept_only_where_it_suffices_as_in_segment(
-    drawn: Path, model: Path, monkeypatch: pytest.MonkeyPatch, spare: int, kept_freed: int
-) -> None:
-    asked: list[None] = []
-    monkeypatch.setattr("geoseg.engine.labelled.keep_freed_memory", lambda: asked.append(None))
-    monkeypatch.setattr("geoseg.engine.plan.DEFAULT_MEMORY", (800 << 20) + spare)
-    opened = Dataset.open(drawn)
-    ByModel(opened, opened.split("val"), model, device="cpu")
-    assert len(asked) == kept_freed

@@ -17,7 +17,6 @@ from geoseg.engine.predict import Decided, Predictor
 from geoseg.engine.rasters import working_raster, write_cog
 from geoseg.errors import DatasetError, SceneError
 from geoseg.files import check_output, replacing
-from geoseg.heap import keep_freed_memory
 from geoseg.legend import Legend
 from geoseg.model.file import load_model
 from geoseg.polygons.labels import Confidence, Labels, open_confidence, open_labels
@@ -53,7 +52,6 @@ class ByModel:
     def __init__(
         self,
         dataset: Dataset,
-        scenes: Sequence[DatasetScene],
         model: Path | None = None,
         *,
         device: str = "auto",
@@ -67,9 +65,6 @@ class ByModel:
         card = self.model.card
         job = Job(bands=card.bands, dtype=card.dtype, device=choose_device(device))
         self._planner = Planner(self.model, job, gsd="none")  # truth is known of these pixels
-        largest = max(scenes, key=lambda scene: scene.width * scene.height)
-        if self._planner.plan((dataset.path(largest),)).roomy:
-            keep_freed_memory()
         self._predictor = Predictor(self.model, job.device)
 
     @contextmanager

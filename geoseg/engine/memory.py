@@ -20,9 +20,6 @@ _SPARE = 1.15
 _USUAL_BYTES = 450 << 20
 """What Python with torch and GDAL takes; memory that somebody's process holds besides is not the run's."""
 
-_KEPT = 2.8
-"""Of what tensors take, where freed memory is kept: the holes in it grow (`benchmarks/segment.py`)."""
-
 _LATER_BYTES = 350 << 20
 """What reading, writing and outlining need besides."""
 
@@ -61,14 +58,6 @@ def largest_window(
     free = limit if on_gpu else limit - _USUAL_BYTES - _LATER_BYTES
     each = forward_bytes_per_pixel(network, bands=bands, stride=stride) * _SPARE + pixel_bytes
     return int(max(free, 0) / each)
-
-
-def roomy(network: nn.Module, *, bands: int, stride: int, window: int, limit: int) -> bool:
-    """True where `limit` bytes suffice for windows of `window` pixels although freed memory is kept, see
-    `geoseg.heap`.
-    """
-    each = forward_bytes_per_pixel(network, bands=bands, stride=stride) * _KEPT
-    return window * each <= limit - _USUAL_BYTES - _LATER_BYTES
 
 
 class _Live(TorchFunctionMode):

@@ -17,7 +17,7 @@ import geoseg
 from geoseg.area import Area, Box, area_of_box, area_of_file, overlap
 from geoseg.device import gpu_bytes
 from geoseg.engine.job import Job
-from geoseg.engine.memory import largest_window, roomy
+from geoseg.engine.memory import largest_window
 from geoseg.engine.pixel import Gsd, network_pixel
 from geoseg.engine.tiling import Margin, forward_ratio, margin_px, tiles
 from geoseg.errors import ConfigError
@@ -53,9 +53,6 @@ class Plan:
 
     about: Mapping[str, Any]
     """Everything its labels depend on, for the journal."""
-
-    roomy: bool
-    """True where memory suffices to keep what is freed, see `geoseg.heap`."""
 
     @property
     def key(self) -> str:
@@ -129,7 +126,7 @@ class Planner:
         name = scenes[0].name + others
         about = self._about(job, cells, margin)
         job = replace(job, identity=json.dumps(about))
-        return Plan(name, info, job, cells, about, self._roomy(job, cells))
+        return Plan(name, info, job, cells, about)
 
     def _area(self, info: SceneInfo) -> Area | None:
         areas = []
@@ -157,14 +154,6 @@ class Planner:
 
     def _limit(self, job: Job) -> int:
         return self.memory or gpu_bytes(job.device) or DEFAULT_MEMORY
-
-    def _roomy(self, job: Job, cells: Sequence[Tile]) -> bool:
-        window = max(cell.window.width * cell.window.height for cell in cells)
-        card = self.model.card
-        return job.device == "cpu" and roomy(
-            self.model.network, bands=card.bands, stride=card.stride, window=window,
-            limit=self._limit(job),
-        )  # fmt: skip
 
     def _about(self, job: Job, cells: Sequence[Tile], margin: int) -> dict[str, Any]:
         area = hashlib.sha256(job.area.geometry.wkb) if job.area else None

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geoseg.engine.memory import forward_bytes_per_pixel, largest_window, roomy
+from geoseg.engine.memory import forward_bytes_per_pixel, largest_window
 from geoseg.engine.tiling import tiles
 from geoseg.errors import ConfigError
 from tests.scenes import tiny_model
@@ -52,11 +50,6 @@ def test_what_somebodys_process_holds_besides_takes_nothing_from_a_run() -> None
     ballast = np.ones(3 * 10**8, np.uint8)
     assert pixels() == before > 500**2
     assert ballast[-1] == 1
-
-
-def test_room_to_keep_freed_memory_takes_more(tmp_path: Path) -> None:
-    for limit, kept in [(10**9, False), (10**10, True)]:
-        assert roomy(Known().eval(), bands=3, stride=8, window=2000**2, limit=limit) is kept
 
 
 def test_cores_keep_windows_within_the_limit() -> None:
