@@ -64,9 +64,10 @@ def compare(
                 made,
                 scene_info(one.dataset, one.path),
                 tags=legend_tags(CHANGED),
+                colormap=raster_colormap(CHANGED),
             ) as raster:
                 found = agreement(_written(strips, raster), legend, _areas(one))
-            write_cog(made, scratch, overviews="mode", colormap=raster_colormap(CHANGED))
+            write_cog(made, scratch, overviews="mode")
         else:
             found = agreement(strips, legend, _areas(one))
     if json_output:

@@ -2,7 +2,8 @@
 
 glibc returns large blocks to the system when they are freed. A network frees and takes hundreds of megabytes
 per pass, which the system then hands out again page by page, zeroed: on two cores that took more than a third of
-a pass (`benchmarks/heap.py`). Huge pages are 512 times fewer; what is kept needs none, but has holes.
+a pass (`benchmarks/heap.py`). Huge pages are 512 times fewer; what is kept needs none, but has
+holes, which grow as windows of many sizes follow each other.
 """
 
 from __future__ import annotations

@@ -167,7 +167,7 @@ def segment(
         def worked_on(plan: Plan) -> dict[str, Path]:
             return work_on(
                 plan, folder,
-                legend=legend, tags=legend_tags(legend),
+                legend=legend, colormap=raster_colormap(legend), tags=legend_tags(legend),
                 output=output, predictor=predictor, batch_size=batch_size, executor=executor,
                 track=track,
             )  # fmt: skip
@@ -233,8 +233,7 @@ def _made_rasters(
     for kind, path in rasters.items():
         cog = folder / f"{kind}.tif"
         discard(cog)
-        colormap = raster_colormap(legend) if kind == LABELS else None
-        write_cog(working[kind], cog, overviews=_OVERVIEWS[kind], colormap=colormap)
+        write_cog(working[kind], cog, overviews=_OVERVIEWS[kind])
         moves.append(Move(cog, path, overwrite))
         if kind == LABELS:
             write_raster_style(cog, legend)

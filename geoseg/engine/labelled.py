@@ -75,20 +75,18 @@ class ByModel:
             self._label(self._dataset.path(scene), *made)
             if self._keep:
                 kept = _kept(self._keep, scene)
-                colours = raster_colormap(self.model.card.legend)
-                for path, cog, overviews, colormap in zip(
-                    made, kept, _OVERVIEWS, (colours, None), strict=True
-                ):
+                for path, cog, overviews in zip(made, kept, _OVERVIEWS, strict=True):
                     with replacing(cog, overwrite=self._overwrite) as scratch:
-                        write_cog(path, scratch, overviews=overviews, colormap=colormap)
+                        write_cog(path, scratch, overviews=overviews)
             with open_labels(made[0]) as labels, open_confidence(made[1], labels) as confidence:
                 yield labels, confidence
 
     def _label(self, scene: Path, labels_to: Path, confidence_to: Path) -> None:
         plan = self._planner.plan((scene,))
-        tags = legend_tags(self.model.card.legend)
+        legend = self.model.card.legend
+        tags, colours = legend_tags(legend), raster_colormap(legend)
         with (
-            working_raster(labels_to, plan.info, tags=tags) as labels,
+            working_raster(labels_to, plan.info, tags=tags, colormap=colours) as labels,
             working_raster(confidence_to, plan.info) as confidence,
         ):
 

@@ -8,14 +8,15 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from tempfile import TemporaryDirectory
+from xml.etree import ElementTree
 
 import rasterio
-from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetWriter
 from rasterio.shutil import copy
 
+from geoseg.engine.overviews import Kind, write_overviews
 from geoseg.errors import OutputError
 from geoseg.legend import IGNORE
 from geoseg.scene import CACHE_BYTES, SceneInfo
@@ -32,6 +33,7 @@ def working_raster(
     *,
     bands: Sequence[str] = ("",),
     tags: Mapping[str, str] | None = None,
+    colormap: Colormap | None = None,
 ) -> Iterator[DatasetWriter]:
     """A new uint8 GeoTIFF on the scene's own grid with `bands` of these names, to be written by windows;
     what is never written reads as IGNORE.
@@ -67,49 +69,49 @@ def working_raster(
                 raster.set_band_description(number, name)
             if tags:
                 raster.update_tags(**tags)
+            if colormap:
+                raster.write_colormap(1, dict(colormap))
             yield raster
     except RasterioError as error:
         raise _unwritable(path) from error
 
 
-def write_cog(
-    source: Path,
-    output: Path,
-    *,
-    overviews: Literal["mode", "average"],
-    colormap: Colormap | None = None,
-) -> None:
-    """Copy a working raster to a cloud optimised GeoTIFF with overviews and, if given, a colour table. The working
-    raster gets them too: first the overviews, of which GDAL makes those of a raster that has a colour table from
-    whole rows, 3 GB at 100,000 pixels a side.
-
-    Raises OutputError when the disk does not take it.
+def write_cog(source: Path, output: Path, *, overviews: Kind) -> None:
+    """Copy a working raster to a cloud optimised GeoTIFF with overviews. Raises OutputError when
+    the disk does not take it.
     """
     try:
         with (
             _no_georeference_is_fine(),
-            rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_NUM_THREADS="ALL_CPUS"),
+            rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),
+            TemporaryDirectory(prefix=".overviews-", dir=source.parent) as folder,
         ):
-            with rasterio.open(source.absolute(), "r+") as raster:
-                if factors := _factors(max(raster.shape)):
-                    raster.build_overviews(factors, Resampling[overviews])
-                if colormap:
-                    raster.write_colormap(1, dict(colormap))
+            levels = write_overviews(source, Path(folder), overviews)
             copy(
-                str(source.absolute()),
+                str(_joined(source, levels, Path(folder, "all.vrt")).absolute()),
                 str(output.absolute()),
                 driver="COG",
                 compress="deflate",
                 blocksize=_BLOCK,
+                num_threads="all_cpus",
                 bigtiff="if_safer",
             )
     except RasterioError as error:
         raise _unwritable(output) from error
 
 
-def _factors(side: int) -> list[int]:
-    """By which a raster is made smaller, until all of it is one block."""
-    return [2**n for n in range(1, 32) if side > _BLOCK * 2 ** (n - 1)]
+def _joined(source: Path, overviews: Sequence[Path], output: Path) -> Path:
+    """A raster that is `source` and has `overviews`, which lie beside `output`."""
+    copy(str(source.absolute()), str(output.absolute()), driver="VRT")
+    tree = ElementTree.parse(output)
+    for band in tree.iter("VRTRasterBand"):
+        for overview in overviews:
+            element = ElementTree.SubElement(band, "Overview")
+            name = ElementTree.SubElement(element, "SourceFilename", relativeToVRT="1")
+            name.text = overview.name
+            ElementTree.SubElement(element, "SourceBand").text = band.get("band")
+    tree.write(output)
+    return output
 
 
 def _unwritable(path: Path) -> OutputError:

@@ -15,7 +15,7 @@ from geoseg.engine.journal import Journal, Record, open_journal
 from geoseg.engine.label import label
 from geoseg.engine.plan import Plan
 from geoseg.engine.predict import Decided, Predictor
-from geoseg.engine.rasters import working_raster
+from geoseg.engine.rasters import Colormap, working_raster
 from geoseg.legend import Legend
 from geoseg.progress import Track, silent
 
@@ -31,6 +31,7 @@ def work_on(
     folder: Path,
     *,
     legend: Legend,
+    colormap: Colormap,
     tags: dict[str, str],
     output: Path,
     predictor: Predictor,
@@ -39,7 +40,7 @@ def work_on(
     track: Track = silent,
 ) -> dict[str, Path]:
     """Decide a scene and return its rasters in `folder`, by what they are: labels, confidence, and
-    probabilities if the plan wants them. `tags` are for the labels.
+    probabilities if the plan wants them. `tags` and `colormap` are for the labels.
 
     What an earlier run decided is taken from the journal in `folder`; `output` is the name that
     messages speak of. Raises SceneError, OutputError, ConfigError.
@@ -62,6 +63,7 @@ def work_on(
                     plan.info,
                     bands=kinds[kind],
                     tags=tags if kind == LABELS else None,
+                    colormap=colormap if kind == LABELS else None,
                 )
             )
             for kind, path in paths.items()

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.windows import Window
 
@@ -34,7 +35,7 @@ def info(width: int, height: int) -> SceneInfo:
     )
 
 
-def patches(width: int, height: int) -> np.ndarray:
+def patches(width: int, height: int) -> NDArray[np.uint8]:
     """Labels in squares of 3 pixels, with a hole."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 16, (height // 3 + 1, width // 3 + 1)).astype(np.uint8)
@@ -43,13 +44,15 @@ def patches(width: int, height: int) -> np.ndarray:
     return labels
 
 
-def test_a_cog_has_overviews_of_the_most_frequent_class_and_colours_in_all_of_them(tmp_path):
-    labels = patches(1501, 1203)
-    with working_raster(tmp_path / "work.tif", info(1501, 1203)) as raster:
+def test_a_cog_has_overviews_of_the_most_frequent_class_and_colours_in_all_of_them(
+    tmp_path: Path,
+) -> None:
+    labels = patches(1504, 1204)
+    with working_raster(tmp_path / "work.tif", info(1504, 1204), colormap=COLOURS) as raster:
         raster.write(labels, 1)
     with rasterio.open(tmp_path / "work.tif") as raster:
-        half = raster.read(1, out_shape=(602, 751), resampling=Resampling.mode)
-    write_cog(tmp_path / "work.tif", tmp_path / "cog.tif", overviews="mode", colormap=COLOURS)
+        half = raster.read(1, out_shape=(602, 752), resampling=Resampling.mode)
+    write_cog(tmp_path / "work.tif", tmp_path / "cog.tif", overviews="mode")
     with rasterio.open(tmp_path / "cog.tif") as cog:
         assert cog.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         assert cog.overviews(1) == [2, 4]
@@ -61,17 +64,17 @@ def test_a_cog_has_overviews_of_the_most_frequent_class_and_colours_in_all_of_th
         np.testing.assert_array_equal(overview.read(1), half)
 
 
-def test_what_fits_into_a_block_needs_no_overviews(tmp_path):
-    with working_raster(tmp_path / "work.tif", info(512, 300)) as raster:
+def test_what_fits_into_a_block_needs_no_overviews(tmp_path: Path) -> None:
+    with working_raster(tmp_path / "work.tif", info(512, 300), colormap=COLOURS) as raster:
         raster.write(patches(512, 300), 1)
-    write_cog(tmp_path / "work.tif", tmp_path / "cog.tif", overviews="mode", colormap=COLOURS)
+    write_cog(tmp_path / "work.tif", tmp_path / "cog.tif", overviews="mode")
     with rasterio.open(tmp_path / "cog.tif") as cog:
         assert cog.overviews(1) == []
         assert cog.colormap(1)[1] == COLOURS[1]
 
 
 @pytest.mark.slow
-def test_a_wide_raster_takes_no_more_memory_than_a_small_one(tmp_path):
+def test_a_wide_raster_takes_no_more_memory_than_a_small_one(tmp_path: Path) -> None:
     """Peaks of processes that do nothing else. By whole rows it would be hundreds of megabytes more."""
     small, wide = (peak_of_cog(tmp_path, width) for width in (2_000, 65_536))
     assert wide < small + 100
@@ -80,12 +83,11 @@ def test_a_wide_raster_takes_no_more_memory_than_a_small_one(tmp_path):
 def peak_of_cog(folder: Path, width: int) -> float:
     """MB that `write_cog` takes at most, of labels with a patch in their middle."""
     work = folder / f"{width}.tif"
-    with working_raster(work, info(width, 4096)) as raster:
+    with working_raster(work, info(width, 4096), colormap=COLOURS) as raster:
         raster.write(patches(1500, 1500), 1, window=Window(width // 2 - 750, 1000, 1500, 1500))
     code = (
         "import resource, sys; from pathlib import Path; from geoseg.engine.rasters import write_cog;"
-        "from geoseg.legend import DOTA_V1; from geoseg.polygons.style import raster_colormap;"
-        "write_cog(Path(sys.argv[1]), Path(sys.argv[2]), overviews='mode', colormap=raster_colormap(DOTA_V1));"
+        "write_cog(Path(sys.argv[1]), Path(sys.argv[2]), overviews='mode');"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     ended = subprocess.run(
