@@ -9,12 +9,13 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from geoseg.area import Box
 from geoseg.device import choose_device
 from geoseg.engine.faults import Faults
 from geoseg.engine.job import Job
+from geoseg.engine.overviews import Resampling
 from geoseg.engine.pixel import Gsd
 from geoseg.engine.plan import Plan, Planner, check_memory
 from geoseg.engine.rasters import write_cog
@@ -41,7 +42,7 @@ from geoseg.vectorize import origin, vectorize
 
 log = logging.getLogger(__name__)
 
-_OVERVIEWS: dict[str, Literal["mode", "average"]] = {
+_OVERVIEWS: dict[str, Resampling] = {
     LABELS: "mode",
     CONFIDENCE: "average",
     PROBABILITIES: "average",

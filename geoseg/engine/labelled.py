@@ -6,17 +6,19 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from geoseg.dataset import Dataset, DatasetScene
 from geoseg.device import choose_device
 from geoseg.engine.job import Job
 from geoseg.engine.label import label
+from geoseg.engine.overviews import Resampling
 from geoseg.engine.plan import Planner
 from geoseg.engine.predict import Decided, Predictor
 from geoseg.engine.rasters import working_raster, write_cog
 from geoseg.errors import DatasetError, SceneError
 from geoseg.files import check_output, replacing
+from geoseg.heap import ask_for_huge_pages
 from geoseg.legend import Legend
 from geoseg.model.file import load_model
 from geoseg.polygons.labels import Confidence, Labels, open_confidence, open_labels
@@ -25,7 +27,7 @@ from geoseg.polygons.style import raster_colormap
 
 _SUFFIXES = (".tif", ".tiff", ".png")
 _CONFIDENCE = ".confidence.tif"
-_OVERVIEWS: Sequence[Literal["mode", "average"]] = ("mode", "average")
+_OVERVIEWS: Sequence[Resampling] = ("mode", "average")
 
 Opened = tuple[Labels, Confidence | None]
 
@@ -59,6 +61,7 @@ class ByModel:
         overwrite: bool = False,
     ) -> None:
         self._dataset, self._keep, self._overwrite = dataset, keep, overwrite
+        ask_for_huge_pages()  # before the first tensor
         self.model = load_model(model)
         self.path = self.model.path
         _check_legend(self.model.card.legend, dataset, self.path.name)

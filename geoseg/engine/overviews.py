@@ -6,9 +6,9 @@ be stopped while it makes the others. These are made by blocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import rasterio
@@ -18,21 +18,37 @@ from rasterio.windows import Window
 from geoseg.legend import IGNORE
 
 Pixels = NDArray[np.uint8]
-Kind = Literal["mode", "average"]
+Resampling = Literal["mode", "average"]
 
-_BLOCK = 512
-_READ = 8 * _BLOCK
+BLOCK = 512
+WORKING: Mapping[str, Any] = {
+    "driver": "GTiff",
+    "dtype": "uint8",
+    "nodata": IGNORE,
+    "tiled": True,
+    "blockxsize": BLOCK,
+    "blockysize": BLOCK,
+    "compress": "deflate",
+    "zlevel": 1,
+    "sparse_ok": True,
+    "bigtiff": "if_safer",
+    "interleave": "band",
+    "photometric": "minisblack",
+}
+"""How rasters are written that are read once more and then go."""
+
+_READ = 8 * BLOCK
 
 
-def write_overviews(source: Path, folder: Path, kind: Kind) -> list[Path]:
-    """Rasters of half of the size of `source`, a quarter, …, until all of it is one block, written to `folder`, the
-    largest first. `source` is uint8, IGNORE where it holds nothing; that counts for no overview as
-    long as another pixel holds something.
+def write_overviews(source: Path, folder: Path, resampling: Resampling) -> list[Path]:
+    """Rasters of half of the size of `source`, rounded up, a quarter, …, until all of it is one block, written to
+    `folder`, the largest first. `source` is uint8, IGNORE where it holds nothing; that counts for no
+    overview as long as another pixel holds something.
     """
     levels: list[Path] = []
-    while _longer_side(finest := levels[-1] if levels else source) > _BLOCK:
+    while _longer_side(finest := levels[-1] if levels else source) > BLOCK:
         levels.append(folder / f"{2 ** (len(levels) + 1)}.tif")
-        _halve(finest, levels[-1], {"mode": most_frequent, "average": average}[kind])
+        _halve(finest, levels[-1], {"mode": most_frequent, "average": average}[resampling])
     return levels
 
 
@@ -77,21 +93,10 @@ def _halve(source: Path, output: Path, halved: Callable[[Pixels], Pixels]) -> No
         rasterio.open(
             output.absolute(),
             "w",
-            driver="GTiff",
             width=-(-fine.width // 2),
             height=-(-fine.height // 2),
             count=fine.count,
-            dtype="uint8",
-            nodata=IGNORE,
-            tiled=True,
-            blockxsize=_BLOCK,
-            blockysize=_BLOCK,
-            compress="deflate",
-            zlevel=1,
-            sparse_ok=True,
-            bigtiff="if_safer",
-            interleave="band",
-            photometric="minisblack",
+            **WORKING,
         ) as coarse,
     ):
         for window in _windows(fine.width, fine.height):

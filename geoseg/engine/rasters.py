@@ -4,24 +4,24 @@ keeps.
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetWriter
 from rasterio.shutil import copy
 
-from geoseg.engine.overviews import Kind, write_overviews
+from geoseg.engine.overviews import BLOCK, WORKING, Resampling, write_overviews
 from geoseg.errors import OutputError
-from geoseg.legend import IGNORE
+from geoseg.preflight import stored_block
 from geoseg.scene import CACHE_BYTES, SceneInfo
-
-_BLOCK = 512
 
 Colormap = Mapping[int, tuple[int, int, int, int]]
 
@@ -46,23 +46,12 @@ def working_raster(
             rasterio.open(
                 str(path.absolute()),
                 "w",
-                driver="GTiff",
                 width=info.width,
                 height=info.height,
                 count=len(bands),
-                dtype="uint8",
                 crs=info.crs,
                 transform=info.transform,
-                nodata=IGNORE,
-                tiled=True,
-                blockxsize=_BLOCK,
-                blockysize=_BLOCK,
-                compress="deflate",
-                zlevel=1,
-                sparse_ok=True,
-                bigtiff="if_safer",
-                interleave="band",
-                photometric="minisblack",
+                **WORKING,
             ) as raster,
         ):
             for number, name in enumerate(bands, start=1):
@@ -72,32 +61,35 @@ def working_raster(
             if colormap:
                 raster.write_colormap(1, dict(colormap))
             yield raster
-    except RasterioError as error:
+    except (RasterioError, CPLE_BaseError) as error:
         raise _unwritable(path) from error
 
 
-def write_cog(source: Path, output: Path, *, overviews: Kind) -> None:
+def write_cog(source: Path, output: Path, *, overviews: Resampling) -> None:
     """Copy a working raster to a cloud optimised GeoTIFF with overviews. Raises OutputError when
     the disk does not take it.
     """
+    folder = output.with_name(f"{output.name}.overviews")
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
     try:
-        with (
-            _no_georeference_is_fine(),
-            rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),
-            TemporaryDirectory(prefix=".overviews-", dir=source.parent) as folder,
-        ):
-            levels = write_overviews(source, Path(folder), overviews)
+        folder.mkdir()
+        with _no_georeference_is_fine(), rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+            levels = write_overviews(source, folder, overviews)
             copy(
-                str(_joined(source, levels, Path(folder, "all.vrt")).absolute()),
+                str(_joined(source, levels, folder / "all.vrt").absolute()),
                 str(output.absolute()),
                 driver="COG",
                 compress="deflate",
-                blocksize=_BLOCK,
+                blocksize=BLOCK,
                 num_threads="all_cpus",
                 bigtiff="if_safer",
             )
-    except RasterioError as error:
+            if not _is_whole(output):
+                raise _unwritable(output)
+    except (RasterioError, CPLE_BaseError, OSError) as error:
         raise _unwritable(output) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _joined(source: Path, overviews: Sequence[Path], output: Path) -> Path:
@@ -112,6 +104,18 @@ def _joined(source: Path, overviews: Sequence[Path], output: Path) -> Path:
             ElementTree.SubElement(element, "SourceBand").text = band.get("band")
     tree.write(output)
     return output
+
+
+def _is_whole(cog: Path) -> bool:
+    """False where blocks are missing: GDAL does not tell when the disk refuses what its threads have compressed."""
+    size = cog.stat().st_size
+    with rasterio.open(cog.absolute()) as made:
+        rows, columns = (range(-(-side // BLOCK)) for side in made.shape)
+        places = product(columns, rows, made.indexes)
+        return all(
+            (block := stored_block(made, *place)) is not None and sum(block) <= size
+            for place in places
+        )
 
 
 def _unwritable(path: Path) -> OutputError:

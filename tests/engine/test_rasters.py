@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.windows import Window
 
 from geoseg.engine.rasters import working_raster, write_cog
+from geoseg.errors import OutputError
 from geoseg.legend import DOTA_V1, IGNORE
 from geoseg.polygons.style import raster_colormap
 from geoseg.scene import SceneInfo
@@ -35,7 +37,7 @@ def info(width: int, height: int) -> SceneInfo:
     )
 
 
-def patches(width: int, height: int) -> NDArray[np.uint8]:
+def squares(width: int, height: int) -> NDArray[np.uint8]:
     """Labels in squares of 3 pixels, with a hole."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 16, (height // 3 + 1, width // 3 + 1)).astype(np.uint8)
@@ -47,7 +49,7 @@ def patches(width: int, height: int) -> NDArray[np.uint8]:
 def test_a_cog_has_overviews_of_the_most_frequent_class_and_colours_in_all_of_them(
     tmp_path: Path,
 ) -> None:
-    labels = patches(1504, 1204)
+    labels = squares(1504, 1204)
     with working_raster(tmp_path / "work.tif", info(1504, 1204), colormap=COLOURS) as raster:
         raster.write(labels, 1)
     with rasterio.open(tmp_path / "work.tif") as raster:
@@ -66,11 +68,57 @@ def test_a_cog_has_overviews_of_the_most_frequent_class_and_colours_in_all_of_th
 
 def test_what_fits_into_a_block_needs_no_overviews(tmp_path: Path) -> None:
     with working_raster(tmp_path / "work.tif", info(512, 300), colormap=COLOURS) as raster:
-        raster.write(patches(512, 300), 1)
+        raster.write(squares(512, 300), 1)
     write_cog(tmp_path / "work.tif", tmp_path / "cog.tif", overviews="mode")
     with rasterio.open(tmp_path / "cog.tif") as cog:
         assert cog.overviews(1) == []
         assert cog.colormap(1)[1] == COLOURS[1]
+
+
+def test_odd_sides_and_several_bands(tmp_path: Path) -> None:
+    planes = np.random.default_rng(0).integers(0, 201, (3, 1203, 1505), np.uint8)
+    planes[:, 400:700, :900] = IGNORE
+    with working_raster(tmp_path / "work.tif", info(1505, 1203), bands=("a", "b", "c")) as raster:
+        raster.write(planes)
+    write_cog(tmp_path / "work.tif", tmp_path / "cog.tif", overviews="average")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cog.tif", "work.tif"]
+    with rasterio.open(tmp_path / "cog.tif") as cog:
+        np.testing.assert_array_equal(cog.read(), planes)
+        assert cog.descriptions == ("a", "b", "c")
+    with rasterio.open(tmp_path / "cog.tif", overview_level=0) as overview:
+        found = overview.read()
+    assert found.shape == (3, 602, 753)
+    expected = np.ma.masked_equal(planes[:, :1202, :1504], IGNORE).reshape(3, 601, 2, 752, 2)
+    means = np.floor(expected.mean((2, 4)) + 0.5).filled(IGNORE)
+    np.testing.assert_array_equal(found[:, :601, :752], means)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
+@pytest.mark.parametrize("share", [0, 0.002, 0.05, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1])
+def test_a_cog_is_whole_or_refused(tmp_path: Path, share: float) -> None:
+    """GDAL itself takes some of these for written."""
+    import resource
+
+    labels = np.random.default_rng(0).integers(0, 16, (700, 1000), np.uint8)
+    with working_raster(tmp_path / "work.tif", info(1000, 700), colormap=COLOURS) as raster:
+        raster.write(labels, 1)
+    write_cog(tmp_path / "work.tif", tmp_path / "whole.tif", overviews="mode")
+    limit = int(share * (tmp_path / "whole.tif").stat().st_size)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        write_cog(tmp_path / "work.tif", tmp_path / "cog.tif", overviews="mode")
+        done = True
+    except OutputError as error:
+        assert "disk full" in str(error)
+        done = False
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    if done:
+        with rasterio.open(tmp_path / "cog.tif") as cog:
+            np.testing.assert_array_equal(cog.read(1), labels)
+    assert done == (share == 1)
+    assert not list(tmp_path.glob("*.overviews"))
 
 
 @pytest.mark.slow
@@ -81,10 +129,10 @@ def test_a_wide_raster_takes_no_more_memory_than_a_small_one(tmp_path: Path) -> 
 
 
 def peak_of_cog(folder: Path, width: int) -> float:
-    """MB that `write_cog` takes at most, of labels with a patch in their middle."""
+    """MB that `write_cog` takes at most, of labels with something in their middle."""
     work = folder / f"{width}.tif"
     with working_raster(work, info(width, 4096), colormap=COLOURS) as raster:
-        raster.write(patches(1500, 1500), 1, window=Window(width // 2 - 750, 1000, 1500, 1500))
+        raster.write(squares(1500, 1500), 1, window=Window(width // 2 - 750, 1000, 1500, 1500))
     code = (
         "import resource, sys; from pathlib import Path; from geoseg.engine.rasters import write_cog;"
         "write_cog(Path(sys.argv[1]), Path(sys.argv[2]), overviews='mode');"
