@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
-from geoseg.engine.rasters import working_raster, write_cog
+from geoseg.engine.cog import write_cog
+from geoseg.engine.rasters import working_raster
 from geoseg.errors import ConfigError, SceneError
 from geoseg.evaluate import evaluate
 from geoseg.files import check_output, discard, replacing, write_json

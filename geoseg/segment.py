@@ -13,12 +13,12 @@ from typing import Any
 
 from geoseg.area import Box
 from geoseg.device import choose_device
+from geoseg.engine.cog import write_cog
 from geoseg.engine.faults import Faults
 from geoseg.engine.job import Job
 from geoseg.engine.overviews import Resampling
 from geoseg.engine.pixel import Gsd
 from geoseg.engine.plan import Plan, Planner, check_memory
-from geoseg.engine.rasters import write_cog
 from geoseg.engine.tiling import Margin
 from geoseg.engine.work import CONFIDENCE, LABELS, PROBABILITIES, work_on
 from geoseg.errors import ConfigError, OutputError, SceneError

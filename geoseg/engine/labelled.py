@@ -10,12 +10,13 @@ from typing import Protocol
 
 from geoseg.dataset import Dataset, DatasetScene
 from geoseg.device import choose_device
+from geoseg.engine.cog import write_cog
 from geoseg.engine.job import Job
 from geoseg.engine.label import label
 from geoseg.engine.overviews import Resampling
 from geoseg.engine.plan import Planner
 from geoseg.engine.predict import Decided, Predictor
-from geoseg.engine.rasters import working_raster, write_cog
+from geoseg.engine.rasters import working_raster
 from geoseg.errors import DatasetError, SceneError
 from geoseg.files import check_output, replacing
 from geoseg.heap import ask_for_huge_pages

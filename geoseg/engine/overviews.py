@@ -6,36 +6,20 @@ be stopped while it makes the others. These are made by blocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from geoseg.engine.rasters import BLOCK, WORKING
 from geoseg.legend import IGNORE
 
 Pixels = NDArray[np.uint8]
 Resampling = Literal["mode", "average"]
-
-BLOCK = 512
-WORKING: Mapping[str, Any] = {
-    "driver": "GTiff",
-    "dtype": "uint8",
-    "nodata": IGNORE,
-    "tiled": True,
-    "blockxsize": BLOCK,
-    "blockysize": BLOCK,
-    "compress": "deflate",
-    "zlevel": 1,
-    "sparse_ok": True,
-    "bigtiff": "if_safer",
-    "interleave": "band",
-    "photometric": "minisblack",
-}
-"""How rasters are written that are read once more and then go."""
 
 _READ = 8 * BLOCK
 

@@ -1,27 +1,38 @@
-"""The rasters a scene's labels go to: one to work on, and the cloud optimised one that a user
-keeps.
-"""
+"""Rasters to work on: written by windows, read once more, and then gone."""
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import product
 from pathlib import Path
-from xml.etree import ElementTree
+from typing import Any
 
 import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetWriter
-from rasterio.shutil import copy
 
-from geoseg.engine.overviews import BLOCK, WORKING, Resampling, write_overviews
 from geoseg.errors import OutputError
-from geoseg.preflight import stored_block
-from geoseg.scene import CACHE_BYTES, SceneInfo
+from geoseg.legend import IGNORE
+from geoseg.scene import SceneInfo
+
+BLOCK = 512
+WORKING: Mapping[str, Any] = {
+    "driver": "GTiff",
+    "dtype": "uint8",
+    "nodata": IGNORE,
+    "tiled": True,
+    "blockxsize": BLOCK,
+    "blockysize": BLOCK,
+    "compress": "deflate",
+    "zlevel": 1,
+    "sparse_ok": True,
+    "bigtiff": "if_safer",
+    "interleave": "band",
+    "photometric": "minisblack",
+}
+"""How rasters are written that are read once more and then go."""
 
 Colormap = Mapping[int, tuple[int, int, int, int]]
 
@@ -42,7 +53,7 @@ def working_raster(
     """
     try:
         with (
-            _no_georeference_is_fine(),
+            no_georeference_is_fine(),
             rasterio.open(
                 str(path.absolute()),
                 "w",
@@ -62,68 +73,17 @@ def working_raster(
                 raster.write_colormap(1, dict(colormap))
             yield raster
     except (RasterioError, CPLE_BaseError) as error:
-        raise _unwritable(path) from error
+        raise unwritable(path) from error
 
 
-def write_cog(source: Path, output: Path, *, overviews: Resampling) -> None:
-    """Copy a working raster to a cloud optimised GeoTIFF with overviews. Raises OutputError when
-    the disk does not take it.
-    """
-    folder = output.with_name(f"{output.name}.overviews")
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
-    try:
-        folder.mkdir()
-        with _no_georeference_is_fine(), rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
-            levels = write_overviews(source, folder, overviews)
-            copy(
-                str(_joined(source, levels, folder / "all.vrt").absolute()),
-                str(output.absolute()),
-                driver="COG",
-                compress="deflate",
-                blocksize=BLOCK,
-                num_threads="all_cpus",
-                bigtiff="if_safer",
-            )
-            if not _is_whole(output):
-                raise _unwritable(output)
-    except (RasterioError, CPLE_BaseError, OSError) as error:
-        raise _unwritable(output) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _joined(source: Path, overviews: Sequence[Path], output: Path) -> Path:
-    """A raster that is `source` and has `overviews`, which lie beside `output`."""
-    copy(str(source.absolute()), str(output.absolute()), driver="VRT")
-    tree = ElementTree.parse(output)
-    for band in tree.iter("VRTRasterBand"):
-        for overview in overviews:
-            element = ElementTree.SubElement(band, "Overview")
-            name = ElementTree.SubElement(element, "SourceFilename", relativeToVRT="1")
-            name.text = overview.name
-            ElementTree.SubElement(element, "SourceBand").text = band.get("band")
-    tree.write(output)
-    return output
-
-
-def _is_whole(cog: Path) -> bool:
-    """False where blocks are missing: GDAL does not tell when the disk refuses what its threads have compressed."""
-    size = cog.stat().st_size
-    with rasterio.open(cog.absolute()) as made:
-        rows, columns = (range(-(-side // BLOCK)) for side in made.shape)
-        places = product(columns, rows, made.indexes)
-        return all(
-            (block := stored_block(made, *place)) is not None and sum(block) <= size
-            for place in places
-        )
-
-
-def _unwritable(path: Path) -> OutputError:
+def unwritable(path: Path) -> OutputError:
+    """What to raise when the disk does not take `path`."""
     return OutputError(f"{path.parent}: labels could not be written there. is the disk full?")
 
 
 @contextmanager
-def _no_georeference_is_fine() -> Iterator[None]:
+def no_georeference_is_fine() -> Iterator[None]:
+    """Scenes need not lie anywhere: rasterio's warning of it is not shown."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield

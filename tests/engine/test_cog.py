@@ -1,4 +1,4 @@
-"""The rasters that labels go to."""
+"""The raster that a user keeps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.windows import Window
 
-from geoseg.engine.rasters import working_raster, write_cog
+from geoseg.engine.cog import write_cog
+from geoseg.engine.rasters import working_raster
 from geoseg.errors import OutputError
 from geoseg.legend import DOTA_V1, IGNORE
 from geoseg.polygons.style import raster_colormap
@@ -134,7 +135,7 @@ def peak_of_cog(folder: Path, width: int) -> float:
     with working_raster(work, info(width, 4096), colormap=COLOURS) as raster:
         raster.write(squares(1500, 1500), 1, window=Window(width // 2 - 750, 1000, 1500, 1500))
     code = (
-        "import resource, sys; from pathlib import Path; from geoseg.engine.rasters import write_cog;"
+        "import resource, sys; from pathlib import Path; from geoseg.engine.cog import write_cog;"
         "write_cog(Path(sys.argv[1]), Path(sys.argv[2]), overviews='mode');"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
