@@ -40,6 +40,8 @@ ROWS = (
     *("augment-rotate", "augment-scale", "augment-colour", "augment-blur-noise", "augment-paste"),
     *("loss-dice", "loss-focal", "loss-smoothing", "prior", "network-scratch"),
     *("network-unet-scratch", "network-deeplab", "full"),
+    *("without-weights", "without-balanced", "without-dice", "without-turns"),
+    *("without-scale", "without-colour", "without-paste", "without-prior"),
 )
 TWICE = ("baseline", "full")
 """What is compared most needs a second seed most."""

@@ -9,13 +9,16 @@ from typing import Any
 Row = Mapping[str, Any]
 
 BASELINE, FULL, GOAL = "baseline", "full", 180
+WITHOUT = "without-"
+"""So begin the names of rows that leave one lever out of the full recipe."""
+
 APART = "helicopter"
 """A class of which the validation scenes hold so little that it says little: mIoU is given with and without it."""
 
 _HEAD = """\
 # Experiments
 
-What each lever against class imbalance is worth, alone and together, at equal compute. Written by
+What each lever against class imbalance is worth, alone, together and left out, at equal compute. Written by
 `benchmarks/experiments.py`; do not edit it by hand.
 
 ```
@@ -31,8 +34,9 @@ One row again: the last command with `--rows NAME` and an empty `--folder`. A ro
 counts it, backward twice that), however many steps those are; reading windows, the validation at the end and
 the shares that are put right after training are not counted. **Scores** are mIoU in percent over the {classes}
 object classes of the {scenes} validation scenes, whole scenes, without background; a relative gain stands
-beside the absolute score it belongs to, and is that over the baseline's mean. ± is half the distance between
-the seeds' extremes. These are short trainings made for comparison: what longer ones reach is in the README.
+beside the absolute score it belongs to, and is that over the mean of the table's first row. ± is half the
+distance between the seeds' extremes. Minutes are those of training with {threads} threads, on a machine that may
+have been busy. These are short trainings made for comparison: what longer ones reach is in the README.
 """
 
 
@@ -40,7 +44,7 @@ def page(rows: Sequence[Row]) -> str:
     """The whole page, in Markdown, of rows of one budget and the same settings."""
     if not rows:
         return "# Experiments\n\nNone yet: see `benchmarks/experiments.py`.\n"
-    truths = list(rows[0]["scores"])
+    truths = sorted(rows[0]["scores"])  # outlines before quads
     first = rows[0]["scores"][truths[0]]
     classes = [name for name in first["classes"] if name != "background"]
     budget = rows[0]["budget"]
@@ -50,8 +54,15 @@ def page(rows: Sequence[Row]) -> str:
         budget=budget,
         classes=len(classes),
         scenes=first["scenes"],
+        threads=", ".join(sorted({str(row["threads"]) for row in rows})),
     )
-    parts = [head, _verdict(rows, truths), "## Every row\n\n" + _table(rows, truths)]
+    whole = [row for row in rows if not row["name"].startswith(WITHOUT)]
+    left_out = [row for row in rows if row["name"].startswith(WITHOUT)]
+    parts = [head, _verdict(rows, truths)]
+    parts.append("## One lever alone, and all together\n\n" + _table(whole, truths, BASELINE))
+    if left_out:
+        full = [row for row in rows if row["name"] == FULL]
+        parts.append("## One lever left out\n\n" + _table([*full, *left_out], truths, FULL))
     parts += [f"## Per class, {truth}\n\n" + _by_class(rows, truth, classes) for truth in truths]
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
@@ -67,13 +78,17 @@ def _verdict(rows: Sequence[Row], truths: Sequence[str]) -> str:
         met = "n/a" if gain is None else "reached" if gain >= GOAL else "missed"
         said = f"{100 * base:.1f} % → {100 * full:.1f} % mIoU ({_percent(gain)})"
         lines.append(f"- **{truth}**: baseline → full recipe {said}; goal +{GOAL} %: {met}")
-    base = mean(_mious(names[BASELINE], truths[0]))
-    worse = [n for n, of in names.items() if mean(_mious(of, truths[0])) < base]
+    middle = {name: mean(_mious(of, truths[0])) for name, of in names.items()}
+    worse = [name for name in middle if middle[name] < middle[BASELINE]]
+    better = [n for n in middle if n.startswith(WITHOUT) and middle[n] > middle[FULL]]
     lines.append(f"- worse than the baseline on {truths[0]}: {', '.join(worse) or 'none'}")
+    if any(name.startswith(WITHOUT) for name in middle):
+        lines.append(f"- better than the full recipe on {truths[0]}: {', '.join(better) or 'none'}")
     return "\n".join(lines)
 
 
-def _table(rows: Sequence[Row], truths: Sequence[str]) -> str:
+def _table(rows: Sequence[Row], truths: Sequence[str], reference: str) -> str:
+    """A line for each name; relative gains are those over the row `reference`."""
     names = _names(rows)
     cells = [f"{t} | without {APART} | gain" for t in truths]
     lines = [
@@ -84,8 +99,8 @@ def _table(rows: Sequence[Row], truths: Sequence[str]) -> str:
         told = []
         for truth in truths:
             scores = _mious(of, truth)
-            base = mean(_mious(names[BASELINE], truth)) if BASELINE in names else None
-            gain = None if base is None or name == BASELINE else _gain(mean(scores), base)
+            base = mean(_mious(names[reference], truth)) if reference in names else None
+            gain = None if base is None or name == reference else _gain(mean(scores), base)
             apart = mean(_without(row["scores"][truth]) for row in of)
             told.append(f"{_spread(scores)} | {100 * apart:.1f} | {_percent(gain)}")
         minutes = mean(row["seconds"] for row in of) / 60
@@ -94,23 +109,18 @@ def _table(rows: Sequence[Row], truths: Sequence[str]) -> str:
             f"| {name} | {of[0]['about']} | {' | '.join(told)} "
             f"| {seeds} | {of[0]['steps']} | {minutes:.1f} |"
         )
-    threads = ", ".join(sorted({str(row["threads"]) for row in rows}))
-    return (
-        "\n".join(lines)
-        + f"\n\nMinutes of training with {threads} threads, on a machine that may have been busy.\n"
-    )
+    return "\n".join(lines)
 
 
 def _by_class(rows: Sequence[Row], truth: str, classes: Sequence[str]) -> str:
-    """IoU in percent, the mean of the seeds; a class per line."""
-    names = _names(rows)
-    lines = [f"| class | {' | '.join(names)} |", "|:--|" + "--:|" * len(names)]
-    for class_name in classes:
+    """IoU in percent, the mean of the seeds; a row per line."""
+    lines = [f"| row | {' | '.join(classes)} |", "|:--|" + "--:|" * len(classes)]
+    for name, of in _names(rows).items():
         cells = [
             _cell([row["scores"][truth]["classes"][class_name]["iou"] for row in of])
-            for of in names.values()
+            for class_name in classes
         ]
-        lines.append(f"| {class_name} | {' | '.join(cells)} |")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -148,7 +148,19 @@ def test_no_relative_gain_is_told_without_the_score_it_belongs_to() -> None:
     assert "worse than the baseline on outlines: loss-focal" in text
     assert "| full | full | 12.00 | 24.0 | +200 % | 0 | 9 | 1.5 |" in text
     assert "| baseline | baseline | 4.00 ± 1.00 | 8.0 | – | 0, 1 | 9 | 1.5 |" in text
-    assert "| plane | 8.0 | 24.0 | 4.0 |" in text
+    assert "| row | plane | helicopter |" in text
+    assert "| full | 24.0 | 0.0 |" in text
+    assert "left out" not in text.split("\n## ", 1)[1]
+
+
+def test_a_lever_that_is_left_out_is_compared_with_the_full_recipe() -> None:
+    rows = [scored("baseline", 0, 0.01), scored("full", 0, 0.12), scored("without-dice", 0, 0.15)]
+    text = page([*rows, scored("without-paste", 0, 0.09)])
+    assert "better than the full recipe on outlines: without-dice\n" in text
+    alone, left_out = text.split("## One lever left out")
+    assert "without-" not in alone.split("## ")[1]
+    assert "| without-dice | without-dice | 15.00 | 30.0 | +25 % |" in left_out
+    assert "| without-paste | without-paste | 9.00 | 18.0 | -25 % |" in left_out
 
 
 def test_a_baseline_that_found_nothing_has_no_relative_gain() -> None:
