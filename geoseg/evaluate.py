@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from affine import Affine
@@ -12,12 +14,15 @@ from geoseg.dataset import Dataset, DatasetScene
 from geoseg.engine.labelled import ByModel, Labelled, OnDisk, check_keep
 from geoseg.errors import ConfigError
 from geoseg.files import check_output, write_json
+from geoseg.model.file import Model, check_card_file, write_card
 from geoseg.polygons.labels import read_strips
 from geoseg.polygons.table import Table
 from geoseg.progress import Track, silent
 from geoseg.report.evaluation.report import report
 from geoseg.score.evaluation import Counts, Evaluation
 from geoseg.score.scene import USUAL, Rules, tally
+
+log = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -31,6 +36,7 @@ def evaluate(
     keep: Path | None = None,
     json_output: Path | None = None,
     page: Path | None = None,
+    write: bool = False,
     command: str = "",
     overwrite: bool = False,
     device: str = "auto",
@@ -41,15 +47,18 @@ def evaluate(
     The network runs once; scenes are labelled as `segment` would, and scored by strips, as `rules` say. With
     `labels`, a folder that holds a label raster ``<scene>.tif`` or ``.png`` for each scene, these are scored
     instead. `keep` names a folder for the labels that the model makes. `json_output` gets the list of
-    evaluations; `page` (``.html``) shows them, with scenes to look at and `command`, what was typed. Raises
+    evaluations; `page` (``.html``) shows them, with scenes to look at and `command`, what was typed. With
+    `write` the model file gets the scores into its card, in place of those of the same split and truth. Raises
     DatasetError, ModelError, SceneError, OutputError, ConfigError.
     """
     for output in filter(None, (json_output, page)):
         check_output(output, overwrite=overwrite)
     if page and page.suffix.lower() != ".html":
         raise ConfigError(f"{page}: the report is a page for a browser. give it a name in .html")
-    if labels and (model or keep):
+    if labels and (model or keep or write):
         raise ConfigError(f"{labels}: labels are there already, no model makes them. choose one")
+    if write:
+        check_card_file(model)
     dataset = Dataset.open(folder)
     scenes = dataset.split(split)
     if rules.cleaning.min_area_m2 and dataset.crs is None:
@@ -106,7 +115,15 @@ def evaluate(
             overwrite=overwrite,
             track=track,
         )
+    if write and isinstance(source, ByModel):
+        _write(source.model, found)
     return found
+
+
+def _write(model: Model, found: Sequence[Evaluation]) -> None:
+    scores = {f"{of.split}, {of.layer}": of.for_card() for of in found}
+    write_card(model, lambda card: replace(card, scores={**card.scores, **scores}))
+    log.info("%s: its card has the scores now", model.path)
 
 
 def _table(dataset: Dataset, scene: DatasetScene) -> Table:

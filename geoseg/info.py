@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from geoseg.dataset import DESCRIPTION, REPORT, Dataset
@@ -30,10 +32,16 @@ def info(path: Path) -> dict[str, Any]:
 
 
 def describe(facts: dict[str, Any]) -> str:
-    """The same for people to read: a line per fact, long ones shortened."""
-    lines = list(_lines(facts))
-    width = max(len(name) for name, _ in lines)
-    return "\n".join(f"{name:<{width}}  {text}" for name, text in lines)
+    """The same for people to read: a line per fact, and per item of what does not fit a line; long lines wrapped."""
+    told = list(_lines(facts))
+    indent = max(len(name) for name, _ in told)
+    lines: list[str] = []
+    for name, text in told:
+        parts = wrap(text, _LONGEST_LINE, break_long_words=False, break_on_hyphens=False) or [""]
+        lines += [
+            f"{title:<{indent}}  {part}" for title, part in zip_longest([name], parts, fillvalue="")
+        ]
+    return "\n".join(lines)
 
 
 def _scene(path: Path) -> dict[str, Any]:
@@ -108,13 +116,18 @@ def _lines(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]
         title = (prefix + name).replace("_", " ")
         if name == "legend":
             yield title, ", ".join(item["name"] for item in value)
-        elif isinstance(value, dict) and any(isinstance(part, dict) for part in value.values()):
+        elif isinstance(value, dict) and _needs_lines(value.values()):
             yield from _lines(value, f"{title}: ")
-        elif isinstance(value, dict):
-            parts = ", ".join(f"{key} {_text(part)}" for key, part in value.items())
-            yield title, _short(parts) or "none"
+        elif isinstance(value, list) and _needs_lines(value):
+            for number, part in enumerate(value):
+                yield "" if number else title, _text(part)
         else:
-            yield title, _short(_text(value))
+            yield title, _text(value)
+
+
+def _needs_lines(parts: Iterable[Any]) -> bool:
+    """Whether they could not be told apart on one line: tables and sentences."""
+    return any(isinstance(part, dict) or (isinstance(part, str) and " " in part) for part in parts)
 
 
 def _text(value: Any) -> str:
@@ -125,9 +138,7 @@ def _text(value: Any) -> str:
             return f"{value:.12g}"
         case list():
             return ", ".join(_text(part) for part in value)
+        case dict():
+            return ", ".join(f"{key} {_text(part)}" for key, part in value.items()) or "none"
         case _:
             return str(value)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_LINE else text[: _LONGEST_LINE - 1] + "…"

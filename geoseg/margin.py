@@ -10,7 +10,6 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from geoseg.device import choose_device
@@ -18,11 +17,11 @@ from geoseg.engine.decide import decide
 from geoseg.engine.job import Job
 from geoseg.engine.predict import Predictor
 from geoseg.engine.tiling import margin_px, tiles
-from geoseg.errors import ConfigError, SceneError
+from geoseg.errors import SceneError
 from geoseg.files import Source
 from geoseg.grid import round_up
 from geoseg.legend import IGNORE
-from geoseg.model.file import Model, save_model
+from geoseg.model.file import Model, ModelCard, check_card_file, write_card
 from geoseg.model.receptive import margin_for
 from geoseg.progress import Track, silent
 
@@ -81,8 +80,8 @@ def measure_margins(
     margins, or nothing can change. Raises ConfigError for a network whose context has no end,
     SceneError, ModelError.
     """
-    if write and model is None:
-        raise ConfigError("--write: name the model to write to with -m")
+    if write:
+        check_card_file(model)
     opened = Job(model=model).open_model()
     exact = margin_px("exact", opened)
     rounded = sorted({margin_for(margin, opened.card.stride) for margin in margins})
@@ -164,22 +163,18 @@ def _labelled(job: Job, model: Model, predictor: Predictor, margin: int) -> _Lab
 
 
 def _write(model: Model, trials: Sequence[Trial]) -> None:
-    card = replace(
-        model.card,
-        margin=best_margin(trials),
-        context=trials[-1].margin if model.card.context is None else model.card.context,
-        margins=tuple(
-            {"margin": trial.margin, "changed": trial.share, "pixels": trial.pixels}
-            for trial in trials
-        ),
-    )
-    weights = model.network.state_dict()
-    half = all(
-        torch.equal(tensor, tensor.half().float())
-        for tensor in weights.values()
-        if tensor.is_floating_point()
-    )
-    save_model(model.path, weights, card, half=half, overwrite=True)
+    def told(card: ModelCard) -> ModelCard:
+        return replace(
+            card,
+            margin=best_margin(trials),
+            context=trials[-1].margin if card.context is None else card.context,
+            margins=tuple(
+                {"margin": trial.margin, "changed": trial.share, "pixels": trial.pixels}
+                for trial in trials
+            ),
+        )
+
+    card = write_card(model, told)
     log.info("%s: its margin is %d pixels now", model.path, card.margin)
 
 

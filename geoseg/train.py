@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import geoseg
 from geoseg.device import choose_device
@@ -68,6 +69,12 @@ def train(
         run = Run(config, own, shared, threads=threads or _threads())
         if resume:
             run.restore(checkpoint)
+        if shared.leads and not config.card.terms and (terms := _terms(run)):
+            log.warning(
+                "network.pretrained: the terms of that model hold for this one too (%s). "
+                "if others do, say so in [card] terms",
+                terms,
+            )
         board = Board(tensorboard, step=run.learner.step) if tensorboard and shared.leads else None
         if board:
             stack.callback(board.close)
@@ -137,7 +144,7 @@ def _threads() -> int:
 
 
 def _card(run: Run) -> ModelCard:
-    dataset, network, extra = run.dataset, run.config.network, dict(run.config.card)
+    dataset, network, card = run.dataset, run.config.network, run.config.card
     reach = context(run.learner.network, bands=dataset.bands, stride=run.stride)
     return ModelCard(
         architecture=network.architecture,
@@ -150,12 +157,14 @@ def _card(run: Run) -> ModelCard:
         stride=run.stride,
         margin=default_margin(reach, run.stride),
         context=reach,
-        pixel_size_m=extra.pop("pixel_size_m", None) or _pixel_sizes(run),
+        pixel_size_m=_pixel_sizes(run) or card.pixel_size_m,
         training={
-            **extra,
+            **card.model_dump(mode="json", exclude={"pixel_size_m"}, exclude_defaults=True),
+            **({"terms": terms} if (terms := _terms(run)) else {}),
+            **({"ancestor": run.ancestor} if run.ancestor else {}),
             "geoseg": geoseg.__version__,
             "date": datetime.now(UTC).date().isoformat(),
-            "configuration": run.configuration,
+            "configuration": _configuration(run),
             "layer": run.layer,
             "scenes": len(dataset.split("train")),
             "steps": run.learner.step,
@@ -164,6 +173,19 @@ def _card(run: Run) -> ModelCard:
         },
         scores={"validation_windows": {"miou": round(run.best_miou, 4), "truth": run.layer}},
     )
+
+
+def _terms(run: Run) -> str | None:
+    """Under which the model may be used: its own, or those of the model that it went on from."""
+    return run.config.card.terms or (run.ancestor or {}).get("terms")
+
+
+def _configuration(run: Run) -> dict[str, Any]:
+    """Of files of the user's only the names."""
+    told = run.configuration
+    if start := told["network"]["pretrained"]:
+        told["network"]["pretrained"] = Path(start).name
+    return told
 
 
 def _pixel_sizes(run: Run) -> tuple[float, float] | None:

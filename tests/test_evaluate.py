@@ -17,7 +17,7 @@ from geoseg.cli import boundary, geoseg
 from geoseg.dataset import Dataset
 from geoseg.errors import ConfigError, DatasetError, OutputError, SceneError
 from geoseg.evaluate import evaluate
-from geoseg.model.file import save_model
+from geoseg.model.file import load_model, save_model
 from geoseg.model.unet import UNet
 from geoseg.polygons.cleaning import Cleaning
 from geoseg.polygons.raster_legend import LEGEND_TAG
@@ -161,6 +161,36 @@ def test_options_that_are_not_given_are_the_usual_rules(
     assert asked["rules"] == USUAL
 
 
+def test_scores_go_into_the_card_beside_those_that_are_there(
+    drawn: Path, model: Path, tmp_path: Path
+) -> None:
+    before = load_model(model)
+    copy = save_model(
+        tmp_path / "real.safetensors",
+        before.network.state_dict(),
+        replace(before.card, scores={"test, quads": {"miou": 0.5}, "val, quads": {"miou": 2.0}}),
+        half=False,
+    )
+    (link := tmp_path / "link.safetensors").symlink_to(copy)
+    words = ["evaluate", str(drawn), "-m", str(link), "--difficult", "ignore", "--write"]
+    assert boundary.run(geoseg, words) == 0
+    assert link.is_symlink()
+    after = load_model(copy)
+    assert after.sha256 == before.sha256
+    assert replace(after.card, scores={}) == before.card
+    (evaluation,) = evaluate(drawn, model=model, rules=Rules(difficult="ignore"))
+    told = evaluation.to_json()
+    assert after.card.scores["test, quads"] == {"miou": 0.5}
+    assert after.card.scores["val, quads"] == {
+        "dataset": drawn.name,
+        "scenes": 6,
+        "difficult": "ignore",
+        "miou": told["miou"],
+        "miou_with_background": told["miou_with_background"],
+        "iou": {name: of["iou"] for name, of in told["classes"].items()},
+    }
+
+
 def test_the_tables_fit_a_terminal(drawn: Path, kept: Path) -> None:
     (evaluation,) = evaluate(drawn, labels=kept)
     text = report_text(evaluation)
@@ -171,6 +201,10 @@ def test_the_tables_fit_a_terminal(drawn: Path, kept: Path) -> None:
 def test_wishes_that_exclude_each_other_are_refused(drawn: Path, kept: Path, model: Path) -> None:
     with pytest.raises(ConfigError, match="choose one"):
         evaluate(drawn, labels=kept, model=model)
+    with pytest.raises(ConfigError, match="choose one"):
+        evaluate(drawn, labels=kept, write=True)
+    with pytest.raises(ConfigError, match="with -m"):
+        evaluate(drawn, write=True)
     with pytest.raises(OutputError, match="--overwrite"):
         evaluate(drawn, model=model, keep=kept)
 

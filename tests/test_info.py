@@ -43,6 +43,25 @@ def test_a_model_tells_its_card(tmp_path: Path) -> None:
     assert "miou 0.5" in describe(facts)
 
 
+def test_sentences_have_lines_of_their_own_and_nothing_is_cut() -> None:
+    long = " ".join(["ships"] * 40)
+    facts = {
+        "kind": "model",
+        "failures": ["bridges are taken for harbors", long],
+        "mean": [0.5] * 40,
+        "card": {},
+        "ancestor": {"name": "an older one", "steps": 3},
+    }
+    lines = describe(facts).split("\n")
+    assert [line.split("  ")[0] for line in lines if line[0] != " "] == [
+        *("kind", "failures", "mean", "card", "ancestor: name", "ancestor: steps")
+    ]
+    assert all(len(line) <= 120 for line in lines)
+    text = " ".join(describe(facts).split())
+    assert f"failures bridges are taken for harbors {long} mean" in text
+    assert ", ".join(["0.5"] * 40) + " card none ancestor: name an older one" in text
+
+
 def test_what_is_nothing_known_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").write_bytes(b"not one")
     with pytest.raises(ModelError):

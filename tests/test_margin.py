@@ -53,6 +53,9 @@ def test_a_model_that_was_never_measured_is_exact_where_that_is_cheap() -> None:
     assert default_margin(None, 32) == 128
 
 
-def test_the_shipped_model_is_not_written_to(scene: Path) -> None:
-    with pytest.raises(ConfigError, match="-m"):
-        measure_margins([scene], write=True)
+def test_the_shipped_model_and_those_of_others_are_not_written_to(
+    scene: Path, tmp_path: Path
+) -> None:
+    for model in (None, tmp_path / "model.onnx"):
+        with pytest.raises(ConfigError, match="-m"):
+            measure_margins([scene], model=model, write=True)

@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 from random import Random
 from time import monotonic, sleep
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
 
 from geoseg.errors import ConfigError, DatasetError, ModelError, OutputError
@@ -31,26 +33,27 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return dataset(tmp_path_factory.mktemp("drawn"))
 
 
-def config(drawn: Path, **training: object) -> TrainConfig:
-    return parse_config(
-        {
-            "data": {"dataset": str(drawn), "window": 64},
-            "network": {"architecture": "unet", "parameters": {"width": 8, "depth": 2}},
-            "loss": {"weights": "sqrt"},
-            "training": {
-                "steps": 12,
-                "batch_size": 4,
-                "learning_rate": 0.01,
-                "warmup": 2,
-                "ema": 0.9,
-                "validate_every": 4,
-                "validation_windows": 6,
-                "checkpoint_every": 3,
-                **training,
-            },
+def learning(drawn: Path, **training: object) -> dict[str, Any]:
+    return {
+        "data": {"dataset": str(drawn), "window": 64},
+        "network": {"architecture": "unet", "parameters": {"width": 8, "depth": 2}},
+        "loss": {"weights": "sqrt"},
+        "training": {
+            "steps": 12,
+            "batch_size": 4,
+            "learning_rate": 0.01,
+            "warmup": 2,
+            "ema": 0.9,
+            "validate_every": 4,
+            "validation_windows": 6,
+            "checkpoint_every": 3,
+            **training,
         },
-        "test",
-    )
+    }
+
+
+def config(drawn: Path, **training: object) -> TrainConfig:
+    return parse_config(learning(drawn, **training), "test")
 
 
 def weights(path: Path) -> dict[str, bytes]:
@@ -174,7 +177,13 @@ def test_a_model_learns_to_tell_plain_colours_apart(drawn: Path, tmp_path: Path)
     assert model.card.margin >= model.card.context
     assert model.card.pixel_size_m == (0.5, 0.5)
     assert made.curves.read_bytes().startswith(b"\x89PNG")
-    (evaluation,) = evaluate(drawn, model=made.model, json_output=tmp_path / "scores.json")
+    (evaluation,) = evaluate(
+        drawn, model=made.model, json_output=tmp_path / "scores.json", write=True
+    )
+    written = load_model(made.model)
+    assert written.sha256 == model.sha256
+    assert written.card.training == model.card.training
+    assert written.card.scores["val, quads"]["miou"] == round(evaluation.scores.mean_iou(), 4)
     assert evaluation.scores.mean_iou() > 0.7
     assert json.loads((tmp_path / "scores.json").read_text())[0]["miou"] > 0.7
     table = score_table(evaluation)
@@ -184,20 +193,32 @@ def test_a_model_learns_to_tell_plain_colours_apart(drawn: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_a_run_can_go_on_from_another_model(drawn: Path, tmp_path: Path) -> None:
-    first = train(config(drawn), tmp_path / "first.safetensors")
-    values = config(drawn, steps=1, learning_rate=1e-9).model_dump(exclude_none=True)
+def test_a_run_can_go_on_from_another_model(
+    drawn: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    terms = {"name": "first", "terms": "for research only"}
+    first = train(
+        parse_config(learning(drawn) | {"card": terms}, "test"), tmp_path / "a.safetensors"
+    )
+    values = learning(drawn, steps=1, learning_rate=1e-9)
     values["network"]["pretrained"] = str(first.model)
     values["loss"]["prior_windows"] = 0
-    second = train(parse_config(values, "test"), tmp_path / "second.safetensors")
-    before, after = load_model(first.model).network, load_model(second.model).network
-    change = [
-        (a - b).abs().max() for a, b in zip(before.parameters(), after.parameters(), strict=True)
-    ]
-    assert max(change[:-1]) < 1e-3  # all but the last bias, which `put_shares_right` moved
-    values["network"]["parameters"] = {"width": 16, "depth": 2}
-    with pytest.raises(ConfigError, match="weights fit"):
-        train(parse_config(values, "test"), tmp_path / "third.safetensors")
+    values["card"] = {"pixel_size_m": [5.0, 6.0]}
+    second = train(parse_config(values, "test"), tmp_path / "b.safetensors")
+    before, after = load_model(first.model), load_model(second.model)
+    shifts = before.card.training["logit_shifts"]
+    assert any(shifts.values())
+    expected = {name: weight.clone() for name, weight in before.network.named_parameters()}
+    expected["head.bias"] -= torch.tensor(list(shifts.values()))  # what came after learning
+    for name, weight in after.network.named_parameters():
+        assert torch.allclose(weight, expected[name], atol=0.01), name
+    told = after.card.training
+    assert told["configuration"]["network"]["pretrained"] == "a.safetensors"
+    assert told["ancestor"]["steps"] == 12
+    assert told["ancestor"]["sha256"] == before.sha256
+    assert told["terms"] == "for research only"  # the second says nothing of terms
+    assert "for research only" in caplog.text
+    assert after.card.pixel_size_m == before.card.pixel_size_m  # as measured, not as configured
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     metavar="FOLDER",
     help="Also write the model's labels and their confidence here, as --labels reads them.",
 )
+@click.option("--write", is_flag=True, help="Record the scores in the model's card.")
 @options.device
 @options.overwrite
 @options.progress
@@ -53,6 +54,7 @@ def evaluate(
     json_output: Path | None,
     page: Path | None,
     keep: Path | None,
+    write: bool,
     device: str,
     overwrite: bool,
     progress: str,
@@ -74,6 +76,7 @@ def evaluate(
         layers=layers,
         rules=rules,
         keep=keep,
+        write=write,
         json_output=json_output,
         page=page,
         command=options.command_line(),

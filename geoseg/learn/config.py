@@ -60,7 +60,9 @@ def _read(path: Path, deepest: int) -> dict[str, Any]:
         raise ConfigError(f"{file}: extends: name one file, got {base!r}")
     if not deepest:
         raise ConfigError(f"{file}: extends: goes round in circles, or too deep. shorten it")
-    return _merged(_read(file.parent / base, deepest - 1), values)
+    below = _read(file.parent / base, deepest - 1)
+    below.pop("card", None)  # it speaks of another model
+    return _merged(below, values)
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

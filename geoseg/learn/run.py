@@ -68,7 +68,7 @@ class Run:
             size=config.data.window,
             most=config.training.validation_windows,
         )
-        network, self.stride = built_network(config, self.dataset)
+        network, self.stride, self.ancestor = built_network(config, self.dataset)
         weights = weights_of(config, self.dataset, tell=tell)
         self.learner = Learner(network, weights, config, device, self.processes)
         self.best: Tensors | None = None
@@ -152,6 +152,7 @@ class Run:
             "losses": list(self._losses),
             "history": self.history,
             "seconds": self.seconds,
+            "ancestor": self.ancestor,
         }
         return Checkpoint(self.learner.step, {**self.learner.state(), **best}, facts)
 
@@ -176,6 +177,7 @@ class Run:
         self._stale = facts.get("stale", 0)
         self._losses.extend(facts["losses"])
         self.history = facts["history"]
+        self.ancestor = facts.get("ancestor", self.ancestor)
 
     def put_shares_right(self) -> None:
         """Shift the logits of the best weights, class by class, to where mean IoU over training windows is

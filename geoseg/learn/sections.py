@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from geoseg.annotations import Difficult
 from geoseg.learn.weights import BETA, Weighting
@@ -13,6 +13,15 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Precision = Literal["float32", "bfloat16", "float16"]
+
+
+def _smallest_first(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"smallest first, then largest, got {list(bounds)}")
+    return bounds
+
+
+Bounds = Annotated[tuple[Positive, Positive], AfterValidator(_smallest_first)]
 
 
 class _Section(BaseModel):
@@ -99,10 +108,10 @@ class Augment(_Section):
     rotate: Share = 0.0
     """Share of windows that are rotated by any angle."""
 
-    scale: tuple[Positive, Positive] = (1.0, 1.0)
+    scale: Bounds = (1.0, 1.0)
     """Smallest and largest zoom, drawn evenly in the logarithm."""
 
-    pixel_size_m: tuple[Positive, Positive] | None = None
+    pixel_size_m: Bounds | None = None
     """Instead of `scale`: smallest and largest size on the ground of a window's pixels, in metres, drawn evenly in
     the logarithm. Where a scene does not know its pixel size, `scale` holds."""
 
@@ -126,14 +135,6 @@ class Augment(_Section):
 
     paste_classes: tuple[str, ...] = ()
     """Of which classes; none named: of all, rare ones more often."""
-
-    @model_validator(mode="after")
-    def _smallest_first(self) -> Self:
-        for name in ("scale", "pixel_size_m"):
-            bounds = getattr(self, name)
-            if bounds and bounds[0] > bounds[1]:
-                raise ValueError(f"{name} is smallest, largest")
-        return self
 
 
 class Training(_Section):
@@ -170,6 +171,25 @@ class Training(_Section):
     checkpoint_every: Count = 100
 
 
+class Card(_Section):
+    """What the model card says beside what a run knows by itself. A file that `extends` another does not inherit
+    this section: it speaks of one model."""
+
+    name: str | None = None
+    author: str | None = None
+    data: str | None = None
+    terms: str | None = None
+    """Under which the data, and so the model, may be used; None: those of the geoseg model in `network.pretrained`."""
+
+    note: str | None = None
+    failures: tuple[str, ...] = ()
+    """What the model is known to get wrong, a sentence each."""
+
+    pixel_size_m: Bounds | None = None
+    """Smallest and largest size of the train scenes' pixels on the ground, in metres, where the scenes themselves do
+    not tell: scenes of other sizes will be read resampled."""
+
+
 class TrainConfig(_Section):
     """A whole configuration file."""
 
@@ -178,5 +198,4 @@ class TrainConfig(_Section):
     loss: Loss = Loss()
     augment: Augment = Augment()
     training: Training = Training()
-    card: dict[str, Any] = {}
-    """Goes into the model card as it is: data, terms, pixel sizes."""
+    card: Card = Card()

@@ -86,17 +86,19 @@ def scaling_of(config: TrainConfig, dataset: Dataset, sampler: Sampler) -> Scali
         ) from error
 
 
-def built_network(config: TrainConfig, dataset: Dataset) -> tuple[nn.Module, int]:
-    """The network with its first weights, and its stride. Raises ConfigError, ModelError."""
+def built_network(
+    config: TrainConfig, dataset: Dataset
+) -> tuple[nn.Module, int, dict[str, Any] | None]:
+    """The network with its first weights, its stride, and what the model that it goes on from says of itself, if
+    it does. Raises ConfigError, ModelError."""
     torch.manual_seed(config.training.seed)
     network, window = config.network, config.data.window
     built = build(network.architecture, dataset.bands, len(dataset.legend), network.parameters)
-    if network.pretrained:
-        load_pretrained(built, network.pretrained)
+    ancestor = load_pretrained(built, network.pretrained) if network.pretrained else None
     stride = int(built.stride)  # type: ignore[arg-type]
     if window % stride:
         raise ConfigError(f"data.window: {window} is no multiple of the network's stride {stride}")
-    return built, stride
+    return built, stride, ancestor
 
 
 def weights_of(config: TrainConfig, dataset: Dataset, *, tell: bool) -> NDArray[np.float64]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -20,8 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from geoseg.errors import ModelError
-from geoseg.files import input_file, replacing
+from geoseg.errors import ConfigError, ModelError, OutputError
+from geoseg.files import check_output, input_file, replacing
 from geoseg.legend import Legend
 from geoseg.model.architectures import build
 
@@ -71,7 +72,8 @@ class ModelCard:
     known."""
 
     training: dict[str, Any] = field(default_factory=dict)
-    """Data, terms, recipe, steps, hours."""
+    """Data, terms, recipe, steps, hours; `failures`: what it is known to get wrong; `logit_shifts`: what was
+    added to each class's logit after learning; `ancestor`: the same of the model that it went on from, in short."""
 
     scores: dict[str, Any] = field(default_factory=dict)
     """What `evaluate` found, by split and truth."""
@@ -194,10 +196,39 @@ def save_model(
         for name, tensor in weights.items()
     }
     _check_finite(path, stored, ValueError)
-    header = {"geoseg": json.dumps(card.to_json()), "sha256": _digest(stored)}
-    with replacing(path, overwrite=overwrite) as scratch:
-        save_file(stored, scratch, metadata=header)
+    _write(path, stored, card, _digest(stored), overwrite=overwrite)
     return path
+
+
+def check_card_file(model: Path | None) -> None:
+    """Raise ConfigError or OutputError now if `write_card` could not write to `model` later."""
+    if model is None or model.suffix.lower() != ".safetensors":
+        raise ConfigError("--write: name the model to write to, a .safetensors file, with -m")
+    check_output(model.resolve(), overwrite=True)
+    if model.exists() and not os.access(model, os.W_OK):
+        raise OutputError(f"{model}: no permission to write to it. copy it, and name the copy")
+
+
+def write_card(measured: Model, change: Callable[[ModelCard], ModelCard]) -> ModelCard:
+    """Change the card in the file of a model; the weights stay as they are.
+
+    Raises ModelError when the file holds another model by now, OutputError when it cannot be written.
+    """
+    file = measured.path.resolve()
+    card, digest, weights = _read(file)
+    if digest != measured.sha256:
+        raise ModelError(f"{file}: was replaced while it was measured. measure again")
+    card = change(card)
+    _write(file, weights, card, digest, overwrite=True)
+    return card
+
+
+def _write(
+    path: Path, weights: dict[str, Tensor], card: ModelCard, digest: str, *, overwrite: bool
+) -> None:
+    header = {"geoseg": json.dumps(card.to_json()), "sha256": digest}
+    with replacing(path, overwrite=overwrite) as scratch:
+        save_file(weights, scratch, metadata=header)
 
 
 def _read(file: Path) -> tuple[ModelCard, str, dict[str, Tensor]]:

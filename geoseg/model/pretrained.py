@@ -3,36 +3,55 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from geoseg.errors import ConfigError
 from geoseg.files import input_file
 from geoseg.model.efficientnet import Encoder
-from geoseg.model.file import load_model
+from geoseg.model.file import Model, load_model
+
+_INHERITED = (
+    "name",
+    "data",
+    "terms",
+    "layer",
+    "scenes",
+    "steps",
+    "hours",
+    "date",
+    "note",
+    "ancestor",
+)
 
 
-def load_pretrained(network: nn.Module, source: str) -> None:
-    """Put weights from `source` into `network`.
+def load_pretrained(network: nn.Module, source: str) -> dict[str, Any] | None:
+    """Put weights from `source` into `network`; returns what a geoseg model there says of its training, in short,
+    None for other weights.
 
     ``shipped`` or a ``.safetensors`` file is a geoseg model: every weight of the same name and shape is
-    taken over, so other classes or bands only cost the layers that hold them. ``package`` are the encoder
-    weights that the extra `pretrained` installs, any other name is a file of such weights. Raises
-    ConfigError when nothing fits, ModelError for a damaged file.
+    taken over, as it was before the shares of the classes were put right, so other classes or bands only cost
+    the layers that hold them. ``package`` are the encoder weights that the extra `pretrained` installs, any other
+    name is a file of such weights. Raises ConfigError when nothing fits, ModelError for a damaged file.
     """
     if source == "shipped" or source.endswith(".safetensors"):
-        _take_over(network, None if source == "shipped" else Path(source))
-        return
+        model = load_model(None if source == "shipped" else Path(source))
+        _take_over(network, _unshifted(model))
+        training = model.card.training
+        told = {key: training[key] for key in _INHERITED if key in training}
+        return {**told, "sha256": model.sha256}
     encoder = getattr(network, "encoder", None)
     if not isinstance(encoder, Encoder):
         raise ConfigError("network.pretrained: this architecture takes no pretrained weights")
     encoder.load_pretrained(
         _of_the_package() if source == "package" else input_file(source, ConfigError)
     )
+    return None
 
 
-def _take_over(network: nn.Module, model: Path | None) -> None:
-    theirs = load_model(model).network.state_dict()
+def _take_over(network: nn.Module, theirs: dict[str, Tensor]) -> None:
     ours = network.state_dict()
     fitting = {n: t for n, t in theirs.items() if n in ours and ours[n].shape == t.shape}
     if len(fitting) < len(ours) / 2:
@@ -41,6 +60,16 @@ def _take_over(network: nn.Module, model: Path | None) -> None:
             "use the architecture and parameters of that model"
         )
     network.load_state_dict({**ours, **fitting})
+
+
+def _unshifted(model: Model) -> dict[str, Tensor]:
+    """Its weights without what `loss.prior_windows` added to the logits."""
+    weights = model.network.state_dict()
+    shifts = model.card.training.get("logit_shifts") or {}
+    if shifts and "head.bias" in weights:
+        by_class = [float(shifts.get(name, 0.0)) for name in model.card.legend.names]
+        weights["head.bias"] = weights["head.bias"] - torch.tensor(by_class)
+    return weights
 
 
 def _of_the_package() -> Path:

@@ -84,7 +84,7 @@ class Evaluation:
         truth = self.scores.matrix.sum(axis=1)
         return {
             "model": self.model.name,
-            "dataset": self.dataset.name,
+            "dataset": self.dataset.resolve().name,
             "split": self.split,
             "truth": self.layer,
             "scenes": len(self.scenes),
@@ -106,6 +106,19 @@ class Evaluation:
                 for name, matrix in zip(self.scenes, self.matrices, strict=True)
             },
             "confusion": self.scores.matrix.tolist(),
+        }
+
+    def for_card(self) -> dict[str, Any]:
+        """The scores that a model's card keeps, 0 to 1."""
+        scores = self.scores.to_json(self.legend)
+        told = {"dataset": self.dataset.resolve().name, "scenes": len(self.scenes)}
+        if self.rules.difficult != "keep":
+            told["difficult"] = self.rules.difficult
+        return {
+            **told,
+            "miou": scores["miou"],
+            "miou_with_background": scores["miou_with_background"],
+            "iou": {name: of["iou"] for name, of in scores["classes"].items()},
         }
 
     def _intervals(self) -> tuple[dict[str, Any], list[Interval], list[Interval]]:

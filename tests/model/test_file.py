@@ -10,9 +10,16 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from geoseg.errors import ModelError, OutputError
+from geoseg.errors import ConfigError, ModelError, OutputError
 from geoseg.legend import Legend
-from geoseg.model.file import ModelCard, load_model, read_card, save_model
+from geoseg.model.file import (
+    ModelCard,
+    check_card_file,
+    load_model,
+    read_card,
+    save_model,
+    write_card,
+)
 from geoseg.model.unet import UNet
 
 CARD = ModelCard(
@@ -34,6 +41,36 @@ CARD = ModelCard(
 def saved(path: Path, *, half: bool = True) -> tuple[Path, UNet]:
     network = UNet(3, 2, width=4, depth=2).eval()
     return save_model(path, network.state_dict(), CARD, half=half), network
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_another_card_leaves_the_weights_as_they_are(tmp_path: Path, half: bool) -> None:
+    path, _ = saved(tmp_path / "m.safetensors", half=half)
+    model = load_model(path)
+    with safe_open(path, framework="pt") as file:
+        before = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    card = write_card(model, lambda card: dataclasses.replace(card, margin=28))
+    assert card == dataclasses.replace(CARD, margin=28) == read_card(path)
+    with safe_open(path, framework="pt") as file:
+        after = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    assert before.keys() == after.keys()
+    for name, tensor in before.items():
+        assert tensor.dtype == after[name].dtype
+        assert torch.equal(tensor, after[name])
+    saved_anew = {name: tensor + 1 for name, tensor in model.network.state_dict().items()}
+    save_model(path, saved_anew, CARD, overwrite=True)
+    with pytest.raises(ModelError, match="was replaced"):
+        write_card(model, lambda card: card)
+    assert read_card(path) == CARD
+
+
+def test_a_card_that_could_not_be_written_later_is_refused_now(tmp_path: Path) -> None:
+    for model in (None, tmp_path / "m.onnx"):
+        with pytest.raises(ConfigError, match="with -m"):
+            check_card_file(model)
+    with pytest.raises(OutputError, match="folder does not exist"):
+        check_card_file(tmp_path / "nowhere" / "m.safetensors")
+    check_card_file(saved(tmp_path / "m.safetensors")[0])
 
 
 def test_a_model_comes_back_with_its_card_and_its_logits(tmp_path: Path) -> None:

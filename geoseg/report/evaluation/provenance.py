@@ -19,6 +19,7 @@ from geoseg.score.scene import Rules
 
 _OF_TRAINING = (
     ("name", "name"),
+    ("author", "author"),
     ("data", "trained on"),
     ("layer", "truth"),
     ("terms", "terms of the data"),
@@ -27,6 +28,7 @@ _OF_TRAINING = (
     ("date", "date"),
     ("geoseg", "geoseg"),
     ("note", "note"),
+    ("failures", "known failures"),
 )
 """Keys of a card's training, and what they are called here."""
 
@@ -44,11 +46,24 @@ def of_model(model: Model) -> Facts:
             "architecture",
             f"{card.architecture} ({parameters})" if parameters else card.architecture,
         ),
-        *((title, str(training[key])) for key, title in _OF_TRAINING if key in training),
+        *((title, _text(training[key])) for key, title in _OF_TRAINING if key in training),
     ]
+    if ancestor := training.get("ancestor"):
+        facts.append(("went on from", _lineage(ancestor)))
     if card.pixel_size_m:
         facts.append(("pixel size", _span(card.pixel_size_m)))
     return "Model", facts
+
+
+def _text(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _lineage(training: Mapping[str, Any]) -> str:
+    """A model that another went on from, and those before it."""
+    told = f"{training.get('name', 'a model')}, {training.get('steps', '?')} steps"
+    ancestor = training.get("ancestor")
+    return f"{told}, which went on from {_lineage(ancestor)}" if ancestor else told
 
 
 def of_labels(folder: Path) -> Facts:

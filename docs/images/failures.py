@@ -1,0 +1,70 @@
+"""Draw what the model that ships gets wrong, as maps of labels: python docs/images/failures.py DATASET
+
+Truth and labels of validation scenes of DOTA, without their imagery, which may not be passed on.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from rasterio.windows import Window
+
+from geoseg.annotations import burn
+from geoseg.dataset import Dataset
+from geoseg.engine.labelled import ByModel
+
+CASES = {
+    "S1041": "bridge found in part, islet a track",
+    "S1073": "ships grow together",
+    "S1203": "courts come apart",
+    "S1138": "a meadow becomes a pitch",
+    "S1242": "vehicles along streets missed",
+    "S1233": "planes missed, or large-vehicle",
+}
+"""Scenes of the republished DOTA scenes that the model was made with, and what is wrong with their labels."""
+
+GROUND = (240, 240, 240)
+VISIBLE = 30  # pixels
+
+
+def main(folder: Path, picture: Path) -> None:
+    dataset = Dataset.open(folder)
+    scenes = {scene.name: scene for scene in dataset.split("val") if scene.name in CASES}
+    if missing := CASES.keys() - scenes.keys():
+        sys.exit(f"{folder}: has no scene {', '.join(sorted(missing))} in val")
+    model = ByModel(dataset)
+    truths = dataset.annotations("outlines", scenes=list(scenes.values()))
+    colours = np.full((256, 3), GROUND, np.uint8)
+    for c in dataset.legend.objects:
+        colours[c.id] = dataset.legend.rgb(c.id)
+    figure = Figure(figsize=(12, 5.3), layout="constrained")
+    grid = figure.subplots(2, len(CASES))
+    pixels = np.zeros(256, int)
+    for column, (name, title) in enumerate(CASES.items()):
+        scene = scenes[name]
+        truth = burn(truths[name], scene.height, scene.width)
+        with model.open(scene) as (opened, _):
+            labels = opened.read(Window(0, 0, scene.width, scene.height))
+        for axes, ids in zip(grid[:, column], (truth, labels), strict=True):
+            axes.imshow(colours[ids], interpolation="nearest")
+            axes.set_xticks([])
+            axes.set_yticks([])
+            pixels += np.bincount(ids.ravel(), minlength=256)
+        grid[0, column].set_title(title, fontsize=8)
+    for axes, of in zip(grid[:, 0], ("truth", "labels"), strict=True):
+        axes.set_ylabel(of)
+    handles = [
+        Patch(facecolor=c.colour, edgecolor="#333333", label=c.name)
+        for c in dataset.legend.objects
+        if pixels[c.id] >= VISIBLE
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=7, frameon=False, fontsize=8)
+    figure.savefig(picture, dpi=110)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(__file__).with_name("failures.png"))
