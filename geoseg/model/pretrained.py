@@ -8,23 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from geoseg.errors import ConfigError
+from geoseg.errors import ConfigError, ModelError
 from geoseg.files import input_file
 from geoseg.model.efficientnet import Encoder
 from geoseg.model.file import Model, load_model
 
 _INHERITED = (
-    "name",
-    "data",
-    "terms",
-    "layer",
-    "scenes",
-    "steps",
-    "hours",
-    "date",
-    "note",
-    "ancestor",
+    *("name", "data", "terms", "layer", "scenes", "steps", "hours", "date", "note", "ancestor"),
 )
+"""Of a model's training, what is worth telling of those that go on from it."""
 
 
 def load_pretrained(network: nn.Module, source: str) -> dict[str, Any] | None:
@@ -65,11 +57,16 @@ def _take_over(network: nn.Module, theirs: dict[str, Tensor]) -> None:
 def _unshifted(model: Model) -> dict[str, Tensor]:
     """Its weights without what `loss.prior_windows` added to the logits."""
     weights = model.network.state_dict()
-    shifts = model.card.training.get("logit_shifts") or {}
-    if shifts and "head.bias" in weights:
-        by_class = [float(shifts.get(name, 0.0)) for name in model.card.legend.names]
-        weights["head.bias"] = weights["head.bias"] - torch.tensor(by_class)
-    return weights
+    shifts = model.card.training.get("logit_shifts")
+    if not shifts or "head.bias" not in weights:
+        return weights
+    try:
+        by_class = torch.tensor([float(shifts.get(name, 0)) for name in model.card.legend.names])
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{model.path}: its card's logit_shifts cannot be read ({error}). train it again"
+        ) from error
+    return {**weights, "head.bias": weights["head.bias"] - by_class}
 
 
 def _of_the_package() -> Path:

@@ -76,5 +76,8 @@ def test_what_does_not_fit_or_is_none_is_refused(tmp_path: Path) -> None:
     path = model_file(tmp_path / "m.safetensors")
     with pytest.raises(ConfigError, match="weights fit"):
         load_pretrained(UNet(3, len(LEGEND), width=8, depth=2), str(path))
+    strange = model_file(tmp_path / "strange.safetensors", training={"logit_shifts": ["?"]})
+    with pytest.raises(ModelError, match=r"strange.*logit_shifts"):
+        taken_over(strange)
     with pytest.raises(ModelError, match="nowhere"):
         load_pretrained(UNet(3, 2, width=4, depth=2), str(tmp_path / "nowhere.safetensors"))

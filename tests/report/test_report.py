@@ -82,7 +82,11 @@ def test_the_command_says_where_the_page_is_and_the_page_where_it_comes_from(
         std=(50.0, 50.0, 50.0),
         stride=4,
         margin=32,
-        training={"terms": "research only", "data": "drawn"},
+        training={
+            "terms": "research only",
+            "failures": ["Bridges are missed.", "So are ships."],
+            "ancestor": {"name": "older", "steps": 9, "ancestor": {"name": "oldest"}},
+        },
     )
     model = save_model(tmp_path / "m.safetensors", network.state_dict(), card, half=False)
     lines = [
@@ -99,6 +103,8 @@ def test_the_command_says_where_the_page_is_and_the_page_where_it_comes_from(
     facts = {title: dict(lines) for title, lines in page["provenance"]}
     assert facts["Model"]["sha256"] == load_model(model).sha256
     assert facts["Model"]["terms of the data"] == "research only"
+    assert facts["Model"]["known failures"] == "Bridges are missed. So are ships."
+    assert facts["Model"]["went on from"] == "older, 9 steps, which went on from oldest, ? steps"
     assert facts["Run"]["geoseg"]
     assert facts["Run"]["command"].startswith("geoseg ")
     assert page["card"]["architecture"] == "unet"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,8 +48,8 @@ def of_model(model: Model) -> Facts:
         ),
         *((title, _text(training[key])) for key, title in _OF_TRAINING if key in training),
     ]
-    if ancestor := training.get("ancestor"):
-        facts.append(("went on from", _lineage(ancestor)))
+    if lineage := list(_lineage(training)):
+        facts.append(("went on from", ", which went on from ".join(lineage)))
     if card.pixel_size_m:
         facts.append(("pixel size", _span(card.pixel_size_m)))
     return "Model", facts
@@ -59,11 +59,11 @@ def _text(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _lineage(training: Mapping[str, Any]) -> str:
-    """A model that another went on from, and those before it."""
-    told = f"{training.get('name', 'a model')}, {training.get('steps', '?')} steps"
-    ancestor = training.get("ancestor")
-    return f"{told}, which went on from {_lineage(ancestor)}" if ancestor else told
+def _lineage(training: Mapping[str, Any]) -> Iterator[str]:
+    """The models that one went on from, the last before it first."""
+    while isinstance(ancestor := training.get("ancestor"), dict):
+        yield f"{ancestor.get('name', 'a model')}, {ancestor.get('steps', '?')} steps"
+        training = ancestor
 
 
 def of_labels(folder: Path) -> Facts:
