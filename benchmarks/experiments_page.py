@@ -78,12 +78,18 @@ def _verdict(rows: Sequence[Row], truths: Sequence[str]) -> str:
         met = "n/a" if gain is None else "reached" if gain >= GOAL else "missed"
         said = f"{100 * base:.1f} % → {100 * full:.1f} % mIoU ({_percent(gain)})"
         lines.append(f"- **{truth}**: baseline → full recipe {said}; goal +{GOAL} %: {met}")
-    middle = {name: mean(_mious(of, truths[0])) for name, of in names.items()}
-    worse = [name for name in middle if middle[name] < middle[BASELINE]]
-    better = [n for n in middle if n.startswith(WITHOUT) and middle[n] > middle[FULL]]
-    lines.append(f"- worse than the baseline on {truths[0]}: {', '.join(worse) or 'none'}")
-    if any(name.startswith(WITHOUT) for name in middle):
-        lines.append(f"- better than the full recipe on {truths[0]}: {', '.join(better) or 'none'}")
+    seeds = {name: _mious(of, truths[0]) for name, of in names.items()}
+    below = [n for n in seeds if max(seeds[n]) < min(seeds[BASELINE])]
+    like = [n for n in seeds if n != BASELINE and _within(seeds[n], seeds[BASELINE])]
+    lines.append(f"- below every seed of the baseline on {truths[0]}: {_listed(below)}")
+    lines.append(f"- no further from the baseline than its seeds from each other: {_listed(like)}")
+    if left_out := [name for name in seeds if name.startswith(WITHOUT)]:
+        above = [n for n in left_out if min(seeds[n]) > max(seeds[FULL])]
+        like = [n for n in left_out if _within(seeds[n], seeds[FULL])]
+        lines.append(f"- above every seed of the full recipe on {truths[0]}: {_listed(above)}")
+        lines.append(
+            f"- no further from the full recipe than its seeds from each other: {_listed(like)}"
+        )
     return "\n".join(lines)
 
 
@@ -157,6 +163,14 @@ def _percent(gain: float | None) -> str:
 def _spread(scores: Sequence[float]) -> str:
     middle = f"{100 * mean(scores):.2f}"
     return middle if len(scores) == 1 else f"{middle} ± {50 * (max(scores) - min(scores)):.2f}"
+
+
+def _within(scores: Sequence[float], others: Sequence[float]) -> bool:
+    return min(others) <= mean(scores) <= max(others)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 def _cell(scores: Sequence[float | None]) -> str:

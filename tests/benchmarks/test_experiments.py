@@ -143,9 +143,10 @@ def scored(name: str, seed: int, miou: float) -> dict[str, Any]:
 
 def test_no_relative_gain_is_told_without_the_score_it_belongs_to() -> None:
     rows = [scored("baseline", 0, 0.03), scored("baseline", 1, 0.05), scored("full", 0, 0.12)]
-    text = page([*rows, scored("loss-focal", 0, 0.02)])
+    text = page([*rows, scored("loss-focal", 0, 0.02), scored("prior", 0, 0.045)])
     assert "baseline → full recipe 4.0 % → 12.0 % mIoU (+200 %); goal +180 %: reached" in text
-    assert "worse than the baseline on outlines: loss-focal" in text
+    assert "below every seed of the baseline on outlines: loss-focal\n" in text
+    assert "from the baseline than its seeds from each other: prior\n" in text
     assert "| full | full | 12.00 | 24.0 | +200 % | 0 | 9 | 1.5 |" in text
     assert "| baseline | baseline | 4.00 ± 1.00 | 8.0 | – | 0, 1 | 9 | 1.5 |" in text
     assert "| row | plane | helicopter |" in text
@@ -156,7 +157,8 @@ def test_no_relative_gain_is_told_without_the_score_it_belongs_to() -> None:
 def test_a_lever_that_is_left_out_is_compared_with_the_full_recipe() -> None:
     rows = [scored("baseline", 0, 0.01), scored("full", 0, 0.12), scored("without-dice", 0, 0.15)]
     text = page([*rows, scored("without-paste", 0, 0.09)])
-    assert "better than the full recipe on outlines: without-dice\n" in text
+    assert "above every seed of the full recipe on outlines: without-dice\n" in text
+    assert "from the full recipe than its seeds from each other: none\n" in text
     alone, left_out = text.split("## One lever left out")
     assert "without-" not in alone.split("## ")[1]
     assert "| without-dice | without-dice | 15.00 | 30.0 | +25 % |" in left_out
