@@ -64,7 +64,8 @@ class Network(_Section):
     parameters: dict[str, Any] = {}
     pretrained: str | None = None
     """Weights to start from: "shipped" or a .safetensors file for those of a geoseg model, "package" for
-    the encoder weights of the extra `pretrained`, or a file of such weights; None or "": none."""
+    the encoder weights of the extra `pretrained`, or a file of such weights; None or "": none. A relative path
+    starts at the working directory."""
 
     mean: tuple[float, ...] | None = None
     """Per band, in units of the scene; None: measured on the dataset."""
