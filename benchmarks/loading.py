@@ -29,6 +29,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--device", default="auto")
     args = parser.parse_args(words)
@@ -38,12 +39,13 @@ def main(words: Sequence[str] | None = None) -> int:
         "training.validate_every=1000000",
     ]
     config = read_config(args.config, [*settings, f"training.steps={args.steps + 2}", *args.set])
-    run = Run(config, choose_device(args.device), threads=args.threads)
+    run = Run(config, choose_device(args.device), threads=args.threads, workers=args.workers)
     size = config.training.batch_size * config.training.accumulate
     for n in range(size):
         run._sampler(n)  # opens what has to be opened
     began = process_time()
-    batch = run.scaling.batch([run._sampler(n) for n in range(size, 2 * size)])
+    samples = [run._sampler(n) for n in range(size, 2 * size)]
+    batch = run.scaling.batch(samples, run.learner.device)
     reading = process_time() - began
     with run.steps() as steps:
         run.advance(next(steps))  # allocates, chooses algorithms

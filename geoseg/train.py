@@ -28,7 +28,7 @@ from geoseg.report.plots import plot_curves
 log = logging.getLogger(__name__)
 
 
-_MOST_THREADS = 16
+_MOST_READERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ def train(
     overwrite: bool = False,
     device: str = "auto",
     threads: int | None = None,
+    workers: int = 0,
     tensorboard: Path | None = None,
     track: Track = silent,
 ) -> TrainResult:
@@ -58,15 +59,16 @@ def train(
 
     Beside it lie ``NAME.log.jsonl`` and the same as ``.csv``, ``NAME.curves.png`` and, until the run is
     finished, ``NAME.checkpoint.safetensors``, from which `resume` continues to the same weights as if the
-    run had never stopped. `threads` read windows (default: as many as there are cores, at most 16, shared
-    among the processes); `tensorboard` is a folder for TensorBoard's event files. Under torchrun its
-    processes share the run, and the first of them writes. Raises ConfigError, DatasetError, ModelError,
-    OutputError.
+    run had never stopped. `threads` read windows (default: `most_readers`) or, for a GPU that is faster than
+    one process can read, so many `workers`, processes of their own, for which a script must guard its start
+    by ``if __name__ == "__main__":``; both give the same windows in the same order. `tensorboard` is a folder
+    for TensorBoard's event files. Under torchrun its processes share the run, and the first of them writes.
+    Raises ConfigError, DatasetError, ModelError, OutputError.
     """
     checkpoint = _check(output, resume=resume, overwrite=overwrite)
     own = own_device(choose_device(device))
     with processes(own) as shared, ExitStack() as stack:
-        run = Run(config, own, shared, threads=threads or _threads())
+        run = Run(config, own, shared, threads=threads or most_readers(), workers=workers)
         if resume:
             run.restore(checkpoint)
         if shared.leads and not config.card.terms and (terms := _terms(run)):
@@ -138,9 +140,10 @@ def _learn(run: Run, keep: Callable[[], None], track: Track) -> None:
             raise
 
 
-def _threads() -> int:
+def most_readers() -> int:
+    """As many as there are cores, at most 16, shared among the processes of a run."""
     together = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return max(1, min(_MOST_THREADS, (os.cpu_count() or 1) // together))
+    return max(1, min(_MOST_READERS, (os.cpu_count() or 1) // together))
 
 
 def _card(run: Run) -> ModelCard:

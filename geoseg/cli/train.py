@@ -21,6 +21,11 @@ from geoseg.cli.progress import report, tracker
     help="How many threads read windows. [default: as many as cores, at most 16]",
 )
 @click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    help="How many processes read them instead; 0: none. [default: on a GPU as many as cores, at most 16, else 0]",
+)
+@click.option(
     "--tensorboard",
     type=options.NEW_FOLDER,
     metavar="FOLDER",
@@ -36,6 +41,7 @@ def train(
     resume: bool,
     settings: tuple[str, ...],
     threads: int | None,
+    workers: int | None,
     tensorboard: Path | None,
     device: str,
     overwrite: bool,
@@ -46,10 +52,14 @@ def train(
     Writes OUTPUT.safetensors, and beside it a log (.log.jsonl, .log.csv) and learning curves
     (.curves.png). Under torchrun its processes share the run.
     """
+    from geoseg.device import choose_device
     from geoseg.learn.config import read_config
     from geoseg.learn.parallel import leads
+    from geoseg.train import most_readers
     from geoseg.train import train as tool
 
+    if workers is None:
+        workers = most_readers() if threads is None and choose_device(device) == "cuda" else 0
     result = tool(
         read_config(config, settings),
         output,
@@ -57,6 +67,7 @@ def train(
         overwrite=overwrite,
         device=device,
         threads=threads,
+        workers=workers,
         tensorboard=tensorboard,
         track=tracker(progress),
     )

@@ -1,4 +1,4 @@
-"""Batches, read ahead: while the network computes, other threads read, warp, burn and scale what comes next."""
+"""Batches, read ahead: while the network computes, others read, warp, burn and scale what comes next."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
 from geoseg.learn.scenes import Sample
 
 T = TypeVar("T")
 
-Batch = tuple[NDArray[np.float32], NDArray[np.uint8]]
-"""Inputs (N, bands, size, size) as the network takes them, and labels (N, size, size)."""
+Batch = tuple[Tensor, Tensor]
+"""Inputs float32 (N, bands, size, size) as the network takes them, channels last in memory, and labels uint8
+(N, size, size); both where the network runs."""
 
 _AHEAD = 3
 
@@ -42,33 +44,43 @@ class Scaling:
         mean, std = pixels.mean(0), pixels.std(0).clip(1)
         return Scaling(tuple(mean.round(3).tolist()), tuple(std.round(3).tolist()))
 
-    def batch(self, samples: Sequence[Sample]) -> Batch:
-        """Samples of one size, stacked and scaled."""
-        centre, spread = np.array(self.mean, np.float32), np.array(self.std, np.float32)
-        pixels = (np.stack([sample.pixels for sample in samples]) - centre) / spread
-        pixels[~np.stack([sample.valid for sample in samples])] = 0
-        inputs = np.ascontiguousarray(np.moveaxis(pixels, 3, 1))
-        return inputs, np.stack([sample.labels for sample in samples])
+    def batch(self, samples: Sequence[Sample], device: str = "cpu") -> Batch:
+        """Samples of one size, stacked, brought to a device, and scaled there."""
+        pixels, valid, labels = (
+            torch.from_numpy(np.stack(arrays)).to(device)
+            for arrays in (
+                [sample.pixels for sample in samples],
+                [sample.valid for sample in samples],
+                [sample.labels for sample in samples],
+            )
+        )
+        centre, spread = (torch.tensor(of, device=device) for of in (self.mean, self.std))
+        inputs = pixels.float().sub_(centre).div_(spread).masked_fill_(~valid[..., None], 0)
+        return inputs.permute(0, 3, 1, 2), labels
 
 
 @contextmanager
 def batches(
-    read: Callable[[T], Sample], groups: Iterable[Sequence[T]], scaling: Scaling, *, threads: int
+    submit: Callable[[T], Future[Sample]],
+    groups: Iterable[Sequence[T]],
+    scaling: Scaling,
+    *,
+    device: str,
 ) -> Iterator[Iterator[Batch]]:
-    """One batch for each group of whatever `read` turns into samples, in order.
+    """One batch for each group of what `submit` has turned into samples, in order.
 
-    `threads` read and one more scales, up to three batches before they are asked for.
+    Up to three batches are read and scaled before they are asked for.
     """
 
     def batch(samples: Sequence[Future[Sample]]) -> Batch:
-        return scaling.batch([sample.result() for sample in samples])
+        return scaling.batch([sample.result() for sample in samples], device)
 
-    with ThreadPoolExecutor(threads) as readers, ThreadPoolExecutor(1) as scaler:
+    with ThreadPoolExecutor(1) as scaler:
 
         def ahead() -> Iterator[Batch]:
             pending: deque[Future[Batch]] = deque()
             for group in groups:
-                pending.append(scaler.submit(batch, [readers.submit(read, one) for one in group]))
+                pending.append(scaler.submit(batch, [submit(one) for one in group]))
                 if len(pending) > _AHEAD:
                     yield pending.popleft().result()
             while pending:
@@ -78,4 +90,3 @@ def batches(
             yield ahead()
         finally:
             scaler.shutdown(wait=False, cancel_futures=True)
-            readers.shutdown(wait=False, cancel_futures=True)

@@ -124,11 +124,10 @@ class Learner:
 
     def _descend(self, batch: Batch, parts: int) -> float:
         """Add the gradient of a batch, one of so many `parts` of a step; its part of the loss."""
-        inputs, labels = (torch.from_numpy(array) for array in batch)
-        images = inputs.to(self.device, memory_format=torch.channels_last)
+        inputs, labels = batch
         with self._mixed():
-            logits = self._joined.train()(images)
-        loss = self._objective(logits, labels.to(self.device)) / parts
+            logits = self._joined.train()(inputs)
+        loss = self._objective(logits, labels) / parts
         if not loss.isfinite():
             raise ModelError(f"step {self.step + 1}: the loss is not finite. lower learning_rate")
         # every process has the loss of all, and the gradients that are averaged are parts of a sum
@@ -149,11 +148,14 @@ class Learner:
 
     def _average(self) -> None:
         decay = min(self.training.ema, self.step / (10 + self.step))  # young weights count less
+        means, tensors = [], []
         for name, tensor in self.network.state_dict().items():
             if tensor.is_floating_point():
-                self._mean[name].lerp_(tensor, 1 - decay)
+                means.append(self._mean[name])
+                tensors.append(tensor)
             else:
                 self._mean[name].copy_(tensor)
+        torch._foreach_lerp_(means, tensors, 1 - decay)  # on a GPU one launch, not hundreds
 
     def _names(self) -> list[str]:
         return [name for group in self._groups for name in group.named]

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from geoseg.learn.batches import Batch
 from geoseg.score.metrics import Scores, confusion
 
 _BACKGROUND_SHIFTS = np.arange(-2.0, 8.25, 0.25)
@@ -32,16 +33,15 @@ _SPACING = 4
 
 def class_shifts(
     network: nn.Module,
-    batches: Iterable[tuple[NDArray[np.float32], NDArray[np.uint8]]],
-    device: str,
+    batches: Iterable[Batch],
 ) -> NDArray[np.float32]:
     """What to add to each class's logit (classes,), so that mean IoU (without background) rises.
 
-    `network` is in eval mode, its logits have the size of the labels; `batches` are inputs and labels. First
+    `network` is in eval mode, its logits have the size of the labels; First
     the background is shifted, then one class after the other, twice around; a class that the labels do not
     hold stays as it is.
     """
-    logits, truth = _sampled(network, batches, device)
+    logits, truth = _sampled(network, batches)
     shifts = np.zeros(len(logits), np.float32)
     best = _mean_iou(truth, logits.argmax(0).astype(np.uint8), len(logits))
     order = [(0, _BACKGROUND_SHIFTS)]
@@ -60,17 +60,15 @@ def class_shifts(
 @torch.inference_mode()
 def _sampled(
     network: nn.Module,
-    batches: Iterable[tuple[NDArray[np.float32], NDArray[np.uint8]]],
-    device: str,
+    batches: Iterable[Batch],
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Logits (classes, n) and labels (n,) of pixels evenly spread over the batches."""
     some = slice(_SPACING // 2, None, _SPACING)
     logits, truth = [], []
     for inputs, labels in batches:
-        images = torch.from_numpy(inputs).to(device, memory_format=torch.channels_last)
-        found: Tensor = network(images)[:, :, some, some]
+        found: Tensor = network(inputs)[:, :, some, some]
         logits.append(found.transpose(0, 1).flatten(1).float().cpu().numpy())
-        truth.append(labels[:, some, some].ravel())
+        truth.append(labels[:, some, some].flatten().cpu().numpy())
     return np.concatenate(logits, axis=1), np.concatenate(truth)
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from geoseg.errors import ConfigError
+from geoseg.learn import readers
 from geoseg.learn.batches import Batch, batches
 from geoseg.learn.checkpoint import Checkpoint
 from geoseg.learn.learner import Learner, Tensors, copied
@@ -37,7 +38,12 @@ from geoseg.learn.setup import (
 from geoseg.learn.validation import Windows, score
 from geoseg.score.metrics import Scores
 
-_MAY_CHANGE = ("training.steps:", "training.validate_every:", "training.checkpoint_every:")
+_MAY_CHANGE = (
+    "training.steps:",
+    "training.validate_every:",
+    "training.checkpoint_every:",
+    "loss.prior_windows:",
+)
 """Settings with which a run may go on otherwise than it began."""
 
 log = logging.getLogger(__name__)
@@ -53,11 +59,12 @@ class Run:
         processes: Processes | None = None,
         *,
         threads: int = 2,
+        workers: int = 0,
     ) -> None:
         self.config, self.processes = config, processes or Processes()
         self.dataset = opened_dataset(config)
         self.layer = chosen_layer(config, self.dataset)
-        self._threads = threads
+        self._threads, self._workers = threads, workers
         self._train = scenes_of(config, self.dataset, "train")
         tell = self.processes.leads
         self._sampler = sampler_of(config, self._train, tell=tell)
@@ -67,6 +74,7 @@ class Run:
             self.scaling,
             size=config.data.window,
             most=config.training.validation_windows,
+            device=device,
         )
         network, self.stride, self.ancestor = built_network(config, self.dataset)
         weights = weights_of(config, self.dataset, tell=tell)
@@ -106,7 +114,7 @@ class Run:
 
     @contextmanager
     def steps(self) -> Iterator[Iterator[Sequence[Batch]]]:
-        """The batches of each step that is left, in order, read ahead by threads."""
+        """The batches of each step that is left, in order, read ahead."""
         training, processes = self.config.training, self.processes
         numbers = (
             batch
@@ -114,7 +122,15 @@ class Run:
             for batch in processes.numbers(step, training.batch_size, training.accumulate)
         )
         self._began, self._first = monotonic(), self.learner.step
-        with batches(self._sampler, numbers, self.scaling, threads=self._threads) as read:
+        reading = (
+            readers.workers(self.config, self._workers)
+            if self._workers
+            else readers.threads(self._sampler, self._threads)
+        )
+        with (
+            reading as submit,
+            batches(submit, numbers, self.scaling, device=self.learner.device) as read,
+        ):
             yield zip(*[read] * training.accumulate, strict=True)
 
     def advance(self, parts: Sequence[Batch]) -> None:
@@ -158,7 +174,7 @@ class Run:
 
     def restore(self, path: Path) -> None:
         """Go back to where the checkpoint `path` was taken. Raises ConfigError when it belongs to another
-        run; how long that was to be, and how often looked at, may change."""
+        run; how long that was to be, how often looked at, and what comes after it, may change."""
         checkpoint = Checkpoint.load(path)
         facts = checkpoint.facts
         changed = differences(completed(facts["configuration"]), self.configuration)
@@ -190,9 +206,10 @@ class Run:
             self.scaling,
             size=self.config.data.window,
             most=self.config.loss.prior_windows,
+            device=self.learner.device,
         )
         with windows.read() as read:
-            shifts = class_shifts(network, read, self.learner.device)
+            shifts = class_shifts(network, read)
         self.best["head.bias"] += torch.from_numpy(shifts)
         names = self.dataset.legend.names
         self.shifts = dict(zip(names, shifts.round(2).tolist(), strict=True))
@@ -213,7 +230,6 @@ class Run:
             network,
             self._validation,
             classes=len(self.dataset.legend),
-            device=self.learner.device,
             processes=processes,
         )
 

@@ -11,15 +11,18 @@ from torch import nn
 
 from geoseg.learn.batches import Batch, Scaling, batches
 from geoseg.learn.parallel import Processes
-from geoseg.learn.scenes import Scenes
+from geoseg.learn.readers import threads
+from geoseg.learn.scenes import Sample, Scenes, View
 from geoseg.score.metrics import Scores, confusion
 
 
 class Windows:
     """At most `most` windows of a split, evenly spread, as batches of one."""
 
-    def __init__(self, scenes: Scenes, scaling: Scaling, *, size: int, most: int) -> None:
-        self._scenes, self._scaling, self._size = scenes, scaling, size
+    def __init__(
+        self, scenes: Scenes, scaling: Scaling, *, size: int, most: int, device: str
+    ) -> None:
+        self._scenes, self._scaling, self._size, self.device = scenes, scaling, size, device
         self._views = scenes.tiles(size, most)
 
     @contextmanager
@@ -28,9 +31,13 @@ class Windows:
         part = processes or Processes()
         views = [[view] for view in self._views[part.rank :: part.count]]
 
-        with batches(
-            lambda view: self._scenes.read(view, self._size), views, self._scaling, threads=2
-        ) as windows:
+        def read(view: View) -> Sample:
+            return self._scenes.read(view, self._size)
+
+        with (
+            threads(read, 2) as submit,
+            batches(submit, views, self._scaling, device=self.device) as windows,
+        ):
             yield windows
 
 
@@ -40,7 +47,6 @@ def score(
     windows: Windows,
     *,
     classes: int,
-    device: str,
     processes: Processes | None = None,
 ) -> Scores:
     """Scores of a network that is in eval mode, over all windows, whichever process reads them."""
@@ -48,8 +54,7 @@ def score(
     matrix = np.zeros((classes, classes), np.int64)
     with windows.read(processes) as read:
         for inputs, truth in read:
-            images = torch.from_numpy(inputs).to(device, memory_format=torch.channels_last)
-            labels = network(images).argmax(1).byte().cpu().numpy()
-            matrix += confusion(truth, labels, classes)
-    whole = processes.everywhere(torch.from_numpy(matrix).to(device))
+            labels = network(inputs).argmax(1).byte()
+            matrix += confusion(truth.cpu().numpy(), labels.cpu().numpy(), classes)
+    whole = processes.everywhere(torch.from_numpy(matrix).to(windows.device))
     return Scores(whole.cpu().numpy())

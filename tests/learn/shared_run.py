@@ -45,7 +45,7 @@ class Plain(nn.Module):
 def digests(parts: Sequence[Batch]) -> list[str]:
     """Of every window, one by one."""
     return [
-        hashlib.sha256(pixels.tobytes() + truth.tobytes()).hexdigest()
+        hashlib.sha256(pixels.numpy().tobytes() + truth.numpy().tobytes()).hexdigest()
         for inputs, labels in parts
         for pixels, truth in zip(inputs, labels, strict=True)
     ]

@@ -44,7 +44,7 @@ def batch(seed: int, size: int = 4) -> Batch:
     labels = rng.integers(0, 4, (size, 16, 16)).astype(np.uint8)
     inputs = rng.normal(size=(size, 3, 16, 16)).astype(np.float32)
     inputs[:, 0] += labels  # something to learn
-    return inputs, labels
+    return torch.from_numpy(inputs), torch.from_numpy(labels)
 
 
 def slopes(of: Learner) -> list[Tensor]:

@@ -1,14 +1,17 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Barrier
 
 import numpy as np
 import pytest
+import torch
 from affine import Affine
 from rasterio.windows import Window
 
 from geoseg.dataset import Dataset
-from geoseg.learn.batches import Scaling, batches
+from geoseg.learn.batches import Batch, Scaling, batches
+from geoseg.learn.readers import threads
 from geoseg.learn.scenes import Objects, Sample, Scenes, View
 from geoseg.legend import IGNORE
 from geoseg.scene import open_scene
@@ -40,7 +43,8 @@ def test_beyond_a_scene_nothing_counts(drawn: Dataset) -> None:
     assert not sample.pixels[~sample.valid].any()
     inputs, _ = Scaling((100, 100, 100), (50, 50, 50)).batch([sample])
     assert not inputs[0][:, ~sample.valid].any()
-    assert inputs.dtype == np.float32
+    assert inputs.dtype == torch.float32
+    assert inputs.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_validation_windows_cover_the_split_once(drawn: Dataset) -> None:
@@ -79,10 +83,21 @@ def numbered(n: int) -> Sample:
     )
 
 
+@contextmanager
+def read_ahead(
+    read: Callable[[int], Sample], groups: Iterable[Sequence[int]], count: int
+) -> Iterator[Iterator[Batch]]:
+    with (
+        threads(read, count) as submit,
+        batches(submit, groups, Scaling((0,), (1,)), device="cpu") as ahead,
+    ):
+        yield ahead
+
+
 def test_batches_come_in_order_whoever_reads_first() -> None:
     groups: Sequence[range] = [range(n, n + 3) for n in range(0, 30, 3)]
-    with batches(numbered, groups, Scaling((0,), (1,)), threads=4) as read:
-        found = [labels[:, 0, 0].tolist() for _, labels in read]
+    with read_ahead(numbered, groups, 4) as ahead:
+        found = [labels[:, 0, 0].tolist() for _, labels in ahead]
     assert found == [list(group) for group in groups]
 
 
@@ -93,8 +108,8 @@ def test_windows_are_read_by_several_threads_at_once() -> None:
         meeting.wait(timeout=20)  # nobody goes on before three are here
         return numbered(n)
 
-    with batches(read, [range(3)] * 2, Scaling((0,), (1,)), threads=3) as read_ahead:
-        assert len(list(read_ahead)) == 2
+    with read_ahead(read, [range(3)] * 2, 3) as ahead:
+        assert len(list(ahead)) == 2
 
 
 def test_whoever_stops_early_leaves_no_reader_behind() -> None:
@@ -104,7 +119,7 @@ def test_whoever_stops_early_leaves_no_reader_behind() -> None:
         asked.append(n)
         return numbered(n)
 
-    with batches(read, ([n] for n in range(1000)), Scaling((0,), (1,)), threads=2) as ahead:
+    with read_ahead(read, ([n] for n in range(1000)), 2) as ahead:
         next(ahead)
     assert len(asked) < 10
 
@@ -115,7 +130,7 @@ def test_an_error_in_a_reader_is_raised_where_its_batch_is_asked_for() -> None:
             raise OSError("gone")
         return numbered(n)
 
-    with batches(read, [[0], [1]], Scaling((0,), (1,)), threads=1) as ahead:
+    with read_ahead(read, [[0], [1]], 1) as ahead:
         next(ahead)
         with pytest.raises(OSError, match="gone"):
             next(ahead)
