@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,10 @@ def test_labels_on_disk_get_a_page_with_their_best_and_worst_scene(
 
 
 def test_the_command_says_where_the_page_is_and_the_page_where_it_comes_from(
-    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    drawn: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     legend = Dataset.open(drawn).legend
     torch.manual_seed(0)
@@ -97,7 +101,8 @@ def test_the_command_says_where_the_page_is_and_the_page_where_it_comes_from(
     output = tmp_path / "report.html"
     command = ["evaluate", str(drawn), "-m", str(model), "--report", str(output)]
     kept = ["--keep", str(tmp_path / "kept"), "--progress", "none"]
-    assert boundary.run(geoseg, [*command, *kept]) == 0
+    monkeypatch.setattr("sys.argv", ["/anywhere/geoseg", *command, *kept])
+    assert boundary.run(geoseg) == 0
     assert capsys.readouterr().out.endswith(f"\n{output}\n")
     page = told(output)
     facts = {title: dict(lines) for title, lines in page["provenance"]}
@@ -106,7 +111,7 @@ def test_the_command_says_where_the_page_is_and_the_page_where_it_comes_from(
     assert facts["Model"]["known failures"] == "Bridges are missed. So are ships."
     assert facts["Model"]["went on from"] == "older, 9 steps, which went on from oldest, ? steps"
     assert facts["Run"]["geoseg"]
-    assert facts["Run"]["command"].startswith("geoseg ")
+    assert facts["Run"]["command"] == shlex.join(["geoseg", *command, *kept])
     assert page["card"]["architecture"] == "unet"
     assert [line["loss"] for line in page["learning"]] == [1, 1 / 2, 1 / 3, None]
     assert {scene["name"] for scene in page["scenes"]} <= {"val0", "val1", "val2"}
