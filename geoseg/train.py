@@ -140,6 +140,11 @@ def _learn(run: Run, keep: Callable[[], None], track: Track) -> None:
             raise
 
 
+def usual_workers(device: str) -> int:
+    """How many workers read windows where nobody says it: `most_readers` for a GPU, none for a CPU."""
+    return most_readers() if choose_device(device) == "cuda" else 0
+
+
 def most_readers() -> int:
     """As many as there are cores, at most 16, shared among the processes of a run."""
     together = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

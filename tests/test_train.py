@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from geoseg.cli import boundary, geoseg
 from geoseg.errors import ConfigError, DatasetError, ModelError, OutputError
 from geoseg.evaluate import evaluate
 from geoseg.learn.checkpoint import Checkpoint
@@ -24,7 +25,7 @@ from geoseg.model.file import load_model
 from geoseg.progress import Text
 from geoseg.score.metrics import Scores
 from geoseg.score.table import score_table
-from geoseg.train import train
+from geoseg.train import train, usual_workers
 from tests.drawn import dataset
 
 
@@ -93,6 +94,48 @@ def test_a_run_that_was_stopped_and_resumed_ends_in_the_same_bytes(
     assert rows[-1]["iou plane"] != ""
     assert rows[-1]["iou bridge"] == ""  # does not occur
     assert not (tmp_path / "m.checkpoint.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_workers_and_threads_make_the_same_model(drawn: Path, tmp_path: Path) -> None:
+    by_threads = train(config(drawn), tmp_path / "threads.safetensors", threads=3)
+    with pytest.raises(KeyboardInterrupt):
+        train(config(drawn), tmp_path / "w.safetensors", workers=2, track=stop_after(5))
+    by_workers = train(config(drawn), tmp_path / "w.safetensors", resume=True, workers=1)
+    assert weights(by_workers.model) == weights(by_threads.model)
+
+
+def test_workers_read_for_a_gpu_as_many_as_its_process_has_cores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys.modules["geoseg.train"], "choose_device", lambda name: name)
+    monkeypatch.setattr("os.cpu_count", lambda: 12)
+    assert usual_workers("cpu") == 0
+    assert usual_workers("cuda") == 12
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert usual_workers("cuda") == 3
+    monkeypatch.setattr("os.cpu_count", lambda: 128)
+    assert usual_workers("cuda") == 16
+
+
+def test_threads_and_workers_exclude_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "c.toml").write_text("")
+    words = ["train", str(tmp_path / "c.toml"), "-o", str(tmp_path / "m.safetensors")]
+    assert boundary.run(geoseg, [*words, "--threads", "2", "--workers", "2"]) == 2
+    assert "--threads and --workers" in capsys.readouterr().err
+
+
+def test_what_comes_after_learning_may_change_when_a_run_goes_on(
+    drawn: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(config(drawn), tmp_path / "m.safetensors", track=stop_after(5))
+    values = learning(drawn)
+    values["loss"]["prior_windows"] = 0
+    resumed = train(parse_config(values, "test"), tmp_path / "m.safetensors", resume=True)
+    assert not load_model(resumed.model).card.training["logit_shifts"]
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import click
 
 from geoseg.cli import options
 from geoseg.cli.progress import report, tracker
+from geoseg.errors import ConfigError
 
 
 @click.command()
@@ -23,7 +24,8 @@ from geoseg.cli.progress import report, tracker
 @click.option(
     "--workers",
     type=click.IntRange(min=0),
-    help="How many processes read them instead; 0: none. [default: on a GPU as many as cores, at most 16, else 0]",
+    help="How many processes read them instead; 0: none. [default: on a GPU, without --threads, as many as cores, at "
+    "most 16; else 0]",
 )
 @click.option(
     "--tensorboard",
@@ -52,14 +54,15 @@ def train(
     Writes OUTPUT.safetensors, and beside it a log (.log.jsonl, .log.csv) and learning curves
     (.curves.png). Under torchrun its processes share the run.
     """
-    from geoseg.device import choose_device
     from geoseg.learn.config import read_config
     from geoseg.learn.parallel import leads
-    from geoseg.train import most_readers
     from geoseg.train import train as tool
+    from geoseg.train import usual_workers
 
+    if threads and workers:
+        raise ConfigError("--threads and --workers: either the ones or the others. leave one out")
     if workers is None:
-        workers = most_readers() if threads is None and choose_device(device) == "cuda" else 0
+        workers = 0 if threads else usual_workers(device)
     result = tool(
         read_config(config, settings),
         output,

@@ -37,9 +37,8 @@ def class_shifts(
 ) -> NDArray[np.float32]:
     """What to add to each class's logit (classes,), so that mean IoU (without background) rises.
 
-    `network` is in eval mode, its logits have the size of the labels; First
-    the background is shifted, then one class after the other, twice around; a class that the labels do not
-    hold stays as it is.
+    `network` is in eval mode, its logits have the size of the labels. First the background is shifted, then one
+    class after the other, twice around; a class that the labels do not hold stays as it is.
     """
     logits, truth = _sampled(network, batches)
     shifts = np.zeros(len(logits), np.float32)

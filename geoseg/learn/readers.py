@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import cache
 from multiprocessing import get_context, parent_process
 from threading import Thread
 from typing import TypeVar
@@ -44,7 +45,7 @@ def workers(config: TrainConfig, count: int) -> Iterator[Callable[[int], Future[
     """What has the training windows of a run drawn by `count` processes, each with a sampler of its own.
 
     A script that is run directly must guard its start by ``if __name__ == "__main__":``, as for all processes in
-    Python. Raises DatasetError when one of them dies.
+    Python. Raises DatasetError when one of them cannot start, or dies.
     """
     # not forked: a fork copies locks that GDAL's threads hold
     context = get_context("spawn")
@@ -58,11 +59,11 @@ def workers(config: TrainConfig, count: int) -> Iterator[Callable[[int], Future[
             yield submit
         except BrokenProcessPool as error:
             raise DatasetError(
-                f"{config.data.dataset}: a process that reads its windows died. "
-                "if memory ran out, use fewer --workers"
+                f"{config.data.dataset}: a worker that reads its windows died, or could not start. use fewer "
+                'if memory ran out; in Python, begin the script with `if __name__ == "__main__":`'
             ) from error
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
@@ -79,22 +80,28 @@ def _uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_sampler: Sampler | None = None  # of a worker
+_config: TrainConfig | None = None  # of a worker's run
 
 
 def _begin(config: TrainConfig) -> None:
     """Become a worker."""
-    global _sampler  # noqa: PLW0603
+    global _config  # noqa: PLW0603
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Windows, where nothing is uninterrupted
     Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    _sampler = sampler_of(config, scenes_of(config, opened_dataset(config), "train"), tell=False)
+    _config = config  # an error in opening what it names is one of the first sample, and told as any other
+
+
+@cache
+def _sampler() -> Sampler:
+    assert _config is not None
+    scenes = scenes_of(_config, opened_dataset(_config), "train")
+    return sampler_of(_config, scenes, tell=False)
 
 
 def _sample(number: int) -> Sample:
-    assert _sampler is not None
-    return _sampler(number)
+    return _sampler()(number)
 
 
 def _end_with_parent() -> None:

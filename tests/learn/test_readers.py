@@ -66,13 +66,31 @@ def test_an_error_in_a_worker_is_raised_as_it_is(
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_worker_that_dies_is_told_in_a_line(config: TrainConfig) -> None:
     with (
-        pytest.raises(DatasetError, match="fewer --workers"),
+        pytest.raises(DatasetError, match="use fewer if memory ran out"),
         readers.workers(config, 1) as submit,
     ):
         submit(0).result(timeout=60)
         for child in _workers(psutil.Process()):
             child.kill()
         submit(1).result(timeout=60)
+
+
+@pytest.mark.slow
+def test_a_dataset_that_is_gone_when_workers_begin_is_told_as_ever(
+    config: TrainConfig, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gone = parse_config({"data": {"dataset": f"{config.data.dataset} gone"}}, "test")
+    with readers.workers(gone, 1) as submit, pytest.raises(DatasetError, match="gone"):
+        submit(0).result(timeout=60)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_no_worker_outlives_the_block(config: TrainConfig) -> None:
+    with pytest.raises(KeyboardInterrupt), readers.workers(config, 2) as submit:
+        submit(0).result(timeout=60)
+        raise KeyboardInterrupt
+    assert not _workers(psutil.Process())
 
 
 @pytest.mark.slow
@@ -107,14 +125,20 @@ def test_no_worker_outlives_a_training(config: TrainConfig, tmp_path: Path, word
         told = run.communicate(timeout=60)[1]
     assert "Traceback" not in told, told
     for _ in _patience():
-        if not any(worker.is_running() for worker in workers):
+        if not any(_lives(worker) for worker in workers):
             break
-    assert not any(worker.is_running() for worker in workers)
 
 
 def _workers(parent: psutil.Process) -> list[psutil.Process]:
     """Those of its children that read windows: the other is the resource tracker of multiprocessing."""
     return [child for child in parent.children() if "spawn_main" in " ".join(child.cmdline())]
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _patience() -> Iterator[None]:
