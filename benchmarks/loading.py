@@ -44,7 +44,7 @@ def main(words: Sequence[str] | None = None) -> int:
     config = read_config(args.config, [*settings, f"training.steps={args.steps + 2}", *args.set])
     workers = args.workers
     if workers is None:
-        workers = 0 if args.threads else usual_workers(args.device)
+        workers = usual_workers(args.device, args.threads)
     run = Run(config, choose_device(args.device), threads=args.threads or 2, workers=workers)
     size = config.training.batch_size * config.training.accumulate
     for n in range(size):
@@ -65,12 +65,12 @@ def main(words: Sequence[str] | None = None) -> int:
     began = monotonic()
     run.learner.advance([batch])
     undisturbed = monotonic() - began
-    shares = {"wall time": computing / wall}
+    shares = {"wall time in the steps": computing / wall}
     if not workers:
-        shares["processor time"] = 1 - args.steps * reading / used
+        shares["processor time in them"] = 1 - args.steps * reading / used
     print(f"windows per second                 {args.steps * size / wall:.2f}")
     for name, share in shares.items():
-        print(f"share of {name + ' in the steps':<26}{100 * share:.1f} %")
+        print(f"share of {name:<26}{100 * share:.1f} %")
     print(f"processor time to read a window    {1000 * reading / size:.0f} ms")
     print(f"a step, while others read          {1000 * computing / args.steps:.0f} ms")
     print(f"a step, nobody reading             {1000 * undisturbed:.0f} ms")

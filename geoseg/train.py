@@ -140,9 +140,10 @@ def _learn(run: Run, keep: Callable[[], None], track: Track) -> None:
             raise
 
 
-def usual_workers(device: str) -> int:
-    """How many workers read windows where nobody says it: `most_readers` for a GPU, none for a CPU."""
-    return most_readers() if choose_device(device) == "cuda" else 0
+def usual_workers(device: str, threads: int | None = None) -> int:
+    """How many workers read windows where nobody says it: `most_readers` for a GPU, none for a CPU, nor where
+    `threads` are asked for."""
+    return most_readers() if threads is None and choose_device(device) == "cuda" else 0
 
 
 def most_readers() -> int:

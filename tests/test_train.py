@@ -112,6 +112,7 @@ def test_workers_read_for_a_gpu_as_many_as_its_process_has_cores(
     monkeypatch.setattr("os.cpu_count", lambda: 12)
     assert usual_workers("cpu") == 0
     assert usual_workers("cuda") == 12
+    assert usual_workers("cuda", threads=3) == 0
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert usual_workers("cuda") == 3
     monkeypatch.setattr("os.cpu_count", lambda: 128)

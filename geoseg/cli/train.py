@@ -62,7 +62,7 @@ def train(
     if threads and workers:
         raise ConfigError("--threads and --workers: either the ones or the others. leave one out")
     if workers is None:
-        workers = 0 if threads else usual_workers(device)
+        workers = usual_workers(device, threads)
     result = tool(
         read_config(config, settings),
         output,

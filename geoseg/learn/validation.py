@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 from geoseg.learn.batches import Batch, Scaling, batches
 from geoseg.learn.parallel import Processes
 from geoseg.learn.readers import threads
-from geoseg.learn.scenes import Sample, Scenes, View
+from geoseg.learn.scenes import Scenes
 from geoseg.score.metrics import Scores, confusion
 
 
@@ -31,11 +32,8 @@ class Windows:
         part = processes or Processes()
         views = [[view] for view in self._views[part.rank :: part.count]]
 
-        def read(view: View) -> Sample:
-            return self._scenes.read(view, self._size)
-
         with (
-            threads(read, 2) as submit,
+            threads(partial(self._scenes.read, size=self._size), 2) as submit,
             batches(submit, views, self._scaling, device=self.device) as windows,
         ):
             yield windows
