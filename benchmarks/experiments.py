@@ -23,14 +23,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.experiments_page import page
-from geoseg.dataset import Dataset
+from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError
-from geoseg.evaluate import evaluate
 from geoseg.files import replacing, write_lines
-from geoseg.learn.config import read_config
-from geoseg.learn.sections import TrainConfig
-from geoseg.model.architectures import build
-from geoseg.train import train
+from geoseg.models.architectures import build
+from geoseg.tools.evaluate import evaluate
+from geoseg.tools.train import train
+from geoseg.training.config import TrainConfig, read_config
 
 CONFIGS = Path(__file__).parent.parent / "configs" / "ablation"
 PAGE = Path(__file__).parent.parent / "docs" / "experiments.md"

@@ -21,9 +21,9 @@ def passes(side: int, count: int, how: str) -> None:
     """Print what `count` passes over a window of `side` pixels take."""
     import torch
 
-    from geoseg.engine.fold import folded
     from geoseg.heap import ask_for_huge_pages, keep_freed_memory
-    from geoseg.model.file import load_model
+    from geoseg.models.layers import folded
+    from geoseg.models.model_file import load_model
 
     if how == "huge pages":
         ask_for_huge_pages()

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic, process_time
 
-from geoseg.device import choose_device
-from geoseg.learn.config import read_config
-from geoseg.learn.run import Run
-from geoseg.train import usual_workers
+from geoseg.models.runtime import choose_device
+from geoseg.tools.train import usual_workers
+from geoseg.training.config import read_config
+from geoseg.training.trainer import Run
 
 CONFIG = Path(__file__).parent.parent / "configs" / "dota-mobile.toml"
 ENOUGH = 0.90

@@ -24,8 +24,8 @@ import torch
 from rasterio.windows import Window
 
 from geoseg.legend import DOTA_V1, Legend
-from geoseg.model.file import ModelCard, save_model
-from geoseg.model.unet import UNet
+from geoseg.models.model_file import ModelCard, save_model
+from geoseg.models.unet import UNet
 
 _BLOCK = 512
 _ALLOWED_GROWTH = 1.10

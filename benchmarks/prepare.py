@@ -23,9 +23,8 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
-from geoseg.annotations import Annotations, burn
-from geoseg.dataset import transformed
-from geoseg.dota import write_dota
+from geoseg.annotations.burn import Annotations, burn, transformed
+from geoseg.annotations.dota import write_dota
 from geoseg.legend import DOTA_V1
 
 _CRS = "EPSG:32633"

@@ -38,15 +38,14 @@ from rasterio.windows import Window
 from torch import Tensor
 
 from benchmarks.memory import draw_scene
-from geoseg.engine.fold import folded
-from geoseg.engine.job import Job
-from geoseg.engine.plan import Planner
-from geoseg.grid import round_up
 from geoseg.heap import ask_for_huge_pages
+from geoseg.inference.plan import Job, Planner
 from geoseg.legend import DOTA_V1
-from geoseg.model.file import Model, ModelCard, load_model, save_model
-from geoseg.model.runtime import Backend, on_backend
-from geoseg.model.unet import UNet
+from geoseg.models.layers import folded
+from geoseg.models.model_file import Model, ModelCard, load_model, save_model
+from geoseg.models.runtime import Backend, on_backend
+from geoseg.models.unet import UNet
+from geoseg.raster.tiles import round_up
 
 TILE, STEP = 512, 384
 
@@ -71,7 +70,7 @@ def ours(
     backend: Backend = "torch",
 ) -> Found:
     """Wall, limit and forward pixels of `segment`."""
-    from geoseg.segment import segment
+    from geoseg.tools.segment import segment
 
     opened = load_model(model)
     planner = Planner(opened, Job(model=model, bands=3, dtype="uint8"))

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.memory import draw_scene
 from benchmarks.segment import small_unet
-from geoseg.model.file import shipped_model
+from geoseg.models.model_file import shipped_model
 
 
 def seconds_to_end(command: list[str], number: signal.Signals, after: float) -> float:

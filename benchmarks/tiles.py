@@ -13,10 +13,9 @@ from tempfile import TemporaryDirectory
 
 import rasterio
 
-from geoseg.engine.job import Job
-from geoseg.engine.plan import Planner
-from geoseg.engine.tiling import forward_ratio
-from geoseg.model.file import load_model
+from geoseg.inference.plan import Job, Planner
+from geoseg.inference.tiling import forward_ratio
+from geoseg.models.model_file import load_model
 
 
 def empty_scene(path: Path, side: int) -> Path:

@@ -21,7 +21,7 @@ import numpy as np
 import shapely
 from playwright.sync_api import sync_playwright
 
-from geoseg.view import view
+from geoseg.tools.view import view
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 CLASSES = ("plane", "ship", "harbor", "bridge", "large-vehicle", "small-vehicle")

@@ -1,40 +1,39 @@
 """Polygons to models, models to polygons: semantic segmentation of aerial and satellite scenes.
 
-Every name below is imported when it is first used, so ``import geoseg`` costs nothing. A tool and its module share
-a name; ``geoseg.segment`` is the tool, ``from geoseg.segment import …`` reaches the rest of its module.
+Public names are imported on first use, so that ``import geoseg`` is cheap. Tools live in
+`geoseg.tools`; no submodule of `geoseg` has the name of a public function.
 """
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from geoseg.annotations import Annotations, burn
-    from geoseg.compare import compare, compare_models
-    from geoseg.dataset import Dataset
-    from geoseg.demo import demo
-    from geoseg.errors import GeosegError
-    from geoseg.evaluate import evaluate
-    from geoseg.export import export
-    from geoseg.info import info
-    from geoseg.legend import Legend
-    from geoseg.model.file import load_model
-    from geoseg.polygons.cleaning import Cleaning
-    from geoseg.polygons.trace import trace
-    from geoseg.prepare import prepare
-    from geoseg.preview import preview
-    from geoseg.scene import open_scene
-    from geoseg.segment import segment
-    from geoseg.stats import stats
-    from geoseg.tile import Tiling, tile
-    from geoseg.train import train
-    from geoseg.vectorize import vectorize
-    from geoseg.view import view
+from geoseg._version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from geoseg.annotations.burn import Annotations, burn
+    from geoseg.dataset.chips import Tiling
+    from geoseg.dataset.folder import Dataset
+    from geoseg.errors import GeosegError
+    from geoseg.legend import Legend
+    from geoseg.models.model_file import load_model
+    from geoseg.options import Cleaning
+    from geoseg.polygons.trace import trace
+    from geoseg.raster.scene import open_scene
+    from geoseg.tools.chip import tile
+    from geoseg.tools.compare import compare, compare_models
+    from geoseg.tools.demo import demo
+    from geoseg.tools.evaluate import evaluate
+    from geoseg.tools.export import export
+    from geoseg.tools.info import info
+    from geoseg.tools.prepare import prepare
+    from geoseg.tools.preview import preview
+    from geoseg.tools.segment import segment
+    from geoseg.tools.stats import stats
+    from geoseg.tools.train import train
+    from geoseg.tools.vectorize import vectorize
+    from geoseg.tools.view import view
 
 __all__ = [
     "Annotations",
@@ -65,30 +64,30 @@ __all__ = [
 ]
 
 _HOME = {
-    "Annotations": "annotations",
-    "Cleaning": "polygons.cleaning",
-    "Dataset": "dataset",
+    "Annotations": "annotations.burn",
+    "Cleaning": "options",
+    "Dataset": "dataset.folder",
     "GeosegError": "errors",
     "Legend": "legend",
-    "Tiling": "tile",
-    "burn": "annotations",
-    "compare": "compare",
-    "compare_models": "compare",
-    "demo": "demo",
-    "evaluate": "evaluate",
-    "export": "export",
-    "info": "info",
-    "load_model": "model.file",
-    "open_scene": "scene",
-    "prepare": "prepare",
-    "preview": "preview",
-    "segment": "segment",
-    "stats": "stats",
-    "tile": "tile",
+    "Tiling": "dataset.chips",
+    "burn": "annotations.burn",
+    "compare": "tools.compare",
+    "compare_models": "tools.compare",
+    "demo": "tools.demo",
+    "evaluate": "tools.evaluate",
+    "export": "tools.export",
+    "info": "tools.info",
+    "load_model": "models.model_file",
+    "open_scene": "raster.scene",
+    "prepare": "tools.prepare",
+    "preview": "tools.preview",
+    "segment": "tools.segment",
+    "stats": "tools.stats",
+    "tile": "tools.chip",
     "trace": "polygons.trace",
-    "train": "train",
-    "vectorize": "vectorize",
-    "view": "view",
+    "train": "tools.train",
+    "vectorize": "tools.vectorize",
+    "view": "tools.view",
 }
 
 
@@ -100,16 +99,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """Keeps ``geoseg.segment`` the tool, whichever of tool and module is imported first."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (
-            name in _HOME and isinstance(value, ModuleType)
-        ):  # what an import of a submodule does
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -4,6 +4,8 @@ A message reads ``<file>[:line]: what is wrong. what to do``, on one line. The c
 ``geoseg: error: …`` and the exit code; a wrong argument to a *function* is a ValueError instead.
 """
 
+from __future__ import annotations
+
 
 class GeosegError(Exception):
     """Root of every error that is the user's to mend; its text is one line."""

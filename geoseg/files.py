@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from geoseg.errors import GeosegError, OutputError, SceneError
+from geoseg.errors import AnnotationError, GeosegError, OutputError, SceneError
 
 # a URL (of which pathlib leaves one slash), a virtual path of GDAL's, or a description instead of a file
 _REMOTE = re.compile(r"\w{2,}:/|/vsi|<")
@@ -184,3 +184,28 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+# Vector files that hold their data themselves.
+
+_BEGINNINGS = (b"SQLite format 3\0", b"fgb", b"PAR1", b"{", b"\0\0\x27\x0a")
+"""Of GeoPackage, FlatGeobuf, GeoParquet, GeoJSON and Shapefile. GDAL opens many more by what they hold, some of
+which only say where data are: in another file, or on a server."""
+
+
+def vector_file(path: str | os.PathLike[str], error: type[GeosegError] = AnnotationError) -> Path:
+    """The path of a GeoPackage, GeoJSON, FlatGeobuf, GeoParquet or Shapefile, or `error`."""
+    file = input_file(path, error)
+    with file.open("rb") as opened:
+        head = opened.read(64).removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
+    if not head.startswith(_BEGINNINGS):
+        raise error(
+            f"{file}: is no GeoPackage, GeoJSON, FlatGeobuf, GeoParquet or Shapefile. "
+            "save it as a GeoPackage: Export in QGIS"
+        )
+    return file
+
+
+def is_parquet(file: Path) -> bool:
+    """True for GeoParquet, which pyogrio does not read."""
+    return file.suffix.lower() in (".parquet", ".geoparquet")

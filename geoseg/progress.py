@@ -1,5 +1,7 @@
 """Progress is an iterator from outside: tools say ``for tile in track(tiles, "segment")``."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 

@@ -11,8 +11,8 @@ import rasterio
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.annotations import Annotations, burn
-from geoseg.dota import write_dota
+from geoseg.annotations.burn import Annotations, burn
+from geoseg.annotations.dota import write_dota
 from geoseg.legend import DOTA_V2
 
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 
 from geoseg.legend import Legend, LegendClass
-from geoseg.model.file import Model, ModelCard, save_model
-from geoseg.model.unet import UNet
+from geoseg.models.model_file import Model, ModelCard, save_model
+from geoseg.models.unet import UNet
 
 UTM: dict[str, Any] = {
     "crs": "EPSG:32633",

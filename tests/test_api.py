@@ -20,8 +20,8 @@ def test_every_public_name_is_there_and_is_no_module(name: str) -> None:
     "order",
     [
         "import geoseg; tool = geoseg.vectorize",
-        "import geoseg.vectorize; tool = geoseg.vectorize",
-        "from geoseg.vectorize import vectorize; import geoseg; tool = geoseg.vectorize",
+        "import geoseg.tools.vectorize; tool = geoseg.vectorize",
+        "from geoseg.tools.vectorize import vectorize; import geoseg; tool = geoseg.vectorize",
         "from geoseg import vectorize as tool",
     ],
 )

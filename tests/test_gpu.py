@@ -12,18 +12,17 @@ import rasterio
 import torch
 from torch import nn
 
-from geoseg.evaluate import evaluate
-from geoseg.learn.batches import Batch
-from geoseg.learn.config import parse_config
-from geoseg.learn.learner import Learner
-from geoseg.learn.sections import Loss, TrainConfig, Training
-from geoseg.model.mobile_unet import MobileUNet
-from geoseg.model.unet import UNet
-from geoseg.segment import segment
-from geoseg.train import train
-from tests.drawn import COLOURS, dataset
+from geoseg.models.mobile_unet import MobileUNet
+from geoseg.models.unet import UNet
+from geoseg.tools.evaluate import evaluate
+from geoseg.tools.segment import segment
+from geoseg.tools.train import train
+from geoseg.training.batches import Batch
+from geoseg.training.config import Loss, TrainConfig, Training, parse_config
+from geoseg.training.optimizer import Learner
 from tests.scenes import write_scene
-from tests.test_train import stop_after
+from tests.synthetic_dataset import COLOURS, dataset
+from tests.tools.test_train import stop_after
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 

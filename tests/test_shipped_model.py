@@ -9,8 +9,8 @@ import pytest
 import rasterio
 import shapely
 
-from geoseg.model.file import load_model
-from geoseg.segment import segment
+from geoseg.models.model_file import load_model
+from geoseg.tools.segment import segment
 
 # centres of the nine whole tanks, in pixels of the scene
 TANKS = [

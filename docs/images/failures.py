@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from rasterio.windows import Window
 
-from geoseg.annotations import burn
-from geoseg.dataset import Dataset
-from geoseg.engine.labelled import ByModel
+from geoseg.annotations.burn import burn
+from geoseg.dataset.folder import Dataset
+from geoseg.inference.dataset_labels import ByModel
 
 CASES = {
     "S1012": "a bridge missed",

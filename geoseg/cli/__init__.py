@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from geoseg import __version__
+from geoseg._version import __version__
 from geoseg.cli import boundary
 from geoseg.heap import ask_for_huge_pages
 
@@ -17,7 +17,7 @@ from geoseg.heap import ask_for_huge_pages
 COMMANDS = {
     "prepare": "Turn scenes and annotations into a dataset.",
     "stats": "Tell how unevenly the classes of a DATASET occur.",
-    "tile": "Write windows of a DATASET as image and label pairs for other tools.",
+    "chip": "Export training chips of a DATASET: image and label pairs for other tools.",
     "preview": "Draw windows as CONFIG.toml would train on them, with their labels.",
     "train": "Train a model as CONFIG.toml says.",
     "evaluate": "Score a model on a DATASET, pixel by pixel and object by object.",

@@ -12,7 +12,7 @@ from geoseg.cli.progress import report, tracker
 from geoseg.cli.scoring import scoring
 
 if TYPE_CHECKING:
-    from geoseg.score.scene import Rules
+    from geoseg.metrics.tally import Rules
 
 
 @click.command()
@@ -57,9 +57,9 @@ def compare(
     With --dataset both are evaluated on the same scenes, and the difference of each score gets an
     interval from resampling the scenes, which tells whether it is more than their choice.
     """
-    from geoseg.compare import compare as compare_labels
-    from geoseg.compare import compare_models
-    from geoseg.score.table import agreement_text, comparison_text
+    from geoseg.report.tables import agreement_text, comparison_text
+    from geoseg.tools.compare import compare as compare_labels
+    from geoseg.tools.compare import compare_models
 
     track = tracker(progress)
     if dataset is None:

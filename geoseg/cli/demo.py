@@ -11,7 +11,7 @@ from geoseg.cli import options
 from geoseg.cli.progress import report, tracker
 
 if TYPE_CHECKING:
-    from geoseg.demo import DemoResult
+    from geoseg.tools.demo import DemoResult
 
 
 @click.command()
@@ -31,7 +31,7 @@ def demo(*, folder: Path, seed: int, overwrite: bool, progress: str) -> None:
     Needs no data and no network, and about five minutes: draws aerial scenes in DOTA's format,
     prepares them, trains a small network, scores it, and segments a scene it has never seen.
     """
-    from geoseg.demo import demo as tool
+    from geoseg.tools.demo import demo as tool
 
     result = tool(folder, seed=seed, overwrite=overwrite, track=tracker(progress))
     if progress != "none":
@@ -41,7 +41,7 @@ def demo(*, folder: Path, seed: int, overwrite: bool, progress: str) -> None:
 
 def summary(result: DemoResult) -> str:
     """The scores, and what to open next."""
-    from geoseg.score.table import score_table
+    from geoseg.report.tables import score_table
 
     best = next((e for e in result.evaluations if e.layer == "outlines"), result.evaluations[0])
     return f"""

@@ -12,7 +12,7 @@ from geoseg.cli.progress import report, tracker
 from geoseg.cli.scoring import scoring
 
 if TYPE_CHECKING:
-    from geoseg.score.scene import Rules
+    from geoseg.metrics.tally import Rules
 
 
 @click.command()
@@ -65,8 +65,8 @@ def evaluate(
     polygons that geoseg segment would write, matched with the annotated ones; --min-pixels,
     --fill-holes, --split-objects and --oriented-boxes shape them and leave the pixels alone.
     """
-    from geoseg.evaluate import evaluate as tool
-    from geoseg.score.table import report_text
+    from geoseg.report.tables import report_text
+    from geoseg.tools.evaluate import evaluate as tool
 
     evaluations = tool(
         dataset,

@@ -40,6 +40,6 @@ def export(
 
     The result is compared with the model it was made from. Needs the extra: geoseg[onnx].
     """
-    from geoseg.export import export as tool
+    from geoseg.tools.export import export as tool
 
     report(tool(output, model=model, size=size, stac=stac, overwrite=overwrite), progress)

@@ -18,11 +18,11 @@ def info(path: Path | None, as_json: bool) -> None:
 
     Without PATH: the model that ships with geoseg.
     """
-    from geoseg.info import describe
-    from geoseg.info import info as tool
+    from geoseg.tools.info import describe
+    from geoseg.tools.info import info as tool
 
     if path is None:
-        from geoseg.model.file import shipped_model
+        from geoseg.models.model_file import shipped_model
 
         path = shipped_model()
     facts = tool(path)

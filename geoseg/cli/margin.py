@@ -25,9 +25,9 @@ def margin(
     at, but may be dear; this tells what a smaller one costs in labels, and finds the smallest that
     changes at most 1 in 10,000. Use scenes of 2000 to 5000 pixels.
     """
-    from geoseg.cli.scenes import expanded
-    from geoseg.margin import margin_table, measure_margins
-    from geoseg.model.file import shipped_model
+    from geoseg.cli.options import expanded
+    from geoseg.models.model_file import shipped_model
+    from geoseg.tools.margin import margin_table, measure_margins
 
     trials = measure_margins(
         expanded(scenes), model=model, write=write, device=device, track=tracker(progress)

@@ -12,7 +12,8 @@ from geoseg.cli.progress import report, tracker
 from geoseg.errors import ConfigError, SkippedInputsError
 
 if TYPE_CHECKING:
-    from geoseg.prepare.settings import Common, Marked
+    from geoseg.dataset.options import Common, Marked
+
 
 _WITHOUT_COLOURS = ("vector", "coco", "yolo-obb", "yolo-seg")
 
@@ -171,7 +172,7 @@ def prepare(
             _refuse(splits=splits, outlines=outlines)
             if colours and reader in _WITHOUT_COLOURS:
                 raise ConfigError(f"--colours: has no meaning with --format {reader}. leave it out")
-            from geoseg.prepare import prepare_drawn
+            from geoseg.tools.prepare import prepare_drawn
 
             prepare_drawn(
                 sources,
@@ -189,7 +190,7 @@ def prepare(
                 raise ConfigError(
                     f"{files[0]}: scenes need what was drawn over them. name it with --annotations"
                 )
-            from geoseg.prepare import prepare as tool
+            from geoseg.tools.prepare import prepare as tool
 
             tool(
                 sources,

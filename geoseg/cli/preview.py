@@ -36,8 +36,8 @@ def preview(
 
     OUTPUT is a PNG: each window bare and, beside it, with its labels in the legend's colours.
     """
-    from geoseg.learn.config import read_config
-    from geoseg.preview import preview as tool
+    from geoseg.tools.preview import preview as tool
+    from geoseg.training.config import read_config
 
     sheet = tool(
         read_config(config, settings),

@@ -23,6 +23,7 @@ from geoseg.progress import Text, Track, silent
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+
 T = TypeVar("T")
 
 JSON_SECONDS = 0.25

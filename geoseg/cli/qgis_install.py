@@ -27,7 +27,7 @@ def qgis_install(*, profile: str | None, profiles: Path | None, uninstall: bool)
 
     Copies its scripts into a QGIS profile, with the path of this Python, in which they run geoseg.
     """
-    from geoseg import qgis
+    from geoseg.tools import qgis
 
     tool = qgis.qgis_uninstall if uninstall else qgis.qgis_install
     for folder in tool(profile=profile, profiles=profiles):

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from geoseg.cli import options
-from geoseg.polygons.cleaning import Cleaning
+from geoseg.options import Cleaning
 
 _OPTIONS = (
     click.option("--split", default="val", show_default=True, help="Which scenes of the dataset."),
@@ -59,7 +59,7 @@ def scoring(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def with_rules(**arguments: Any) -> None:
-        from geoseg.score.scene import Rules
+        from geoseg.metrics.tally import Rules
 
         cleaning = Cleaning(
             min_pixels=arguments.pop("min_pixels"),

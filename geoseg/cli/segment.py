@@ -13,7 +13,7 @@ import click
 from geoseg.cli import options
 from geoseg.cli.progress import report, tracker
 from geoseg.errors import SkippedInputsError
-from geoseg.polygons.cleaning import Cleaning
+from geoseg.options import Cleaning
 
 
 def _margin(_ctx: click.Context, _param: click.Parameter, value: str) -> int | str:
@@ -216,9 +216,9 @@ def segment(
     each. It opens in QGIS with a colour for every class. A run that was interrupted goes on when it
     is repeated.
     """
-    from geoseg.cli.scenes import expanded
-    from geoseg.segment import segment as segment_together
-    from geoseg.segment_each import segment_each
+    from geoseg.cli.options import expanded
+    from geoseg.tools.segment import segment as segment_together
+    from geoseg.tools.segment import segment_each
 
     sources = expanded(scenes, listed, allow_remote=allow_remote)
     folder = not mosaic and (

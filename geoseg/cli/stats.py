@@ -44,8 +44,8 @@ def stats(
     Objects, pixels, sizes, how much of its quads a class fills, and how many times as much as background each
     class weighting counts a pixel.
     """
-    from geoseg.stats import co_occurrence_table, stats_table
-    from geoseg.stats import stats as tool
+    from geoseg.report.tables import co_occurrence_table, stats_table
+    from geoseg.tools.stats import stats as tool
 
     file = Path(as_json) if as_json and as_json != _STDOUT else None
     found = tool(dataset, split=split, layer=layer, plot=plot, json=file, overwrite=overwrite)

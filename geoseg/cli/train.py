@@ -54,10 +54,10 @@ def train(
     Writes OUTPUT.safetensors, and beside it a log (.log.jsonl, .log.csv) and learning curves
     (.curves.png). Under torchrun its processes share the run.
     """
-    from geoseg.learn.config import read_config
-    from geoseg.learn.parallel import leads
-    from geoseg.train import train as tool
-    from geoseg.train import usual_workers
+    from geoseg.tools.train import train as tool
+    from geoseg.tools.train import usual_workers
+    from geoseg.training.config import read_config
+    from geoseg.training.distributed import leads
 
     if threads and workers:
         raise ConfigError("--threads and --workers: either the ones or the others. leave one out")

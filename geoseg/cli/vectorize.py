@@ -9,7 +9,7 @@ import click
 from geoseg.cli import options
 from geoseg.cli.light import pyogrio_without_pandas
 from geoseg.cli.progress import report, tracker
-from geoseg.polygons.cleaning import Cleaning
+from geoseg.options import Cleaning
 
 
 @click.command()
@@ -50,7 +50,7 @@ def vectorize(
     its suffix, GeoParquet (.parquet), FlatGeobuf (.fgb) or GeoJSON (.geojson, in WGS 84).
     """
     pyogrio_without_pandas()
-    from geoseg.vectorize import vectorize as tool
+    from geoseg.tools.vectorize import vectorize as tool
 
     tool(
         labels,

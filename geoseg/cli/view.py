@@ -60,7 +60,7 @@ def view(
     click tells what a polygon is.
     """
     pyogrio_without_pandas()
-    from geoseg.view import view as tool
+    from geoseg.tools.view import view as tool
 
     tool(
         polygons,

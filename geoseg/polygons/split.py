@@ -13,10 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.held import Waiting
-from geoseg.polygons.jit import kernel
-from geoseg.polygons.regions import Regions, find_regions
-from geoseg.polygons.tables import PART
+from geoseg.polygons.clean import Regions, Waiting, find_regions
+from geoseg.polygons.kernels import PART, kernel
 from geoseg.polygons.trace import Labels
 
 NECK = 0.7

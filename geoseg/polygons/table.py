@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from geoseg.legend import Legend
-from geoseg.polygons.attributes import area_m2, perimeter_m
-from geoseg.polygons.cleaning import AS_THEY_ARE, Cleaning
-from geoseg.polygons.trace import Traced
+from geoseg.options import AS_THEY_ARE, Cleaning
+from geoseg.polygons.attributes import RowArea, area_m2, perimeter_m
+from geoseg.polygons.trace import Labels, Traced, trace
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
+
 
 GEOMETRY = "geom"
 """Name of the geometry column."""
@@ -122,3 +127,77 @@ def _words(words: Sequence[str]) -> pa.StringArray:
     offsets = np.cumsum([0, *map(len, data)]).astype(np.int32)
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(data))]
     return pa.Array.from_buffers(pa.string(), len(words), buffers)
+
+
+# Polygons as a GeoDataFrame in memory.
+
+
+def to_frame(
+    batches: Iterable[Segments], table: Table, cleaning: Cleaning = AS_THEY_ARE
+) -> GeoDataFrame:
+    """All polygons, with the columns of the files."""
+    import geopandas
+
+    found = pa.Table.from_batches(rows(batches, table, cleaning), SCHEMA)
+    geometry = shapely.from_wkb(found[GEOMETRY].to_numpy())
+    attributes = found.drop_columns([GEOMETRY]).to_pandas()
+    crs = None if table.crs is None else table.crs.to_wkt()
+    return geopandas.GeoDataFrame(attributes, geometry=geometry, crs=crs)
+
+
+# Labels, strip by strip → polygons, cleaned and drawn as asked.
+
+Strip = tuple[Labels, NDArray[np.uint8] | None]
+
+
+def segments(
+    strips: Iterable[Strip],
+    cleaning: Cleaning = AS_THEY_ARE,
+    row_area: RowArea | None = None,
+) -> Iterator[Segments]:
+    """Polygons of all strips, in batches; what is too small may still be among them.
+
+    strips: as for `geoseg.polygons.trace.trace`. `row_area` is needed for `min_area_m2`.
+    """
+    if cleaning.changes_labels or cleaning.draws_outlines:
+        strips = _clean(strips, cleaning, row_area)
+    if cleaning.draws_outlines:
+        yield from _drawn(strips, cleaning)
+    elif cleaning.oriented_boxes:
+        from geoseg.polygons.simplify import boxes
+
+        yield from (Segments(batch, boxes(batch)) for batch in trace(strips))
+    else:
+        yield from (Segments(batch, batch) for batch in trace(strips))
+
+
+def _clean(
+    strips: Iterable[Strip], cleaning: Cleaning, row_area: RowArea | None
+) -> Iterable[Strip]:
+    from geoseg.polygons.clean import drop_small, fill_holes, held
+
+    if cleaning.min_pixels or cleaning.min_area_m2:
+        small = drop_small(cleaning.min_pixels, cleaning.min_area_m2, row_area or _unknown)
+        strips = held(strips, small)
+    if cleaning.fill_holes:
+        strips = held(strips, fill_holes(cleaning.fill_holes))
+    if cleaning.split:
+        from geoseg.polygons.split import split_objects
+
+        wide = ((labels.astype(np.uint16), confidence) for labels, confidence in strips)
+        strips = held(wide, split_objects)
+    return strips
+
+
+def _drawn(strips: Iterable[Strip], cleaning: Cleaning) -> Iterator[Segments]:
+    from geoseg.polygons.simplify import Vertices, drawn
+
+    vertices = Vertices()
+    for batch in trace(vertices.watch(strips), noded=True):
+        outlines = drawn(batch, vertices, simplify=cleaning.simplify, smooth=cleaning.smooth)
+        yield Segments(batch, outlines)
+        vertices.forget(batch.settled)
+
+
+def _unknown(_first: int, rows: int) -> NDArray[np.float64]:
+    return np.full(rows, np.nan)

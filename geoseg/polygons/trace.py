@@ -11,6 +11,8 @@ The sweep is compiled by numba, as it has no vectorised form; a Rust crate that 
 (contourrs) is half as quick and holds everything in memory.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -20,10 +22,8 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
-from geoseg.polygons import tables
-from geoseg.polygons.rings import collect
-from geoseg.polygons.sweep import oldest, sweep
-from geoseg.polygons.wkb import map_rings, polygons_to_wkb
+from geoseg.polygons import kernels as tables
+from geoseg.polygons.kernels import collect, map_rings, oldest, polygons_to_wkb, sweep
 
 Labels = NDArray[np.uint8] | NDArray[np.uint16]
 

@@ -1,1 +1,1 @@
-"""Pictures and plots for people."""
+"""Reports, maps, figures and pictures."""

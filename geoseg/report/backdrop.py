@@ -17,11 +17,10 @@ from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
-from geoseg.bands import alpha_band, picture_bands
 from geoseg.errors import SceneError
-from geoseg.ground import map_transform, pixel_size_m
-from geoseg.preflight import check_pixels, open_raster
-from geoseg.scene import CACHE_BYTES
+from geoseg.raster.checks import alpha_band, check_pixels, open_raster, picture_bands
+from geoseg.raster.georeference import map_transform, pixel_size_m
+from geoseg.raster.scene import CACHE_BYTES
 
 _PAPER, _WHITE = 245, 255
 _LARGEST_ZOOM = 4.0

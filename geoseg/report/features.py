@@ -15,10 +15,10 @@ from pyogrio.errors import DataSourceError
 from shapely import GeometryType
 
 from geoseg.errors import SceneError
+from geoseg.files import is_parquet, vector_file
 from geoseg.legend import colours_for
-from geoseg.report.columns import in_words
-from geoseg.report.qml import Style, style_of
-from geoseg.vector_file import is_parquet, vector_file
+from geoseg.polygons.styles import Style, style_of
+from geoseg.report.packing import in_words
 
 CLASS_COLUMNS = ("class", "class_name", "label", "category", "klass", "type", "name", "class_id")
 """Where a class is looked for when neither the caller nor a style names the column."""

@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import geoseg
+from geoseg._version import __version__
 from geoseg.files import replacing
 
 # A policy in the page itself: whatever stood in the data, no script but ours runs and nothing is fetched.
@@ -70,7 +70,7 @@ def page(
             raise ValueError("a script holds </script or <!--: inside a page it would end there")
     return _PAGE.format(
         policy=_POLICY.format(scripts=" ".join(map(_fingerprint, code)) or "'none'"),
-        version=geoseg.__version__,
+        version=__version__,
         title=text(title),
         style="".join(resource(name) for name in ("page.css", *styles)),
         body=body,
@@ -105,4 +105,4 @@ def _fingerprint(source: str) -> str:
 
 def resource(name: str) -> str:
     """The text of a file beside this one."""
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return resources.files(__package__).joinpath("assets", name).read_text(encoding="utf-8")

@@ -10,10 +10,10 @@ from benchmarks import experiments
 from benchmarks.experiments import at_budget, main, step_flops
 from benchmarks.experiments_page import page
 from geoseg.errors import ConfigError
-from geoseg.learn.config import parse_config
-from geoseg.model.architectures import build
-from geoseg.train import train
-from tests.drawn import dataset
+from geoseg.models.architectures import build
+from geoseg.tools.train import train
+from geoseg.training.config import parse_config
+from tests.synthetic_dataset import dataset
 
 BASE = """# The plain one.
 [data]

@@ -234,9 +234,9 @@ def test_a_path_goes_to_stdout_with_the_bytes_it_came_in_with() -> None:
 
 def test_the_library_s_log_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     def body() -> None:
-        logging.getLogger("geoseg.scene").warning("no CRS")
-        logging.getLogger("geoseg.scene").info("reading")
-        logging.getLogger("geoseg.scene").debug("not shown")
+        logging.getLogger("geoseg.raster.scene").warning("no CRS")
+        logging.getLogger("geoseg.raster.scene").info("reading")
+        logging.getLogger("geoseg.raster.scene").debug("not shown")
 
     assert run(body) == 0
     assert capsys.readouterr() == ("", "geoseg: warning: no CRS\ngeoseg: reading\n")

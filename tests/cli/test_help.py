@@ -9,7 +9,7 @@ import sys
 import click
 import pytest
 
-from geoseg import __version__
+from geoseg._version import __version__
 from geoseg.cli import COMMANDS, boundary, geoseg
 
 HEAVY = {

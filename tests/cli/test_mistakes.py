@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from geoseg.cli import boundary, geoseg
-from tests.drawn import dataset, dota_folder
 from tests.scenes import UTM, model_file, picture, write_scene
+from tests.synthetic_dataset import dataset, dota_folder
 
 TRAIN = "[data]\ndataset = 'dataset'\nwindow = 64\n[network]\nparameters = {width = 4, depth = 2}\n"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from geoseg.cli import boundary, geoseg
-from geoseg.dataset import Dataset
+from geoseg.dataset.folder import Dataset
 from tests.dota_folder import add
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from geoseg.cli.scenes import expanded
+from geoseg.cli.options import expanded
 from geoseg.errors import ConfigError
 from geoseg.files import Url
 

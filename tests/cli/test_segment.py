@@ -103,7 +103,7 @@ def test_sizes_are_what_people_write(
 ) -> None:
     seen: dict[str, Any] = {}
     monkeypatch.setattr(
-        import_module("geoseg.segment"),
+        import_module("geoseg.tools.segment"),
         "segment",
         lambda _scenes, output, **how: seen.update(how) or output,
     )

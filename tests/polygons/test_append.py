@@ -151,7 +151,7 @@ def killed(path, *arguments, **options):
     written = real(path, *arguments, **options)
     os.kill(os.getpid(), signal.SIGKILL)
 
-module = sys.modules["geoseg.vectorize"]
+module = sys.modules["geoseg.tools.vectorize"]
 real = module.append_polygons
 module.append_polygons = killed
 vectorize(LABELS, Path(sys.argv[1]), append=True, **place(1))

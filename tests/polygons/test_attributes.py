@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from rasterio.crs import CRS
 
+from geoseg.options import Cleaning
 from geoseg.polygons.attributes import area_m2, perimeter_m, row_areas
-from geoseg.polygons.cleaning import Cleaning
-from geoseg.polygons.pipeline import segments
+from geoseg.polygons.table import segments
 from geoseg.polygons.trace import Traced, trace
 
 RING = np.array(

@@ -13,10 +13,9 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from geoseg.options import Cleaning
 from geoseg.polygons import split
-from geoseg.polygons.cleaning import Cleaning
-from geoseg.polygons.held import Decision, Strip, held
-from geoseg.polygons.sieve import drop_small, fill_holes
+from geoseg.polygons.clean import Decision, Strip, drop_small, fill_holes, held
 from geoseg.polygons.split import parts_of, split_objects
 
 Labels = NDArray[np.uint8]

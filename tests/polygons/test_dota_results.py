@@ -12,7 +12,7 @@ from affine import Affine
 from geoseg import vectorize
 from geoseg.errors import OutputError
 from geoseg.legend import Legend
-from geoseg.polygons.cleaning import Cleaning
+from geoseg.options import Cleaning
 
 LEGEND = Legend.of({"plane": "#e6194b", "small/vehicle": "#3cb44b"})
 LABELS = np.zeros((20, 30), np.uint8)

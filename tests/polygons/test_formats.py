@@ -21,9 +21,9 @@ from rasterio.crs import CRS
 from geoseg import vectorize
 from geoseg.errors import ConfigError, SceneError
 from geoseg.legend import Legend
-from geoseg.polygons.cleaning import Cleaning
-from geoseg.polygons.formats import SUFFIXES
-from geoseg.polygons.style import raster_style_qml
+from geoseg.options import Cleaning
+from geoseg.polygons.styles import raster_style_qml
+from geoseg.polygons.writers.formats import SUFFIXES
 
 UTM = CRS.from_epsg(32632)
 TRANSFORM = Affine(0.5, 0, 600000, 0, -0.5, 5800000)

@@ -26,11 +26,15 @@ from rasterio.crs import CRS
 from rasterio.features import rasterize
 
 from geoseg.legend import Legend
-from geoseg.polygons.cleaning import AS_THEY_ARE, Cleaning
-from geoseg.polygons.geopackage import Layers, append_polygons, write_polygons
-from geoseg.polygons.gpkg_tables import PROVENANCE_URI, add_layer_style
-from geoseg.polygons.pipeline import segments
-from geoseg.polygons.table import Segments, Table
+from geoseg.options import AS_THEY_ARE, Cleaning
+from geoseg.polygons.table import Segments, Table, segments
+from geoseg.polygons.writers.gpkg import (
+    PROVENANCE_URI,
+    Layers,
+    add_layer_style,
+    append_polygons,
+    write_polygons,
+)
 
 UTM = CRS.from_epsg(32632)
 TRANSFORM = Affine(0.5, 0, 600000, 0, -0.5, 5800000)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from geoseg.polygons.cleaning import Cleaning
-from geoseg.polygons.pipeline import segments
+from geoseg.options import Cleaning
+from geoseg.polygons.table import segments
 from geoseg.polygons.trace import trace
 
 Labels = NDArray[np.uint8]
@@ -174,8 +174,8 @@ PEAK = """
 import resource, sys
 import numpy as np
 from geoseg.polygons import trace
-from geoseg.polygons.cleaning import Cleaning
-from geoseg.polygons.pipeline import segments
+from geoseg.options import Cleaning
+from geoseg.polygons.table import segments
 
 trace.BATCH_CORNERS = 1 << 15
 

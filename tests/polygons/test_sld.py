@@ -12,7 +12,7 @@ import pytest
 
 from geoseg import vectorize
 from geoseg.legend import DOTA_V1, Legend
-from geoseg.polygons.sld import layer_style_sld, raster_style_sld
+from geoseg.polygons.styles import layer_style_sld, raster_style_sld
 
 HOSTILE = Legend.of({"<a & b>": "#e6194b", "Größe \x07": "#3cb44b", "]]> --": "#000075"})
 SLD, OGC = "{http://www.opengis.net/sld}", "{http://www.opengis.net/ogc}"

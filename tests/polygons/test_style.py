@@ -10,7 +10,7 @@ import pytest
 import rasterio
 
 from geoseg.legend import DOTA_V1, Legend
-from geoseg.polygons.style import (
+from geoseg.polygons.styles import (
     layer_style_qml,
     raster_colormap,
     raster_style_qml,

@@ -19,7 +19,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 import geoseg
-from geoseg.polygons.sweep import sweep
+from geoseg.polygons.kernels import sweep
 from geoseg.polygons.trace import Traced, trace
 
 Labels = NDArray[np.uint8]
@@ -349,7 +349,7 @@ def test_memory_does_not_grow_with_height() -> None:
 
 RUN = """
 import numpy as np
-from geoseg.polygons.sweep import sweep
+from geoseg.polygons.kernels import sweep
 from geoseg.polygons.trace import trace
 batch, = trace([(np.ones((3, 4), np.uint8), None)])
 print(batch.pixels[0], sum(sweep.stats.cache_hits.values()))

@@ -16,12 +16,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 
-from geoseg.annotations import Annotations
+from geoseg.annotations.burn import Annotations
 from geoseg.legend import IGNORE
-from geoseg.polygons.labels import ArrayLabels
-from geoseg.report.evaluation.choice import choose
-from geoseg.report.evaluation.page import write_evaluation_page
-from geoseg.report.evaluation.shown import Looked, look, mistakes, pictures
+from geoseg.raster.labels import ArrayLabels
+from geoseg.report.evaluation import Looked, choose, look, mistakes, pictures, write_evaluation_page
 from tests.browser import Pages
 from tests.report.evaluations import LEGEND, counts, evaluation, legend_of, log
 from tests.scenes import picture, write_scene

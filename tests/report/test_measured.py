@@ -8,7 +8,7 @@ import pytest
 import shapely
 from rasterio.crs import CRS
 
-from geoseg.report.measured import measured
+from geoseg.report.map import measured
 
 TWO = shapely.MultiPolygon(
     [

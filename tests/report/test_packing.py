@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geoseg.report.columns import packed_column
-from geoseg.report.packing import Frame, Outlines, packed_outlines, varints, zigzag
+from geoseg.report.packing import Frame, Outlines, packed_column, packed_outlines, varints, zigzag
 
 FRAME = Frame(100.0, 900.0, 0.5, 0.25)
 

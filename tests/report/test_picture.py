@@ -17,9 +17,8 @@ from rasterio.enums import ColorInterp
 
 from geoseg.errors import ConfigError, OutputError, SceneError
 from geoseg.legend import DOTA_V1, Legend
-from geoseg.report.panel import WIDTH, draw_panel, round_length
-from geoseg.report.picture import draw_picture
-from geoseg.vectorize import vectorize
+from geoseg.report.picture import WIDTH, draw_panel, draw_picture, round_length
+from geoseg.tools.vectorize import vectorize
 
 LEGEND = Legend.of({"red $x^2$ <thing>": "#e6194b", "grün 船": "#3cb44b", "navy": "#000075"})
 NORTH_UP = Affine(0.5, 0, 600000, 0, -0.5, 5800000)

@@ -11,19 +11,18 @@ from typing import Any
 import pytest
 import torch
 
-from geoseg.annotations import burn
+from geoseg.annotations.burn import burn
 from geoseg.cli import boundary, geoseg
-from geoseg.dataset import Dataset
+from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError, OutputError
-from geoseg.evaluate import evaluate
-from geoseg.model.file import ModelCard, load_model, save_model
-from geoseg.model.unet import UNet
-from geoseg.polygons.cleaning import Cleaning
-from geoseg.report.evaluation.provenance import of_rules
-from geoseg.report.evaluation.report import learning_log
-from geoseg.score.scene import Rules
-from tests.drawn import dataset
+from geoseg.metrics.tally import Rules
+from geoseg.models.model_file import ModelCard, load_model, save_model
+from geoseg.models.unet import UNet
+from geoseg.options import Cleaning
+from geoseg.report.evaluation import learning_log, of_rules
+from geoseg.tools.evaluate import evaluate
 from tests.scenes import write_scene
+from tests.synthetic_dataset import dataset
 
 
 @pytest.fixture(scope="module")

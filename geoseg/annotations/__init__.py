@@ -1,0 +1,1 @@
+"""Annotations: read and write, one module per file format; burn into labels."""

@@ -1,0 +1,1 @@
+"""Inference on scenes of any size: tiling, prediction, journal."""

@@ -1,1 +1,0 @@
-"""Learning: which windows, changed how, weighed how, and how well."""

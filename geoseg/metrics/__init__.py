@@ -1,0 +1,1 @@
+"""Metrics of label quality: pixels, boundaries, objects, calibration."""

@@ -1,0 +1,120 @@
+"""A model as a STAC item, by the Machine Learning Model extension, so that catalogues can list it.
+
+STAC 1.1, https://stac-extensions.github.io/mlm 1.4 and https://stac-extensions.github.io/classification 2.0.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from math import sqrt
+from typing import Any
+
+from geoseg._version import __version__
+from geoseg.legend import LegendClass
+from geoseg.models.model_file import Model
+from geoseg.models.onnx import INPUT, OPSET, PROBABILITIES
+
+EXTENSIONS = (
+    "https://stac-extensions.github.io/mlm/v1.4.0/schema.json",
+    "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
+)
+_RGB = ("red", "green", "blue")
+
+
+def stac_item(model: Model, *, name: str, href: str, size: int) -> dict[str, Any]:
+    """The item of a model that was written as ONNX to `href`, for squares of `size` pixels.
+
+    It has no place on the map: the card does not know where the model holds.
+    """
+    card = model.card
+    bands = _RGB if card.bands == len(_RGB) else tuple(f"band-{i + 1}" for i in range(card.bands))
+    properties: dict[str, Any] = {
+        "datetime": _trained(card.training.get("date")),
+        "title": str(card.training.get("name") or name),
+        "description": _description(model),
+        "license": "other",
+        "mlm:name": str(card.training.get("name") or name),
+        "mlm:architecture": card.architecture,
+        "mlm:tasks": ["semantic-segmentation"],
+        "mlm:framework": "ONNX",
+        "mlm:framework_version": f"opset {OPSET}",
+        "mlm:total_parameters": sum(p.numel() for p in model.network.parameters()),
+        "mlm:pretrained": True,
+        "mlm:input": [
+            {
+                "name": INPUT,
+                "bands": list(bands),
+                "input": _tensor(["batch", "bands", "height", "width"], card.bands, size),
+                "value_scaling": [
+                    {"type": "z-score", "mean": mean, "stddev": std}
+                    for mean, std in zip(card.mean, card.std, strict=True)
+                ],
+            }
+        ],
+        "mlm:output": [
+            {
+                "name": PROBABILITIES,
+                "tasks": ["semantic-segmentation"],
+                "result": _tensor(["batch", "class", "height", "width"], len(card.legend), size),
+                "classification:classes": [_class(c) for c in card.legend],
+            }
+        ],
+        "geoseg:card": card.to_json(),
+        "geoseg:sha256": model.sha256,
+    }
+    if card.pixel_size_m:
+        properties["gsd"] = round(sqrt(card.pixel_size_m[0] * card.pixel_size_m[1]), 4)
+    return {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": list(EXTENSIONS),
+        "id": name,
+        "geometry": None,
+        "properties": properties,
+        "links": [],
+        "assets": {
+            "model": {
+                "href": href,
+                "type": "application/octet-stream; application=onnx",
+                "title": "ONNX model",
+                "roles": ["mlm:model", "mlm:weights"],
+                "mlm:artifact_type": "torch.onnx.export",
+                "bands": [{"name": band, "data_type": card.dtype} for band in bands],
+            }
+        },
+    }
+
+
+def _tensor(dimensions: list[str], channels: int, size: int) -> dict[str, Any]:
+    return {"shape": [-1, channels, size, size], "dim_order": dimensions, "data_type": "float32"}
+
+
+def _class(c: LegendClass) -> dict[str, Any]:
+    """The extension allows few characters in names; the whole name is the description."""
+    short = re.sub("[^0-9A-Za-z_-]+", "-", c.name).strip("-") or f"class-{c.id}"
+    return {
+        "value": c.id,
+        "name": short,
+        "description": c.name,
+        "color_hint": c.colour[1:].upper(),
+    }
+
+
+def _trained(date: Any) -> str:
+    try:
+        when = datetime.fromisoformat(str(date))
+    except ValueError:
+        when = datetime.now(UTC)
+    return (when.astimezone(UTC) if when.tzinfo else when).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _description(model: Model) -> str:
+    training = model.card.training
+    told = [
+        f"Semantic segmentation, {len(model.card.legend) - 1} classes, by geoseg {__version__}."
+    ]
+    told += [
+        f"{key.capitalize()}: {training[key]}." for key in ("data", "terms") if training.get(key)
+    ]
+    return " ".join(told)

@@ -1,0 +1,62 @@
+"""U-Net (Ronneberger et al. 2015, arXiv 1505.04597), from scratch, with batch norm and padded convolutions."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from geoseg.models.layers import regrown, shrunk
+
+
+class UNet(nn.Module):
+    """Logits per pixel, at the resolution of the input.
+
+    `width` is the number of channels at the first level; each of the `depth` levels below halves the
+    resolution and doubles the channels. It works at 1 / `pool` of the input's resolution, see
+    `geoseg.models.layers`. Height and width of an input are multiples of `stride`.
+    """
+
+    def __init__(
+        self, bands: int, classes: int, *, width: int = 32, depth: int = 4, pool: int = 1
+    ) -> None:
+        super().__init__()
+        channels = [width * 2**level for level in range(depth + 1)]
+        self.pool = pool
+        self.stride = pool * 2**depth
+        self.encoder = nn.ModuleList(
+            ConvBlock(inputs, outputs)
+            for inputs, outputs in zip([bands, *channels[:-1]], channels, strict=True)
+        )
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(2 * c, c, kernel_size=2, stride=2) for c in reversed(channels[:-1])
+        )
+        self.decoder = nn.ModuleList(ConvBlock(2 * c, c) for c in reversed(channels[:-1]))
+        self.head = nn.Conv2d(width, classes, kernel_size=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, bands, H, W) → logits (N, classes, H, W); in training mode (N, classes, H / pool, W / pool)"""
+        image = shrunk(image, self.pool)
+        skips = []
+        for block in self.encoder[:-1]:
+            image = block(image)
+            skips.append(image)  # (N, width * 2**i, H / 2**i, W / 2**i)
+            image = F.max_pool2d(image, 2)
+        image = self.encoder[-1](image)  # (N, width * 2**depth, H / 2**depth, W / 2**depth)
+        for up, block in zip(self.up, self.decoder, strict=True):
+            image = block(torch.cat([up(image), skips.pop()], dim=1))
+        return regrown(self.head(image), self.pool, training=self.training)
+
+
+class ConvBlock(nn.Sequential):
+    """Two 3 x 3 convolutions, each with batch norm and ReLU; the size stays."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(outputs, outputs, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        )

@@ -1,0 +1,1 @@
+"""Polygons of label rasters: trace, clean, split, simplify, measure, write."""

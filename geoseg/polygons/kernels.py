@@ -1,0 +1,714 @@
+"""How geoseg compiles a kernel: without the GIL, and kept on disk between processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, ParamSpec, TypeVar, cast
+
+import numba
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def kernel(function: Callable[P, T]) -> Callable[P, T]:
+    """Compile `function` with numba and keep the types it was written with.
+
+    The machine code is cached beside the source; where that folder is read-only, in the user's
+    cache folder; in `NUMBA_CACHE_DIR` if that is set. Where none of them can be written, every
+    process compiles anew. A shared temporary folder would not do: numba's cache files are pickles.
+
+    Numba recompiles when the kernel's own file changes and looks at no other, so a kernel calls
+    only kernels of its file.
+    """
+    try:
+        compiled = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    except RuntimeError:  # numba: "no locator available"
+        compiled = numba.njit(nogil=True, error_model="numpy")(function)
+    return cast("Callable[P, T]", compiled)
+
+
+# The tracer's memory: tables of integers, whose free rows are linked into lists and used again.
+#
+# The sweep needs pointers, cheap growth and one compiled signature; arrays with named columns give
+# all three. Numba compiles the column numbers into the kernels and looks for changes in a kernel's
+# own file only: who changes a number here clears `__pycache__`.
+
+Table = TypeVar("Table", NDArray[np.int32], NDArray[np.int64])
+
+OUTSIDE = 256
+"""The label around the scene."""
+
+PART = 512
+"""Labels of the parts of split objects are their class and a multiple of this."""
+
+LABELS = 1 << 16
+"""Labels there can be."""
+
+NO_CONFIDENCE = 255
+"""Confidence of a pixel that has none."""
+
+ROOM = 4
+"""Rows of a table that one corner of the pixel grid takes, at most."""
+
+LINK = 0  # in every table: the next free row
+
+# nodes: corners of outlines; LINK is the next corner of the outline
+X, Y, TWIN = range(1, 4)
+NODE_COLUMNS = 4
+
+# ends: open ends of chains; a closed ring keeps one of its ends, LINK is the region's next ring
+NODE, OTHER, REGION, LENGTH = range(1, 5)
+END_COLUMNS = 5
+
+# regions: or parts of one, found to be connected; LINK is the region's next part
+PARENT, LAST_PART, LABEL, OPEN, RINGS, NODES, NEXT_DONE, SUM, COUNT, LOWEST, TOP = range(1, 12)
+REGION_COLUMNS = 12
+
+# counters: first free row and number of rows ever used; finished regions
+NODE_FREE, NODE_USED, END_FREE, END_USED, REGION_FREE, REGION_USED = range(6)
+DONE_FIRST, DONE_LAST, DONE_REGIONS, DONE_NODES = range(6, 10)
+COUNTERS = 10
+
+# facts: what is told of a polygon
+F_LABEL, F_PIXELS, F_HORIZONTAL, F_VERTICAL, F_EDGE, F_SUM, F_COUNT, F_LOWEST = range(8)
+FACTS = 8
+
+# filled: what a batch holds
+POLYGONS, POLYGON_RINGS = range(2)
+
+
+class Pool(NamedTuple):
+    """All that is known of unfinished outlines and regions."""
+
+    nodes: NDArray[np.int32]
+    ends: NDArray[np.int32]
+    regions: NDArray[np.int64]
+    counters: NDArray[np.int64]
+    tails: NDArray[np.int32]
+    """For each vertical line of the grid: the end at the row line, of the region left of it."""
+    heads: NDArray[np.int32]
+    """The same of the region right of it."""
+    corners: NDArray[np.int32]
+    """Scratch: the vertical lines where something happens."""
+
+
+class Batch(NamedTuple):
+    """Finished polygons; offsets as in GeoArrow."""
+
+    facts: NDArray[np.int64]
+    polygon_offsets: NDArray[np.int64]
+    ring_offsets: NDArray[np.int64]
+    xy: NDArray[np.int32]
+    filled: NDArray[np.int64]
+
+
+class Scratch(NamedTuple):
+    """Loops cut off one ring, and corners it has met once."""
+
+    loops: NDArray[np.int32]
+    loop_offsets: NDArray[np.int64]
+    twins: NDArray[np.int32]
+
+
+def empty_pool(width: int) -> Pool:
+    counters = np.zeros(COUNTERS, np.int64)
+    counters[[NODE_FREE, END_FREE, REGION_FREE]] = -1
+    return Pool(
+        nodes=np.empty((1 << 12, NODE_COLUMNS), np.int32),
+        ends=np.empty((1 << 12, END_COLUMNS), np.int32),
+        regions=np.empty((1 << 12, REGION_COLUMNS), np.int64),
+        counters=counters,
+        tails=np.empty(width + 1, np.int32),
+        heads=np.empty(width + 1, np.int32),
+        corners=np.empty(width + 1, np.int32),
+    )
+
+
+def grown_pool(pool: Pool) -> Pool:
+    """The pool with room for another row line in each table."""
+    room = ROOM * len(pool.corners)
+    used = pool.counters
+    return pool._replace(
+        nodes=grown(pool.nodes, int(used[NODE_USED]), room),
+        ends=grown(pool.ends, int(used[END_USED]), room),
+        regions=grown(pool.regions, int(used[REGION_USED]), room),
+    )
+
+
+def grown(table: Table, used: int, room: int) -> Table:
+    if len(table) >= used + room:
+        return table
+    longer = np.empty((max(used + room, len(table) * 3 // 2), table.shape[1]), table.dtype)
+    longer[:used] = table[:used]
+    return longer
+
+
+def rings_of(corners: int) -> int:
+    """How many rings these corners make, at most."""
+    return corners // 4
+
+
+def points_of(corners: int) -> int:
+    """How many points their rings have, at most: each is closed by another point."""
+    return corners + rings_of(corners)
+
+
+def empty_batch(corners: int) -> Batch:
+    rings = rings_of(corners)
+    return Batch(
+        facts=np.empty((rings, FACTS), np.int64),
+        polygon_offsets=np.zeros(rings + 1, np.int64),
+        ring_offsets=np.zeros(rings + 1, np.int64),
+        xy=np.empty((points_of(corners), 2), np.int32),
+        filled=np.zeros(2, np.int64),
+    )
+
+
+def scratch(corners: int) -> Scratch:
+    return Scratch(
+        loops=np.empty((corners, 2), np.int32),
+        loop_offsets=np.zeros(rings_of(corners) + 1, np.int64),
+        twins=np.empty(corners, np.int32),
+    )
+
+
+# The sweep: the outlines of all regions, followed from row to row.
+#
+# An outline is a chain of corners, with two open ends on the row line that is being swept. Where it
+# turns, a corner is added at an end; where two ends meet, two chains become one; where the two ends
+# of one chain meet, a ring is closed. A region without open chains is finished.
+#
+# On the screen, a region lies to the left of its outline. So an outline goes on from an end that is
+# on the left of its region or above it (a *head*), and comes from one on the right or below (a *tail*).
+#
+# Pixels that touch only in a corner are not connected there, and the sweep leads the outline around
+# each of them. But they may turn out to be of one region, connected elsewhere, even further down the
+# scene. Its outline then passes that corner twice, and has to be cut there for a valid polygon. As
+# only the finished region tells, the sweep notes both corners as twins, and `rings.py` cuts.
+
+# A kernel passes its arrays on one by one: numba counts references to what it takes from a tuple,
+# which costs more than what these small functions do. It also compiles them once for each mixture
+# of int32, int64 and literals among their arguments, so that rows are int64 everywhere (`wide`).
+
+
+@kernel
+def wide(row: int) -> int:
+    return int(np.int64(row))
+
+
+@kernel
+def take(table: Table, counters: NDArray[np.int64], free: int) -> int:
+    row = int(counters[free])
+    if row >= 0:
+        counters[free] = table[row, LINK]
+    else:
+        row = int(counters[free + 1])
+        counters[free + 1] += 1
+    return row
+
+
+@kernel
+def new_node(nodes: NDArray[np.int32], counters: NDArray[np.int64], x: int, y: int) -> int:
+    node = take(nodes, counters, NODE_FREE)
+    nodes[node, X] = x
+    nodes[node, Y] = y
+    nodes[node, TWIN] = -1
+    return node
+
+
+@kernel
+def new_region(regions: NDArray[np.int64], counters: NDArray[np.int64], label: int, y: int) -> int:
+    region = take(regions, counters, REGION_FREE)
+    regions[region, LINK] = -1
+    regions[region, PARENT] = region
+    regions[region, LAST_PART] = region
+    regions[region, LABEL] = label
+    regions[region, OPEN] = 0
+    regions[region, RINGS] = -1
+    regions[region, NODES] = 0
+    regions[region, SUM] = 0
+    regions[region, COUNT] = 0
+    regions[region, LOWEST] = NO_CONFIDENCE
+    regions[region, TOP] = y
+    return region
+
+
+@kernel
+def find(regions: NDArray[np.int64], region: int) -> int:
+    while regions[region, PARENT] != region:
+        regions[region, PARENT] = regions[regions[region, PARENT], PARENT]
+        region = regions[region, PARENT]
+    return region
+
+
+@kernel
+def unite(regions: NDArray[np.int64], region: int, other: int) -> None:
+    region = find(regions, region)
+    other = find(regions, other)
+    if region == other:
+        return
+    regions[other, PARENT] = region
+    regions[regions[region, LAST_PART], LINK] = other
+    regions[region, LAST_PART] = regions[other, LAST_PART]
+    regions[region, OPEN] += regions[other, OPEN]
+    regions[region, NODES] += regions[other, NODES]
+    regions[region, TOP] = min(regions[region, TOP], regions[other, TOP])
+
+
+@kernel
+def new_chain(
+    ends: NDArray[np.int32],
+    regions: NDArray[np.int64],
+    counters: NDArray[np.int64],
+    region: int,
+    node: int,
+) -> tuple[int, int]:
+    """Begin a chain of one corner -> its tail and its head."""
+    tail = take(ends, counters, END_FREE)
+    head = take(ends, counters, END_FREE)
+    for end, other in ((tail, head), (head, tail)):
+        ends[end, NODE] = node
+        ends[end, OTHER] = other
+        ends[end, REGION] = region
+        ends[end, LENGTH] = 0
+    ends[tail, LENGTH] = 1
+    regions[find(regions, region), OPEN] += 1
+    return tail, head
+
+
+@kernel
+def add_head(nodes: NDArray[np.int32], ends: NDArray[np.int32], head: int, node: int) -> None:
+    nodes[ends[head, NODE], LINK] = node
+    ends[head, NODE] = node
+    ends[head, LENGTH] += 1
+
+
+@kernel
+def add_tail(nodes: NDArray[np.int32], ends: NDArray[np.int32], tail: int, node: int) -> None:
+    nodes[node, LINK] = ends[tail, NODE]
+    ends[tail, NODE] = node
+    ends[tail, LENGTH] += 1
+
+
+@kernel
+def join(
+    nodes: NDArray[np.int32],
+    ends: NDArray[np.int32],
+    regions: NDArray[np.int64],
+    counters: NDArray[np.int64],
+    head: int,
+    tail: int,
+    node: int,
+) -> None:
+    """Lead the chain that ends in `head` through the corner `node` into the one of `tail`."""
+    add_head(nodes, ends, head, node)
+    nodes[node, LINK] = ends[tail, NODE]
+    length = ends[head, LENGTH] + ends[tail, LENGTH]
+    region = find(regions, wide(ends[head, REGION]))
+    regions[region, OPEN] -= 1
+    first, last = ends[head, OTHER], ends[tail, OTHER]
+    ends[head, LINK] = counters[END_FREE]
+    counters[END_FREE] = head
+    if first == tail:
+        ends[tail, NODE] = node
+        ends[tail, LINK] = regions[region, RINGS]
+        regions[region, RINGS] = tail  # the last ring comes first: it is the shell
+        regions[region, NODES] += length
+        if regions[region, OPEN] == 0:
+            finish(regions, counters, region)
+    else:
+        ends[first, OTHER] = last
+        ends[last, OTHER] = first
+        ends[first, LENGTH] += length
+        ends[tail, LINK] = counters[END_FREE]
+        counters[END_FREE] = tail
+
+
+@kernel
+def finish(regions: NDArray[np.int64], counters: NDArray[np.int64], region: int) -> None:
+    """Put a region at the end of those that wait to be collected."""
+    if counters[DONE_REGIONS] == 0:
+        counters[DONE_FIRST] = region
+    else:
+        regions[counters[DONE_LAST], NEXT_DONE] = region
+    counters[DONE_LAST] = region
+    counters[DONE_REGIONS] += 1
+    counters[DONE_NODES] += regions[region, NODES]
+
+
+@kernel
+def find_corners(
+    above: NDArray[np.uint16], below: NDArray[np.uint16], corners: NDArray[np.int32]
+) -> int:
+    """List the column lines where a run begins or ends in either row -> how many."""
+    n = 0
+    for x in range(len(above) - 1):
+        corners[n] = x
+        n += (above[x] != above[x + 1]) | (below[x] != below[x + 1])
+    return n
+
+
+@kernel
+def add_confidence(regions: NDArray[np.int64], region: int, run: NDArray[np.uint8]) -> None:
+    total, count, lowest = 0, 0, NO_CONFIDENCE
+    for value in run:
+        known = value != NO_CONFIDENCE
+        total += value * known
+        count += known
+        lowest = min(lowest, value)
+    regions[region, SUM] += total
+    regions[region, COUNT] += count
+    regions[region, LOWEST] = min(regions[region, LOWEST], lowest)
+
+
+@kernel
+def sweep_row(
+    pool: Pool,
+    above: NDArray[np.uint16],
+    below: NDArray[np.uint16],
+    confidence: NDArray[np.uint8],
+    live: NDArray[np.bool_],
+    y: int,
+    n: int,
+    noded: bool,
+) -> None:
+    """Carry the outlines over row line `y` from the row `above` to the row `below`, at `n` corners.
+
+    `noded`: where an outline goes straight past the end of another, it gets a point there too.
+
+    The four pixels around a corner of the pixel grid are a b over c d. The outline of a pixel that
+    differs from both its neighbours turns here, and so does that of three equal ones around it.
+    """
+    nodes, ends, regions, counters, tails, heads, corners = pool
+    none = wide(-1)
+    over = under = none  # regions right of the corner, above and below the row line
+    head = tail = none  # open ends on the row line left of it, of the regions above and below
+    start = 0
+    for k in range(n):
+        x = wide(corners[k])
+        a, b, c, d = above[x], above[x + 1], below[x], below[x + 1]
+        up, down, left, right = a != b, c != d, a != c, b != d  # the edges that meet here
+        if up:
+            over = wide(ends[heads[x], REGION]) if live[b] else none
+        if down:
+            if under >= 0 and len(confidence) > 0:
+                add_confidence(regions, under, confidence[start:x])
+            start = x
+            under = none
+            if live[d]:
+                under = new_region(regions, counters, d, y) if right else over
+        elif up and not right and live[d]:
+            unite(regions, over, under)
+        if not (left or right):
+            continue  # outlines that go straight down
+
+        of_a = of_b = of_c = of_d = none
+        if up and left:
+            if live[a]:
+                of_a = new_node(nodes, counters, x, y)
+                join(nodes, ends, regions, counters, head, wide(tails[x]), of_a)
+            if not (down or right) and live[d]:
+                node = new_node(nodes, counters, x, y)
+                join(nodes, ends, regions, counters, wide(heads[x]), tail, node)
+        if up and right:
+            if live[b]:
+                of_b = new_node(nodes, counters, x, y)
+                head = wide(heads[x])
+                add_head(nodes, ends, head, of_b)
+            if not (down or left) and live[c]:
+                tail = wide(tails[x])
+                add_tail(nodes, ends, tail, new_node(nodes, counters, x, y))
+        if down and left:
+            if live[c]:
+                of_c = new_node(nodes, counters, x, y)
+                add_tail(nodes, ends, tail, of_c)
+                tails[x] = tail
+            if not (up or right) and live[b]:
+                add_head(nodes, ends, head, new_node(nodes, counters, x, y))
+                heads[x] = head
+        if down and right:
+            if live[d]:
+                of_d = new_node(nodes, counters, x, y)
+                tail, heads[x] = new_chain(ends, regions, counters, under, of_d)
+            if not (up or left) and live[a]:
+                node = new_node(nodes, counters, x, y)
+                tails[x], head = new_chain(ends, regions, counters, over, node)
+        if noded and up + down + left + right == 3:
+            if not up and live[a]:
+                add_head(nodes, ends, head, new_node(nodes, counters, x, y))
+            if not down and live[c]:
+                add_tail(nodes, ends, tail, new_node(nodes, counters, x, y))
+            if not left and live[a]:
+                add_tail(nodes, ends, wide(tails[x]), new_node(nodes, counters, x, y))
+            if not right and live[b]:
+                add_head(nodes, ends, wide(heads[x]), new_node(nodes, counters, x, y))
+        if up and down and left and right:
+            if a == d and live[a]:
+                nodes[of_a, TWIN] = of_d
+                nodes[of_d, TWIN] = of_a
+            if b == c and live[b]:
+                nodes[of_b, TWIN] = of_c
+                nodes[of_c, TWIN] = of_b
+
+
+@kernel
+def sweep(
+    pool: Pool,
+    labels: NDArray[np.uint16],
+    confidence: NDArray[np.uint8],
+    live: NDArray[np.bool_],
+    first: int,
+    y: int,
+    noded: bool,
+) -> int:
+    """Sweep the rows of `labels` (rows, columns + 2) from `first` on, which begins at row line `y`.
+
+    `confidence` has a row for each but the first of them, empty if there is none.
+    -> the next row to sweep; the tables have to grow first if it is not len(labels).
+    """
+    for row in range(first, len(labels)):
+        n = find_corners(labels[row - 1], labels[row], pool.corners)
+        counters, room = pool.counters, ROOM * n
+        if (
+            counters[NODE_USED] + room > len(pool.nodes)
+            or counters[END_USED] + room > len(pool.ends)
+            or counters[REGION_USED] + room > len(pool.regions)
+        ):
+            return row
+        line = y + row - first
+        sweep_row(pool, labels[row - 1], labels[row], confidence[row - 1], live, line, n, noded)
+    return len(labels)
+
+
+@kernel
+def oldest(pool: Pool, labels: NDArray[np.uint16], live: NDArray[np.bool_], y: int) -> int:
+    """The row line at which the oldest region begins that is still open below the row `labels`;
+    `y` if none is."""
+    regions = pool.regions
+    top = wide(y)
+    for x in range(len(labels) - 1):
+        if labels[x] == labels[x + 1]:
+            continue
+        if live[labels[x + 1]]:
+            top = min(top, regions[find(regions, wide(pool.ends[pool.heads[x], REGION])), TOP])
+        if live[labels[x]]:
+            top = min(top, regions[find(regions, wide(pool.ends[pool.tails[x], REGION])), TOP])
+    return top
+
+
+# From the chains of finished regions to rings and facts, in flat arrays.
+
+
+@kernel
+def cut_ring(
+    nodes: NDArray[np.int32],
+    start: int,
+    xy: NDArray[np.int32],
+    ring_offsets: NDArray[np.int64],
+    ring: int,
+    loops: NDArray[np.int32],
+    loop_offsets: NDArray[np.int64],
+    twins: NDArray[np.int32],
+) -> int:
+    """Write the ring through corner `start`, cut where it meets itself -> index of the next ring.
+
+    Where the ring comes back to a corner, the loop since then is popped from what is written so
+    far; loops are nested, as the ring does not cross itself. The part with `start` comes first.
+    """
+    first = top = ring_offsets[ring]
+    n_loops = in_loops = n_twins = 0
+    node = start
+    while True:
+        twin = nodes[node, TWIN]
+        if twin >= 0 and nodes[twin, TWIN] < -1:
+            corner = first - 2 - nodes[twin, TWIN]
+            for k in range(corner, top):
+                loops[in_loops, 0] = xy[k, 0]
+                loops[in_loops, 1] = xy[k, 1]
+                in_loops += 1
+            n_loops += 1
+            loop_offsets[n_loops] = in_loops
+            top = corner + 1
+        else:
+            xy[top, 0] = nodes[node, X]
+            xy[top, 1] = nodes[node, Y]
+            if twin >= 0:
+                nodes[node, TWIN] = first - 2 - top
+                twins[n_twins] = twin
+                n_twins += 1
+            top += 1
+        node = nodes[node, LINK]
+        if node == start:
+            break
+    for k in range(n_twins):  # a twin not met is another region's, and nothing is to be cut there
+        nodes[twins[k], TWIN] = -1
+    xy[top, 0] = xy[first, 0]
+    xy[top, 1] = xy[first, 1]
+    top += 1
+    ring_offsets[ring + 1] = top
+    for loop in range(n_loops):
+        begin, end = loop_offsets[loop], loop_offsets[loop + 1]
+        for k in range(begin, end + 1):
+            xy[top, 0] = loops[k if k < end else begin, 0]
+            xy[top, 1] = loops[k if k < end else begin, 1]
+            top += 1
+        ring_offsets[ring + loop + 2] = top
+    return ring + n_loops + 1
+
+
+@kernel
+def measure(
+    xy: NDArray[np.int32],
+    first: int,
+    last: int,
+    width: int,
+    facts: NDArray[np.int64],
+    polygon: int,
+) -> None:
+    """Add the area (holes count negative), edges and contact with the border of a ring."""
+    area = horizontal = vertical = edge = 0
+    x, y = int(xy[first, 0]), int(xy[first, 1])
+    for k in range(first + 1, last):
+        next_x, next_y = int(xy[k, 0]), int(xy[k, 1])
+        area += y * (next_x - x)
+        horizontal += abs(next_x - x)
+        vertical += abs(next_y - y)
+        edge |= (x == 0) | (x == width) | (y == 0)
+        x, y = next_x, next_y
+    facts[polygon, F_PIXELS] += area
+    facts[polygon, F_HORIZONTAL] += horizontal
+    facts[polygon, F_VERTICAL] += vertical
+    facts[polygon, F_EDGE] |= edge
+
+
+@kernel
+def collect(pool: Pool, batch: Batch, scratch: Scratch, width: int, last: bool) -> None:
+    """Add the finished regions to the batch, in the order they were finished, and forget them.
+
+    `last`: the scene has ended, and they all reach its lower border.
+    """
+    nodes, ends, regions, counters = pool.nodes, pool.ends, pool.regions, pool.counters
+    facts, polygon_offsets, ring_offsets, xy, filled = batch
+    loops, loop_offsets, twins = scratch
+    polygon, ring = filled[POLYGONS], filled[POLYGON_RINGS]
+    root = counters[DONE_FIRST]
+    for _ in range(counters[DONE_REGIONS]):
+        for column in range(FACTS):
+            facts[polygon, column] = 0
+        facts[polygon, F_LABEL] = regions[root, LABEL]
+        facts[polygon, F_EDGE] = last
+        facts[polygon, F_LOWEST] = NO_CONFIDENCE
+        next_root = regions[root, NEXT_DONE]
+        part = root
+        while part >= 0:
+            facts[polygon, F_SUM] += regions[part, SUM]
+            facts[polygon, F_COUNT] += regions[part, COUNT]
+            facts[polygon, F_LOWEST] = min(facts[polygon, F_LOWEST], regions[part, LOWEST])
+            end = regions[part, RINGS]
+            while end >= 0:
+                start = ends[end, NODE]
+                next_ring = cut_ring(
+                    nodes, start, xy, ring_offsets, ring, loops, loop_offsets, twins
+                )
+                while ring < next_ring:
+                    first, behind = ring_offsets[ring], ring_offsets[ring + 1]
+                    measure(xy, first, behind, width, facts, polygon)
+                    ring += 1
+                # the chain goes to the free nodes as it is, opened behind its start
+                rest = nodes[start, LINK]
+                nodes[start, LINK] = counters[NODE_FREE]
+                counters[NODE_FREE] = rest
+                next_end = ends[end, LINK]
+                ends[end, LINK] = counters[END_FREE]
+                counters[END_FREE] = end
+                end = next_end
+            next_part = regions[part, LINK]
+            regions[part, LINK] = counters[REGION_FREE]
+            counters[REGION_FREE] = part
+            part = next_part
+        polygon += 1
+        polygon_offsets[polygon] = ring
+        root = next_root
+    filled[POLYGONS] = polygon
+    filled[POLYGON_RINGS] = ring
+    counters[DONE_REGIONS] = 0
+    counters[DONE_NODES] = 0
+
+
+# Polygons in flat arrays → map coordinates → well-known binary, in bulk.
+
+
+@kernel
+def map_rings(
+    mapped: NDArray[np.float64],
+    xy: NDArray[np.int32] | NDArray[np.float64],
+    ring_offsets: NDArray[np.int64],
+    transform: tuple[float, ...],
+) -> None:
+    """Fill `mapped` (points, 2) with `xy` in map units; transform: a, b, c, d, e, f of the Affine.
+
+    Rings keep their sense as the screen shows a north-up scene: those of a scene that is mirrored
+    against it are turned around.
+    """
+    a, b, c, d, e, f = transform
+    mirrored = a * e - b * d > 0
+    for ring in range(len(ring_offsets) - 1):
+        begin, end = ring_offsets[ring], ring_offsets[ring + 1]
+        for k in range(begin, end):
+            point = begin + end - 1 - k if mirrored else k
+            x, y = xy[point, 0], xy[point, 1]
+            # the terms in GDAL's order, so that the last bit is the same
+            mapped[k, 0] = c + a * x + b * y
+            mapped[k, 1] = f + d * x + e * y
+
+
+def polygons_to_wkb(
+    xy: NDArray[np.float64], ring_offsets: NDArray[np.int64], polygon_offsets: NDArray[np.int64]
+) -> pa.LargeBinaryArray:
+    """xy (points, 2), offsets as in GeoArrow → an array of little-endian WKB polygons."""
+    polygons = len(polygon_offsets) - 1
+    # a polygon: byte order, type and number of rings; a ring: number of points, points
+    offsets = 9 * np.arange(polygons + 1) + 4 * polygon_offsets + 16 * ring_offsets[polygon_offsets]
+    data = np.empty(offsets[-1], np.uint8)
+    points = np.ascontiguousarray(xy, "<f8").view(np.uint8).ravel()
+    rings = np.diff(polygon_offsets).astype("<u4").view(np.uint8)
+    lengths = np.diff(ring_offsets).astype("<u4").view(np.uint8)
+    fill(data, points, ring_offsets, lengths, polygon_offsets, rings)
+    return pa.Array.from_buffers(
+        pa.large_binary(), polygons, [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+    )
+
+
+@kernel
+def fill(
+    data: NDArray[np.uint8],
+    points: NDArray[np.uint8],
+    ring_offsets: NDArray[np.int64],
+    ring_lengths: NDArray[np.uint8],
+    polygon_offsets: NDArray[np.int64],
+    polygon_rings: NDArray[np.uint8],
+) -> None:
+    at = 0
+    for polygon in range(len(polygon_offsets) - 1):
+        data[at] = 1  # little-endian
+        data[at + 1] = 3  # polygon
+        data[at + 2] = data[at + 3] = data[at + 4] = 0
+        at = copy(polygon_rings, 4 * polygon, 4 * polygon + 4, data, at + 5)
+        for ring in range(polygon_offsets[polygon], polygon_offsets[polygon + 1]):
+            at = copy(ring_lengths, 4 * ring, 4 * ring + 4, data, at)
+            at = copy(points, 16 * ring_offsets[ring], 16 * ring_offsets[ring + 1], data, at)
+
+
+@kernel
+def copy(
+    source: NDArray[np.uint8], begin: int, end: int, target: NDArray[np.uint8], at: int
+) -> int:
+    """Copy source[begin:end] to target[at:] -> where it ends; a loop compiles quicker than target[…] = …."""
+    part, place = source[begin:end], target[at : at + end - begin]
+    for k in range(len(part)):
+        place[k] = part[k]
+    return at + len(part)

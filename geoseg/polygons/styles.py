@@ -1,0 +1,319 @@
+"""What QGIS styles and SLD have in common."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree.ElementTree import Element, ParseError, SubElement, fromstring, indent, tostring
+
+from geoseg.files import replacing
+from geoseg.legend import BACKGROUND, IGNORE, Legend
+
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def xml_text(name: str) -> str:
+    """`name` without what XML cannot hold even escaped (control characters)."""
+    return _NOT_XML.sub("\ufffd", name)
+
+
+def outline_rgb(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Colour of a polygon's outline: that of its class, half as bright."""
+    red, green, blue = rgb
+    return red // 2, green // 2, blue // 2
+
+
+# The same colours for GeoServer and other servers: Styled Layer Descriptors (OGC SLD 1.0).
+
+_HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
+
+
+def layer_style_sld(legend: Legend) -> str:
+    """Polygons by ``class_id``: fill half transparent, outline darker and opaque."""
+    document, style = _document("segments")
+    for item in legend.objects:
+        rule = SubElement(style, "Rule")
+        SubElement(rule, "Name").text = xml_text(item.name)
+        SubElement(rule, "Title").text = xml_text(item.name)
+        equal = SubElement(SubElement(rule, "ogc:Filter"), "ogc:PropertyIsEqualTo")
+        SubElement(equal, "ogc:PropertyName").text = "class_id"
+        SubElement(equal, "ogc:Literal").text = str(item.id)
+        symbol = SubElement(rule, "PolygonSymbolizer")
+        fill = SubElement(symbol, "Fill")
+        _parameter(fill, "fill", item.colour)
+        _parameter(fill, "fill-opacity", "0.5")
+        stroke = SubElement(symbol, "Stroke")
+        red, green, blue = outline_rgb(legend.rgb(item.id))
+        _parameter(stroke, "stroke", f"#{red:02x}{green:02x}{blue:02x}")
+        _parameter(stroke, "stroke-width", "1")
+    return _text(document)
+
+
+def raster_style_sld(legend: Legend) -> str:
+    """A label raster: one colour per class, background and what is no class transparent."""
+    document, style = _document("labels")
+    symbol = SubElement(SubElement(style, "Rule"), "RasterSymbolizer")
+    SubElement(symbol, "Opacity").text = "1"
+    colours = SubElement(symbol, "ColorMap", type="values")
+    for item in legend:
+        SubElement(
+            colours,
+            "ColorMapEntry",
+            color=item.colour,
+            quantity=str(item.id),
+            label=xml_text(item.name),
+            opacity="0" if item.id == BACKGROUND else "1",
+        )
+    return _text(document)
+
+
+def _document(name: str) -> tuple[Element, Element]:
+    document = Element(
+        "StyledLayerDescriptor",
+        {
+            "version": "1.0.0",
+            "xmlns": "http://www.opengis.net/sld",
+            "xmlns:ogc": "http://www.opengis.net/ogc",
+            "xmlns:xsi": "http://www.w3.org/2001/XMLSchema-instance",
+            "xsi:schemaLocation": "http://www.opengis.net/sld "
+            "http://schemas.opengis.net/sld/1.0.0/StyledLayerDescriptor.xsd",
+        },
+    )
+    layer = SubElement(document, "NamedLayer")
+    SubElement(layer, "Name").text = name
+    style = SubElement(layer, "UserStyle")
+    SubElement(style, "Title").text = "classes"
+    return document, SubElement(style, "FeatureTypeStyle")
+
+
+def _parameter(parent: Element, name: str, value: str) -> None:
+    SubElement(parent, "CssParameter", name=name).text = value
+
+
+def _text(document: Element) -> str:
+    indent(document)
+    return _HEAD + tostring(document, encoding="unicode") + "\n"
+
+
+# Colours for a GIS: QGIS styles of polygons and label rasters, colour tables, and what lies
+# beside a raster.
+#
+# The XML is what QGIS 3.22 and later read. Symbol properties stand twice, as <Option> for new and
+# as <prop> for old versions.
+
+_DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
+
+
+def layer_style_qml(legend: Legend) -> str:
+    """QGIS style of polygons by ``class_id``: fill half transparent, outline darker and opaque."""
+    qgis = _qgis("Symbology")
+    renderer = SubElement(
+        qgis,
+        "renderer-v2",
+        type="categorizedSymbol",
+        attr="class_id",
+        forceraster="0",
+        symbollevels="0",
+        enableorderby="0",
+    )
+    categories = SubElement(renderer, "categories")
+    symbols = SubElement(renderer, "symbols")
+    for number, item in enumerate(legend.objects):
+        SubElement(
+            categories,
+            "category",
+            symbol=str(number),
+            value=str(item.id),
+            label=xml_text(item.name),
+            render="true",
+            type="long",
+        )
+        symbols.append(_symbol(str(number), legend.rgb(item.id)))
+    _blending(qgis)
+    SubElement(qgis, "featureBlendMode").text = "0"
+    SubElement(qgis, "layerOpacity").text = "1"
+    return _document_style(qgis)
+
+
+def raster_style_qml(legend: Legend) -> str:
+    """QGIS style of a label raster: one palette entry per class, background transparent."""
+    qgis = _qgis("AllStyleCategories")
+    renderer = SubElement(
+        SubElement(qgis, "pipe"),
+        "rasterrenderer",
+        type="paletted",
+        band="1",
+        opacity="1",
+        alphaBand="-1",
+        nodataColor="",
+    )
+    SubElement(renderer, "rasterTransparency")
+    palette = SubElement(renderer, "colorPalette")
+    for item in legend:
+        SubElement(
+            palette,
+            "paletteEntry",
+            value=str(item.id),
+            color=item.colour,
+            alpha="0" if item.id == BACKGROUND else "255",
+            label=xml_text(item.name),
+        )
+    _blending(qgis)
+    return _document_style(qgis)
+
+
+def raster_colormap(legend: Legend) -> dict[int, tuple[int, int, int, int]]:
+    """Colour table for ``dataset.write_colormap(1, …)``: red, green, blue, alpha, 0 to 255.
+
+    Give it to the file while it is being made: a finished COG is no longer one once its colour
+    table was changed.
+    """
+    objects = {item.id: (*legend.rgb(item.id), 255) for item in legend.objects}
+    return {BACKGROUND: (0, 0, 0, 0), **objects, IGNORE: (0, 0, 0, 0)}
+
+
+def write_raster_style(labels: Path, legend: Legend) -> None:
+    """Put the companions of a finished label raster beside it, replacing older ones.
+
+    ``NAME.qml`` is its QGIS style, ``NAME.sld`` the same for GeoServer, ``NAME.tif.aux.xml``
+    holds the class names (GDAL keeps a TIFF's category names there). The raster itself is not
+    touched.
+    """
+    _write(labels.with_suffix(".qml"), raster_style_qml(legend))
+    _write(labels.with_suffix(".sld"), raster_style_sld(legend))
+    _write(labels.with_name(labels.name + ".aux.xml"), _category_names(legend))
+
+
+def _category_names(legend: Legend) -> str:
+    dataset = Element("PAMDataset")
+    names = SubElement(SubElement(dataset, "PAMRasterBand", band="1"), "CategoryNames")
+    for item in legend:
+        SubElement(names, "Category").text = xml_text(item.name)
+    indent(dataset)
+    return tostring(dataset, encoding="unicode")
+
+
+def _symbol(name: str, rgb: tuple[int, int, int]) -> Element:
+    symbol = Element("symbol", type="fill", name=name, alpha="1", clip_to_extent="1", force_rhr="0")
+    layer = SubElement(
+        symbol, "layer", attrib={"class": "SimpleFill", "enabled": "1", "locked": "0", "pass": "0"}
+    )
+    properties = {
+        "color": _rgba(rgb, 128),
+        "outline_color": _rgba(outline_rgb(rgb), 255),
+        "outline_style": "solid",
+        "outline_width": "0.26",
+        "outline_width_unit": "MM",
+        "style": "solid",
+    }
+    options = SubElement(layer, "Option", type="Map")
+    for key, value in properties.items():
+        SubElement(options, "Option", type="QString", name=key, value=value)
+    for key, value in properties.items():
+        SubElement(layer, "prop", k=key, v=value)
+    return symbol
+
+
+def _rgba(rgb: tuple[int, ...], alpha: int) -> str:
+    return ",".join(map(str, (*rgb, alpha)))
+
+
+def _qgis(categories: str) -> Element:
+    return Element("qgis", version="3.22.0", styleCategories=categories)
+
+
+def _blending(qgis: Element) -> None:
+    SubElement(qgis, "blendMode").text = "0"
+
+
+def _document_style(qgis: Element) -> str:
+    indent(qgis)
+    return _DOCTYPE + tostring(qgis, encoding="unicode") + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path, overwrite=True) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+# Colours out of QGIS styles: those that geoseg writes, and those that people made in QGIS.
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """Polygons by the values of a column."""
+
+    column: str
+
+    names: dict[str, str]
+    """Value, as text -> what the legend calls it."""
+
+    colours: dict[str, str]
+    """Value, as text -> ``#rrggbb``."""
+
+
+def style_of(path: Path, layer: str) -> Style | None:
+    """The style that QGIS would open a layer with: kept in the GeoPackage, or ``.qml`` beside the file.
+
+    None where there is none, or one that does not tell classes apart.
+    """
+    qml = _kept(path, layer) if path.suffix.lower() == ".gpkg" else _beside(path)
+    return read_qml(qml) if qml else None
+
+
+def read_qml(qml: str) -> Style | None:
+    """The categories of a QGIS style; None where it has none or cannot be read."""
+    if "<!ENTITY" in qml:  # could be made to grow without bounds, or to name files
+        return None
+    try:
+        renderer = fromstring(qml).find(".//renderer-v2[@type='categorizedSymbol']")
+    except ParseError:
+        return None
+    if renderer is None:
+        return None
+    symbols = {s.get("name"): _colour(s) for s in renderer.iterfind("symbols/symbol")}
+    categories = [c for c in renderer.iterfind("categories/category") if c.get("value")]
+    value = {id(c): c.get("value", "") for c in categories}
+    return Style(
+        column=renderer.get("attr", "").strip('"'),
+        names={value[id(c)]: c.get("label") or value[id(c)] for c in categories},
+        colours={
+            value[id(c)]: colour for c in categories if (colour := symbols.get(c.get("symbol")))
+        },
+    )
+
+
+def _colour(symbol: Element) -> str | None:
+    """Fill colour of a symbol; of the two ways to tell it, new versions of QGIS write one."""
+    for place, key in (("Option[@name='color']", "value"), ("prop[@k='color']", "v")):
+        found = symbol.find(f"layer//{place}")
+        rgb = (
+            re.match(r"(\d{1,3}),(\d{1,3}),(\d{1,3})\b", found.get(key, ""))
+            if found is not None
+            else None
+        )
+        if rgb:
+            return "#" + "".join(f"{min(int(c), 255):02x}" for c in rgb.groups())
+    return None
+
+
+def _kept(path: Path, layer: str) -> str | None:
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(uri, uri=True)) as database:
+            found = database.execute(
+                "SELECT styleQML FROM layer_styles WHERE f_table_name = ?"
+                " ORDER BY useAsDefault DESC, id DESC LIMIT 1",
+                (layer,),
+            ).fetchone()
+    except sqlite3.Error:  # no such table
+        return None
+    return str(found[0]) if found and found[0] else None
+
+
+def _beside(path: Path) -> str | None:
+    qml = path.with_suffix(".qml")
+    return qml.read_text(encoding="utf-8", errors="replace") if qml.is_file() else None

@@ -1,0 +1,1 @@
+"""Writers of polygons, one module per file format."""

@@ -1,0 +1,108 @@
+"""Polygons into GeoParquet 1.1, row group by row group, by pyarrow alone."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pyproj
+import shapely
+from pyproj.exceptions import CRSError
+from rasterio.crs import CRS
+
+from geoseg.errors import SceneError
+from geoseg.options import AS_THEY_ARE, Cleaning
+from geoseg.polygons.table import GEOMETRY, SCHEMA, Segments, Table, rows
+
+_BOX = ("xmin", "ymin", "xmax", "ymax")
+_COLUMN = "geometry"
+_SCHEMA = pa.schema(
+    [
+        *list(SCHEMA)[:-1],
+        (_COLUMN, pa.binary()),
+        ("bbox", pa.struct([(name, pa.float64()) for name in _BOX])),
+    ]
+)
+
+
+def write_parquet(
+    path: Path,
+    batches: Iterable[Segments],
+    table: Table,
+    *,
+    cleaning: Cleaning = AS_THEY_ARE,
+    provenance: Mapping[str, Any] | None = None,
+) -> int:
+    """Write a new GeoParquet file and return the number of its polygons.
+
+    A column ``bbox`` holds the box of each, by which readers skip what lies elsewhere; the file's
+    metadata item ``geoseg`` holds provenance, scene and legend as JSON. `path` is a scratch path.
+    Raises OSError when the disk is full.
+    """
+    extent = np.array([np.inf, np.inf, -np.inf, -np.inf])
+    count = 0
+    crs = _projjson(table.crs, table.scene)
+    try:
+        with pa.parquet.ParquetWriter(path, _SCHEMA, compression="zstd") as writer:
+            for batch in rows(batches, table, cleaning):
+                if not batch.num_rows:
+                    continue
+                boxes = _boxes(batch)
+                extent[:2] = np.minimum(extent[:2], boxes[:, :2].min(axis=0))
+                extent[2:] = np.maximum(extent[2:], boxes[:, 2:].max(axis=0))
+                writer.write_batch(_with_boxes(batch, boxes))
+                count += batch.num_rows
+            record = {**(provenance or {}), "scene": table.scene, "legend": table.legend.to_json()}
+            box = extent.tolist() if count else None
+            writer.add_key_value_metadata(
+                {
+                    "geo": json.dumps(_geo(crs, box)),
+                    "geoseg": json.dumps(record, ensure_ascii=False),
+                }
+            )
+    except pa.ArrowException as error:
+        raise OSError(errno.ENOSPC, f"polygons cannot be written: {error}", str(path)) from error
+    return count
+
+
+def _boxes(batch: pa.RecordBatch) -> np.ndarray:
+    geometry = shapely.from_wkb(batch[GEOMETRY].to_numpy(zero_copy_only=False))
+    return np.asarray(shapely.bounds(geometry))
+
+
+def _with_boxes(batch: pa.RecordBatch, boxes: np.ndarray) -> pa.RecordBatch:
+    box = pa.StructArray.from_arrays([pa.array(side) for side in boxes.T], names=list(_BOX))
+    geometry = batch[GEOMETRY].cast(pa.binary())
+    return pa.RecordBatch.from_arrays([*batch.columns[:-1], geometry, box], schema=_SCHEMA)
+
+
+def _geo(crs: dict[str, Any] | None, box: list[float] | None) -> dict[str, Any]:
+    column: dict[str, Any] = {
+        "encoding": "WKB",
+        "geometry_types": ["Polygon"],
+        "crs": crs,  # null: nobody knows; left out would mean longitude and latitude
+        "orientation": "counterclockwise",
+        "edges": "planar",
+        "covering": {"bbox": {name: ["bbox", name] for name in _BOX}},
+    }
+    if box is not None:
+        column["bbox"] = box
+    return {"version": "1.1.0", "primary_column": _COLUMN, "columns": {_COLUMN: column}}
+
+
+def _projjson(crs: CRS | None, scene: str) -> dict[str, Any] | None:
+    if crs is None:
+        return None
+    try:
+        return pyproj.CRS.from_wkt(crs.to_wkt()).to_json_dict()
+    except CRSError as error:
+        raise SceneError(
+            f"{scene}: its coordinate reference system cannot be written ({error}). "
+            "give it a known one: gdal_edit.py -a_srs"
+        ) from error

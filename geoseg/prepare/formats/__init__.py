@@ -1,1 +1,0 @@
-"""Formats of annotations, one file each; `geoseg.prepare.readers` has them by name."""

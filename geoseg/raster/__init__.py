@@ -1,0 +1,1 @@
+"""Rasters: open and check, read by windows, resample, mosaic, georeference, write COGs."""

@@ -1,0 +1,316 @@
+"""The legend that a label raster carries, ours or anybody's."""
+
+from __future__ import annotations
+
+import colorsys
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from geoseg.errors import SceneError
+from geoseg.legend import BACKGROUND, IGNORE, Legend, LegendClass
+from geoseg.progress import Track, silent
+from geoseg.raster.checks import check_georeference, open_raster
+from geoseg.raster.georeference import map_transform, on_one_grid
+
+LEGEND_TAG = "GEOSEG_LEGEND"
+"""Name of the GDAL metadata item (in a TIFF: inside the file) that holds a legend as JSON."""
+
+_RGBA = tuple[int, int, int, int]
+
+
+def legend_tags(legend: Legend) -> dict[str, str]:
+    """Tags for ``dataset.update_tags(**…)`` by which a label raster carries its legend."""
+    return {LEGEND_TAG: json.dumps(legend.to_json(), ensure_ascii=False)}
+
+
+def read_legend(labels: Labels | ArrayLabels) -> Legend:
+    """The legend a label raster carries: its GEOSEG_LEGEND tag, else its category names and
+    colour table.
+
+    What they leave open is filled in, ``class_<id>`` up to the largest id that occurs; for that
+    the raster is read once more. An array carries nothing. Raises SceneError when the tag is damaged.
+    """
+    if isinstance(labels, ArrayLabels):
+        return _filled_in([], {}, _largest(labels))
+    text = labels.dataset.tags().get(LEGEND_TAG)
+    if text is None:
+        return _filled_in(_category_names(labels.path), _colours(labels.dataset), _largest(labels))
+    try:
+        return Legend.from_json(json.loads(text))
+    except ValueError as error:
+        raise SceneError(
+            f"{labels.path}: its tag {LEGEND_TAG} is not a legend ({error}). remove the tag"
+        ) from error
+
+
+def _category_names(path: Path) -> list[str]:
+    """Names by id from ``NAME.tif.aux.xml``, where GDAL keeps them."""
+    try:
+        document = ElementTree.parse(path.with_name(path.name + ".aux.xml"))
+    except (OSError, ElementTree.ParseError):
+        return []
+    items = document.iterfind("./PAMRasterBand[@band='1']/CategoryNames/Category")
+    return [(item.text or "").strip() for item in items]
+
+
+def _colours(dataset: DatasetReader) -> Mapping[int, _RGBA]:
+    try:
+        colours: Mapping[int, _RGBA] = dataset.colormap(1)
+    except ValueError:  # it has no colour table
+        return {}
+    return colours
+
+
+def _largest(labels: Labels | ArrayLabels) -> int:
+    return max(largest_class(labels.read(window)) for window in labels.strips())
+
+
+def _filled_in(names: list[str], colours: Mapping[int, _RGBA], largest: int) -> Legend:
+    number = min(max(largest + 1, len(names), 2), IGNORE)
+    classes: list[LegendClass] = []
+    for class_id in range(number):
+        name = names[class_id] if class_id < len(names) else ""
+        if not name or any(name == earlier.name for earlier in classes):
+            name = f"class_{class_id}" if class_id else "background"
+        classes.append(LegendClass(class_id, name, _colour(class_id, colours)))
+    return Legend(tuple(classes))
+
+
+def _colour(class_id: int, colours: Mapping[int, _RGBA]) -> str:
+    red, green, blue = colours.get(class_id, (0, 0, 0, 0))[:3]
+    if class_id and not (red or green or blue):  # TIFF fills its colour tables up with black
+        hue = class_id * 0.618034 % 1  # by the golden angle no two near ids get near hues
+        red, green, blue = (round(255 * v) for v in colorsys.hsv_to_rgb(hue, 0.75, 0.95))
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+# Label and confidence rasters as a source of polygons, read strip by strip.
+
+_ROWS = 512
+_CACHE = 16 << 20  # strips are whole blocks, none is read twice
+
+
+class Labels:
+    """An open raster of class ids: one band, integers, 0 background, 1 to 254 classes, 255 and
+    nodata nothing."""
+
+    def __init__(self, dataset: DatasetReader, path: Path) -> None:
+        self.dataset = dataset
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        """What its polygons are said to come from."""
+        return self.path.name
+
+    @property
+    def crs(self) -> CRS | None:
+        """None where it has none."""
+        return self.dataset.crs or None
+
+    @property
+    def transform(self) -> Affine:
+        """From pixel corners to where a GIS shows them."""
+        return map_transform(self.dataset.transform)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        rows, columns = self.dataset.shape
+        return rows, columns
+
+    def strips(self) -> list[Window]:
+        """Windows of full width that cover the raster from top to bottom, so high that a block is
+        decoded once."""
+        block = self.dataset.block_shapes[0][0]
+        rows = _ROWS // block * block if block <= _ROWS else min(block, 4 * _ROWS)
+        return _strips(self.shape, rows)
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """(h, w) class ids, IGNORE where there is nodata. Raises SceneError when a value is no
+        class id."""
+        values = read_band(self.dataset, self.path, window)
+        nodata = self.dataset.nodata
+        if nodata is None or nodata in (BACKGROUND, IGNORE):
+            return _checked(values, str(self.path))
+        nothing = values == nodata
+        labels = _checked(np.where(nothing, values.dtype.type(BACKGROUND), values), str(self.path))
+        labels[nothing] = IGNORE
+        return labels
+
+
+class ArrayLabels:
+    """Class ids in memory, (rows, columns) of any integer type, as `Labels` are in a file."""
+
+    def __init__(
+        self,
+        values: NDArray[Any],
+        *,
+        transform: Affine | None = None,
+        crs: CRS | None = None,
+        name: str = "labels",
+    ) -> None:
+        if values.ndim != 2 or values.dtype.kind not in "iu":
+            raise ValueError(
+                f"labels must be (rows, columns) of integers, got {values.shape} {values.dtype}"
+            )
+        self.values = values
+        self.transform = map_transform(transform or Affine.identity())
+        self.crs = crs
+        self.name = name
+        self.shape: tuple[int, int] = values.shape
+
+    def strips(self) -> list[Window]:
+        """Windows of full width that cover them from top to bottom."""
+        return _strips(self.shape, _ROWS)
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """(h, w) class ids. Raises SceneError when a value is none."""
+        rows = slice(window.row_off, window.row_off + window.height)
+        return _checked(self.values[rows], self.name)
+
+
+def largest_class(ids: NDArray[np.uint8]) -> int:
+    """The largest class id that occurs, 0 if none does."""
+    largest = int(ids.max(initial=0))
+    # numpy is a hundred times quicker without a condition
+    return largest if largest != IGNORE else int(ids.max(where=ids != IGNORE, initial=0))
+
+
+def _strips(shape: tuple[int, int], rows: int) -> list[Window]:
+    height, width = shape
+    return [Window(0, top, width, min(rows, height - top)) for top in range(0, height, rows)]
+
+
+def _checked(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    if values.dtype == np.uint8:
+        return values
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > IGNORE:
+        raise SceneError(
+            f"{name}: holds the value {low if low < 0 else high}, class ids are 0 to 254. "
+            "renumber the classes, or declare the value as nodata"
+        )
+    return values.astype(np.uint8)
+
+
+class Confidence:
+    """An open confidence raster on the grid of the labels: uint8, 0 to 200 meaning 0 to 1."""
+
+    def __init__(self, dataset: DatasetReader, path: Path) -> None:
+        self.dataset = dataset
+        self.path = path
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """(h, w) confidence in steps of 1/200."""
+        values: NDArray[np.uint8] = read_band(self.dataset, self.path, window)
+        return values
+
+
+class ArrayConfidence:
+    """Confidences in memory: (rows, columns) uint8, 0 to 200 meaning 0 to 1, 255 unknown."""
+
+    def __init__(self, values: NDArray[Any], labels: Labels | ArrayLabels) -> None:
+        if values.shape != labels.shape or values.dtype != np.uint8:
+            raise ValueError(
+                f"confidence must be {labels.shape} uint8 as the labels, "
+                f"got {values.shape} {values.dtype}"
+            )
+        self.values: NDArray[np.uint8] = values
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """(h, w) confidence in steps of 1/200."""
+        return self.values[window.row_off : window.row_off + window.height]
+
+
+@contextmanager
+def open_labels(path: Path) -> Iterator[Labels]:
+    """Open a label raster. Raises SceneError when it cannot be one."""
+    with _open(path) as dataset:
+        if dataset.count != 1:
+            raise SceneError(
+                f"{path}: has {dataset.count} bands, labels have one. is it the scene itself?"
+            )
+        if np.dtype(dataset.dtypes[0]).kind not in "iu":
+            raise SceneError(
+                f"{path}: its pixels are {dataset.dtypes[0]}, class ids are integers. "
+                "convert it: gdal_translate -ot Byte IN OUT.tif"
+            )
+        yield Labels(dataset, path)
+
+
+@contextmanager
+def open_confidence(path: Path, labels: Labels) -> Iterator[Confidence]:
+    """Open the confidence raster that belongs to `labels`. Raises SceneError when it does not."""
+    with _open(path) as dataset:
+        if dataset.count != 1 or dataset.dtypes[0] != "uint8":
+            raise SceneError(
+                f"{path}: has {dataset.count} bands of {dataset.dtypes[0]}, "
+                "confidence has one of uint8. use what geoseg segment --confidence wrote"
+            )
+        rows, columns = labels.shape
+        if dataset.shape != (rows, columns) or not on_one_grid(
+            labels.dataset.transform, dataset.transform, width=columns, height=rows
+        ):
+            raise SceneError(
+                f"{path}: is not on the grid of {labels.path}. use the confidence of the same run"
+            )
+        yield Confidence(dataset, path)
+
+
+def read_strips(
+    labels: Labels | ArrayLabels,
+    confidence: Confidence | ArrayConfidence | None,
+    legend: Legend,
+    track: Track = silent,
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8] | None]]:
+    """Class ids and confidences of all strips, from top to bottom. Raises what `read_classes` does."""
+    for window in track(labels.strips(), "vectorize"):
+        yield read_classes(labels, legend, window), confidence.read(window) if confidence else None
+
+
+def read_classes(labels: Labels | ArrayLabels, legend: Legend, window: Window) -> NDArray[np.uint8]:
+    """(h, w) class ids. Raises SceneError where the file is damaged, or holds a class that `legend` does not."""
+    ids = labels.read(window)
+    largest = largest_class(ids)
+    if largest >= len(legend):
+        raise SceneError(
+            f"{getattr(labels, 'path', labels.name)}: holds class {largest}, but its legend "
+            f"ends at {len(legend) - 1}. use the legend of the model that made the labels"
+        )
+    return ids
+
+
+def read_band(dataset: DatasetReader, path: Path, window: Window) -> NDArray[Any]:
+    """(h, w) values of the first band. Raises SceneError when the file is damaged there."""
+    try:
+        values: NDArray[Any] = dataset.read(1, window=window)
+    except RasterioError as error:
+        rows = f"rows {window.row_off} to {window.row_off + window.height}"
+        raise SceneError(
+            f"{path}: damaged somewhere in {rows}. copy or download it again"
+        ) from error
+    return values
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[DatasetReader]:
+    with (
+        rasterio.Env(GDAL_CACHEMAX=_CACHE, GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"),
+        open_raster(path) as dataset,
+    ):
+        check_georeference(dataset, path)
+        yield dataset

@@ -1,0 +1,285 @@
+"""Make a dataset from scenes and a file of what was drawn over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Unpack
+
+import numpy as np
+
+from geoseg.annotations.burn import OUTLINES, Annotations
+from geoseg.annotations.reader import Drawn, Reading, legend_of
+from geoseg.annotations.registry import reader
+from geoseg.annotations.report import Done, Findings, Kind
+from geoseg.annotations.vector import read_outlines
+from geoseg.dataset.build import Run, make
+from geoseg.dataset.classes import smallest_legend, unknown_class, with_names
+from geoseg.dataset.folder import ANNOTATIONS, DESCRIPTION, Dataset, DatasetScene
+from geoseg.dataset.images import SUFFIXES, look_at_image
+from geoseg.dataset.options import Common, Settings
+from geoseg.dataset.scenes import Input, look
+from geoseg.dataset.sources import Source, find_sources
+from geoseg.errors import AnnotationError, ConfigError, DatasetError
+from geoseg.legend import BACKGROUND, DOTA_V2, Legend
+
+
+def prepare_drawn(
+    scenes: Sequence[Path],
+    output: Path,
+    *,
+    annotations: Path,
+    format: str = "vector",
+    class_column: str = "class",
+    layer: str | None = None,
+    colours: str | None = None,
+    **common: Unpack[Common],
+) -> Path:
+    """Turn scenes (or folders of them) and what was drawn over them into the dataset folder `output`, and return it.
+
+    `annotations` is a vector file with a class in `class_column`, or what else the reader named `format`
+    reads (`geoseg.annotations.registry`; for `colours` see `geoseg.annotations.colours`). What is not
+    inside a polygon counts as background. `common` are the fields of `Settings`: scenes are cut into blocks
+    of about `block` pixels a side (default: about 16 blocks of up to 7 scenes; more scenes stay whole), and
+    those blocks become the split *val* that hold together about `val_share` of the ground and of the area
+    of each class; blocks that share ground are never parted. The default legend has the classes found.
+
+    A scene at fault stops the work, or with `skip_bad` is left out; see `prepare` for what is told.
+    Raises SceneError, AnnotationError, DatasetError, ConfigError, OutputError.
+    """
+    read = reader(format)
+
+    def gathered(run: Run) -> list[Input]:
+        images = run.threads.run(look_at_image, _files(scenes), "look at scenes", run.findings)
+        run.findings.stop()
+        asked = None if run.renaming.path else run.asked
+        reading = Reading(class_column, layer, run.asked, colours, run.findings)
+        found = read(annotations, images, reading) if images else []
+        drawn = {n: part for n, part in enumerate(found) if part is not None}
+        if not drawn:
+            return []
+        legend = asked or _legend(annotations, list(drawn.values()))
+        return [
+            Input(_source(images[n].path, annotations), images[n], truth, legend)
+            for n, part in drawn.items()
+            for truth in [{OUTLINES: _annotations(annotations, part, legend)}]
+        ]
+
+    return make(output, Settings(**common), gathered, spatial=True)
+
+
+def _files(scenes: Sequence[Path]) -> list[Path]:
+    """The scenes, and of folders the images in them."""
+    found: list[Path] = []
+    for scene in scenes:
+        inside = sorted(scene.iterdir()) if scene.is_dir() else [scene]
+        images = [p for p in inside if p == scene or p.suffix.lower() in SUFFIXES]
+        if not images:
+            raise DatasetError(f"{scene}: has no images. name scenes, or a folder of them")
+        found += images
+    return found
+
+
+def _source(image: object, annotations: Path) -> Source:
+    path = Path(str(image))
+    return Source(path.stem, None, path, annotations)
+
+
+def _legend(path: Path, parts: Sequence[Drawn]) -> Legend:
+    if not any(map(len, parts)):
+        raise AnnotationError(
+            f"{path}: has no object on these scenes. if that is meant, name the classes by --legend"
+        )
+    try:
+        return legend_of(parts)
+    except ValueError as fault:
+        raise AnnotationError(f"{path}: {fault}. is it the column with the classes?") from fault
+
+
+def _annotations(path: Path, part: Drawn, legend: Legend) -> Annotations:
+    try:
+        return part.annotations(legend)
+    except ValueError as fault:
+        raise unknown_class(path, fault) from fault
+
+
+# A dataset folder as the source of another one.
+
+
+def is_dataset(folder: Path) -> bool:
+    """True for a folder that `geoseg prepare` has made."""
+    return (folder / DESCRIPTION).is_file()
+
+
+def find_prepared(folder: Path, splits: Sequence[str] | None) -> list[Callable[[], Input]]:
+    """How to look at each scene of a dataset, those of `splits` or all. Raises DatasetError."""
+    dataset = Dataset.open(folder)
+    if splits and (absent := [name for name in splits if name not in dataset.splits]):
+        raise DatasetError(
+            f"{folder}: has no split {absent[0]!r}. there are: {', '.join(dataset.splits)}"
+        )
+    truths = {layer: dataset.annotations(layer) for layer in dataset.layers}
+
+    def look(scene: DatasetScene) -> Input:
+        image = dataset.path(scene)
+        return Input(
+            Source(scene.name, scene.split, image, folder / ANNOTATIONS),
+            look_at_image(image),
+            {layer: of_scene[scene.name] for layer, of_scene in truths.items()},
+            dataset.legend,
+            scene.pixel_size_m,
+            scene.image_source,
+        )
+
+    chosen = [scene for scene in dataset.scenes if not splits or scene.split in splits]
+    return [partial(look, scene) for scene in chosen]
+
+
+# What DOTA folders and datasets hold, gathered from several of them.
+
+
+def gathered(
+    folders: Sequence[Path], splits: Sequence[str] | None, outlines: Path | None, run: Run
+) -> list[Input]:
+    """The scenes of all folders, with the layers that all have; names that two folders have are made to differ.
+
+    Raises ConfigError, DatasetError, AnnotationError.
+    """
+    parts: dict[Path, list[Input]] = {}
+    dota = [folder for folder in folders if not is_dataset(folder)]
+    if outlines and not dota:
+        raise ConfigError(f"{outlines}: outlines are for DOTA folders. leave out --outlines")
+    if dota:
+        parts |= _of_dota(dota, splits, outlines, run)
+    for folder in folders:
+        if folder not in parts:
+            tasks = find_prepared(folder, splits)
+            parts[folder] = run.threads.run(lambda f: f(), tasks, "read labels", run.findings)
+    ordered = {folder: parts[folder] for folder in dict.fromkeys(folders)}
+    return _renamed(_with_common_layers(ordered, run.findings), run.findings)
+
+
+def _of_dota(
+    folders: Sequence[Path], splits: Sequence[str] | None, outlines: Path | None, run: Run
+) -> dict[Path, list[Input]]:
+    """The scenes of DOTA folders, in one legend."""
+    legend = run.asked if run.asked and not run.renaming.path else None
+    legend = legend or with_names(DOTA_V2, run.renaming.sources)
+    found = {folder: find_sources(folder, splits, run.findings) for folder in folders}
+    sources = [source for some in found.values() for source in some]
+    reading = partial(look, legend=legend, findings=run.findings)
+    inputs = run.threads.run(reading, sources, "read labels", run.findings)
+    if outlines and inputs:
+        names = [i.source.name for i in inputs]
+        rows = read_outlines(outlines, legend, names, run.findings)
+        inputs = [
+            replace(i, truths={**i.truths, OUTLINES: of_scene}, files={OUTLINES: outlines})
+            for i, of_scene in zip(inputs, rows, strict=True)
+        ]
+    if not run.asked or run.renaming.path:
+        inputs = _in_smallest(inputs, legend)
+    home = {source.image: folder for folder, some in found.items() for source in some}
+    return {f: [i for i in inputs if home[i.source.image] == f] for f in folders}
+
+
+def _in_smallest(inputs: Sequence[Input], legend: Legend) -> list[Input]:
+    """The same in the smallest legend that has their classes."""
+    smallest = smallest_legend(legend, (truth for i in inputs for truth in i.truths.values()))
+    table = np.array(
+        [
+            smallest.names.index(name) if name in smallest.names else BACKGROUND
+            for name in legend.names
+        ],
+        np.uint8,
+    )
+    return [
+        replace(
+            i,
+            legend=smallest,
+            truths={
+                layer: replace(objects, class_id=table[objects.class_id])
+                for layer, objects in i.truths.items()
+            },
+        )
+        for i in inputs
+    ]
+
+
+def _with_common_layers(
+    parts: dict[Path, list[Input]], findings: Findings
+) -> dict[Path, list[Input]]:
+    layers = {folder: tuple(some[0].truths) for folder, some in parts.items() if some}
+    common = [
+        layer
+        for layer in next(iter(layers.values()), ())
+        if all(layer in there for there in layers.values())
+    ]
+    if layers and not common:
+        told = ", ".join(f"{folder} has {' and '.join(there)}" for folder, there in layers.items())
+        raise DatasetError(f"{told}: no truth that all have. prepare them apart")
+    for folder, there in layers.items():
+        for layer in set(there) - set(common):
+            count = sum(len(i.truths[layer]) for i in parts[folder])
+            findings.add(Kind.PARTIAL_LAYER, folder, Done.LEFT_OUT, count=count, note=layer)
+    return {
+        folder: [replace(i, truths={layer: i.truths[layer] for layer in common}) for i in some]
+        for folder, some in parts.items()
+    }
+
+
+def _renamed(parts: dict[Path, list[Input]], findings: Findings) -> list[Input]:
+    """All inputs; a scene whose name another folder's has too gets that of its folder before it."""
+    owners: dict[str, set[Path]] = {}
+    for folder, some in parts.items():
+        for i in some:
+            owners.setdefault(i.source.name.casefold(), set()).add(folder)
+    inputs = []
+    for folder, some in parts.items():
+        for i in some:
+            if len(owners[i.source.name.casefold()]) > 1:
+                name = f"{folder.resolve().name}-{i.source.name}"
+                findings.add(
+                    Kind.NAME_CLASH, i.source.image, Done.REPAIRED, scene=name, note=f"now {name}"
+                )
+                inputs.append(replace(i, source=replace(i.source, name=name)))
+            else:
+                inputs.append(i)
+    return inputs
+
+
+# Make a dataset from DOTA folders and other datasets, or from scenes and what was drawn over them.
+
+
+def prepare(
+    folders: Path | Sequence[Path],
+    output: Path,
+    *,
+    splits: Sequence[str] | None = None,
+    outlines: Path | None = None,
+    **common: Unpack[Common],
+) -> Path:
+    """Turn DOTA folders and datasets into the dataset folder `output`, and return it.
+
+    A DOTA folder has images/ and labelTxt/, or sub-folders that have them, one per split; a dataset is a
+    folder that this made. `splits` names the sub-folders, or splits of datasets, to use (default: all).
+    Of a folder without them `val_share` of the scenes become the split *val*. `outlines` is a
+    GeoParquet file of the true outlines in DOTA folders. `common` are the fields of `Settings`; the
+    default legend is the smallest of DOTA that has all the classes found, or those of the datasets
+    united by name.
+
+    Scenes with a CRS keep their georeference and must share the CRS. Others are laid out side by
+    side on a plane that has none, y up, in metres where gsd is known and else in pixels, so that
+    scenes and annotations cover each other when both are opened in a GIS.
+
+    What is odd about the input, and what was done about it, is logged and stands in report.json. Input
+    at fault stops the work with a SceneError or AnnotationError that lists it; with `skip_bad` it is
+    left out, and listed by a SkippedInputsError once the dataset is complete. Raises DatasetError when
+    a folder holds nothing of the kind, ConfigError for an unknown legend or class, OutputError when
+    `output` cannot be written.
+    """
+    settings = Settings(**common)
+    named = [folders] if isinstance(folders, Path) else list(folders)
+    gather = partial(gathered, named, splits, outlines)
+    return make(output, settings, gather, spatial=False)

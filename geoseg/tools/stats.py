@@ -1,0 +1,101 @@
+"""How unevenly the classes of a dataset occur, and what each class weighting would make of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.annotations.burn import OUTLINES, QUADS
+from geoseg.dataset.folder import Dataset
+from geoseg.dataset.statistics import ClassStats, Stats, fill, scenes_of_pairs, sides, spread
+from geoseg.errors import ConfigError, DatasetError
+from geoseg.files import check_output, write_json
+from geoseg.report.figures import Bar, plot_imbalance
+from geoseg.training.weights import WEIGHTINGS, class_weights
+
+
+def stats(
+    folder: Path,
+    *,
+    split: str = "train",
+    layer: str | None = None,
+    plot: Path | None = None,
+    json: Path | None = None,
+    overwrite: bool = False,
+) -> Stats:
+    """Count the classes of a dataset; `plot` is a PNG of the result, `json` a file with all numbers.
+
+    Counts are those of `geoseg prepare`, sizes those of the annotations. Raises DatasetError, ConfigError,
+    OutputError.
+    """
+    for product in filter(None, (plot, json)):
+        check_output(product, overwrite=overwrite)
+    if plot and plot.suffix.lower() != ".png":
+        raise ConfigError(f"{plot}: a plot's name ends in .png. rename it")
+    dataset = Dataset.open(folder)
+    found = _found(dataset, split, layer or dataset.default_layer)
+    if plot:
+        plot_imbalance(_bars(found), f"{folder.name}, {split}, {found.layer}", plot)
+    if json:
+        write_json(json, found.to_json())
+    return found
+
+
+def _found(dataset: Dataset, split: str, layer: str) -> Stats:
+    scenes, legend = dataset.split(split), dataset.legend
+    truths = {name: dataset.annotations(name, scenes=scenes) for name in {*dataset.layers, layer}}
+    of = {name: [truth[s.name] for s in scenes] for name, truth in truths.items()}
+    counts = dataset.layers[layer].splits[split]
+    pixels = np.array([counts.pixels.get(c.name, 0) for c in legend], np.int64)
+    if not pixels.any():
+        raise DatasetError(
+            f"{dataset.folder}: split {split!r} has no valid pixel. check its scenes"
+        )
+    weights = {weighting: class_weights(pixels, weighting) for weighting in WEIGHTINGS}
+    lengths, metres = sides(of[layer], [s.pixel_size_m for s in scenes])
+    pairs = scenes_of_pairs(of[layer], len(legend))
+    filled = np.full(len(legend), np.nan)
+    if QUADS in of and OUTLINES in of:
+        filled = fill(of[OUTLINES], of[QUADS], len(legend))
+    classes = tuple(
+        ClassStats(
+            name=c.name,
+            objects=counts.objects.get(c.name, 0),
+            pixels=int(pixels[c.id]),
+            share=float(pixels[c.id] / pixels.sum()),
+            size=spread(_of_class(lengths, c.id)),
+            size_m=spread(_of_class(metres, c.id)),
+            quad_fill=None if np.isnan(filled[c.id]) else float(filled[c.id]),
+            scenes=int(pairs[c.id, c.id]),
+            together={o.name: int(pairs[c.id, o.id]) for o in legend.objects if o != c},
+            weights={weighting: float(weight[c.id]) for weighting, weight in weights.items()},
+        )
+        for c in legend
+    )
+    return Stats(dataset.folder, split, layer, legend, len(scenes), classes)
+
+
+def _of_class(lengths: NDArray[np.float64], class_id: int) -> NDArray[np.float64]:
+    """Sides of the objects of a class, of (n, 2) class ids and sides."""
+    of_class: NDArray[np.float64] = lengths[lengths[:, 0] == class_id, 1]
+    return of_class
+
+
+def _bars(found: Stats) -> list[Bar]:
+    background = found.classes[0]
+    return [
+        Bar(
+            name=c.name,
+            colour=found.legend[found.legend.id_of(c.name)].colour if c.objects else "#9a9a9a",
+            objects=c.objects,
+            pixels=c.pixels,
+            size=c.size,
+            quad_fill=c.quad_fill,
+            scenes=c.scenes,
+            together=c.together,
+            weights={name: c.times(background, name) for name in WEIGHTINGS},
+        )
+        for c in found.by_pixels()
+    ]

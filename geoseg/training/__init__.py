@@ -1,0 +1,1 @@
+"""Training: configuration, sampling, augmentation, loss, trainer."""

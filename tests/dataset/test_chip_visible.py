@@ -1,0 +1,143 @@
+"""What windows show of objects."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.windows import Window
+
+from geoseg.annotations.burn import Annotations, Index, burn
+from geoseg.annotations.rle import run_lengths
+from geoseg.dataset.chip_formats import four_corners
+from geoseg.dataset.chips import Tiling, labels_of, visible
+from geoseg.legend import IGNORE
+from tests.dataset.chip_decoding import pixels_of_rle
+
+HEIGHT, WIDTH = 90, 120
+place = st.tuples(st.floats(-20, WIDTH + 20), st.floats(-20, HEIGHT + 20))
+shapes = st.lists(place, min_size=3, max_size=7).map(
+    lambda corners: shapely.MultiPoint(np.round(corners, 6)).convex_hull
+)
+polygons = shapes.filter(lambda g: g.geom_type == "Polygon" and g.area > 0.01)
+windows = st.builds(
+    lambda left, top, width, height: Window(
+        left, top, min(width, WIDTH - left), min(height, HEIGHT - top)
+    ),
+    *(st.integers(0, WIDTH - 1), st.integers(0, HEIGHT - 1)),
+    *(st.integers(1, WIDTH), st.integers(1, HEIGHT)),
+)
+
+
+def scene(geometry: list[shapely.Geometry], *difficult: int) -> Annotations:
+    n = len(geometry)
+    flags = np.isin(np.arange(n), difficult)
+    return Annotations(np.array(geometry, object), np.arange(1, n + 1).astype(np.uint8), flags)
+
+
+@given(st.lists(polygons, max_size=6), windows, st.sampled_from(["keep", "ignore", "drop"]))
+def test_labels_of_a_window_are_those_of_the_whole_scene(
+    geometry: list[shapely.Geometry], window: Window, difficult: str
+) -> None:
+    annotations = scene(geometry, 1, 2)
+    tiling = Tiling(difficult=difficult)  # type: ignore[arg-type]
+    valid = np.ones((window.height, window.width), bool)
+    valid[::3, 1::2] = False
+    found = labels_of(Index(annotations), window, valid, tiling)
+    whole = burn(annotations, HEIGHT, WIDTH, difficult=tiling.difficult)
+    rows, columns = window.toslices()
+    assert (found[valid] == whole[rows, columns][valid]).all()
+    assert (found[~valid] == IGNORE).all()
+
+
+@given(st.lists(polygons, max_size=6), windows, st.floats(0, 1))
+def test_every_object_is_shown_or_counted_and_its_part_is_shapely_s(
+    geometry: list[shapely.Geometry], window: Window, least: float
+) -> None:
+    box = shapely.box(0, 0, window.width, window.height)
+    shown = visible(Index(scene(geometry)), window, Tiling(min_visible=least))
+    moved = [
+        shapely.transform(g, lambda xy: xy - (window.col_off, window.row_off)) for g in geometry
+    ]
+    touching = [g.intersection(box).area / g.area for g in moved if g.intersection(box).area > 0.02]
+    assert len(shown) + shown.hidden >= len(touching)
+    for whole, part, class_id in zip(
+        shown.whole.geometry, shown.part, shown.whole.class_id, strict=True
+    ):
+        original = moved[class_id - 1]
+        assert shapely.equals_exact(whole, original, 1e-6)
+        assert part.symmetric_difference(original.intersection(box)).area < 1e-3
+        assert box.covers(part)
+        assert part.area / original.area >= least - 1e-6
+        if box.covers(original):
+            assert shapely.equals_exact(part, original, 1e-6)
+
+
+def test_objects_hardly_visible_are_dropped_or_marked_and_never_called_background() -> None:
+    annotations = scene([shapely.box(10, 10, 50, 20), shapely.box(0, 30, 12, 40)])
+    window = Window(0, 0, 20, 60)  # shows a quarter of the first, all of the second
+    index = Index(annotations)
+    dropped = visible(index, window, Tiling(min_visible=0.3))
+    assert dropped.whole.class_id.tolist() == [2]
+    assert dropped.hidden == 1
+    marked = visible(index, window, Tiling(min_visible=0.3, hardly_visible="difficult"))
+    assert marked.whole.difficult.tolist() == [True, False]
+    assert marked.hidden == 0
+    labels = labels_of(index, window, np.ones((60, 20), bool), Tiling(min_visible=0.3))
+    assert (labels[10:20, 10:] == IGNORE).all()
+    assert (labels[30:40, :12] == 2).all()
+    assert len(visible(index, window, Tiling(min_visible=0.25))) == 2
+
+
+def test_what_nobody_knows_is_no_object_but_ignored_in_label_images() -> None:
+    annotations = Annotations(
+        np.array([shapely.box(0, 0, 9, 9), shapely.box(20, 0, 29, 9)], object),
+        np.array([1, IGNORE], np.uint8),
+        np.zeros(2, bool),
+    )
+    window, index = Window(0, 0, 40, 20), Index(annotations)
+    shown = visible(index, window, Tiling())
+    assert shown.whole.class_id.tolist() == [1]
+    assert shown.unknown == 1
+    labels = labels_of(index, window, np.ones((20, 40), bool), Tiling())
+    assert (labels[:9, 20:29] == IGNORE).all()
+
+
+@given(polygons, st.booleans())
+def test_run_lengths_are_the_pixels_that_gdal_burns(geometry: shapely.Geometry, hole: bool) -> None:
+    geometry = geometry.intersection(shapely.box(0, 0, WIDTH, HEIGHT))
+    if hole:
+        geometry = geometry.difference(geometry.centroid.buffer(5))
+    if geometry.is_empty or geometry.area < 0.01:
+        return
+    counts = run_lengths(geometry, HEIGHT, WIDTH)
+    assert all(length > 0 for length in counts[1:])
+    burned = burn(scene([geometry]), HEIGHT, WIDTH) == 1
+    assert (pixels_of_rle({"counts": counts, "size": [HEIGHT, WIDTH]}) == burned).all()
+
+
+@settings(max_examples=100)
+@given(polygons)
+def test_four_corners_lie_in_the_image_and_cover_most_of_what_is_seen(
+    geometry: shapely.Geometry,
+) -> None:
+    image = shapely.box(0, 0, WIDTH, HEIGHT)
+    part = shapely.transform(geometry.intersection(image), lambda xy: xy.round(6))
+    if part.geom_type != "Polygon" or part.area < 1:
+        return
+    corners = four_corners(part, HEIGHT, WIDTH)
+    assert corners.shape == (4, 2)
+    quad = shapely.Polygon(corners)
+    assert image.buffer(1e-9).covers(quad)
+    assert quad.intersection(part).area > 0.5 * part.area
+    if len(shapely.get_coordinates(part)) == 5:
+        assert shapely.equals(quad, part)
+
+
+def test_a_cut_ship_becomes_a_quad_within_the_window() -> None:
+    ship = shapely.Polygon([(-10, 20), (30, 60), (24, 66), (-16, 26)])
+    quad = shapely.Polygon(four_corners(ship.intersection(shapely.box(0, 0, 99, 99)), 99, 99))
+    seen = ship.intersection(shapely.box(0, 0, 99, 99))
+    assert quad.intersection(seen).area / quad.union(seen).area == pytest.approx(0.9, abs=0.1)

@@ -1,0 +1,197 @@
+"""Splits by list, by name and by ground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.windows import Window
+
+from geoseg.annotations.burn import OUTLINES, Annotations
+from geoseg.annotations.report import Findings
+from geoseg.dataset.folder import Dataset
+from geoseg.dataset.options import Settings
+from geoseg.dataset.scenes import Input
+from geoseg.dataset.sources import Source
+from geoseg.dataset.split import by_share, in_blocks
+from geoseg.errors import ConfigError, DatasetError, SceneError, SkippedInputsError
+from geoseg.legend import DOTA_V1
+from geoseg.raster.scene import SceneInfo
+from geoseg.tools.prepare import prepare
+from tests.dataset.found import found
+from tests.dota_folder import SHIP, add
+
+# --- by list ------------------------------------------------------------------------------------
+
+
+def listed(folder: Path, text: str) -> Path:
+    path = folder / "splits.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("tab", [",", "\t", ";"])
+def test_a_list_says_which_scene_is_in_which_split(tmp_path: Path, tab: str) -> None:
+    for name in ("a", "b", "c"):
+        add(tmp_path / "dota", name)
+    text = "\n".join(
+        line.replace(",", tab) for line in ["split,scene", "test,a", "val,b.png", "x,c"]
+    )
+    out = prepare(tmp_path / "dota", tmp_path / "out", split_list=listed(tmp_path, text))
+    assert {s.name: s.split for s in Dataset.open(out).scenes} == {
+        "a": "test",
+        "b": "val",
+        "c": "x",
+    }
+
+
+def test_a_scene_that_is_not_listed_is_at_fault_and_a_name_too_many_is_told(tmp_path: Path) -> None:
+    add(tmp_path / "dota", "a")
+    add(tmp_path / "dota", "b")
+    path = listed(tmp_path, "scene,split\na,train\nelsewhere,val\n")
+    with pytest.raises(SceneError, match=r"b\.png: b is not in .*splits\.csv"):
+        prepare(tmp_path / "dota", tmp_path / "out", split_list=path)
+    with pytest.raises(SkippedInputsError):
+        prepare(tmp_path / "dota", tmp_path / "out", split_list=path, skip_bad=True)
+    assert [s.name for s in Dataset.open(tmp_path / "out").scenes] == ["a"]
+    assert found(tmp_path / "out", "scene in the list but not here", "left out") == {"": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("name,split\na,b\n", "splits.csv:1: must name the columns scene and split"),
+        ("scene,split\na,\n", "splits.csv:2: needs a scene and a split"),
+        ("scene,split\na,x\na,y\n", "splits.csv:3: a is in x already"),
+        ("scene,split\na,../x\n", r"splits.csv:2: split '\.\./x' cannot name a folder"),
+        ("scene,split\n", "names no scene"),
+    ],
+)
+def test_a_list_at_fault_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    add(tmp_path / "dota", "a")
+    with pytest.raises(ConfigError, match=why):
+        prepare(tmp_path / "dota", tmp_path / "out", split_list=listed(tmp_path, text))
+
+
+# --- by name ------------------------------------------------------------------------------------
+
+
+@given(
+    st.dictionaries(st.from_regex("P[0-9]{4}", fullmatch=True), st.integers(1, 9), min_size=2),
+    st.floats(0.01, 0.99),
+)
+def test_windows_of_one_scene_are_never_parted(scenes: dict[str, int], share: float) -> None:
+    names = [f"{s}__1__{824 * n}___0" for s, count in scenes.items() for n in range(count)]
+    splits = by_share(names, share)
+    assert set(splits) == set(names)
+    assert set(splits.values()) == {"train", "val"}
+    for scene in scenes:
+        assert len({splits[name] for name in names if name.startswith(f"{scene}__")}) == 1
+
+
+# --- by ground ----------------------------------------------------------------------------------
+
+
+def scene(name: str, left: int, top: int, width: int, height: int, objects: int = 0) -> Input:
+    """A scene on a common grid of one unit a pixel, y down as its pixels."""
+    place = Affine.translation(left, top)
+    info = SceneInfo(Path(name), width, height, 3, "uint8", None, place, None, None)
+    rng = np.random.default_rng(left + width)
+    corner = rng.uniform(0, (width, height), (objects, 2))
+    shapes = np.array([shapely.box(x, y, x + 9, y + 9) for x, y in corner], object)
+    truth = Annotations(
+        shapes, rng.integers(1, 4, objects).astype(np.uint8), np.zeros(objects, bool)
+    )
+    return Input(Source(name, None, Path(name), Path("t")), info, {OUTLINES: truth}, DOTA_V1)
+
+
+def ground(part: Input) -> tuple[float, float, float, float]:
+    left, top = part.image.transform.c, part.image.transform.f
+    return left, top, left + part.image.width, top + part.image.height
+
+
+def apart(one: Input, other: Input) -> float:
+    """Pixels between two windows, along the axis on which they are further apart; below 0 they overlap."""
+    a, b = ground(one), ground(other)
+    return max(a[0] - b[2], b[0] - a[2], a[1] - b[3], b[1] - a[3])
+
+
+placed = st.tuples(
+    st.integers(1, 600), st.integers(1, 600), st.integers(40, 400), st.integers(40, 400)
+)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(placed, min_size=1, max_size=4),
+    st.integers(32, 150),
+    st.integers(0, 40),
+    st.floats(0.05, 0.6),
+)
+def test_no_window_of_any_size_sees_ground_that_is_nearer_to_the_other_split_than_the_gap(
+    boxes: list[tuple[int, int, int, int]], block: int, gap: int, share: float
+) -> None:
+    scenes = [scene(f"s{n}", *box, objects=12) for n, box in enumerate(boxes)]
+    try:
+        parts = in_blocks(scenes, Settings(block=block, gap=gap, val_share=share), Findings())
+    except DatasetError:  # everything shares ground, or the gap eats what was to validate
+        return
+    train = [part for part in parts if part.source.split == "train"]
+    val = [part for part in parts if part.source.split == "val"]
+    assert train
+    assert val
+    for one in train:
+        for other in val:
+            assert apart(one, other) >= gap
+    # a window of training lies inside the file of a part, and that shows this ground of its scene only
+    for part in parts:
+        whole = next(s for s in scenes if s.source.image == part.source.image)
+        window = part.source.window or Window(0, 0, whole.image.width, whole.image.height)
+        assert (window.width, window.height) == (part.image.width, part.image.height)
+        assert whole.image.transform @ (window.col_off, window.row_off) == ground(part)[:2]
+
+
+def test_the_gap_costs_only_what_validates_and_is_told() -> None:
+    findings = Findings()
+    whole = scene("s", 1, 1, 400, 400, objects=40)
+    without = in_blocks([whole], Settings(block=100), Findings())
+    with_gap = in_blocks([whole], Settings(block=100, gap=10), findings)
+    for before, after in zip(without, with_gap, strict=True):
+        assert before.source.name == after.source.name
+        assert before.source.split == after.source.split
+        if after.source.split == "train":
+            assert ground(before) == ground(after)
+    assert {finding.kind for finding in findings} == {"block cut back by the gap"}
+
+
+def test_a_gap_that_leaves_nothing_to_validate_is_refused() -> None:
+    whole = scene("s", 1, 1, 400, 400, objects=40)
+    with pytest.raises(DatasetError, match="use a smaller --gap"):
+        in_blocks([whole], Settings(block=100, gap=300), Findings())
+
+
+def test_scenes_that_do_not_overlap_and_have_no_place_share_no_ground() -> None:
+    bare = [scene(f"s{n}", 0, 0, 100, 100) for n in range(9)]
+    splits = [part.source.split for part in in_blocks(bare, Settings(), Findings())]
+    assert splits.count("val") == 2
+
+
+def test_a_folder_of_dota_can_be_cut_into_blocks_too(tmp_path: Path) -> None:
+    add(tmp_path / "dota", "a", [SHIP], width=200, height=160)
+    out = prepare(tmp_path / "dota", tmp_path / "out", block=50)
+    dataset = Dataset.open(out)
+    assert len(dataset.scenes) == 12
+    assert dataset.splits == ("train", "val")
+    assert dataset.layers["quads"].pixels["ship"] == 40 * 14
+    with pytest.raises(ConfigError, match="leave out --block"):
+        prepare(
+            tmp_path / "dota",
+            tmp_path / "two",
+            block=50,
+            split_list=listed(tmp_path, "scene,split\na,train\n"),
+        )

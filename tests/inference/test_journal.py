@@ -1,0 +1,91 @@
+"""What a journal holds survives a kill, and what a kill cut off is noticed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rasterio.windows import Window
+
+from geoseg.errors import ConfigError
+from geoseg.inference.journal import Record, open_journal
+
+ABOUT: dict[str, Any] = {"model": "abc", "--core": 64, "--gsd": (1.0, 1.0)}
+
+
+def records(count: int) -> list[Record]:
+    rng = np.random.default_rng(count)
+    made = []
+    for number in range(count):
+        height, width = rng.integers(1, 9, 2).tolist()
+        planes = rng.integers(0, 255, (2, height, width), np.uint8) if number % 3 else None
+        made.append(Record(number, Window(number, 7, width, height), planes))
+    return made
+
+
+def equal(one: Record, other: Record) -> bool:
+    if one.planes is None or other.planes is None:
+        return one.number == other.number and one.planes is other.planes
+    same = one.number, one.place
+    return same == (other.number, other.place) and np.array_equal(one.planes, other.planes)
+
+
+def write(path: Path, made: list[Record]) -> None:
+    with open_journal(path, ABOUT, output=Path("out.gpkg")) as journal:
+        list(journal.records())
+        for record in made:
+            journal.add(record)
+
+
+def read(path: Path) -> list[Record]:
+    with open_journal(path, ABOUT, output=Path("out.gpkg")) as journal:
+        return list(journal.records())
+
+
+@given(count=st.integers(1, 9), cut=st.integers(0, 10_000), noise=st.binary(max_size=60))
+def test_whole_records_are_kept_and_the_rest_can_be_written_again(
+    tmp_path_factory: pytest.TempPathFactory, count: int, cut: int, noise: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("journal") / "journal"
+    made = records(count)
+    write(path, made)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: cut % (len(whole) + 1)] + noise)  # a torn write
+    kept = read(path)
+    assert all(map(equal, kept, made[: len(kept)]))
+    write(path, made[len(kept) :])
+    again = read(path)
+    assert len(again) == count
+    assert all(map(equal, again, made))
+
+
+@given(flip=st.integers(0, 10_000), bit=st.integers(0, 7))
+def test_a_damaged_record_is_not_believed(
+    tmp_path_factory: pytest.TempPathFactory, flip: int, bit: int
+) -> None:
+    path = tmp_path_factory.mktemp("journal") / "journal"
+    made = records(6)
+    write(path, made)
+    data = bytearray(path.read_bytes())
+    first = data.index(b"\n") + 1
+    data[first + flip % (len(data) - first)] ^= 1 << bit
+    path.write_bytes(data)
+    kept = read(path)
+    assert len(kept) < len(made)
+    assert all(map(equal, kept, made[: len(kept)]))
+
+
+def test_what_changed_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "journal", records(2))
+    other = ABOUT | {"--core": 128}
+    with (
+        pytest.raises(ConfigError, match=r"--core was 64, is 128.*--restart") as caught,
+        open_journal(tmp_path / "journal", other, output=Path("out.gpkg")),
+    ):
+        pass
+    assert "model was" not in str(caught.value)
+    assert len(read(tmp_path / "journal")) == 2  # it is as it was

@@ -1,0 +1,234 @@
+"""The promise: labels do not depend on how a scene was cut."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from rasterio.windows import Window
+from torch import Tensor, nn
+
+from geoseg.errors import ConfigError
+from geoseg.inference.plan import Job
+from geoseg.inference.predictor import FULL_CONFIDENCE, Decided
+from geoseg.inference.run import label
+from geoseg.inference.tiling import margin_px, tiles
+from geoseg.legend import IGNORE
+from geoseg.models.model_file import Model, load_model
+from geoseg.raster.aoi import Area
+from geoseg.raster.tiles import Tile, round_up
+from tests.scenes import UTM, card, model_file, picture, tiny_model, write_scene
+
+MODEL = tiny_model()
+EXACT = margin_px("exact", MODEL)
+
+
+def labelled(
+    path: Path,
+    model: Model = MODEL,
+    *,
+    batch_size: int = 1,
+    executor: Executor | None = None,
+    order: Callable[[list[Tile]], list[Tile]] = list,
+    more: Mapping[str, Any] = MappingProxyType({}),
+    **cut: Any,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], int]:
+    job = Job((path,), bands=model.card.bands, dtype=model.card.dtype, model=model.path, **more)
+    with job.reader() as reader:
+        planes = np.full((2, reader.info.height, reader.info.width), IGNORE, np.uint8)
+        cells = tiles(reader.width, reader.height, model, **cut)
+    counts = [0]
+
+    def write(decided: Decided | None) -> None:
+        if decided is not None:
+            planes[:, *decided.place.toslices()] = decided.planes
+            counts[0] += 1
+
+    run: dict[str, Any] = {
+        "predictor": job.predictor(model),
+        "batch_size": batch_size,
+        "executor": executor,
+    }
+    for _ in label(job, order(cells), write, **run):
+        pass
+    return planes[0], planes[1], counts[0]
+
+
+def forward(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Tensor:
+    """Logits (classes, h, w) of one forward pass over the whole scene, written plainly."""
+    card = MODEL.card
+    scaled = (pixels - np.reshape(card.mean, (-1, 1, 1))) / np.reshape(card.std, (-1, 1, 1))
+    scaled[:, ~valid] = 0
+    height, width = valid.shape
+    padded = np.zeros((card.bands, round_up(height, card.stride), round_up(width, card.stride)))
+    padded[:, :height, :width] = scaled
+    with torch.inference_mode():
+        logits: Tensor = MODEL.network(torch.from_numpy(padded).float()[None])
+    return logits[0, :, :height, :width]
+
+
+def check(
+    labels: NDArray[np.uint8], confidence: NDArray[np.uint8], logits: Tensor, valid: Any
+) -> None:
+    best, second = logits.topk(2, dim=0).values
+    clear = (best - second > 1e-4).numpy() & valid
+    assert np.array_equal(labels[clear], logits.argmax(dim=0).numpy()[clear])
+    assert (labels[~valid] == IGNORE).all()
+    assert (confidence[~valid] == IGNORE).all()
+    expected = logits.softmax(dim=0).amax(dim=0).numpy() * FULL_CONFIDENCE
+    assert np.abs(confidence[valid] - expected[valid]).max(initial=0) <= 0.51
+
+
+@settings(max_examples=25)
+@given(
+    height=st.integers(1, 100), width=st.integers(1, 100), core=st.integers(1, 90),
+    batch_size=st.integers(1, 5), hole=st.tuples(*[st.integers(0, 100)] * 4), seed=st.integers(0, 9),
+    order=st.randoms(),
+)  # fmt: skip
+def test_tiled_labels_are_those_of_one_forward_pass_over_the_whole_scene(
+    tmp_path_factory: pytest.TempPathFactory,
+    height: int, width: int, core: int, batch_size: int, hole: tuple[int, ...], seed: int,
+    order: random.Random,
+) -> None:  # fmt: skip
+    folder = tmp_path_factory.mktemp("exact")
+    pixels = picture(height, width, seed=seed)
+    top, bottom, left, right = *sorted(hole[:2]), *sorted(hole[2:])
+    pixels[:, top:bottom, left:right] = 0
+    path = write_scene(folder / "scene.tif", pixels, nodata=0, **UTM)
+    valid = pixels.max(axis=0) > 0
+    core = max(core, round((height * width) ** 0.5) // 4)  # not hundreds of tiles
+    labels, confidence, _ = labelled(
+        path, core=core, margin=EXACT, batch_size=batch_size,
+        order=lambda cells: order.sample(cells, len(cells)),
+    )  # fmt: skip
+    check(labels, confidence, forward(pixels, valid), valid)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_workers_decide_the_same(tmp_path: Path, kind: type[Executor], workers: int) -> None:
+    pixels = picture(90, 110)
+    pixels[:, 20:50, 30:90] = 0
+    path = write_scene(tmp_path / "scene.tif", pixels, nodata=0, **UTM)
+    model = load_model(model_file(tmp_path / "tiny.safetensors"))
+    alone = labelled(path, model, core=32, margin=EXACT)
+    spawned = {} if kind is ThreadPoolExecutor else {"mp_context": get_context("spawn")}
+    with kind(workers, **spawned) as executor:  # type: ignore[call-arg]
+        together = labelled(path, model, core=32, margin=EXACT, batch_size=2, executor=executor)
+    assert alone[2] == together[2]
+    valid = pixels.max(axis=0) > 0
+    check(together[0], together[1], forward(pixels, valid), valid)
+    assert (alone[0] == together[0]).mean() > 0.999  # batches of 2 round otherwise
+
+
+def test_at_another_pixel_size_a_scene_is_labelled_on_its_own_pixels(tmp_path: Path) -> None:
+    pixels = picture(150, 130)
+    pixels[:, 100:, 60:] = 0
+    path = write_scene(tmp_path / "scene.tif", pixels, nodata=0, **UTM)
+    valid = pixels.max(axis=0) > 0
+    more = {"pixel": (130 / 52, 150 / 50)}
+    labels, confidence, _ = labelled(path, core=16, margin=EXACT, more=more)
+    whole, sureness, _ = labelled(path, core=64, margin=EXACT, more=more)
+    assert np.array_equal(labels, whole)
+    assert np.abs(confidence.astype(int) - sureness).max() <= 1
+    assert np.array_equal(labels == IGNORE, ~valid)
+    # each pixel of the network is three rows of the scene, where these have data
+    assert np.array_equal(labels[0:99:3], labels[2:99:3])
+    assert len(np.unique(labels)) > 2
+
+
+def test_an_area_is_labelled_as_if_all_were_wanted(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", picture(120, 120), **UTM)
+    area = Area(shapely.Point(40, 50).buffer(23))
+    everywhere, sureness, count = labelled(path, core=16, margin=EXACT)
+    labels, confidence, fewer = labelled(path, core=16, margin=EXACT, more={"area": area})
+    inside = area.inside(Window(0, 0, 120, 120))
+    assert np.array_equal(labels[inside], everywhere[inside])
+    assert np.array_equal(confidence[inside], sureness[inside])
+    assert (labels[~inside] == IGNORE).all()
+    assert fewer < count / 2
+
+
+def test_all_orientations_count_alike(tmp_path: Path) -> None:
+    pixels = picture(64, 64)
+    path = write_scene(tmp_path / "scene.tif", pixels, **UTM)
+    _, confidence, _ = labelled(path, margin=EXACT, more={"augmented": True})
+    turned = write_scene(tmp_path / "turned.tif", np.rot90(pixels, axes=(1, 2)).copy(), **UTM)
+    _, other, _ = labelled(turned, margin=EXACT, more={"augmented": True})
+    assert np.abs(np.rot90(confidence).astype(int) - other).max() <= 1
+    _, plain, _ = labelled(path, margin=EXACT)
+    assert not np.array_equal(plain, confidence)
+
+
+def test_probabilities_are_the_softmax(tmp_path: Path) -> None:
+    pixels = picture(40, 56)
+    path = write_scene(tmp_path / "scene.tif", pixels, **UTM)
+    job = Job((path,), bands=3, dtype="uint8", probabilities=True)
+    found: list[Decided | None] = []
+    with job.reader() as reader:
+        cells = tiles(reader.width, reader.height, MODEL)
+    for _ in label(job, cells, found.append, predictor=job.predictor(MODEL)):
+        pass
+    (decided,) = found
+    assert decided is not None
+    expected = forward(pixels, np.ones((40, 56), bool)).softmax(dim=0).numpy() * FULL_CONFIDENCE
+    assert decided.planes.shape == (2 + len(MODEL.card.legend), 40, 56)
+    assert np.abs(decided.planes[2:] - expected).max() <= 0.51
+
+
+def test_too_small_a_margin_would_be_noticed(tmp_path: Path) -> None:
+    pixels = picture(100, 100)
+    path = write_scene(tmp_path / "scene.tif", pixels, **UTM)
+    valid = np.ones((100, 100), bool)
+    labels, confidence, _ = labelled(path, core=32, margin=0)
+    with pytest.raises(AssertionError):
+        check(labels, confidence, forward(pixels, valid), valid)
+
+
+def test_tiles_without_data_are_not_computed(tmp_path: Path) -> None:
+    pixels = picture(96, 96)
+    pixels[:, :64] = 0
+    path = write_scene(tmp_path / "scene.tif", pixels, nodata=0, **UTM)
+    labels, _, count = labelled(path, core=32, margin=32)
+    assert count == 3
+    assert (labels[:64] == IGNORE).all()
+    assert (labels[64:] != IGNORE).all()
+
+
+def test_a_scene_without_any_data_costs_nothing(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", np.zeros((3, 70, 70), np.uint8), nodata=0, **UTM)
+    labels, confidence, count = labelled(path, core=32)
+    assert count == 0
+    assert (labels == IGNORE).all()
+    assert (confidence == IGNORE).all()
+
+
+class _TooLarge(nn.Module):
+    def forward(self, _image: Tensor) -> Tensor:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+
+
+class _Buggy(nn.Module):
+    def forward(self, _image: Tensor) -> Tensor:
+        raise RuntimeError("shapes cannot be multiplied")
+
+
+def test_out_of_memory_says_which_options_to_lower(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", picture(40, 40), **UTM)
+    model = Model(Path("m"), card(), _TooLarge(), "0")
+    with pytest.raises(ConfigError, match=r"40 x 40 pixels, 1 at a time.*--core or --batch-size"):
+        labelled(path, model=model)
+    with pytest.raises(RuntimeError, match="multiplied"):
+        labelled(path, model=Model(Path("m"), card(), _Buggy(), "0"))

@@ -1,0 +1,61 @@
+"""What a window takes is known before it is computed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from geoseg.errors import ConfigError
+from geoseg.inference.memory import forward_bytes_per_pixel, largest_window
+from geoseg.inference.tiling import tiles
+from tests.scenes import tiny_model
+
+
+class Known(nn.Module):
+    """3 bands in; while 8 channels become 5, there are 3 + 8 + 5; at the end 3 + 5 + 5 + 10."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 5, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        image = self.two(F.relu(self.one(image), inplace=True))
+        return torch.cat([image, image + 1], dim=1)
+
+
+def test_bytes_are_those_of_the_tensors_that_live_together() -> None:
+    assert forward_bytes_per_pixel(Known().eval(), bands=3, stride=8) == 4 * (3 + 5 + 5 + 10)
+
+
+def test_a_limit_allows_windows_in_proportion() -> None:
+    def pixels(limit: int) -> int:
+        return largest_window(
+            Known().eval(), bands=3, stride=8, limit=limit, pixel_bytes=10, on_gpu=True
+        )
+
+    assert pixels(4 * 10**8) == pytest.approx(4 * pixels(10**8), abs=4)
+    assert pixels(0) == 0
+
+
+def test_what_somebodys_process_holds_besides_takes_nothing_from_a_run() -> None:
+    def pixels() -> int:
+        return largest_window(
+            Known().eval(), bands=3, stride=8, limit=10**9, pixel_bytes=10, on_gpu=False
+        )
+
+    before = pixels()
+    ballast = np.ones(3 * 10**8, np.uint8)
+    assert pixels() == before > 500**2
+    assert ballast[-1] == 1
+
+
+def test_cores_keep_windows_within_the_limit() -> None:
+    model = tiny_model(margin=32)
+    for limit in (80, 128, 500, 1100):
+        cells = tiles(3000, 2000, model, largest_window=limit**2)
+        assert max(c.window.width * c.window.height for c in cells) <= limit**2
+    with pytest.raises(ConfigError, match=r"--memory.*margin of 32"):
+        tiles(3000, 2000, model, largest_window=64**2)

@@ -1,0 +1,64 @@
+"""Which pixel size the network sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from affine import Affine
+
+from geoseg.errors import ConfigError, SceneError
+from geoseg.inference.reader import network_pixel
+from geoseg.raster.scene import SceneInfo, open_scene
+from tests.scenes import card, picture, write_scene
+
+KNOWS = card(pixel_size_m=(0.1, 0.4))
+
+
+def info(folder: Path, size: float, **place: Any) -> SceneInfo:
+    where = {"crs": "EPSG:32633", "transform": Affine(size, 0, 5e5, 0, -size, 5.5e6)} | place
+    with open_scene(write_scene(folder / "scene.tif", picture(20, 30), **where)) as scene:
+        return scene.info
+
+
+@pytest.mark.parametrize(("size", "factor"), [(0.2, 1), (0.5, 1), (0.07, 1), (2.0, 0.2), (0.05, 2)])
+def test_auto_goes_to_the_nearest_size_that_the_model_knows(
+    tmp_path: Path, size: float, factor: float
+) -> None:
+    assert network_pixel(info(tmp_path, size), KNOWS) == pytest.approx((factor, factor))
+
+
+def test_pixels_of_degrees_become_square(tmp_path: Path) -> None:
+    degrees = {"crs": "EPSG:4326", "transform": Affine(2e-6, 0, 11, 0, -2e-6, 60)}
+    across, down = network_pixel(info(tmp_path, 0, **degrees), KNOWS)
+    assert across / down == pytest.approx(
+        2, rel=0.01
+    )  # at 60 degrees a degree east is half as long
+    assert 2e-6 * 111_412 * down == pytest.approx(0.2, rel=0.4)
+
+
+def test_a_number_is_metres_and_none_is_as_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = info(tmp_path, 2.0)
+    assert network_pixel(scene, KNOWS, 0.5) == pytest.approx((0.25, 0.25))
+    assert network_pixel(scene, card(), "auto") == (1, 1)  # a model that knows no sizes
+    assert not caplog.records
+    assert network_pixel(scene, KNOWS, "none") == (1, 1)
+    assert "expect poor results" in caplog.text
+
+
+def test_a_scene_without_georeference_is_warned_about_or_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = info(tmp_path, 0, crs=None, transform=Affine.identity())
+    assert network_pixel(scene, KNOWS) == (1, 1)
+    assert "pixel size is not known" in caplog.text
+    caplog.clear()
+    assert network_pixel(scene, KNOWS, "none") == (1, 1)
+    assert not caplog.text
+    with pytest.raises(SceneError, match="--gsd none"):
+        network_pixel(scene, KNOWS, 0.3)
+    with pytest.raises(ConfigError, match="--gsd"):
+        network_pixel(scene, KNOWS, -1.0)

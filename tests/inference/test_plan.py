@@ -1,0 +1,28 @@
+"""What a run is known by when it goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geoseg.inference.plan import Job, Planner
+from geoseg.raster.tiles import Tile, cut, fitted_spans, grid
+from tests.scenes import tiny_model, write_scene
+
+
+def test_two_cuts_of_as_many_tiles_and_the_same_first_one_are_not_taken_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = write_scene(tmp_path / "scene.tif", np.zeros((3, 180, 180), np.uint8))
+    fitted = fitted_spans(180, 104, 32)
+    cuts = grid(180, 180, core=72, margin=32, multiple=4), cut(fitted, fitted, margin=32)
+    assert len(cuts[0]) == len(cuts[1])
+    assert cuts[0][0].core == cuts[1][0].core
+
+    def about(cells: list[Tile]) -> object:
+        monkeypatch.setattr("geoseg.inference.plan.tiles", lambda *_args, **_more: cells)
+        return Planner(tiny_model(), Job(bands=3, dtype="uint8")).plan((scene,)).about
+
+    assert about(cuts[0]) != about(cuts[1])

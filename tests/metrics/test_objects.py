@@ -1,0 +1,172 @@
+from collections.abc import Collection
+
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from shapely import box
+
+from geoseg.annotations.burn import Annotations, Difficult
+from geoseg.legend import IGNORE
+from geoseg.metrics.objects import FOUND, MATCHED, TRUTH, Objects
+from geoseg.polygons.trace import trace
+
+CLASSES = 3
+SIDE = 24
+LABELS = hnp.arrays(np.uint8, (8, 8), elements=st.sampled_from([0, 0, 1, 2])).map(
+    lambda small: small.repeat(3, axis=0).repeat(3, axis=1)
+)
+
+Polygons = list[tuple[shapely.Polygon, int]]
+
+
+def traced(labels: NDArray[np.uint8]) -> Polygons:
+    return [
+        (polygon, int(class_id))
+        for batch in trace([(labels, None)])
+        for polygon, class_id in zip(batch.geometry(Affine.identity()), batch.class_id, strict=True)
+    ]
+
+
+def annotations(polygons: Polygons, difficult: Collection[int] = ()) -> Annotations:
+    return Annotations(
+        np.array([polygon for polygon, _ in polygons], object),
+        np.array([class_id for _, class_id in polygons], np.uint8),
+        np.array([number in difficult for number in range(len(polygons))], bool),
+    )
+
+
+def matched(
+    truth: Polygons,
+    found: Polygons,
+    *,
+    match: float = 0.5,
+    difficult: Difficult = "keep",
+    hard: Collection[int] = (),
+    batch: int = 1000,
+    side: int = SIDE,
+) -> NDArray[np.int64]:
+    objects = Objects(
+        annotations(truth, hard), CLASSES, width=side, height=side, match=match, difficult=difficult
+    )
+    for first in range(0, len(found), batch):
+        part = annotations(found[first : first + batch])
+        objects.add(part.geometry, part.class_id)
+    return objects.counts()
+
+
+def best_matching(truth: Polygons, found: Polygons, match: float) -> NDArray[np.int64]:
+    """As many pairs as can be, by class, from IoUs of pixels by shapely one by one."""
+    most = np.zeros(CLASSES, np.int64)
+    for class_id in range(CLASSES):
+        a = [polygon for polygon, of in truth if of == class_id]
+        b = [polygon for polygon, of in found if of == class_id]
+        fits = np.array(
+            [[t.intersection(f).area >= match * t.union(f).area for f in b] for t in a]
+        ).reshape(len(a), len(b))
+        most[class_id] = fits[linear_sum_assignment(fits, maximize=True)].sum()
+    return most
+
+
+@settings(max_examples=100)
+@given(LABELS, LABELS, st.sampled_from([0.501, 0.7, 1.0]), st.integers(1, 5))
+def test_above_one_half_nothing_matches_more(
+    truth: NDArray[np.uint8], labels: NDArray[np.uint8], match: float, batch: int
+) -> None:
+    annotated, found = traced(truth), traced(labels)
+    counts = matched(annotated, found, match=match, batch=batch).sum(axis=1)
+    for kind, polygons in ((TRUTH, annotated), (FOUND, found)):
+        ids = [class_id for _, class_id in polygons]
+        assert counts[kind].tolist() == np.bincount(ids, minlength=CLASSES).tolist()
+    np.testing.assert_array_equal(counts[MATCHED], best_matching(annotated, found, match))
+
+
+@given(LABELS)
+def test_what_is_annotated_is_found_by_itself(labels: NDArray[np.uint8]) -> None:
+    polygons = traced(labels)
+    counts = matched(polygons, polygons, match=1.0)
+    np.testing.assert_array_equal(counts[MATCHED], counts[TRUTH])
+    np.testing.assert_array_equal(counts[FOUND], counts[TRUTH])
+
+
+@given(LABELS, LABELS)
+def test_annotations_that_overlap_are_each_matched_once(
+    one: NDArray[np.uint8], other: NDArray[np.uint8]
+) -> None:
+    annotated, found = traced(one) + traced(one), traced(other)
+    counts = matched(annotated, found).sum(axis=1)
+    assert (counts[MATCHED] <= counts[FOUND]).all()
+    np.testing.assert_array_equal(counts[MATCHED], matched(traced(one), found).sum(axis=1)[MATCHED])
+
+
+def test_the_best_pair_is_taken_first() -> None:
+    annotated = [(box(0, 0, 10, 10), 1), (box(0, 0, 10, 12), 1)]
+    found = [(box(0, 0, 10, 11.5), 1)]
+    counts = matched(annotated, found, hard={1}, difficult="ignore")
+    assert counts.sum(axis=1)[:, 1].tolist() == [1, 0, 0]  # it went to the difficult one
+    counts = matched(annotated, [(box(0, 0, 10, 10.5), 1)], hard={1}, difficult="ignore")
+    assert counts.sum(axis=1)[:, 1].tolist() == [1, 1, 1]
+
+
+def test_classes_do_not_match_each_other() -> None:
+    counts = matched([(box(0, 0, 9, 9), 1)], [(box(0, 0, 9, 9), 2)])
+    assert counts[MATCHED].sum() == 0
+
+
+def test_sizes_are_cocos_and_a_match_counts_at_its_annotation() -> None:
+    side = 400
+    annotated = [
+        (box(0, 0, 32, 32), 1),  # small still
+        (box(50, 0, 83, 32), 1),  # medium
+        (box(100, 0, 197, 96), 1),  # large
+    ]
+    found = [
+        (box(0, 0, 32, 34), 1),  # medium, of a small one
+        (box(100, 0, 196, 96), 1),  # medium, of a large one
+        (box(300, 300, 310, 310), 1),
+    ]
+    counts = matched(annotated, found, side=side)[:, :, 1]
+    assert counts[TRUTH].tolist() == [1, 1, 1]
+    assert counts[MATCHED].tolist() == [1, 0, 1]
+    assert counts[FOUND].tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("difficult", "expected"), [("keep", [2, 3, 1]), ("drop", [1, 3, 0]), ("ignore", [1, 2, 0])]
+)
+def test_difficult_objects_are_kept_dropped_or_ignored(
+    difficult: Difficult, expected: list[int]
+) -> None:
+    annotated = [(box(0, 0, 5, 5), 1), (box(10, 0, 15, 5), 1)]
+    found = [(box(0, 0, 5, 5), 1), (box(20, 0, 23, 5), 1), (box(20, 9, 23, 15), 1)]
+    counts = matched(annotated, found, difficult=difficult, hard={0})
+    assert counts.sum(axis=1)[:, 1].tolist() == expected
+
+
+def test_annotations_are_clipped_to_the_scene_and_mended() -> None:
+    outside = box(30, 30, 40, 40)
+    beyond = box(-10, 0, 6, 6)
+    bow_tie = shapely.Polygon([(10, 10), (20, 20), (20, 10), (10, 20)])
+    found = [(box(0, 0, 6, 6), 1), (box(10, 10, 20, 20), 2)]
+    counts = matched([(outside, 1), (beyond, 1), (bow_tie, 2)], found).sum(axis=1)
+    assert counts[TRUTH].tolist() == [0, 1, 1]
+    assert counts[MATCHED].tolist() == [0, 1, 1]
+
+
+def test_nothing_annotated_and_nothing_found_are_counts_of_nothing() -> None:
+    assert not matched([], []).any()
+    assert matched([], [(box(0, 0, 2, 2), 1)]).sum() == 1
+    assert matched([(box(0, 0, 2, 2), 1)], []).sum() == 1
+
+
+def test_what_nobody_knows_is_no_object_and_what_is_found_there_counts_nowhere() -> None:
+    known, unknown = (box(2, 2, 8, 8), 1), (box(12, 0, 24, 24), IGNORE)
+    found = [known, (box(14, 2, 18, 6), 2), (box(10, 10, 14, 14), 2), (box(9, 16, 13, 20), 1)]
+    counts = matched([known, unknown], found)
+    assert counts.sum(axis=1).tolist() == [[0, 1, 0], [0, 2, 0], [0, 1, 0]]
+    assert matched([unknown], [], side=SIDE).sum() == 0

@@ -1,0 +1,83 @@
+"""Weights to start from, taken over from another model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from geoseg.errors import ConfigError, ModelError
+from geoseg.models.model_file import load_model
+from geoseg.models.pretrained import load_pretrained
+from geoseg.models.unet import UNet
+from tests.scenes import LEGEND, model_file
+
+
+def taken_over(path: Path, *, classes: int = len(LEGEND)) -> tuple[UNet, dict[str, Any] | None]:
+    torch.manual_seed(1)
+    network = UNet(3, classes, width=4, depth=2)
+    return network, load_pretrained(network, str(path))
+
+
+def test_a_model_is_taken_over_without_what_was_added_after_learning(tmp_path: Path) -> None:
+    first, second = LEGEND.names[1], LEGEND.names[2]
+    shifts = {"logit_shifts": {first: 0.75, second: -1.25}}  # the others were not shifted
+    path = model_file(tmp_path / "shifted.safetensors", training=shifts)
+    network, _ = taken_over(path)
+    expected = {n: w.clone() for n, w in load_model(path).network.state_dict().items()}
+    expected["head.bias"][1] -= 0.75
+    expected["head.bias"][2] += 1.25
+    for name, weight in network.state_dict().items():
+        assert torch.equal(weight, expected[name]), name
+
+
+def test_without_shifts_it_is_taken_over_as_it_is(tmp_path: Path) -> None:
+    path = model_file(tmp_path / "plain.safetensors")
+    network, _ = taken_over(path)
+    for name, weight in load_model(path).network.state_dict().items():
+        assert torch.equal(weight, network.state_dict()[name]), name
+
+
+def test_other_classes_cost_only_the_head(tmp_path: Path) -> None:
+    shifts = {"logit_shifts": dict.fromkeys(LEGEND.names, 1.0)}
+    path = model_file(tmp_path / "m.safetensors", training=shifts)
+    network, _ = taken_over(path, classes=2)
+    fresh = UNet(3, 2, width=4, depth=2).state_dict()
+    theirs = load_model(path).network.state_dict()
+    for name, weight in network.state_dict().items():
+        if name.startswith("head."):
+            assert weight.shape == fresh[name].shape
+        else:
+            assert torch.equal(weight, theirs[name]), name
+
+
+def test_what_it_says_of_itself_is_passed_on_with_what_came_before_it(tmp_path: Path) -> None:
+    training = {
+        "name": "second",
+        "terms": "for research only",
+        "steps": 9,
+        "configuration": {"data": {}},
+        "ancestor": {"name": "first"},
+    }
+    path = model_file(tmp_path / "m.safetensors", training=training)
+    _, ancestor = taken_over(path)
+    assert ancestor == {
+        "name": "second",
+        "terms": "for research only",
+        "steps": 9,
+        "ancestor": {"name": "first"},
+        "sha256": load_model(path).sha256,
+    }
+
+
+def test_what_does_not_fit_or_is_none_is_refused(tmp_path: Path) -> None:
+    path = model_file(tmp_path / "m.safetensors")
+    with pytest.raises(ConfigError, match="weights fit"):
+        load_pretrained(UNet(3, len(LEGEND), width=8, depth=2), str(path))
+    strange = model_file(tmp_path / "strange.safetensors", training={"logit_shifts": ["?"]})
+    with pytest.raises(ModelError, match=r"strange.*logit_shifts"):
+        taken_over(strange)
+    with pytest.raises(ModelError, match="nowhere"):
+        load_pretrained(UNet(3, 2, width=4, depth=2), str(tmp_path / "nowhere.safetensors"))

@@ -1,0 +1,84 @@
+"""A model as a STAC item that catalogues can read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pystac
+import pytest
+from pystac.extensions.mlm import MLMExtension
+from pystac.validation.stac_validator import JsonSchemaSTACValidator
+
+from geoseg.legend import Legend
+from geoseg.models.model_file import ModelCard
+from geoseg.models.stac import stac_item
+from geoseg.tools.export import export
+from tests.scenes import LEGEND, model_file, tiny_model
+
+
+@pytest.fixture
+def item(tmp_path: Path) -> dict[str, Any]:
+    """The item that stands in another folder than its model."""
+    (tmp_path / "catalog").mkdir()
+    training = {"date": "2026-03-01", "name": "Roofs", "terms": "all free"}
+    model = model_file(tmp_path / "m.safetensors", training=training, pixel_size_m=(0.2, 0.8))
+    stac = tmp_path / "catalog" / "m.json"
+    export(tmp_path / "my model.onnx", model=model, size=96, stac=stac)
+    told: dict[str, Any] = json.loads(stac.read_text(encoding="utf-8"))
+    return told
+
+
+def test_it_is_a_valid_item(item: dict[str, Any]) -> None:
+    JsonSchemaSTACValidator().validate_core(item, pystac.STACObjectType.ITEM, "1.1.0")
+    assert pystac.Item.from_dict(item).id == "my model"
+    assert item["assets"]["model"]["href"] == "./../my%20model.onnx"
+    assert item["properties"]["datetime"] == "2026-03-01T00:00:00Z"
+    assert item["properties"]["gsd"] == 0.4
+
+
+def test_a_reader_of_the_extension_learns_how_to_run_the_model(item: dict[str, Any]) -> None:
+    read = MLMExtension.ext(pystac.Item.from_dict(item))
+    assert (read.mlm_name, read.architecture, read.tasks) == (
+        "Roofs",
+        "unet",
+        ["semantic-segmentation"],
+    )
+    (image,), (output,) = read.input, read.output
+    assert image.bands == ["red", "green", "blue"]
+    assert image.input.shape == [-1, 3, 96, 96]
+    scaling = item["properties"]["mlm:input"][0]["value_scaling"]  # of which pystac reads one only
+    assert [(s["type"], s["mean"], s["stddev"]) for s in scaling] == [
+        ("z-score", 100, 50),
+        ("z-score", 120, 60),
+        ("z-score", 90, 40),
+    ]
+    assert output.result.shape == [-1, 4, 96, 96]
+    classes = [
+        (c["value"], c["name"], c["color_hint"])
+        for c in item["properties"]["mlm:output"][0]["classification:classes"]
+    ]
+    assert classes == [(c.id, c.name, c.colour[1:].upper()) for c in LEGEND]
+    assert ModelCard.from_json(item["properties"]["geoseg:card"]).legend == LEGEND
+
+
+def test_the_extension_s_own_model_accepts_it(item: dict[str, Any]) -> None:
+    schema = pytest.importorskip(
+        "stac_model.schema", reason="needs stac-model, which asks for a newer pip"
+    )
+    told = schema.MLModelProperties(**item["properties"])
+    assert told.output[0].classes[1].name == "plane"
+
+
+def test_a_name_the_extension_does_not_allow_stands_whole_in_the_description() -> None:
+    model = tiny_model()
+    legend = Legend.of({"Gebäude (groß)": "#aa0000", "***": "#00aa00"})
+    named = replace(model, card=replace(model.card, legend=legend))
+    told = stac_item(named, name="m", href="./m.onnx", size=64)["properties"]
+    classes = told["mlm:output"][0]["classification:classes"][1:]
+    assert [(c["name"], c["description"]) for c in classes] == [
+        ("Geb-ude-gro", "Gebäude (groß)"),
+        ("class-2", "***"),
+    ]

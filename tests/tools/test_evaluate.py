@@ -1,0 +1,247 @@
+"""A model and labels on disk, scored on a small dataset."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+
+from geoseg.annotations.burn import burn
+from geoseg.cli import boundary, geoseg
+from geoseg.dataset.folder import Dataset
+from geoseg.errors import ConfigError, DatasetError, OutputError, SceneError
+from geoseg.metrics.confusion import confusion
+from geoseg.metrics.tally import USUAL, Rules
+from geoseg.models.model_file import load_model, save_model
+from geoseg.models.unet import UNet
+from geoseg.options import Cleaning
+from geoseg.raster.labels import LEGEND_TAG
+from geoseg.report.tables import report_text, score_table
+from geoseg.tools.evaluate import evaluate
+from geoseg.tools.vectorize import vectorize
+from tests.scenes import card, write_scene
+from tests.synthetic_dataset import dataset
+
+SIZE = 160
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return dataset(tmp_path_factory.mktemp("drawn"), scenes=6, size=SIZE)
+
+
+@pytest.fixture(scope="module")
+def model(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One that knows nothing, but is sure of some things."""
+    legend = Dataset.open(drawn).legend
+    torch.manual_seed(0)
+    network = UNet(3, len(legend), width=4, depth=2).eval()
+    with torch.no_grad():
+        network.head.weight *= 40
+    path = tmp_path_factory.mktemp("model") / "m.safetensors"
+    return save_model(path, network.state_dict(), replace(card(), legend=legend), half=False)
+
+
+@pytest.fixture(scope="module")
+def kept(drawn: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Labels and confidences of that model, and its scores."""
+    folder = tmp_path_factory.mktemp("kept") / "labels"
+    scores = folder.with_name("scores.json")
+    evaluate(drawn, model=model, keep=folder, json_output=scores)
+    return folder
+
+
+@pytest.fixture
+def perfect(drawn: Path, tmp_path: Path) -> Path:
+    """Labels burned from the annotations, as PNGs without a place."""
+    folder = tmp_path / "perfect"
+    folder.mkdir()
+    opened = Dataset.open(drawn)
+    truth = opened.annotations()
+    for scene in opened.split("val"):
+        labels = burn(truth[scene.name], scene.height, scene.width)
+        write_scene(folder / f"{scene.name}.png", labels[None], driver="PNG")
+    return folder
+
+
+def test_labels_that_a_model_left_have_the_scores_of_the_model(
+    drawn: Path, kept: Path, tmp_path: Path
+) -> None:
+    again = tmp_path / "again.json"
+    evaluate(drawn, labels=kept, json_output=again)
+    (first,), (second,) = (
+        json.loads(path.read_text()) for path in (kept.with_name("scores.json"), again)
+    )
+    assert first.pop("model") == "m.safetensors"
+    assert second.pop("model") == "labels"
+    assert first == second
+    assert first["calibration"]["ece"] > 0
+
+
+def test_kept_labels_are_label_rasters_with_legend_and_place(drawn: Path, kept: Path) -> None:
+    scene = Dataset.open(drawn).split("val")[0]
+    with rasterio.open(kept / f"{scene.name}.tif") as labels:
+        assert labels.crs == rasterio.open(drawn / scene.file).crs
+        assert "plane" in labels.tags()[LEGEND_TAG]
+        assert labels.colormap(1)[1][3] == 255
+    assert (kept / f"{scene.name}.confidence.tif").is_file()
+
+
+def test_counts_are_those_of_whole_arrays_and_of_the_polygons_that_vectorize_finds(
+    drawn: Path, kept: Path
+) -> None:
+    (evaluation,) = evaluate(drawn, labels=kept, rules=Rules(cleaning=Cleaning(min_pixels=4)))
+    opened = Dataset.open(drawn)
+    truth = opened.annotations()
+    found = 0
+    for scene, matrix in zip(opened.split("val"), evaluation.matrices, strict=True):
+        with rasterio.open(kept / f"{scene.name}.tif") as raster:
+            labels = raster.read(1)
+        whole = burn(truth[scene.name], *labels.shape)
+        np.testing.assert_array_equal(matrix, confusion(whole, labels, len(opened.legend)))
+        found += len(vectorize(kept / f"{scene.name}.tif", None, cleaning=Cleaning(min_pixels=4)))
+    told = evaluation.to_json()
+    assert told["objects"]["found"] == found
+    assert told["objects"]["truth"] == sum(len(truth[s.name]) for s in opened.split("val"))
+    assert told["pixels"] == 6 * SIZE**2
+    np.testing.assert_array_equal(told["confusion"], evaluation.matrices.sum(axis=0))
+
+
+def test_labels_burned_from_the_truth_are_perfect(drawn: Path, perfect: Path) -> None:
+    (evaluation,) = evaluate(drawn, labels=perfect)
+    told = evaluation.to_json()
+    for score in ("miou", "miou_with_background", "fwiou", "accuracy", "boundary_miou"):
+        assert told[score] == 1
+    assert told["classes"]["plane"]["objects"]["recall"] > 0.5  # some lie below others
+    assert told["intervals"]["miou"] == [1, 1]
+    assert told["calibration"] is told["threshold"] is None  # nobody knows how sure they are
+    assert all(scene["miou"] == 1 for scene in told["by_scene"].values())
+    assert "no confidence" in report_text(evaluation)
+
+
+def test_the_json_says_everything_a_page_needs(kept: Path) -> None:
+    (told,) = json.loads(kept.with_name("scores.json").read_text())
+    assert set(told) == {
+        *("model", "dataset", "split", "truth", "scenes", "legend", "rules"),
+        *("miou", "miou_with_background", "fwiou", "accuracy", "boundary_miou", "boundary_px"),
+        *("pixels", "intervals", "classes", "objects", "calibration", "threshold", "by_scene"),
+        "confusion",
+    }
+    plane = told["classes"]["plane"]
+    assert set(plane) == {
+        *("iou", "precision", "recall", "f1", "boundary_iou", "interval"),
+        *("pixels", "predicted", "scenes", "objects"),
+    }
+    low, high = plane["interval"]
+    assert low <= plane["iou"] <= high
+    assert set(plane["objects"]["by_size"]) == {"small", "medium", "large"}
+    for count in ("truth", "found", "matched"):
+        sizes = plane["objects"]["by_size"].values()
+        assert sum(size[count] for size in sizes) == plane["objects"][count]
+    assert "objects" not in told["classes"]["background"]
+    assert told["classes"]["bridge"]["interval"] is None
+    assert sum(b["pixels"] for b in told["calibration"]["bins"]) == told["pixels"]
+    assert len(told["threshold"]["curves"]["classes"]["plane"]["recall"]) == 21
+    assert set(told["by_scene"]["val0"]) == {"miou", "pixels", "classes"}
+
+
+def test_options_that_are_not_given_are_the_usual_rules(
+    monkeypatch: pytest.MonkeyPatch, drawn: Path
+) -> None:
+    asked: dict[str, object] = {}
+    module = sys.modules["geoseg.tools.evaluate"]  # the package's attribute is the tool
+    monkeypatch.setattr(module, "evaluate", lambda *_, **wishes: asked.update(wishes) or [])
+    assert boundary.run(geoseg, ["evaluate", str(drawn)]) == 0
+    assert asked["rules"] == USUAL
+
+
+def test_scores_go_into_the_card_beside_those_that_are_there(
+    drawn: Path, model: Path, tmp_path: Path
+) -> None:
+    before = load_model(model)
+    copy = save_model(
+        tmp_path / "real.safetensors",
+        before.network.state_dict(),
+        replace(before.card, scores={"test, quads": {"miou": 0.5}, "val, quads": {"miou": 2.0}}),
+        half=False,
+    )
+    (link := tmp_path / "link.safetensors").symlink_to(copy)
+    words = ["evaluate", str(drawn), "-m", str(link), "--difficult", "ignore", "--write"]
+    assert boundary.run(geoseg, words) == 0
+    assert link.is_symlink()
+    after = load_model(copy)
+    assert after.sha256 == before.sha256
+    assert replace(after.card, scores={}) == before.card
+    (evaluation,) = evaluate(drawn, model=model, rules=Rules(difficult="ignore"))
+    told = evaluation.to_json()
+    assert after.card.scores["test, quads"] == {"miou": 0.5}
+    assert after.card.scores["val, quads"] == {
+        "dataset": drawn.name,
+        "scenes": 6,
+        "difficult": "ignore",
+        "miou": told["miou"],
+        "miou_with_background": told["miou_with_background"],
+        "iou": {name: of["iou"] for name, of in told["classes"].items()},
+    }
+
+
+def test_the_tables_fit_a_terminal(drawn: Path, kept: Path) -> None:
+    (evaluation,) = evaluate(drawn, labels=kept)
+    text = report_text(evaluation)
+    assert max(map(len, text.splitlines())) <= 100
+    assert score_table(evaluation) in text
+
+
+def test_wishes_that_exclude_each_other_are_refused(drawn: Path, kept: Path, model: Path) -> None:
+    with pytest.raises(ConfigError, match="choose one"):
+        evaluate(drawn, labels=kept, model=model)
+    with pytest.raises(ConfigError, match="choose one"):
+        evaluate(drawn, labels=kept, write=True)
+    with pytest.raises(ConfigError, match="with -m"):
+        evaluate(drawn, write=True)
+    with pytest.raises(OutputError, match="--overwrite"):
+        evaluate(drawn, model=model, keep=kept)
+
+
+def test_labels_that_do_not_belong_to_the_dataset_are_refused(
+    drawn: Path, perfect: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DatasetError, match="no folder"):
+        evaluate(drawn, labels=tmp_path / "nowhere")
+    with pytest.raises(DatasetError, match=r"train0\.tif or \.png.* 6 of 6 scenes"):
+        evaluate(drawn, labels=perfect, split="train")
+    other = write_scene(perfect / "val0.png", np.zeros((1, 9, 8), np.uint8), driver="PNG")
+    with pytest.raises(SceneError, match="8 x 9 pixels, its scene is 160 x 160"):
+        evaluate(drawn, labels=perfect)
+    other.unlink()
+    foreign = np.full((1, SIZE, SIZE), 77, np.uint8)
+    write_scene(other, foreign, driver="PNG")
+    with pytest.raises(SceneError, match="holds class 77"):
+        evaluate(drawn, labels=perfect)
+    other.unlink()
+    path = write_scene(perfect / "val0.tif", foreign * 0)
+    with rasterio.open(path, "r+") as raster:
+        legend = [{"id": 0, "name": "nothing", "colour": "#000000"}]
+        legend.append({"id": 1, "name": "tree", "colour": "#00ff00"})
+        raster.update_tags(**{LEGEND_TAG: json.dumps(legend)})
+    with pytest.raises(DatasetError, match="classes"):
+        evaluate(drawn, labels=perfect)
+
+
+def test_the_command_scores_labels_and_tells_programs_too(
+    drawn: Path, kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", str(drawn), "--labels", str(kept), "--min-pixels", "9", "--match", "0.6"]
+    assert boundary.run(geoseg, words) == 0
+    out, _ = capsys.readouterr()
+    assert "IoU of 0.6" in out
+    assert "| plane " in out
+    assert boundary.run(geoseg, [*words, "--progress", "json"]) == 0
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert last["scores"][0]["objects"]["iou"] == 0.6

@@ -1,0 +1,61 @@
+"""What a margin costs in labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from geoseg.errors import ConfigError
+from geoseg.inference.tiling import default_margin, margin_px
+from geoseg.models.model_file import load_model, read_card
+from geoseg.tools.margin import Trial, best_margin, margin_table, measure_margins
+from tests.scenes import UTM, model_file, picture, write_scene
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    return write_scene(tmp_path / "scene.tif", picture(300, 1300), **UTM)
+
+
+def test_the_exact_margin_changes_nothing_and_a_smaller_one_more(
+    tmp_path: Path, scene: Path
+) -> None:
+    model = model_file(tmp_path / "tiny.safetensors", margin=0)
+    trials = measure_margins([scene], model=model, margins=(0, 4, 5, 8, 100), write=True)
+    exact = margin_px("exact", load_model(model))
+    assert [trial.margin for trial in trials] == [0, 4, 8, exact]
+    shares = [trial.share for trial in trials]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] > 1e-3 > shares[-1] == 0
+    assert all(trial.pixels == 300 * 1300 for trial in trials)
+    card = read_card(model)
+    assert card.context == exact
+    assert card.margin == best_margin(trials)
+    assert [told["changed"] for told in card.margins] == shares
+    assert load_model(model).card == card
+    table = margin_table(trials).splitlines()
+    assert len(table) == 2 + len(trials)
+    assert "(exact) | none" in table[-1]
+
+
+def test_the_smallest_margin_that_changes_one_in_ten_thousand_is_best() -> None:
+    def trial(margin: int, changed: int) -> Trial:
+        return Trial(margin, 10**6, changed, 1.0, 1.0)
+
+    assert best_margin([trial(0, 5000), trial(32, 101), trial(64, 100), trial(96, 0)]) == 64
+    assert best_margin([trial(0, 5000), trial(32, 101), trial(961, 0)]) == 961
+
+
+def test_a_model_that_was_never_measured_is_exact_where_that_is_cheap() -> None:
+    assert default_margin(107, 16) == 112
+    assert default_margin(961, 64) == 128
+    assert default_margin(None, 32) == 128
+
+
+def test_the_shipped_model_and_those_of_others_are_not_written_to(
+    scene: Path, tmp_path: Path
+) -> None:
+    for model in (None, tmp_path / "model.onnx"):
+        with pytest.raises(ConfigError, match="-m"):
+            measure_margins([scene], model=model, write=True)
