@@ -1,6 +1,7 @@
-"""Run inside QGIS by qgis.sh: show what the demo has made, and take a picture of the window.
+"""Show the output of the demo in QGIS and save a screenshot; run by qgis.sh.
 
-QGIS executes this file inside a function of its own, so that functions here see no names but their arguments.
+QGIS executes this file inside a function, so functions here have no access to its other names: they take them as
+default arguments.
 """
 
 import os
@@ -37,7 +38,7 @@ window.resizeDocks(
 canvas = iface.mapCanvas()
 
 
-def zoom(canvas=canvas, layer=scene, tree=docks["ProcessingToolbox"].findChild(QTreeView)):
+def zoom_to_scene(canvas=canvas, layer=scene, tree=docks["ProcessingToolbox"].findChild(QTreeView)):
     box = layer.extent()
     box.scale(0.4)
     canvas.setExtent(box)
@@ -50,10 +51,10 @@ def zoom(canvas=canvas, layer=scene, tree=docks["ProcessingToolbox"].findChild(Q
             tree.scrollTo(model.index(row, 0), tree.ScrollHint.PositionAtTop)
 
 
-def shoot(window=window, path=os.environ["GEOSEG_PICTURE"]):
+def save_screenshot(window=window, path=os.environ["GEOSEG_PICTURE"]):
     window.grab().save(path, "JPG", 68)
-    os._exit(0)  # without the question whether to save the project
+    os._exit(0)  # skip the dialog that asks whether to save the project
 
 
-QTimer.singleShot(3000, zoom)
-QTimer.singleShot(9000, shoot)
+QTimer.singleShot(3000, zoom_to_scene)
+QTimer.singleShot(9000, save_screenshot)

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Remake qgis.jpg, the picture of a QGIS window in README.md, without a screen:
+# Render qgis.jpg, the screenshot of QGIS in README.md, without a display:
 #
 #   make demo && docs/images/qgis.sh demo-output
 #
-# Needs QGIS, Xvfb (apt install qgis xvfb xauth), and the geoseg of .venv.
+# Requires QGIS and Xvfb (apt install qgis xvfb xauth), and geoseg in .venv.
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
-demo="$(cd "${1:?name the folder of a demo}" && pwd)"
+demo="$(cd "${1:?usage: qgis.sh DEMO_FOLDER}" && pwd)"
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT
 
@@ -17,7 +17,7 @@ export HOME="$scratch" XDG_RUNTIME_DIR="$scratch/run" QGIS_CUSTOM_CONFIG_PATH="$
 "$here/../../.venv/bin/python" -m geoseg qgis-install >"$scratch/log" 2>&1
 export GEOSEG_SHOW="$scratch" GEOSEG_PICTURE="$here/qgis.jpg"
 rm -f "$GEOSEG_PICTURE"
-# its exit code says nothing: the picture does
+# QGIS exits with an error even on success, so test for the picture instead
 timeout 120 xvfb-run -a -s '-screen 0 1240x760x24' \
     "$(command -v qgis.bin || command -v qgis)" --nologo --noversioncheck --code "$here/qgis.py" \
     >>"$scratch/log" 2>&1 || true

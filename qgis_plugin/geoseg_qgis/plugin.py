@@ -1,118 +1,110 @@
-"""The plugin: a provider, its setting, and its help."""
+"""The plugin: a Processing provider, its setting, and a menu."""
+
+from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 from processing.core.ProcessingConfig import ProcessingConfig, Setting
 from qgis.core import QgsApplication, QgsProcessingProvider
-from qgis.PyQt.QtCore import QCoreApplication, QUrl
+from qgis.PyQt.QtCore import QUrl
 from qgis.PyQt.QtGui import QDesktopServices, QIcon
 
-from .geoseg_evaluate import GeosegEvaluate
-from .geoseg_segment import GeosegSegment
-from .geoseg_train import GeosegTrain
-from .geoseg_vectorize import GeosegVectorize
+from .evaluate import GeosegEvaluate
+from .i18n import tr
+from .segment import GeosegSegment
+from .train import GeosegTrain
+from .vectorize import GeosegVectorize
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 ICON = os.path.join(FOLDER, "icon.svg")
-PYTHON = "GEOSEG_PYTHON"
-"""Name of the setting that the algorithms read."""
-
-
-def tr(text):
-    """The text in the user's language."""
-    return QCoreApplication.translate("geoseg", text)
+PYTHON_SETTING = "GEOSEG_PYTHON"
+"""Setting that `SubprocessAlgorithm.find_python` reads."""
 
 
 class GeosegProvider(QgsProcessingProvider):
-    """geoseg in the Processing toolbox."""
+    """The geoseg algorithms in the Processing toolbox."""
 
-    def id(self):
+    def id(self) -> str:
         return "geoseg"
 
-    def name(self):
+    def name(self) -> str:
         return "geoseg"
 
-    def longName(self):
-        return tr("geoseg: objects in aerial and satellite scenes")
+    def longName(self) -> str:
+        return tr("geoseg: segmentation of aerial and satellite scenes")
 
-    def icon(self):
+    def icon(self) -> QIcon:
         return QIcon(ICON)
 
-    def svgIconPath(self):
+    def svgIconPath(self) -> str:
         return ICON
 
-    def supportsNonFileBasedOutput(self):
+    def supportsNonFileBasedOutput(self) -> bool:
         return False
 
-    def supportedOutputVectorLayerExtensions(self):
+    def supportedOutputVectorLayerExtensions(self) -> list[str]:
         return ["gpkg"]
 
-    def supportedOutputRasterLayerExtensions(self):
+    def supportedOutputRasterLayerExtensions(self) -> list[str]:
         return ["tif"]
 
-    def load(self):
+    def load(self) -> bool:
         ProcessingConfig.settingIcons[self.name()] = self.icon()
-        ProcessingConfig.addSetting(
-            Setting(
-                self.name(),
-                PYTHON,
-                tr("Python of the environment in which geoseg is installed"),
-                "",
-                valuetype=Setting.FILE,
-            )
-        )
+        text = tr("Python of the environment in which geoseg is installed")
+        setting = Setting(self.name(), PYTHON_SETTING, text, "", valuetype=Setting.FILE)
+        ProcessingConfig.addSetting(setting)
         ProcessingConfig.readSettings()
         self.refreshAlgorithms()
         return True
 
-    def unload(self):
-        ProcessingConfig.removeSetting(PYTHON)
+    def unload(self) -> None:
+        ProcessingConfig.removeSetting(PYTHON_SETTING)
 
-    def loadAlgorithms(self):
+    def loadAlgorithms(self) -> None:
         for algorithm in (GeosegSegment, GeosegVectorize, GeosegTrain, GeosegEvaluate):
             self.addAlgorithm(algorithm())
 
 
 class GeosegPlugin:
-    """What QGIS loads and unloads."""
+    """The provider and the menu entries, added and removed by QGIS."""
 
-    def __init__(self, iface):
-        self.iface = iface
-        self.provider = None
-        self.actions = []
+    def __init__(self, iface: Any) -> None:
+        self._iface = iface
+        self._provider: GeosegProvider | None = None
+        self._actions: list[Any] = []
 
-    def initProcessing(self):
-        """Add the provider; all that qgis_process asks for."""
-        self.provider = GeosegProvider()
-        QgsApplication.processingRegistry().addProvider(self.provider)
+    def initProcessing(self) -> None:
+        """Add the provider; qgis_process calls nothing else."""
+        self._provider = GeosegProvider()
+        QgsApplication.processingRegistry().addProvider(self._provider)
 
-    def initGui(self):
+    def initGui(self) -> None:
         self.initProcessing()
-        for text, does in ((tr("Settings…"), self.settings), (tr("Help"), self.help)):
-            action = self.action(text, does)
-            self.iface.addPluginToMenu("geoseg", action)
-            self.actions.append(action)
+        self._add_action(tr("Settings…"), self._open_settings)
+        self._add_action(tr("Help"), self._open_help)
 
-    def action(self, text, does):
-        """A menu entry."""
+    def _add_action(self, text: str, callback: Callable[[], None]) -> None:
         try:
             from qgis.PyQt.QtGui import QAction  # Qt 6
         except ImportError:
             from qgis.PyQt.QtWidgets import QAction
-        action = QAction(QIcon(ICON), text, self.iface.mainWindow())
-        action.triggered.connect(does)
-        return action
+        action = QAction(QIcon(ICON), text, self._iface.mainWindow())
+        action.triggered.connect(callback)
+        self._iface.addPluginToMenu("geoseg", action)
+        self._actions.append(action)
 
-    def settings(self):
-        """Open the options where the setting is: Processing, Providers, geoseg."""
-        self.iface.showOptionsDialog(self.iface.mainWindow(), "processingOptions")
+    def _open_settings(self) -> None:
+        """Open the Processing options; the setting is under Providers, geoseg."""
+        self._iface.showOptionsDialog(self._iface.mainWindow(), "processingOptions")
 
-    def help(self):
-        """Open the help that came with the plugin."""
+    def _open_help(self) -> None:
+        """Open the help page of the plugin."""
         QDesktopServices.openUrl(QUrl.fromLocalFile(os.path.join(FOLDER, "help.html")))
 
-    def unload(self):
-        for action in self.actions:
-            self.iface.removePluginMenu("geoseg", action)
-        if self.provider is not None:
-            QgsApplication.processingRegistry().removeProvider(self.provider)
+    def unload(self) -> None:
+        for action in self._actions:
+            self._iface.removePluginMenu("geoseg", action)
+        if self._provider is not None:
+            QgsApplication.processingRegistry().removeProvider(self._provider)

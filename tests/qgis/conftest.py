@@ -1,4 +1,4 @@
-"""Tests inside QGIS: run by QGIS's own Python, in a process of their own, with a profile of their own.
+"""Fixtures of the tests in QGIS's own Python, with a home folder and a QGIS profile of their own.
 
 QT_QPA_PLATFORM=offscreen /usr/bin/python3 -m pytest -c /dev/null tests/qgis
 """
@@ -15,8 +15,7 @@ pytest.importorskip("qgis.core", reason="needs PyQGIS: apt install qgis")
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GEOSEG = Path(os.environ.get("GEOSEG_TEST_PYTHON", ROOT / ".venv" / "bin" / "python"))
-SCRIPTS = ROOT / "qgis_scripts"
-PLUGINS = "/usr/share/qgis/python/plugins"  # Debian's; elsewhere QGIS_PLUGINS names it
+PLUGINS = "/usr/share/qgis/python/plugins"  # of Debian; set QGIS_PLUGINS elsewhere
 
 
 def pytest_configure(config):
@@ -26,7 +25,7 @@ def pytest_configure(config):
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory):
-    """A home folder with an empty QGIS profile."""
+    """Return a home folder with an empty QGIS profile, and set the environment for it."""
     folder = tmp_path_factory.mktemp("home")
     (folder / "run").mkdir(mode=0o700)
     os.environ.update(
@@ -42,14 +41,14 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def python(tmp_path_factory):
-    """A Python that has the geoseg of this checkout, whatever else is installed."""
+    """Return a Python that imports geoseg from this checkout."""
     if not GEOSEG.is_file():
-        pytest.skip(f"needs geoseg's own environment: make install ({GEOSEG} is not there)")
+        pytest.skip(f"needs geoseg's own environment: make install ({GEOSEG} does not exist)")
     code = "import geoseg, sys; sys.stdout.write(geoseg.__file__)"
-    found = subprocess.run(
+    imported = subprocess.run(
         [str(GEOSEG), "-I", "-c", code], stdout=subprocess.PIPE, text=True, check=False
     )
-    if found.stdout.startswith(str(ROOT)):
+    if imported.stdout.startswith(str(ROOT)):
         return str(GEOSEG)
     launcher = tmp_path_factory.mktemp("python") / "python"
     launcher.write_text(f'#!/bin/sh\nshift\nPYTHONPATH={ROOT} exec {GEOSEG} "$@"\n')  # without -I
@@ -58,9 +57,9 @@ def python(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def drawn(python, tmp_path_factory):
-    """The folder that make_inputs.py has filled."""
-    folder = tmp_path_factory.mktemp("drawn")
+def inputs(python, tmp_path_factory):
+    """Return the folder that make_inputs.py writes."""
+    folder = tmp_path_factory.mktemp("inputs")
     environment = dict(os.environ, PYTHONPATH=str(ROOT))
     command = [str(GEOSEG), str(ROOT / "tests" / "qgis" / "make_inputs.py"), str(folder)]
     subprocess.run(command, check=True, env=environment)
@@ -68,16 +67,16 @@ def drawn(python, tmp_path_factory):
 
 
 @pytest.fixture
-def folder(drawn, tmp_path):
-    """A copy of the inputs, in a folder with a blank and umlauts: QGIS writes beside what it opens."""
+def folder(inputs, tmp_path):
+    """Return a copy of the inputs, whose path has blanks and umlauts: QGIS adds sidecar files to its inputs."""
     copy = tmp_path / "Übungen im Gelände"
-    shutil.copytree(str(drawn), str(copy))
+    shutil.copytree(str(inputs), str(copy))
     return copy
 
 
 @pytest.fixture(scope="session")
 def qgis(home):
-    """QGIS without windows, with Processing."""
+    """Return a QGIS application without windows, with Processing."""
     from qgis.core import QgsApplication
 
     QgsApplication.setPrefixPath("/usr", True)
@@ -91,20 +90,10 @@ def qgis(home):
 
 @pytest.fixture
 def project(qgis):
-    """The current project, empty."""
+    """Return the current project, empty."""
     from qgis.core import QgsProject
 
     project = QgsProject.instance()
     project.clear()
     yield project
     project.clear()
-
-
-def load(name, folder=SCRIPTS):
-    """The algorithm of a script, loaded as QGIS loads scripts."""
-    from processing.script import ScriptUtils
-
-    algorithm = ScriptUtils.loadAlgorithm(name, str(folder / (name + ".py")))
-    assert algorithm is not None, f"{name} cannot be loaded as a script"
-    algorithm.initAlgorithm({})
-    return algorithm

@@ -1,7 +1,7 @@
-"""Draw what the tests inside QGIS need, with geoseg's own Python: `python make_inputs.py FOLDER`.
+"""Write the inputs of the tests in QGIS, with geoseg's own Python: `python make_inputs.py FOLDER`.
 
-A scene of plain rectangles on grey, a model that knows their colours, a model that takes long, labels, and the
-polygons of a careful person.
+A synthetic scene of rectangles on grey, a model that classifies its colours exactly, a slow model, reference labels,
+and annotations.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SIZE = 512
 
 
 def main(folder: Path) -> None:
-    """Write everything to `folder`."""
+    """Write all inputs to a folder."""
     rng = np.random.default_rng(4)
     pixels = np.full((3, SIZE, SIZE), 110, np.uint8) + rng.integers(
         0, 20, (3, SIZE, SIZE), np.uint8
@@ -51,20 +51,20 @@ def main(folder: Path) -> None:
     write_scene(folder / "labels.tif", labels, **PLACE)
     names, shapes = zip(*rows, strict=True)
     table = gpd.GeoDataFrame({"what": names}, geometry=list(shapes), crs=PLACE["crs"])
-    table.to_crs("EPSG:4326").to_file(folder / "drawn.gpkg")
-    save_model(folder / "colours.safetensors", colours(), card(margin=0, depth=1), half=False)
+    table.to_crs("EPSG:4326").to_file(folder / "annotations.gpkg")
+    save_model(folder / "colours.safetensors", build_weights(), build_card(margin=0), half=False)
     slow = UNet(3, 3, width=32, depth=1).state_dict()
-    save_model(folder / "slow.safetensors", slow, card(margin=62, depth=1, width=32))
+    save_model(folder / "slow.safetensors", slow, build_card(margin=62, width=32))
 
 
-def colours() -> dict[str, torch.Tensor]:
-    """Weights of a U-Net that tells red and blue from grey, pixel by pixel."""
+def build_weights() -> dict[str, torch.Tensor]:
+    """Build weights of a U-Net that classifies red, blue and grey, pixel by pixel."""
     network = UNet(3, 3, width=2, depth=1)
     weights = {name: torch.zeros_like(value) for name, value in network.state_dict().items()}
     for name in weights:
         if name.endswith(("running_var", "1.weight", "4.weight")):
             weights[name] += 1
-    # red - blue and blue - red go through the first level and its skip to the head
+    # red - blue and blue - red pass through the first level and its skip connection to the head
     weights["encoder.0.0.weight"][0, :, 1, 1] = torch.tensor([1.0, 0.0, -1.0])
     weights["encoder.0.0.weight"][1, :, 1, 1] = torch.tensor([-1.0, 0.0, 1.0])
     for channel in (0, 1):
@@ -76,17 +76,17 @@ def colours() -> dict[str, torch.Tensor]:
     return weights
 
 
-def card(*, margin: int, depth: int, width: int = 2) -> ModelCard:
-    """A card for a U-Net on the scene's classes."""
+def build_card(*, margin: int, width: int = 2) -> ModelCard:
+    """Build the model card of a U-Net for the classes of the scene."""
     return ModelCard(
         architecture="unet",
-        parameters={"width": width, "depth": depth},
+        parameters={"width": width, "depth": 1},
         legend=LEGEND,
         bands=3,
         dtype="uint8",
         mean=(120.0, 120.0, 120.0),
         std=(50.0, 50.0, 50.0),
-        stride=2**depth,
+        stride=2,
         margin=margin,
     )
 

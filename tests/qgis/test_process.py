@@ -1,16 +1,12 @@
-"""qgis_process, scripts and plugin: from outside, as a user or a server runs them."""
+"""Scripts and plugin in qgis_process, as users and servers run them."""
 
 import json
 import os
 import shutil
 import subprocess
-import sys
 import zipfile
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from conftest import GEOSEG, ROOT
 
 PROGRAM = shutil.which("qgis_process.bin") or shutil.which("qgis_process")
@@ -21,7 +17,7 @@ pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs qgis_process: apt
 
 @pytest.fixture(scope="module")
 def profiles(home, python, tmp_path_factory):
-    """A QGIS configuration of its own, into which `geoseg qgis-install` has put the scripts."""
+    """Return a QGIS configuration in which `geoseg qgis-install` has installed the scripts."""
     folder = tmp_path_factory.mktemp("configuration")
     environment = dict(os.environ, PYTHONPATH=str(ROOT))
     command = [str(GEOSEG), "-m", "geoseg", "qgis-install", "--profiles", str(folder / "profiles")]
@@ -29,11 +25,12 @@ def profiles(home, python, tmp_path_factory):
     subprocess.run(command, check=True, env=environment)
     note = folder / "profiles" / "default" / "processing" / "scripts" / "geoseg" / "geoseg.json"
     assert json.loads(note.read_text(encoding="utf-8"))["python"]
-    note.write_text(json.dumps({"python": python}), encoding="utf-8")  # the one of this checkout
+    note.write_text(json.dumps({"python": python}), encoding="utf-8")  # of this checkout
     return folder
 
 
-def qgis_process(profiles, *arguments):
+def run_qgis_process(profiles, *arguments):
+    """Run qgis_process with this configuration, in the C locale."""
     environment = dict(os.environ, QGIS_CUSTOM_CONFIG_PATH=str(profiles), LC_ALL="C")
     return subprocess.run(
         [PROGRAM, *arguments],
@@ -47,10 +44,10 @@ def qgis_process(profiles, *arguments):
 
 
 def test_the_scripts_run_from_the_toolbox_on_paths_with_blanks_and_umlauts(profiles, folder):
-    listed = qgis_process(profiles, "list").stdout
+    listed = run_qgis_process(profiles, "list").stdout
     for name in ALGORITHMS:
         assert "script:" + name in listed
-    done = qgis_process(
+    done = run_qgis_process(
         profiles,
         "--json",
         "run",
@@ -67,8 +64,8 @@ def test_the_scripts_run_from_the_toolbox_on_paths_with_blanks_and_umlauts(profi
     assert (folder / "Flächen ö.gpkg").is_file()
 
 
-def test_a_failing_child_is_a_failing_process_with_geoseg_s_line(profiles, folder):
-    done = qgis_process(
+def test_a_failing_command_fails_qgis_process_with_the_error_of_geoseg(profiles, folder):
+    done = run_qgis_process(
         profiles,
         "run",
         "script:segmentscene",
@@ -87,12 +84,12 @@ def test_the_plugin_loads_and_runs(profiles, folder, tmp_path, python):
     plugins = profiles / "profiles" / "default" / "python" / "plugins"
     with zipfile.ZipFile(str(tmp_path / "geoseg_qgis.zip")) as archive:
         archive.extractall(str(plugins))
-    enabled = qgis_process(profiles, "plugins", "enable", "geoseg_qgis")
+    enabled = run_qgis_process(profiles, "plugins", "enable", "geoseg_qgis")
     assert enabled.returncode == 0, enabled.stderr
-    listed = qgis_process(profiles, "list").stdout
+    listed = run_qgis_process(profiles, "list").stdout
     for name in ALGORITHMS:
         assert "geoseg:" + name in listed
-    done = qgis_process(
+    done = run_qgis_process(
         profiles,
         "run",
         "geoseg:vectorizelabels",
