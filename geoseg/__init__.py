@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from geoseg.errors import GeosegError
     from geoseg.legend import Legend
     from geoseg.models.model_file import load_model
-    from geoseg.options import Cleaning
+    from geoseg.options import PolygonOptions
     from geoseg.polygons.trace import trace
     from geoseg.raster.scene import open_scene
     from geoseg.tools.chip import tile
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Annotations",
-    "Cleaning",
     "Dataset",
     "GeosegError",
     "Legend",
+    "PolygonOptions",
     "Tiling",
     "__version__",
     "burn",
@@ -65,7 +65,7 @@ __all__ = [
 
 _HOME = {
     "Annotations": "annotations.burn",
-    "Cleaning": "options",
+    "PolygonOptions": "options",
     "Dataset": "dataset.folder",
     "GeosegError": "errors",
     "Legend": "legend",

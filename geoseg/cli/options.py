@@ -19,7 +19,7 @@ import click
 
 from geoseg.errors import ConfigError
 from geoseg.files import Source, Url, input_file, source
-from geoseg.options import Cleaning
+from geoseg.options import PolygonOptions
 
 EXISTING_FILE = click.Path(path_type=Path)
 EXISTING_FOLDER = click.Path(path_type=Path)
@@ -146,15 +146,15 @@ def command_line() -> str:
 def polygons(command: Callable[..., None]) -> Callable[..., None]:
     """Add all options about polygons to a command.
 
-    It gets `cleaning`, the `Cleaning` that they ask for, and `layer_per_class`, `append`,
+    It gets `cleaning`, the `PolygonOptions` that they ask for, and `layer_per_class`, `append`,
     `dota_results` and `picture` as the tools take them.
     """
 
     @wraps(command)
     def with_cleaning(**arguments: Any) -> None:
-        given = {name: arguments.pop(name) for name in Cleaning.__slots__}
+        given = {name: arguments.pop(name) for name in PolygonOptions.__slots__}
         try:
-            cleaning = Cleaning(**given)
+            cleaning = PolygonOptions(**given)
         except ValueError as fault:
             raise click.UsageError(str(fault).replace("_", "-")) from fault
         command(**arguments, cleaning=cleaning)

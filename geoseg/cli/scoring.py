@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from geoseg.cli import options
-from geoseg.options import Cleaning
+from geoseg.options import PolygonOptions
 
 _OPTIONS = (
     click.option("--split", default="val", show_default=True, help="Which scenes of the dataset."),
@@ -61,7 +61,7 @@ def scoring(command: Callable[..., None]) -> Callable[..., None]:
     def with_rules(**arguments: Any) -> None:
         from geoseg.metrics.tally import Rules
 
-        cleaning = Cleaning(
+        cleaning = PolygonOptions(
             min_pixels=arguments.pop("min_pixels"),
             fill_holes=arguments.pop("fill_holes"),
             split=arguments.pop("split_objects"),

@@ -13,7 +13,7 @@ import click
 from geoseg.cli import options
 from geoseg.cli.progress import report, tracker
 from geoseg.errors import SkippedInputsError
-from geoseg.options import Cleaning
+from geoseg.options import PolygonOptions
 
 
 def _margin(_ctx: click.Context, _param: click.Parameter, value: str) -> int | str:
@@ -192,7 +192,7 @@ def segment(
     bbox: tuple[float, float, float, float] | None,
     aoi: Path | None,
     tta: bool,
-    cleaning: Cleaning,
+    cleaning: PolygonOptions,
     layer_per_class: bool,
     append: bool,
     dota_results: Path | None,

@@ -9,7 +9,7 @@ import click
 from geoseg.cli import options
 from geoseg.cli.light import pyogrio_without_pandas
 from geoseg.cli.progress import report, tracker
-from geoseg.options import Cleaning
+from geoseg.options import PolygonOptions
 
 
 @click.command()
@@ -35,7 +35,7 @@ def vectorize(
     output: Path,
     confidence: Path | None,
     scene: Path | None,
-    cleaning: Cleaning,
+    cleaning: PolygonOptions,
     layer_per_class: bool,
     append: bool,
     dota_results: Path | None,

@@ -14,7 +14,7 @@ from geoseg.annotations.burn import Annotations, Difficult, Index, burn
 from geoseg.metrics.boundary import DISTANCE, Boundaries
 from geoseg.metrics.calibration import LEVELS, confidences
 from geoseg.metrics.objects import MATCH, Objects
-from geoseg.options import AS_THEY_ARE, Cleaning
+from geoseg.options import PolygonOptions
 from geoseg.polygons.attributes import row_areas
 from geoseg.polygons.table import Table, segments
 
@@ -40,7 +40,7 @@ class Rules:
     match: float = MATCH
     """IoU from which on two polygons are one object, above 0 and up to 1."""
 
-    cleaning: Cleaning = AS_THEY_ARE
+    cleaning: PolygonOptions = PolygonOptions()
     """What is done to polygons that were found before they are matched; pixels stay as they are."""
 
     def __post_init__(self) -> None:

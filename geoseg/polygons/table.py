@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from geoseg.legend import Legend
-from geoseg.options import AS_THEY_ARE, Cleaning
+from geoseg.options import PolygonOptions
 from geoseg.polygons.attributes import RowArea, area_m2, perimeter_m
 from geoseg.polygons.trace import Labels, Traced, trace
 
@@ -90,7 +90,7 @@ class Table:
         ]
         return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
-    def large(self, traced: Traced, cleaning: Cleaning) -> NDArray[np.bool_]:
+    def large(self, traced: Traced, cleaning: PolygonOptions) -> NDArray[np.bool_]:
         """(n,) False where a polygon is to be left out as too small; of unknown area none is."""
         large = traced.pixels >= cleaning.min_pixels
         if cleaning.min_area_m2:
@@ -99,7 +99,7 @@ class Table:
 
 
 def rows(
-    batches: Iterable[Segments], table: Table, cleaning: Cleaning = AS_THEY_ARE
+    batches: Iterable[Segments], table: Table, cleaning: PolygonOptions = PolygonOptions()
 ) -> Iterator[pa.RecordBatch]:
     """Rows of all polygons that are large enough, batch by batch."""
     for segments in batches:
@@ -133,7 +133,7 @@ def _words(words: Sequence[str]) -> pa.StringArray:
 
 
 def to_frame(
-    batches: Iterable[Segments], table: Table, cleaning: Cleaning = AS_THEY_ARE
+    batches: Iterable[Segments], table: Table, cleaning: PolygonOptions = PolygonOptions()
 ) -> GeoDataFrame:
     """All polygons, with the columns of the files."""
     import geopandas
@@ -152,16 +152,16 @@ Strip = tuple[Labels, NDArray[np.uint8] | None]
 
 def segments(
     strips: Iterable[Strip],
-    cleaning: Cleaning = AS_THEY_ARE,
+    cleaning: PolygonOptions = PolygonOptions(),
     row_area: RowArea | None = None,
 ) -> Iterator[Segments]:
     """Polygons of all strips, in batches; what is too small may still be among them.
 
     strips: as for `geoseg.polygons.trace.trace`. `row_area` is needed for `min_area_m2`.
     """
-    if cleaning.changes_labels or cleaning.draws_outlines:
+    if cleaning.changes_labels or cleaning.changes_outlines:
         strips = _clean(strips, cleaning, row_area)
-    if cleaning.draws_outlines:
+    if cleaning.changes_outlines:
         yield from _drawn(strips, cleaning)
     elif cleaning.oriented_boxes:
         from geoseg.polygons.simplify import boxes
@@ -172,7 +172,7 @@ def segments(
 
 
 def _clean(
-    strips: Iterable[Strip], cleaning: Cleaning, row_area: RowArea | None
+    strips: Iterable[Strip], cleaning: PolygonOptions, row_area: RowArea | None
 ) -> Iterable[Strip]:
     from geoseg.polygons.clean import drop_small, fill_holes, held
 
@@ -189,7 +189,7 @@ def _clean(
     return strips
 
 
-def _drawn(strips: Iterable[Strip], cleaning: Cleaning) -> Iterator[Segments]:
+def _drawn(strips: Iterable[Strip], cleaning: PolygonOptions) -> Iterator[Segments]:
     from geoseg.polygons.simplify import Vertices, drawn
 
     vertices = Vertices()

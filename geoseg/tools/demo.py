@@ -11,7 +11,7 @@ from geoseg.dataset.folder import Dataset
 from geoseg.errors import OutputError
 from geoseg.files import write_json
 from geoseg.metrics.evaluation import Evaluation
-from geoseg.options import Cleaning
+from geoseg.options import PolygonOptions
 from geoseg.progress import Track, silent
 from geoseg.report.figures import plot_classes
 from geoseg.report.picture import draw_picture
@@ -81,7 +81,7 @@ def demo(
         folder / "unseen.gpkg",
         model=trained.model,
         labels=labels,
-        cleaning=Cleaning(min_pixels=MIN_PIXELS),
+        cleaning=PolygonOptions(min_pixels=MIN_PIXELS),
         overwrite=True,
         track=track,
     )

@@ -21,7 +21,7 @@ from geoseg.inference.tiling import Margin
 from geoseg.legend import Legend
 from geoseg.models.model_file import Model
 from geoseg.models.runtime import Backend, choose_device
-from geoseg.options import AS_THEY_ARE, Cleaning
+from geoseg.options import PolygonOptions
 from geoseg.polygons.styles import raster_colormap, write_raster_style
 from geoseg.polygons.table import Table
 from geoseg.polygons.writers.dota import check_results
@@ -99,7 +99,7 @@ def segment(
     bbox: Box | None = None,
     aoi: Path | str | None = None,
     augmented: bool = False,
-    cleaning: Cleaning = AS_THEY_ARE,
+    cleaning: PolygonOptions = PolygonOptions(),
     layer_per_class: bool = False,
     append: bool = False,
     dota_results: Path | str | None = None,
@@ -343,7 +343,7 @@ def _check_gpkg(output: Path, *, many: bool, by_class: bool, append: bool) -> No
         )
 
 
-def _check_together(plans: Sequence[Plan], cleaning: Cleaning, output: Path) -> None:
+def _check_together(plans: Sequence[Plan], cleaning: PolygonOptions, output: Path) -> None:
     outside = [plan for plan in plans if plan.outside]
     for plan in outside:
         if len(outside) == len(plans):

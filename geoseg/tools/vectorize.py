@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from geoseg._version import __version__
+from geoseg.concurrency import ahead
 from geoseg.errors import ConfigError, OutputError, SceneError
 from geoseg.files import check_output, replacing
-from geoseg.inference.run import ahead
 from geoseg.legend import Legend
-from geoseg.options import AS_THEY_ARE, Cleaning
+from geoseg.options import PolygonOptions
 from geoseg.polygons.attributes import row_areas
 from geoseg.polygons.table import Segments, Table, segments, to_frame
 from geoseg.polygons.writers.formats import check_format, write_style, writer
@@ -67,7 +67,7 @@ class Beside:
 def made_beside(
     found: Iterable[Segments],
     table: Table,
-    cleaning: Cleaning,
+    cleaning: PolygonOptions,
     wanted: Beside,
     *,
     shape: tuple[int, int],
@@ -97,7 +97,7 @@ def made_beside(
 
 
 def _passed(
-    found: Iterable[Segments], table: Table, cleaning: Cleaning, sinks: list[Sink]
+    found: Iterable[Segments], table: Table, cleaning: PolygonOptions, sinks: list[Sink]
 ) -> Iterator[Segments]:
     for strip in found:
         large = table.large(strip.traced, cleaning)
@@ -158,7 +158,7 @@ def vectorize(  # type: ignore[misc]
     crs: CRS | str | None = None,
     transform: Affine | None = None,
     name: str | None = None,
-    cleaning: Cleaning = AS_THEY_ARE,
+    cleaning: PolygonOptions = PolygonOptions(),
     layer_per_class: bool = False,
     append: Append = False,
     dota_results: Path | None = None,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.inference.run import ahead, overlapped
+from geoseg.concurrency import ahead, overlapped
 
 
 @given(items=st.lists(st.integers()), depth=st.integers(0, 5), workers=st.integers(1, 3))

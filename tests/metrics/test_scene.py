@@ -14,7 +14,7 @@ from geoseg.metrics.boundary import Boundaries
 from geoseg.metrics.confusion import confusion
 from geoseg.metrics.objects import FOUND, MATCHED, TRUTH
 from geoseg.metrics.tally import USUAL, Rules, Tally, tally
-from geoseg.options import Cleaning
+from geoseg.options import PolygonOptions
 from geoseg.polygons.table import Table
 from tests.scenes import LEGEND
 
@@ -102,7 +102,7 @@ def test_cleaning_changes_objects_and_leaves_pixels_alone() -> None:
     labels[40:42, 40:42] = 1  # a speck
     labels[8:22, 8:22] = 0  # a hole, so large that what is left is half of the object at most
     plain = tallied(labels, [annotations])[0]
-    cleaning = Cleaning(min_pixels=5, fill_holes=200)
+    cleaning = PolygonOptions(min_pixels=5, fill_holes=200)
     clean = tallied(labels, [annotations], rules=Rules(cleaning=cleaning))[0]
     np.testing.assert_array_equal(plain.matrix, clean.matrix)
     np.testing.assert_array_equal(plain.boundary, clean.boundary)
@@ -118,7 +118,7 @@ def test_two_objects_that_touch_are_told_apart_when_they_are_split() -> None:
     )
     labels = burn(annotations, HEIGHT, WIDTH)
     together = tallied(labels, [annotations])[0].objects.sum(axis=1)[:, 1]
-    apart = tallied(labels, [annotations], rules=Rules(cleaning=Cleaning(split=True)))[0]
+    apart = tallied(labels, [annotations], rules=Rules(cleaning=PolygonOptions(split=True)))[0]
     assert together.tolist() == [2, 1, 0]
     assert apart.objects.sum(axis=1)[:, 1].tolist() == [2, 2, 2]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from rasterio.crs import CRS
 
-from geoseg.options import Cleaning
+from geoseg.options import PolygonOptions
 from geoseg.polygons.attributes import area_m2, perimeter_m, row_areas
 from geoseg.polygons.table import segments
 from geoseg.polygons.trace import Traced, trace
@@ -164,8 +164,10 @@ def test_lengths_on_a_plane_are_those_of_the_outline_with_its_holes(
     assert perimeters(turned, CRS.from_epsg(epsg)) == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("cleaning", [Cleaning(simplify=1), Cleaning(smooth=2)], ids=str)
-def test_lengths_are_those_of_the_outlines_that_are_drawn(cleaning: Cleaning) -> None:
+@pytest.mark.parametrize(
+    "cleaning", [PolygonOptions(simplify=1), PolygonOptions(smooth=2)], ids=str
+)
+def test_lengths_are_those_of_the_outlines_that_are_drawn(cleaning: PolygonOptions) -> None:
     (batch,) = segments([(RING, None)], cleaning)
     polygons = batch.drawn.geometry(METRES)
     found = perimeter_m(batch.drawn, METRES, CRS.from_epsg(32632))

@@ -1,4 +1,4 @@
-"""Cleaning: small regions, holes and split objects, against scipy and whatever the strips."""
+"""PolygonOptions: small regions, holes and split objects, against scipy and whatever the strips."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from geoseg.options import Cleaning
+from geoseg.options import PolygonOptions
 from geoseg.polygons import split
 from geoseg.polygons.clean import Decision, Strip, drop_small, fill_holes, held
 from geoseg.polygons.split import parts_of, split_objects
@@ -175,4 +175,4 @@ def test_parts_of_a_class_that_meet_have_labels_of_their_own() -> None:
 )
 def test_cleaning_that_cannot_be_is_a_value_error(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"must be|cannot"):
-        Cleaning(**wrong)  # type: ignore[arg-type]
+        PolygonOptions(**wrong)  # type: ignore[arg-type]

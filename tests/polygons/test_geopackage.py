@@ -26,7 +26,7 @@ from rasterio.crs import CRS
 from rasterio.features import rasterize
 
 from geoseg.legend import Legend
-from geoseg.options import AS_THEY_ARE, Cleaning
+from geoseg.options import PolygonOptions
 from geoseg.polygons.table import Segments, Table, segments
 from geoseg.polygons.writers.gpkg import (
     PROVENANCE_URI,
@@ -60,7 +60,7 @@ def write(
     labels: np.ndarray = LABELS,
     *,
     confidence: np.ndarray | None = None,
-    cleaning: Cleaning = AS_THEY_ARE,
+    cleaning: PolygonOptions = PolygonOptions(),
     table: Table = TABLE,
     layers: Layers = ONE_LAYER,
     append: bool = False,
@@ -130,7 +130,7 @@ def test_burning_the_polygons_gives_the_labels_back(tmp_path: Path, labels: np.n
 
 
 def test_small_polygons_can_be_left_out(path: Path) -> None:
-    assert write(path, cleaning=Cleaning(min_pixels=2)) == 2
+    assert write(path, cleaning=PolygonOptions(min_pixels=2)) == 2
     assert sql(path, "SELECT class_id, pixels FROM segments ORDER BY 1") == [(1, 8), (2, 2)]
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from geoseg.options import Cleaning
+from geoseg.options import PolygonOptions
 from geoseg.polygons.table import segments
 from geoseg.polygons.trace import trace
 
@@ -26,15 +26,15 @@ IDENTITY = Affine.identity()
 HEIGHTS = st.lists(st.integers(1, 6), min_size=1, max_size=4)
 SHAPES = st.sampled_from(
     [
-        Cleaning(simplify=0.5),
-        Cleaning(simplify=1),
-        Cleaning(simplify=2),
-        Cleaning(simplify=30),
-        Cleaning(smooth=0.5),
-        Cleaning(smooth=4),
-        Cleaning(simplify=1, smooth=0.7),
-        Cleaning(simplify=3, smooth=5),
-        Cleaning(simplify=30, smooth=30),
+        PolygonOptions(simplify=0.5),
+        PolygonOptions(simplify=1),
+        PolygonOptions(simplify=2),
+        PolygonOptions(simplify=30),
+        PolygonOptions(smooth=0.5),
+        PolygonOptions(smooth=4),
+        PolygonOptions(simplify=1, smooth=0.7),
+        PolygonOptions(simplify=3, smooth=5),
+        PolygonOptions(simplify=30, smooth=30),
     ]
 )
 
@@ -60,7 +60,9 @@ def cut(labels: Labels, heights: list[int]) -> Iterator[tuple[Labels, None]]:
         row, turn = part.stop, turn + 1
 
 
-def polygons(labels: Labels, cleaning: Cleaning, heights: list[int] | None = None) -> Geometry:
+def polygons(
+    labels: Labels, cleaning: PolygonOptions, heights: list[int] | None = None
+) -> Geometry:
     found = segments(cut(labels, heights or [len(labels)]), cleaning)
     parts = [batch.drawn.geometry(IDENTITY) for batch in found]
     return np.concatenate([np.empty(0, object), *parts])
@@ -86,12 +88,12 @@ SPIKES = np.tri(9, dtype=np.uint8)[:, ::-1].repeat(3, 1)
 
 @settings(max_examples=120)
 @given(rasters(), SHAPES)
-@example(SPIKES, Cleaning(simplify=3, smooth=5))
-@example(np.eye(12, dtype=np.uint8), Cleaning(simplify=2))
+@example(SPIKES, PolygonOptions(simplify=3, smooth=5))
+@example(np.eye(12, dtype=np.uint8), PolygonOptions(simplify=2))
 def test_shared_borders_stay_shared_and_holes_stay_holes(
-    labels: Labels, cleaning: Cleaning
+    labels: Labels, cleaning: PolygonOptions
 ) -> None:
-    shaped, traced = polygons(labels, cleaning), polygons(labels, Cleaning())
+    shaped, traced = polygons(labels, cleaning), polygons(labels, PolygonOptions())
     assert shapely.is_valid(shaped).all()
     assert len(shaped) == 0 or shapely.coverage_is_valid(shaped)
     for count in (shapely.get_num_interior_rings, shapely.get_num_geometries):
@@ -101,14 +103,18 @@ def test_shared_borders_stay_shared_and_holes_stay_holes(
 
 @settings(max_examples=60)
 @given(rasters(), SHAPES, HEIGHTS)
-def test_strips_change_nothing(labels: Labels, cleaning: Cleaning, heights: list[int]) -> None:
+def test_strips_change_nothing(
+    labels: Labels, cleaning: PolygonOptions, heights: list[int]
+) -> None:
     whole, stripped = polygons(labels, cleaning), polygons(labels, cleaning, heights)
     assert shapely.equals_exact(whole, stripped).all()
 
 
-@pytest.mark.parametrize("cleaning", [Cleaning(simplify=2), Cleaning(simplify=1, smooth=2)])
+@pytest.mark.parametrize(
+    "cleaning", [PolygonOptions(simplify=2), PolygonOptions(simplify=1, smooth=2)]
+)
 def test_batches_and_forgotten_rows_change_nothing(
-    monkeypatch: pytest.MonkeyPatch, cleaning: Cleaning
+    monkeypatch: pytest.MonkeyPatch, cleaning: PolygonOptions
 ) -> None:
     noise = np.random.default_rng(2).integers(0, 3, (90, 20), np.uint8)
     labels = noise.repeat(3, 0).repeat(3, 1)
@@ -127,8 +133,8 @@ def test_batches_and_forgotten_rows_change_nothing(
 def test_a_slanted_border_becomes_a_line() -> None:
     rows, columns = np.indices((60, 60))
     labels = (columns > 0.37 * rows + 10).astype(np.uint8)
-    (polygon,) = polygons(labels, Cleaning(simplify=2))
-    (pixels,) = polygons(labels, Cleaning())
+    (polygon,) = polygons(labels, PolygonOptions(simplify=2))
+    (pixels,) = polygons(labels, PolygonOptions())
     assert len(polygon.exterior.coords) < 0.4 * len(pixels.exterior.coords)
     assert abs(polygon.area - labels.sum()) < 0.01 * labels.sum()
 
@@ -142,20 +148,22 @@ def test_simplifying_keeps_about_as_many_points_as_shapely_does() -> None:
     )
     for tolerance in (1.0, 2.0, 4.0):
         theirs = shapely.get_num_coordinates(shapely.coverage_simplify(noded, tolerance)).sum()
-        ours = shapely.get_num_coordinates(polygons(labels, Cleaning(simplify=tolerance))).sum()
+        ours = shapely.get_num_coordinates(
+            polygons(labels, PolygonOptions(simplify=tolerance))
+        ).sum()
         assert ours < 1.1 * theirs
 
 
 def test_the_corners_of_the_scene_stay() -> None:
-    (polygon,) = polygons(np.ones((9, 7), np.uint8), Cleaning(simplify=5, smooth=3))
+    (polygon,) = polygons(np.ones((9, 7), np.uint8), PolygonOptions(simplify=5, smooth=3))
     assert polygon.equals(shapely.box(0, 0, 7, 9))
 
 
 def test_a_rounded_disc_is_rounder_than_its_pixels() -> None:
     rows, columns = np.indices((41, 41))
     labels = ((rows - 20) ** 2 + (columns - 20) ** 2 < 15**2).astype(np.uint8)
-    (polygon,) = polygons(labels, Cleaning(simplify=1, smooth=3))
-    (pixels,) = polygons(labels, Cleaning())
+    (polygon,) = polygons(labels, PolygonOptions(simplify=1, smooth=3))
+    (pixels,) = polygons(labels, PolygonOptions())
     assert polygon.length < 1.03 * 2 * np.pi * 15 < pixels.length
     assert polygon.symmetric_difference(shapely.Point(20.5, 20.5).buffer(15, 64)).area < 30
 
@@ -163,7 +171,10 @@ def test_a_rounded_disc_is_rounder_than_its_pixels() -> None:
 @settings(max_examples=50)
 @given(rasters())
 def test_boxes_are_the_smallest_around_the_polygons(labels: Labels) -> None:
-    found, traced = polygons(labels, Cleaning(oriented_boxes=True)), polygons(labels, Cleaning())
+    found, traced = (
+        polygons(labels, PolygonOptions(oriented_boxes=True)),
+        polygons(labels, PolygonOptions()),
+    )
     assert (shapely.get_num_coordinates(found) == 5).all()
     assert shapely.covers(shapely.buffer(found, 1e-6), traced).all()
     expected = shapely.area(shapely.oriented_envelope(traced))
@@ -174,7 +185,7 @@ PEAK = """
 import resource, sys
 import numpy as np
 from geoseg.polygons import trace
-from geoseg.options import Cleaning
+from geoseg.options import PolygonOptions
 from geoseg.polygons.table import segments
 
 trace.BATCH_CORNERS = 1 << 15
@@ -186,7 +197,7 @@ def strips(rows):
         labels[random.random(labels.shape) < 0.05] = 1
         yield labels, labels
 
-cleaning = Cleaning(min_pixels=30, fill_holes=30, split=True, simplify=1.5, smooth=2)
+cleaning = PolygonOptions(min_pixels=30, fill_holes=30, split=True, simplify=1.5, smooth=2)
 batches = sum(len(batch.drawn) > 0 for batch in segments(strips(int(sys.argv[1])), cleaning))
 assert batches > 1
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -18,7 +18,7 @@ from geoseg.errors import ConfigError, OutputError
 from geoseg.metrics.tally import Rules
 from geoseg.models.model_file import ModelCard, load_model, save_model
 from geoseg.models.unet import UNet
-from geoseg.options import Cleaning
+from geoseg.options import PolygonOptions
 from geoseg.report.evaluation import learning_log, of_rules
 from geoseg.tools.evaluate import evaluate
 from tests.scenes import write_scene
@@ -134,7 +134,7 @@ def test_a_page_that_cannot_be_is_refused_before_the_work(drawn: Path, tmp_path:
 
 
 def test_rules_that_are_not_the_usual_ones_are_told() -> None:
-    rules = Rules(match=0.75, cleaning=Cleaning(min_pixels=20, split=True))
+    rules = Rules(match=0.75, cleaning=PolygonOptions(min_pixels=20, split=True))
     intervals = {"level": 0.95, "resamples": 1000}
     told = dict(of_rules(rules, {"intervals": intervals})[1])
     assert told["objects"] == "polygons, matched at an IoU of 0.75 or more; min pixels 20; split"

@@ -20,7 +20,7 @@ from geoseg.metrics.confusion import confusion
 from geoseg.metrics.tally import USUAL, Rules
 from geoseg.models.model_file import load_model, save_model
 from geoseg.models.unet import UNet
-from geoseg.options import Cleaning
+from geoseg.options import PolygonOptions
 from geoseg.raster.labels import LEGEND_TAG
 from geoseg.report.tables import report_text, score_table
 from geoseg.tools.evaluate import evaluate
@@ -96,7 +96,7 @@ def test_kept_labels_are_label_rasters_with_legend_and_place(drawn: Path, kept: 
 def test_counts_are_those_of_whole_arrays_and_of_the_polygons_that_vectorize_finds(
     drawn: Path, kept: Path
 ) -> None:
-    (evaluation,) = evaluate(drawn, labels=kept, rules=Rules(cleaning=Cleaning(min_pixels=4)))
+    (evaluation,) = evaluate(drawn, labels=kept, rules=Rules(cleaning=PolygonOptions(min_pixels=4)))
     opened = Dataset.open(drawn)
     truth = opened.annotations()
     found = 0
@@ -105,7 +105,9 @@ def test_counts_are_those_of_whole_arrays_and_of_the_polygons_that_vectorize_fin
             labels = raster.read(1)
         whole = burn(truth[scene.name], *labels.shape)
         np.testing.assert_array_equal(matrix, confusion(whole, labels, len(opened.legend)))
-        found += len(vectorize(kept / f"{scene.name}.tif", None, cleaning=Cleaning(min_pixels=4)))
+        found += len(
+            vectorize(kept / f"{scene.name}.tif", None, cleaning=PolygonOptions(min_pixels=4))
+        )
     told = evaluation.to_json()
     assert told["objects"]["found"] == found
     assert told["objects"]["truth"] == sum(len(truth[s.name]) for s in opened.split("val"))

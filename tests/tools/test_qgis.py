@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import ast
-import importlib.util
 import json
 import sys
-import zipfile
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -17,85 +13,6 @@ from geoseg.tools.qgis import profile_folders, scripts
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "qgis_scripts").glob("*.py"))
-BESIDE_QGIS = sorted((ROOT / "qgis_plugin" / "geoseg_qgis").glob("*.py"))
-
-
-def plugin_builder() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("build", ROOT / "qgis_plugin" / "build.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-# --- what scripts may not do --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("path", SCRIPTS + BESIDE_QGIS, ids=lambda path: path.name)
-def test_the_syntax_is_that_of_the_oldest_python_in_a_supported_qgis(path: Path) -> None:
-    ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
-
-
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
-def test_a_script_imports_nothing_that_qgis_lacks_and_does_no_work_when_it_is_loaded(
-    path: Path,
-) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            names = (
-                [a.name for a in node.names]
-                if isinstance(node, ast.Import)
-                else [node.module or ""]
-            )
-            assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names | {"qgis"}
-            assert not any(name.startswith("PyQt") for name in names)
-    allowed = ast.Import | ast.ImportFrom | ast.ClassDef | ast.FunctionDef | ast.Assign | ast.Expr
-    assert all(isinstance(node, allowed) for node in tree.body)
-    assert all(
-        isinstance(node.value, ast.Constant) for node in tree.body if isinstance(node, ast.Expr)
-    )
-
-
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
-def test_the_loader_of_qgis_meets_the_right_class_first(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-    algorithms = {
-        name
-        for name, node in classes.items()
-        if any(
-            "Algorithm" in ast.unparse(base) or "_Geoseg" in ast.unparse(base)
-            for base in node.bases
-        )
-    }
-    assert sorted(algorithms)[0] == "Geoseg" + path.stem.removeprefix("geoseg_").title()
-    assert not any(node.decorator_list for node in classes.values())
-
-
-def test_what_the_scripts_share_is_the_same_in_all_of_them() -> None:
-    builder = plugin_builder()
-    assert len({builder.shared_part(path) for path in SCRIPTS}) == 1
-
-
-# --- the plugin ---------------------------------------------------------------------------------
-
-
-def test_the_plugin_is_the_scripts_with_a_provider_around_them(tmp_path: Path) -> None:
-    builder = plugin_builder()
-    target = builder.build(tmp_path / "dist")
-    with zipfile.ZipFile(target) as archive:
-        files = {name: archive.read(name) for name in archive.namelist()}
-    assert all(name.startswith("geoseg_qgis/") for name in files)
-    for script in SCRIPTS:
-        assert files[f"geoseg_qgis/{script.name}"] == script.read_bytes()
-    metadata = files["geoseg_qgis/metadata.txt"].decode("utf-8")
-    assert "hasProcessingProvider=yes" in metadata
-    assert "version=0." in metadata
-    for line in ("qgisMinimumVersion=3.22", "supportsQt6=True", "icon=icon.svg"):
-        assert line in metadata
-    assert target.read_bytes() == builder.build(tmp_path / "again").read_bytes()
 
 
 # --- qgis-install -------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from rasterio.crs import CRS
 
 from geoseg.errors import ConfigError, GeosegError, ModelError, OutputError, SceneError
 from geoseg.legend import IGNORE
-from geoseg.options import Cleaning
+from geoseg.options import PolygonOptions
 from geoseg.polygons.styles import raster_colormap
 from geoseg.tools.segment import segment
 from tests.scenes import LEGEND, UTM, model_file, picture, write_scene
@@ -144,7 +144,7 @@ def test_small_polygons_are_left_out_when_asked(tmp_path: Path, model: Path) -> 
     scene = write_scene(tmp_path / "scene.tif", picture(60, 50), **UTM)
     every = polygons(segment(scene, tmp_path / "all.gpkg", model=model))
     large = polygons(
-        segment(scene, tmp_path / "large.gpkg", model=model, cleaning=Cleaning(min_pixels=20))
+        segment(scene, tmp_path / "large.gpkg", model=model, cleaning=PolygonOptions(min_pixels=20))
     )
     assert len(large) == (every.pixels >= 20).sum() < len(every)
 

@@ -24,7 +24,7 @@ from rasterio.windows import Window
 
 from geoseg.errors import ConfigError, OutputError, SceneError
 from geoseg.legend import DOTA_V1, Legend
-from geoseg.options import Cleaning
+from geoseg.options import PolygonOptions
 from geoseg.polygons.styles import raster_colormap, write_raster_style
 from geoseg.raster.labels import legend_tags
 from geoseg.tools.vectorize import vectorize
@@ -284,18 +284,21 @@ def test_arrays_of_a_wrong_kind_are_value_errors(labels: Any, options: dict[str,
 def test_small_areas_are_left_out_by_square_metres(tmp_path: Path) -> None:
     labels = np.array([[1, 1, 0, 2], [1, 1, 0, 2], [0, 0, 0, 0], [1, 1, 1, 0]], np.uint8)
     source = save(tmp_path / "labels.tif", labels)
-    for cleaning in (Cleaning(min_area_m2=0.75), Cleaning(min_area_m2=0.75, simplify=0.1)):
+    for cleaning in (
+        PolygonOptions(min_area_m2=0.75),
+        PolygonOptions(min_area_m2=0.75, simplify=0.1),
+    ):
         table = vectorize(source, cleaning=cleaning)
         assert sorted(table["area_m2"]) == [0.75, 1.0]
     nowhere = save(tmp_path / "nowhere.tif", labels, crs=None)
     with pytest.raises(SceneError, match="use --min-pixels"):
-        vectorize(nowhere, cleaning=Cleaning(min_area_m2=1))
+        vectorize(nowhere, cleaning=PolygonOptions(min_area_m2=1))
 
 
 def test_all_cleaning_at_once_is_the_same_from_any_blocks(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).random((700, 150)) < 0.1
     labels = np.where(noise, 0, blobs(700, 150)).astype(np.uint8)
-    cleaning = Cleaning(
+    cleaning = PolygonOptions(
         min_pixels=9, min_area_m2=3, fill_holes=30, split=True, simplify=1.5, smooth=2
     )
     tables = []
@@ -317,7 +320,7 @@ def test_a_picture_is_drawn_on_the_way(tmp_path: Path, scene: bool) -> None:
         tmp_path / "out.fgb",
         picture=picture,
         picture_of=labels if scene else None,
-        cleaning=Cleaning(simplify=2),
+        cleaning=PolygonOptions(simplify=2),
     )
     pixels = cv2.imread(str(picture))
     assert pixels is not None

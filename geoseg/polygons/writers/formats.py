@@ -9,7 +9,7 @@ from pathlib import Path
 
 from geoseg.errors import ConfigError, SceneError
 from geoseg.files import replacing
-from geoseg.options import Cleaning
+from geoseg.options import PolygonOptions
 from geoseg.polygons.styles import layer_style_qml
 from geoseg.polygons.table import Segments, Table, rows
 from geoseg.polygons.writers.gpkg import LAYER, Layers, write_polygons
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 _POLYGONS = b"<renderer-v2"
 _DECIMALS = 8  # of a degree: a millimetre
 
-Writer = Callable[[Path, Iterable[Segments], Table, Cleaning, Layers], int]
+Writer = Callable[[Path, Iterable[Segments], Table, PolygonOptions, Layers], int]
 
 
 def check_format(output: Path) -> str:
@@ -69,19 +69,19 @@ def write_style(output: Path, table: Table) -> None:
 
 
 def _geopackage(
-    path: Path, batches: Iterable[Segments], table: Table, cleaning: Cleaning, layers: Layers
+    path: Path, batches: Iterable[Segments], table: Table, cleaning: PolygonOptions, layers: Layers
 ) -> int:
     return write_polygons(path, batches, table, cleaning=cleaning, layers=layers)
 
 
 def _parquet(
-    path: Path, batches: Iterable[Segments], table: Table, cleaning: Cleaning, layers: Layers
+    path: Path, batches: Iterable[Segments], table: Table, cleaning: PolygonOptions, layers: Layers
 ) -> int:
     return write_parquet(path, batches, table, cleaning=cleaning, provenance=layers.provenance)
 
 
 def _flatgeobuf(
-    path: Path, batches: Iterable[Segments], table: Table, cleaning: Cleaning, layers: Layers
+    path: Path, batches: Iterable[Segments], table: Table, cleaning: PolygonOptions, layers: Layers
 ) -> int:
     record = {**layers.provenance, "scene": table.scene, "legend": table.legend.to_json()}
     options = {
@@ -98,7 +98,7 @@ def _flatgeobuf(
 
 
 def _geojson(
-    path: Path, batches: Iterable[Segments], table: Table, cleaning: Cleaning, layers: Layers
+    path: Path, batches: Iterable[Segments], table: Table, cleaning: PolygonOptions, layers: Layers
 ) -> int:
     if table.crs is None:
         raise SceneError(

@@ -20,7 +20,7 @@ from rasterio.crs import CRS
 
 from geoseg.errors import OutputError
 from geoseg.legend import Legend
-from geoseg.options import AS_THEY_ARE, Cleaning
+from geoseg.options import PolygonOptions
 from geoseg.polygons.styles import layer_style_qml, layer_style_sld
 from geoseg.polygons.table import GEOMETRY, SCHEMA, Segments, Table, rows
 from geoseg.polygons.writers.stream import Stream, faults, write_layer
@@ -216,7 +216,7 @@ def write_polygons(
     batches: Iterable[Segments],
     table: Table,
     *,
-    cleaning: Cleaning = AS_THEY_ARE,
+    cleaning: PolygonOptions = PolygonOptions(),
     layers: Layers = Layers(),
 ) -> int:
     """Write a new GeoPackage and return the number of its polygons.
@@ -233,7 +233,7 @@ def append_polygons(
     batches: Iterable[Segments],
     table: Table,
     *,
-    cleaning: Cleaning = AS_THEY_ARE,
+    cleaning: PolygonOptions = PolygonOptions(),
     layers: Layers = Layers(),
 ) -> int:
     """Add the polygons of a further scene to a GeoPackage that `write_polygons` made, in place.
@@ -295,7 +295,7 @@ def _write(
     path: Path,
     batches: Iterable[Segments],
     table: Table,
-    cleaning: Cleaning,
+    cleaning: PolygonOptions,
     layers: Layers,
     *,
     existing: Sequence[str],

@@ -17,7 +17,7 @@ from pyproj.exceptions import CRSError
 from rasterio.crs import CRS
 
 from geoseg.errors import SceneError
-from geoseg.options import AS_THEY_ARE, Cleaning
+from geoseg.options import PolygonOptions
 from geoseg.polygons.table import GEOMETRY, SCHEMA, Segments, Table, rows
 
 _BOX = ("xmin", "ymin", "xmax", "ymax")
@@ -36,7 +36,7 @@ def write_parquet(
     batches: Iterable[Segments],
     table: Table,
     *,
-    cleaning: Cleaning = AS_THEY_ARE,
+    cleaning: PolygonOptions = PolygonOptions(),
     provenance: Mapping[str, Any] | None = None,
 ) -> int:
     """Write a new GeoParquet file and return the number of its polygons.
