@@ -12,7 +12,7 @@ from geoseg.cli.progress import report, tracker
 from geoseg.cli.scoring import scoring
 
 if TYPE_CHECKING:
-    from geoseg.metrics.tally import Rules
+    from geoseg.metrics.evaluation import Rules
 
 
 @click.command()

@@ -59,7 +59,7 @@ def scoring(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def with_rules(**arguments: Any) -> None:
-        from geoseg.metrics.tally import Rules
+        from geoseg.metrics.evaluation import Rules
 
         cleaning = PolygonOptions(
             min_pixels=arguments.pop("min_pixels"),

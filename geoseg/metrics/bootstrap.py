@@ -1,7 +1,8 @@
-"""How far a score may be off by the choice of scenes: the percentile bootstrap (Efron 1979).
+"""Confidence intervals of scores: percentile bootstrap over scenes (Efron 1979).
 
-Scenes, not pixels, are drawn anew: pixels of one scene are alike, and count as one piece of evidence. A
-resample is how often each scene was drawn, so that all resamples of all counts are one matrix product.
+Scenes are resampled, not pixels: pixels of one scene are correlated and count as one observation. A resample
+is stored as the number of times that each scene was drawn, so all resamples of all counts are one matrix
+product.
 """
 
 from __future__ import annotations
@@ -11,34 +12,54 @@ from numpy.typing import NDArray
 
 RESAMPLES = 1000
 LEVEL = 0.95
-LEAST = 5
-"""Scenes that an interval takes."""
+MIN_SCENES = 5
+"""Fewest scenes for which an interval is given."""
 
 
-def draws(scenes: int, *, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.float64]:
-    """(resamples, scenes) how often each scene is drawn; every row adds up to `scenes`."""
+def draw_resamples(
+    scenes: int, *, resamples: int = RESAMPLES, seed: int = 0
+) -> NDArray[np.float64]:
+    """Draw scenes with replacement.
+
+    Returns
+    -------
+    (resamples, scenes) array
+        Number of times that each scene was drawn; every row sums to `scenes`.
+    """
     drawn = np.random.default_rng(seed).multinomial(
         scenes, np.full(scenes, 1 / scenes), size=resamples
     )
     return drawn.astype(np.float64)
 
 
-def resampled(drawn: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(resamples, ...) sums of counts (scenes, ...) over the scenes of each resample."""
+def sum_resamples(resamples: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sum counts (scenes, ...) over the scenes of each resample, as (resamples, ...)."""
     flat = counts.reshape(len(counts), -1).astype(np.float64)
-    return (drawn @ flat).reshape(len(drawn), *counts.shape[1:])
+    return (resamples @ flat).reshape(len(resamples), *counts.shape[1:])
 
 
-def interval(
-    values: NDArray[np.float64], *, scenes: int, level: float = LEVEL
+def percentile_interval(
+    scores: NDArray[np.float64], *, scenes: int, level: float = LEVEL
 ) -> tuple[float, float] | None:
-    """Between which the middle `level` of (resamples,) scores lie; those that are not defined do not count.
+    """Compute the interval that holds the middle `level` of resampled scores.
 
-    None if none is, or if fewer than 5 scenes have what is scored: so few say nothing of others.
+    Parameters
+    ----------
+    scores
+        (resamples,) scores; NaN (undefined) is left out.
+    scenes
+        Scenes in which the scored class occurs.
+    level
+        Confidence level, 0 to 1.
+
+    Returns
+    -------
+    tuple of float or None
+        Lower and upper bound. None if every score is undefined or if there are fewer than `MIN_SCENES` scenes.
     """
-    values = values[~np.isnan(values)]
-    if scenes < LEAST or not len(values):
+    scores = scores[~np.isnan(scores)]
+    if scenes < MIN_SCENES or not len(scores):
         return None
     tail = 100 * (1 - level) / 2
-    low, high = np.percentile(values, [tail, 100 - tail])
+    low, high = np.percentile(scores, [tail, 100 - tail])
     return float(low), float(high)

@@ -1,10 +1,9 @@
-"""Boundary IoU: how well outlines are met (Cheng et al. 2021, arXiv 2103.16562).
+"""Boundary IoU: accuracy of outlines (Cheng et al. 2021, arXiv:2103.16562).
 
-Of truth and of labels only the pixels near the contour of their own class are looked at, so that large
-objects cannot hide a ragged border behind their many inner pixels. As in the authors' code a pixel is near
-a contour if a pixel of another class lies in the square of 2 d + 1 pixels around it, and the scene's border
-is a contour. Their d is 2 % of an image's diagonal, which has no meaning for a scene of any size: here it is
-a number of pixels.
+Only pixels near the contour of their own class count, in the reference and in the labels, so the many inner
+pixels of large objects cannot hide an inaccurate outline. As in the authors' code, a pixel is near a contour
+if the square of 2 d + 1 pixels around it contains another class or reaches beyond the scene. The authors set
+d to 2 % of the image diagonal, which is meaningless for scenes of any size; here d is a number of pixels.
 """
 
 from __future__ import annotations
@@ -16,53 +15,72 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.legend import IGNORE
-from geoseg.metrics.confusion import ratio
+from geoseg.metrics.confusion import divide
 
 DISTANCE = 5
-"""Pixels from a contour, unless another number is asked for: a metre where pixels measure 20 cm, less than
-half the width of a car."""
+"""Default distance from a contour in pixels: 1 m at a GSD of 20 cm, less than half the width of a car."""
 
 
-def near_contour(labels: NDArray[np.uint8], distance: int) -> NDArray[np.bool_]:
-    """(h, w) True where a pixel of another class, or one outside of the array, is at most `distance` rows
-    and columns away."""
+def mark_boundaries(labels: NDArray[np.uint8], distance: int) -> NDArray[np.bool_]:
+    """Mark pixels at most `distance` rows and columns from another class or from the edge of the array.
+
+    Parameters
+    ----------
+    labels
+        (h, w) class IDs.
+    distance
+        Pixels.
+
+    Returns
+    -------
+    (h, w) array of bool
+    """
     square = np.ones((2 * distance + 1, 2 * distance + 1), np.uint8)
     lowest, highest = (
-        filtered(labels, square, borderType=cv2.BORDER_CONSTANT, borderValue=IGNORE)
-        for filtered in (cv2.erode, cv2.dilate)
+        extreme(labels, square, borderType=cv2.BORDER_CONSTANT, borderValue=IGNORE)
+        for extreme in (cv2.erode, cv2.dilate)
     )
     return np.asarray(lowest != highest)
 
 
 def boundary_iou(counts: NDArray[Any]) -> NDArray[np.float64]:
-    """(classes,) boundary IoU from (..., 3, classes) counts; NaN where a class has no contour."""
-    both, truth, labels = counts[..., 0, :], counts[..., 1, :], counts[..., 2, :]
-    return ratio(both, truth + labels - both)
+    """Compute boundary IoU from counts.
+
+    Parameters
+    ----------
+    counts
+        (..., 3, classes) pixels near contours: of both, of the reference, of the labels.
+
+    Returns
+    -------
+    (..., classes) array
+        0 to 1; NaN where a class has no contour.
+    """
+    both, reference, labels = counts[..., 0, :], counts[..., 1, :], counts[..., 2, :]
+    return divide(both, reference + labels - both)
 
 
-class Boundaries:
-    """Counts pixels near contours, strip by strip: the counts of the whole scene, whatever the strips.
+class BoundaryCounter:
+    """Count pixels near contours strip by strip; strip heights do not change the result.
 
-    Pixels that are IGNORE in truth or labels lie outside for both, as what is beyond the scene's border.
+    Pixels that are 255 (ignore) in reference or labels are outside for both, like those beyond the scene.
     """
 
     def __init__(self, classes: int, distance: int = DISTANCE) -> None:
         self._classes, self._distance = classes, distance
         self._counts = np.zeros((3, classes), np.int64)
-        self._rows: NDArray[np.uint8] | None = (
-            None  # (2, h, w): counted ones, for context, and waiting ones
-        )
-        self._counted = 0  # of these rows
+        self._rows: NDArray[np.uint8] | None = None  # (2, h, w) context rows, then pending rows
+        self._counted = 0  # number of context rows
 
-    def add(self, truth: NDArray[np.uint8], labels: NDArray[np.uint8]) -> None:
-        """Take the next rows of a scene, (h, w) each."""
-        rows = np.stack([truth, labels])
+    def add(self, reference: NDArray[np.uint8], labels: NDArray[np.uint8]) -> None:
+        """Add the next rows of a scene, (h, w) each."""
+        rows = np.stack([reference, labels])
         rows[:, (rows == IGNORE).any(axis=0)] = IGNORE
         self._rows = rows if self._rows is None else np.concatenate([self._rows, rows], axis=1)
         self._count(self._rows.shape[1] - self._distance)
 
-    def counts(self) -> NDArray[np.int64]:
-        """(3, classes) pixels near contours of truth and labels, of the truth, of the labels; ends the scene."""
+    def finish(self) -> NDArray[np.int64]:
+        """Count the pending rows and return (3, classes) pixels: of both, of the reference, of the labels."""
         if self._rows is not None:
             self._count(self._rows.shape[1])
             self._rows = None
@@ -71,12 +89,11 @@ class Boundaries:
     def _count(self, end: int) -> None:
         if self._rows is None or end <= self._counted:
             return
-        near = np.stack([near_contour(rows, self._distance) for rows in self._rows])
+        near = np.stack([mark_boundaries(rows, self._distance) for rows in self._rows])
         inner = slice(self._counted, end)
-        banded = np.where(near, self._rows, IGNORE)[:, inner]
-        truth, labels = banded
-        for row, seen in enumerate((truth[truth == labels], truth, labels)):
-            found = np.bincount(seen.ravel(), minlength=IGNORE + 1)
-            self._counts[row] += found[: self._classes]
+        reference, labels = np.where(near, self._rows, IGNORE)[:, inner]
+        for row, pixels in enumerate((reference[reference == labels], reference, labels)):
+            counts = np.bincount(pixels.ravel(), minlength=IGNORE + 1)
+            self._counts[row] += counts[: self._classes]
         first = max(0, end - self._distance)
         self._rows, self._counted = self._rows[:, first:], end - first

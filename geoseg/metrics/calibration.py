@@ -1,6 +1,6 @@
-"""What confidences are worth: calibration, and the threshold below which a label is better background.
+"""Calibration of confidences, and the confidence threshold below which a label becomes background.
 
-All of it comes from one histogram: pixels by truth, label and confidence.
+Everything is computed from one histogram: pixels by reference class, predicted class and confidence.
 """
 
 from __future__ import annotations
@@ -12,26 +12,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.legend import BACKGROUND, IGNORE, Legend
-from geoseg.metrics.confusion import mean_over, number, ratio
+from geoseg.metrics.confusion import divide, mean_score, round_score
 from geoseg.polygons.trace import CONFIDENCE_SCALE
 
 LEVELS = CONFIDENCE_SCALE + 2
-"""Of a histogram: 0 to 200, and one for pixels whose confidence nobody knows."""
+"""Confidence levels of the histogram: 0 to 200, and one for unknown confidence."""
 
 BINS = 20
-"""Of a reliability curve, equally wide: 10 levels each."""
+"""Bins of a reliability curve, of equal width: 10 levels each."""
 
 
-def confidences(
-    truth: NDArray[np.uint8],
+def confidence_histogram(
+    reference: NDArray[np.uint8],
     labels: NDArray[np.uint8],
     confidence: NDArray[np.uint8] | None,
     classes: int,
 ) -> NDArray[np.int64]:
-    """(classes, classes, LEVELS) counts of pixels by truth, label and confidence; pixels that are IGNORE in
-    truth or labels count nowhere. The sum over confidences is the confusion matrix."""
-    counted = (truth != IGNORE) & (labels != IGNORE)
-    cells = truth[counted].astype(np.int64) * classes + labels[counted]
+    """Count pixels by reference class, predicted class and confidence.
+
+    Parameters
+    ----------
+    reference, labels
+        Class IDs of the ground truth and of the prediction, of equal shape. Pixels that are 255 (ignore) in
+        either are not counted.
+    confidence
+        Levels 0 to 200 of the same shape; None if unknown.
+    classes
+        Number of classes, background included.
+
+    Returns
+    -------
+    (classes, classes, LEVELS) array
+        Its sum over the levels is the confusion matrix.
+    """
+    counted = (reference != IGNORE) & (labels != IGNORE)
+    cells = reference[counted].astype(np.int64) * classes + labels[counted]
     cells *= LEVELS
     cells += (
         LEVELS - 1 if confidence is None else np.minimum(confidence[counted], np.uint8(LEVELS - 1))
@@ -41,103 +56,109 @@ def confidences(
 
 
 @dataclass(frozen=True, slots=True)
-class Reliability:
-    """How often labels are true, by how sure the network was (Guo et al. 2017, arXiv 1706.04599)."""
+class ReliabilityCurve:
+    """Accuracy of labels by confidence (Guo et al. 2017, arXiv:1706.04599)."""
 
     pixels: NDArray[np.int64]
-    """(BINS,); a bin holds confidences above its lower and up to its upper end, the first also 0"""
+    """(BINS,) pixels. A bin holds confidences above its lower and up to its upper end; the first also holds 0."""
 
     confidence: NDArray[np.float64]
-    """(BINS,) mean; NaN where a bin is empty"""
+    """(BINS,) mean confidence, 0 to 1; NaN where a bin is empty."""
 
     accuracy: NDArray[np.float64]
-    """(BINS,) share of labels that are true; NaN likewise"""
+    """(BINS,) share of correct labels, 0 to 1; NaN where a bin is empty."""
 
     @property
     def ece(self) -> float:
-        """Expected calibration error: the gap between confidence and accuracy, over all pixels."""
+        """Expected calibration error: mean gap between confidence and accuracy over all pixels."""
         gaps = np.abs(self.accuracy - self.confidence)
-        return float(ratio(np.nansum(self.pixels * gaps), self.pixels.sum()))
+        return float(divide(np.nansum(self.pixels * gaps), self.pixels.sum()))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return the bins and the calibration error as JSON data."""
         return {
             "bins": [
                 {
                     "from": round(index / BINS, 4),
                     "to": round((index + 1) / BINS, 4),
-                    "confidence": number(self.confidence[index]),
-                    "accuracy": number(self.accuracy[index]),
+                    "confidence": round_score(self.confidence[index]),
+                    "accuracy": round_score(self.accuracy[index]),
                     "pixels": int(self.pixels[index]),
                 }
                 for index in range(BINS)
             ],
-            "ece": number(self.ece),
+            "ece": round_score(self.ece),
         }
 
 
-def reliability(counts: NDArray[np.int64], *, background: bool = True) -> Reliability:
-    """Of a histogram (classes, classes, LEVELS); without `background` only of pixels labelled as an object."""
-    known = counts[:, 0 if background else 1 :, :-1]
+def reliability_curve(histogram: NDArray[np.int64], *, background: bool = True) -> ReliabilityCurve:
+    """Compute the reliability curve of a confidence histogram.
+
+    Parameters
+    ----------
+    histogram
+        (classes, classes, LEVELS) pixels, see `confidence_histogram`. Unknown confidences are left out.
+    background
+        Include pixels that are predicted as background.
+    """
+    known = histogram[:, 0 if background else 1 :, :-1]
     levels = np.arange(CONFIDENCE_SCALE + 1)
     starts = np.arange(BINS) * CONFIDENCE_SCALE // BINS + (np.arange(BINS) > 0)
-
-    def binned(by_level: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.add.reduceat(by_level, starts)
-
-    pixels = known.sum(axis=(0, 1))
-    right = np.trace(counts[:, :, :-1]) - (0 if background else counts[BACKGROUND, BACKGROUND, :-1])
-    whole = binned(pixels)
-    return Reliability(
-        pixels=whole,
-        confidence=ratio(binned(pixels * levels), whole * CONFIDENCE_SCALE),
-        accuracy=ratio(binned(right), whole),
+    by_level = known.sum(axis=(0, 1))
+    correct = np.trace(histogram[:, :, :-1])
+    if not background:
+        correct = correct - histogram[BACKGROUND, BACKGROUND, :-1]
+    pixels, weighted, hits = (
+        np.add.reduceat(counts, starts) for counts in (by_level, by_level * levels, correct)
+    )
+    return ReliabilityCurve(
+        pixels=pixels,
+        confidence=divide(weighted, pixels * CONFIDENCE_SCALE),
+        accuracy=divide(hits, pixels),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Thresholds:
-    """What scores become when labels of a lower confidence turn into background.
+class ThresholdSweep:
+    """Pixel counts for every confidence threshold below which labels become background.
 
-    What becomes of an object class depends on its own threshold alone.
+    The counts of an object class depend on its own threshold only.
     """
 
     hits: NDArray[np.int64]
-    """(201, classes) pixels that are of the class in truth and labels, by threshold in steps of 1/200"""
+    """(201, classes) correct pixels per class, by threshold in steps of 1/200."""
 
     labels: NDArray[np.int64]
-    """(201, classes) pixels labelled as the class, likewise"""
+    """(201, classes) predicted pixels per class, by threshold."""
 
-    truth: NDArray[np.int64]
-    """(classes,) true pixels"""
+    reference: NDArray[np.int64]
+    """(classes,) reference pixels."""
 
     @property
     def iou(self) -> NDArray[np.float64]:
-        """(201, classes) NaN where a class has neither truth nor label"""
-        return ratio(self.hits, self.labels + self.truth - self.hits)
+        """(201, classes) IoU by threshold; NaN where a class is in neither reference nor labels."""
+        return divide(self.hits, self.labels + self.reference - self.hits)
 
     def to_json(self, legend: Legend) -> dict[str, Any]:
-        """The best threshold for all classes, by mean IoU, and for each, by its IoU, and so by its F1 too; and
-        curves. Plain data."""
-        iou, precision = self.iou, ratio(self.hits, self.labels)
-        recall = ratio(self.hits, np.broadcast_to(self.truth, self.hits.shape))
-        mious = np.array([mean_over(self.truth, of) for of in iou])
-        steps = slice(None, None, CONFIDENCE_SCALE // BINS)
+        """Return the best thresholds and the curves as JSON data.
 
-        def curve(scores: NDArray[np.float64]) -> list[float | None]:
-            return [number(score) for score in scores[steps]]
-
+        The best threshold for all classes has the highest mean IoU; that of a class has its highest IoU, and
+        therefore its highest F1.
+        """
+        iou, precision = self.iou, divide(self.hits, self.labels)
+        recall = divide(self.hits, np.broadcast_to(self.reference, self.hits.shape))
+        mious = np.array([mean_score(self.reference, scores) for scores in iou])
         return {
-            "overall": _best(mious, "miou"),
-            "classes": {c.name: _best(iou[:, c.id], "iou") for c in legend.objects},
+            "overall": _best_threshold(mious, "miou"),
+            "classes": {c.name: _best_threshold(iou[:, c.id], "iou") for c in legend.objects},
             "curves": {
                 "confidence": [step / BINS for step in range(BINS + 1)],
-                "miou": curve(mious),
+                "miou": _thin_curve(mious),
                 "classes": {
                     c.name: {
-                        "iou": curve(iou[:, c.id]),
-                        "precision": curve(precision[:, c.id]),
-                        "recall": curve(recall[:, c.id]),
+                        "iou": _thin_curve(iou[:, c.id]),
+                        "precision": _thin_curve(precision[:, c.id]),
+                        "recall": _thin_curve(recall[:, c.id]),
                     }
                     for c in legend.objects
                 },
@@ -145,26 +166,30 @@ class Thresholds:
         }
 
 
-def thresholds(counts: NDArray[np.int64]) -> Thresholds:
-    """Of a histogram (classes, classes, LEVELS), every pixel of which has a confidence."""
-    kept = np.flip(np.flip(counts[:, :, :-1], axis=2).cumsum(axis=2), axis=2)  # at least this sure
+def sweep_thresholds(histogram: NDArray[np.int64]) -> ThresholdSweep:
+    """Apply every confidence threshold to a histogram in which all confidences are known."""
+    kept = np.flip(np.flip(histogram[:, :, :-1], axis=2).cumsum(axis=2), axis=2)  # level or above
     objects = kept[:, 1:]
     hits, labels = np.einsum("cct->tc", kept).copy(), kept.sum(axis=0).T.copy()
-    gone = objects[:, :, 0].sum(axis=1)[:, None] - objects.sum(
-        axis=1
-    )  # (truth, level) → background
-    hits[:, BACKGROUND] = kept[BACKGROUND, BACKGROUND, 0] + gone[BACKGROUND]
-    labels[:, BACKGROUND] = kept[:, BACKGROUND, 0].sum() + gone.sum(axis=0)
-    return Thresholds(hits, labels, counts.sum(axis=(1, 2)))
+    # (reference class, level) pixels that become background
+    removed = objects[:, :, 0].sum(axis=1)[:, None] - objects.sum(axis=1)
+    hits[:, BACKGROUND] = kept[BACKGROUND, BACKGROUND, 0] + removed[BACKGROUND]
+    labels[:, BACKGROUND] = kept[:, BACKGROUND, 0].sum() + removed.sum(axis=0)
+    return ThresholdSweep(hits, labels, histogram.sum(axis=(1, 2)))
 
 
-def _best(scores: NDArray[np.float64], name: str) -> dict[str, float | None]:
-    """The lowest threshold with the best of (201,) scores, and what it gains over none."""
+def _best_threshold(scores: NDArray[np.float64], name: str) -> dict[str, float | None]:
+    """Return the lowest threshold with the best of (201,) scores, and its gain over no threshold."""
     if np.isnan(scores).all():
         return {"confidence": None, name: None, "gain": None}
     best = int(np.nanargmax(scores))
     return {
         "confidence": best / CONFIDENCE_SCALE,
-        name: number(scores[best]),
-        "gain": number(scores[best] - scores[0]),
+        name: round_score(scores[best]),
+        "gain": round_score(scores[best] - scores[0]),
     }
+
+
+def _thin_curve(scores: NDArray[np.float64]) -> list[float | None]:
+    """Return (201,) scores at BINS + 1 thresholds."""
+    return [round_score(score) for score in scores[:: CONFIDENCE_SCALE // BINS]]

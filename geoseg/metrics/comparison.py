@@ -1,4 +1,4 @@
-"""Two label rasters of one place: where they agree, and what became of what."""
+"""Comparison of two label rasters of one place, and of two evaluations of the same scenes."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.legend import IGNORE, Legend
-from geoseg.metrics.bootstrap import LEVEL, RESAMPLES, draws, interval
-from geoseg.metrics.confusion import Scores, confusion, number, ratio
-from geoseg.metrics.evaluation import Evaluation, resampled_ious
-from geoseg.metrics.objects import resampled_f1
+from geoseg.metrics.bootstrap import LEVEL, RESAMPLES, draw_resamples, percentile_interval
+from geoseg.metrics.confusion import Scores, confusion_matrix, divide, round_score
+from geoseg.metrics.evaluation import Evaluation, resample_ious
+from geoseg.metrics.objects import resample_f1
 from geoseg.polygons.attributes import RowArea
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Pixels and areas by the class in one raster, A, and in the other, B."""
+    """Pixels and areas by the class in one label raster, A, and in another, B."""
 
     legend: Legend
 
     matrix: NDArray[np.int64]
-    """(classes, classes) pixels, rows by A, columns by B"""
+    """(classes, classes) pixels, rows by A, columns by B."""
 
     area_m2: NDArray[np.float64]
-    """(classes, classes) likewise in square metres; NaN where nobody knows them"""
+    """(classes, classes) square metres, rows by A, columns by B; NaN where unknown."""
 
     only: tuple[int, int]
-    """Pixels that have a label in A but not in B, and in B but not in A; they count nowhere else."""
+    """Pixels that are labelled in A only and in B only; they count nowhere else."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON data; ``docs/evaluation.md`` describes it."""
+        """Return the counts and scores as JSON data; ``docs/evaluation.md`` describes it."""
         scores = Scores(self.matrix)
         same, pixels = int(np.trace(self.matrix)), int(self.matrix.sum())
         known = not np.isnan(self.area_m2).any()
@@ -42,14 +42,14 @@ class Agreement:
             "legend": self.legend.to_json(),
             "pixels": pixels,
             "changed": pixels - same,
-            "agreement": number(float(ratio(same, pixels))),
+            "agreement": round_score(float(divide(same, pixels))),
             "changed_m2": round(float(changed), 2) if known else None,
             "only_a": self.only[0],
             "only_b": self.only[1],
             "classes": {
                 c.name: {
-                    "iou": number(scores.iou[c.id]),
-                    "f1": number(scores.f1[c.id]),
+                    "iou": round_score(scores.iou[c.id]),
+                    "f1": round_score(scores.f1[c.id]),
                     "pixels_a": int(self.matrix[c.id].sum()),
                     "pixels_b": int(self.matrix[:, c.id].sum()),
                 }
@@ -60,7 +60,7 @@ class Agreement:
         }
 
     def _changes(self, *, known: bool) -> Iterator[dict[str, Any]]:
-        """Pairs of classes, most pixels first."""
+        """Yield pairs of different classes, most pixels first."""
         changed = self.matrix - np.diag(np.diag(self.matrix))
         for index in np.argsort(-changed.ravel(), kind="stable"):
             a, b = divmod(int(index), len(changed))
@@ -74,10 +74,20 @@ class Agreement:
             }
 
 
-def agreement(
+def count_agreement(
     strips: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]], legend: Legend, areas: RowArea
 ) -> Agreement:
-    """Of labels of A and of B, (rows, columns) each, from top to bottom."""
+    """Count pixels and areas by the class in A and in B.
+
+    Parameters
+    ----------
+    strips
+        Labels of A and of B, (rows, columns) each, from top to bottom.
+    legend
+        Classes of both rasters.
+    areas
+        Area of a pixel by row.
+    """
     classes, row = len(legend), 0
     matrix = np.zeros((classes, classes), np.int64)
     area = np.zeros((classes, classes))
@@ -85,78 +95,85 @@ def agreement(
     for a, b in strips:
         only_a += int(np.count_nonzero((b == IGNORE) & (a != IGNORE)))
         only_b += int(np.count_nonzero((a == IGNORE) & (b != IGNORE)))
-        # pixels of a row are equally large, those of two rows perhaps not
+        # pixel areas are equal within a row, not between rows
         for row_a, row_b, size in zip(a, b, areas(row, len(a)), strict=True):
-            pairs = confusion(row_a, row_b, classes)
+            pairs = confusion_matrix(row_a, row_b, classes)
             matrix += pairs
             area += pairs * size
         row += len(a)
     return Agreement(legend, matrix, area, (only_a, only_b))
 
 
-def differing(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(h, w) 1 where labels differ, 0 where they are the same, IGNORE where one has none."""
-    differ: NDArray[np.uint8] = (a != b).astype(np.uint8)
-    differ[(a == IGNORE) | (b == IGNORE)] = IGNORE
-    return differ
-
-
-# Two evaluations on the same scenes: what differs, and whether by more than the choice of scenes.
-#
-# Both are resampled together (paired bootstrap): a scene that is hard for one is hard for the other, and what
-# they share falls out of the difference.
+def mark_changes(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Mark pixels by 1 where labels differ, 0 where they are equal, 255 where one raster has none."""
+    changed: NDArray[np.uint8] = (a != b).astype(np.uint8)
+    changed[(a == IGNORE) | (b == IGNORE)] = IGNORE
+    return changed
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two evaluations of the same scenes against the same truth."""
+    """Two evaluations of the same scenes against the same reference.
+
+    Notes
+    -----
+    Both are resampled together (paired bootstrap). A scene that is difficult for one model is difficult for the
+    other, so the variation that they share cancels in the difference.
+    """
 
     a: Evaluation
     b: Evaluation
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON data, differences are B - A; ``docs/evaluation.md`` describes it."""
-        told_a, told_b = self.a.to_json(), self.b.to_json()
-        drawn = draws(len(self.a.scenes))
-        mious, ious = _apart(*(resampled_ious(drawn, of.matrices) for of in (self.a, self.b)))
-        f1, f1s = _apart(*(resampled_f1(drawn, of.objects) for of in (self.a, self.b)))
-        classes: dict[str, Any] = {}
+        """Return the scores and the differences B - A as JSON data; ``docs/evaluation.md`` describes it."""
+        json_a, json_b = self.a.to_json(), self.b.to_json()
         scenes = len(self.a.scenes)
+        resamples = draw_resamples(scenes)
+        miou, ious = _subtract(
+            *(resample_ious(resamples, side.matrices) for side in (self.a, self.b))
+        )
+        f1, f1s = _subtract(*(resample_f1(resamples, side.objects) for side in (self.a, self.b)))
+        classes: dict[str, Any] = {}
         for c in self.a.legend:
-            a, b = told_a["classes"][c.name], told_b["classes"][c.name]
-            occurs = a["scenes"]
-            of = {"scenes": occurs, "iou": _told(a["iou"], b["iou"], ious[:, c.id], occurs)}
+            a, b = json_a["classes"][c.name], json_b["classes"][c.name]
+            present = a["scenes"]
+            scores = {
+                "scenes": present,
+                "iou": _compare_score(a["iou"], b["iou"], ious[:, c.id], present),
+            }
             if c.id:
                 a, b = a["objects"], b["objects"]
-                of["objects_f1"] = _told(a["f1"], b["f1"], f1s[:, c.id], occurs)
-            classes[c.name] = of
+                scores["objects_f1"] = _compare_score(a["f1"], b["f1"], f1s[:, c.id], present)
+            classes[c.name] = scores
         return {
-            "a": told_a["model"],
-            "b": told_b["model"],
-            **{key: told_a[key] for key in ("dataset", "split", "truth", "scenes", "legend")},
+            "a": json_a["model"],
+            "b": json_b["model"],
+            **{key: json_a[key] for key in ("dataset", "split", "truth", "scenes", "legend")},
             "level": LEVEL,
             "resamples": RESAMPLES,
-            "miou": _told(told_a["miou"], told_b["miou"], mious, scenes),
-            "objects_f1": _told(told_a["objects"]["f1"], told_b["objects"]["f1"], f1, scenes),
+            "miou": _compare_score(json_a["miou"], json_b["miou"], miou, scenes),
+            "objects_f1": _compare_score(
+                json_a["objects"]["f1"], json_b["objects"]["f1"], f1, scenes
+            ),
             "classes": classes,
         }
 
 
-def _apart(
+def _subtract(
     a: tuple[NDArray[np.float64], ...], b: tuple[NDArray[np.float64], ...]
 ) -> list[NDArray[np.float64]]:
-    return [of_b - of_a for of_a, of_b in zip(a, b, strict=True)]
+    return [score_b - score_a for score_a, score_b in zip(a, b, strict=True)]
 
 
-def _told(
+def _compare_score(
     a: float | None, b: float | None, differences: NDArray[np.float64], scenes: int
 ) -> dict[str, Any]:
-    """Both scores, and what is between them; it differs if the interval does not hold 0."""
-    bounds = interval(differences, scenes=scenes)
+    """Return both scores and their difference; it is significant if its interval excludes 0."""
+    bounds = percentile_interval(differences, scenes=scenes)
     return {
         "a": a,
         "b": b,
-        "difference": None if a is None or b is None else number(b - a),
-        "interval": None if bounds is None else [number(bound) for bound in bounds],
+        "difference": None if a is None or b is None else round_score(b - a),
+        "interval": None if bounds is None else [round_score(bound) for bound in bounds],
         "differs": bounds is not None and (bounds[0] > 0 or bounds[1] < 0),
     }

@@ -1,38 +1,200 @@
-"""All that is known of how good labels are on a split, and as JSON."""
+"""Evaluation of a split: counts of every scene in one pass over its strips, and all scores made of them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
+from rasterio.windows import Window
 
+from geoseg.annotations.burn import Annotations, Difficult, Index, burn
 from geoseg.legend import Legend
-from geoseg.metrics.bootstrap import LEVEL, RESAMPLES, draws, interval, resampled
-from geoseg.metrics.boundary import boundary_iou
-from geoseg.metrics.calibration import reliability, thresholds
-from geoseg.metrics.confusion import Scores, mean_over, number, ratio
-from geoseg.metrics.objects import SIZES, objects_json, resampled_f1
-from geoseg.metrics.tally import Rules, Tally
+from geoseg.metrics.bootstrap import (
+    LEVEL,
+    RESAMPLES,
+    draw_resamples,
+    percentile_interval,
+    sum_resamples,
+)
+from geoseg.metrics.boundary import DISTANCE, BoundaryCounter, boundary_iou
+from geoseg.metrics.calibration import (
+    LEVELS,
+    confidence_histogram,
+    reliability_curve,
+    sweep_thresholds,
+)
+from geoseg.metrics.confusion import Scores, divide, mean_score, round_score
+from geoseg.metrics.objects import MATCH, SIZES, ObjectCounter, objects_json, resample_f1
+from geoseg.options import PolygonOptions
+from geoseg.polygons.attributes import row_areas
+from geoseg.polygons.table import Table, segments
+
+Strip = tuple[NDArray[np.uint8], NDArray[np.uint8] | None]
+"""Labels (rows, columns) of the scene's full width, and confidences of the same shape or None."""
 
 Interval = list[float | None] | None
+"""Lower and upper bound of a score; None where there are too few scenes."""
+
+_BLOCK_PIXELS = 1 << 22  # counted at once; counting takes many times their size
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How scores are computed."""
+
+    difficult: Difficult = "keep"
+    """Treatment of objects marked as difficult."""
+
+    boundary: int = DISTANCE
+    """Distance from a contour in pixels that boundary IoU evaluates."""
+
+    match: float = MATCH
+    """IoU from which on two polygons are the same object, above 0 and up to 1."""
+
+    cleaning: PolygonOptions = PolygonOptions()
+    """Cleaning of predicted polygons before they are matched; pixel scores are unaffected."""
+
+    def __post_init__(self) -> None:
+        if self.boundary < 1:
+            raise ValueError(f"boundary must be 1 pixel or more, got {self.boundary}")
+        if not 0 < self.match <= 1:
+            raise ValueError(f"match must be above 0 and up to 1, got {self.match}")
+
+
+USUAL = Rules()
+
+
+@dataclass(frozen=True, slots=True)
+class SceneCounts:
+    """Counts of one scene against one reference."""
+
+    confidences: NDArray[np.int64]
+    """(classes, classes, LEVELS) pixels by reference class, predicted class and confidence."""
+
+    boundary: NDArray[np.int64]
+    """(3, classes) pixels near contours: of both, of the reference, of the labels."""
+
+    objects: NDArray[np.int64]
+    """(3, sizes, classes) annotated, predicted and matched objects."""
+
+    @property
+    def matrix(self) -> NDArray[np.int64]:
+        """(classes, classes) confusion matrix, rows by reference."""
+        matrix: NDArray[np.int64] = self.confidences.sum(axis=2)
+        return matrix
+
+
+def count_scene(
+    strips: Iterable[Strip],
+    references: Sequence[Annotations],
+    table: Table,
+    *,
+    width: int,
+    height: int,
+    rules: Rules,
+) -> list[SceneCounts]:
+    """Count pixels and objects of a scene against each of several references.
+
+    Parameters
+    ----------
+    strips
+        Labels and confidences from top to bottom, of any height.
+    references
+        Annotations in pixels of the scene.
+    table
+        Legend, CRS and transform of the scene.
+    width, height
+        Size of the scene in pixels.
+    rules
+        How scores are computed.
+    """
+    classes = len(table.legend)
+    pixels = [_PixelCounter(annotations, classes, rules) for annotations in references]
+    objects = [
+        ObjectCounter(
+            annotations,
+            classes,
+            width=width,
+            height=height,
+            match=rules.match,
+            difficult=rules.difficult,
+        )
+        for annotations in references
+    ]
+    areas = row_areas(table.transform, table.crs, width)
+    for batch in segments(_count_strips(strips, pixels), rules.cleaning, areas):
+        large = table.large(batch.traced, rules.cleaning)
+        geometry = batch.drawn.geometry(Affine.identity())[large]
+        for counter in objects:
+            counter.add(geometry, batch.traced.class_id[large])
+    return [
+        SceneCounts(count.confidences, count.boundaries.finish(), counter.counts())
+        for count, counter in zip(pixels, objects, strict=True)
+    ]
+
+
+def _count_strips(strips: Iterable[Strip], counters: Sequence[_PixelCounter]) -> Iterator[Strip]:
+    """Yield strips after their pixels have been counted."""
+    top = 0
+    for labels, confidence in strips:
+        for counter in counters:
+            counter.add(top, labels, confidence)
+        top += len(labels)
+        yield labels, confidence
+
+
+class _PixelCounter:
+    """Count the pixels of a scene against one reference, which is burned strip by strip."""
+
+    def __init__(self, annotations: Annotations, classes: int, rules: Rules) -> None:
+        self._index, self._classes, self._difficult = Index(annotations), classes, rules.difficult
+        self.confidences = np.zeros((classes, classes, LEVELS), np.int64)
+        self.boundaries = BoundaryCounter(classes, rules.boundary)
+
+    def add(
+        self, top: int, labels: NDArray[np.uint8], confidence: NDArray[np.uint8] | None
+    ) -> None:
+        """Count rows of the scene, starting at row `top`."""
+        height, width = labels.shape
+        rows = max(1, _BLOCK_PIXELS // width)
+        for row in range(0, height, rows):
+            part = slice(row, row + rows)
+            levels = None if confidence is None else confidence[part]
+            self._count(top + row, labels[part], levels)
+
+    def _count(
+        self, top: int, labels: NDArray[np.uint8], confidence: NDArray[np.uint8] | None
+    ) -> None:
+        height, width = labels.shape
+        reference = burn(
+            self._index.window(Window(0, top, width, height)),
+            height,
+            width,
+            transform=Affine.translation(0, -top),
+            difficult=self._difficult,
+        )
+        self.confidences += confidence_histogram(reference, labels, confidence, self._classes)
+        self.boundaries.add(reference, labels)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Counts of one split against one truth, and the scores they make."""
+    """Counts of one split against one reference, and the scores computed from them."""
 
     model: Path
-    """The model, or the folder of the labels."""
+    """Model file, or folder of the labels."""
 
     dataset: Path
     split: str
 
     layer: str
-    """The truth: outlines or quads."""
+    """Annotation layer that serves as reference: outlines or quads."""
 
     legend: Legend
     rules: Rules
@@ -40,48 +202,35 @@ class Evaluation:
     scenes: tuple[str, ...]
 
     matrices: NDArray[np.int64]
-    """(scenes, classes, classes) pixels by truth and label, scene by scene"""
+    """(scenes, classes, classes) confusion matrix of each scene, rows by reference."""
 
     boundaries: NDArray[np.int64]
-    """(scenes, 3, classes) pixels near contours: of both, of the truth, of the labels"""
+    """(scenes, 3, classes) pixels near contours: of both, of the reference, of the labels."""
 
     objects: NDArray[np.int64]
-    """(scenes, 3, sizes, classes) objects annotated, found and matched"""
+    """(scenes, 3, sizes, classes) annotated, predicted and matched objects."""
 
     confidences: NDArray[np.int64]
-    """(classes, classes, LEVELS) pixels of all scenes by truth, label and confidence"""
+    """(classes, classes, LEVELS) pixels of all scenes by reference class, predicted class and confidence."""
 
     @cached_property
     def scores(self) -> Scores:
-        """Of the pixels of all scenes together."""
+        """Pixel scores of all scenes together."""
         return Scores(self.matrices.sum(axis=0))
 
     @cached_property
-    def occurs(self) -> NDArray[np.int64]:
-        """(classes,) scenes in whose truth a class occurs"""
-        occurs: NDArray[np.int64] = (self.matrices.sum(axis=2) > 0).sum(axis=0)
-        return occurs
+    def scenes_per_class(self) -> NDArray[np.int64]:
+        """(classes,) number of scenes with reference pixels of a class."""
+        scenes: NDArray[np.int64] = (self.matrices.sum(axis=2) > 0).sum(axis=0)
+        return scenes
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON data; ``docs/evaluation.md`` describes it."""
-        boundary = boundary_iou(self.boundaries.sum(axis=0))
+        """Return all scores as JSON data; ``docs/evaluation.md`` describes it."""
         scores = self.scores.to_json(self.legend)
-        classes = scores.pop("classes")
+        del scores["classes"]
         intervals, of_classes, of_objects = self._intervals()
+        boundary = boundary_iou(self.boundaries.sum(axis=0))
         objects = self.objects.sum(axis=0)
-        for c in self.legend:
-            classes[c.name] |= {
-                "scenes": int(self.occurs[c.id]),
-                "boundary_iou": number(boundary[c.id]),
-                "interval": of_classes[c.id],
-            }
-        for c in self.legend.objects:
-            classes[c.name]["objects"] = {
-                **objects_json(objects[:, :, c.id].sum(axis=1)),
-                "interval": of_objects[c.id],
-                "by_size": _by_size(objects[:, :, c.id]),
-            }
-        truth = self.scores.matrix.sum(axis=1)
         return {
             "model": self.model.name,
             "dataset": self.dataset.resolve().name,
@@ -91,86 +240,109 @@ class Evaluation:
             "legend": self.legend.to_json(),
             "rules": asdict(self.rules),
             **scores,
-            "boundary_miou": number(mean_over(truth, boundary)),
+            "boundary_miou": round_score(mean_score(self.scores.matrix.sum(axis=1), boundary)),
             "boundary_px": self.rules.boundary,
             "intervals": intervals,
-            "classes": classes,
+            "classes": self._classes_json(of_classes, of_objects),
             "objects": {
                 **objects_json(objects.sum(axis=(1, 2))),
                 "iou": self.rules.match,
-                "by_size": _by_size(objects.sum(axis=2)),
+                "by_size": _sizes_json(objects.sum(axis=2)),
             },
-            **self._of_confidence(),
+            **self._confidence_json(),
             "by_scene": {
-                name: _of_scene(Scores(matrix), self.legend)
+                name: _scene_json(Scores(matrix), self.legend)
                 for name, matrix in zip(self.scenes, self.matrices, strict=True)
             },
             "confusion": self.scores.matrix.tolist(),
         }
 
-    def for_card(self) -> dict[str, Any]:
-        """The scores that a model's card keeps, 0 to 1."""
+    def card_json(self) -> dict[str, Any]:
+        """Return the scores that a model card stores, 0 to 1."""
         scores = self.scores.to_json(self.legend)
-        told = {"dataset": self.dataset.resolve().name, "scenes": len(self.scenes)}
+        about = {"dataset": self.dataset.resolve().name, "scenes": len(self.scenes)}
         if self.rules.difficult != "keep":
-            told["difficult"] = self.rules.difficult
+            about["difficult"] = self.rules.difficult
         return {
-            **told,
+            **about,
             "miou": scores["miou"],
             "miou_with_background": scores["miou_with_background"],
-            "iou": {name: of["iou"] for name, of in scores["classes"].items()},
+            "iou": {name: of_class["iou"] for name, of_class in scores["classes"].items()},
         }
 
+    def _classes_json(
+        self, intervals: Sequence[Interval], object_intervals: Sequence[Interval]
+    ) -> dict[str, Any]:
+        classes: dict[str, Any] = self.scores.to_json(self.legend)["classes"]
+        boundary = boundary_iou(self.boundaries.sum(axis=0))
+        objects = self.objects.sum(axis=0)
+        for c in self.legend:
+            classes[c.name] |= {
+                "scenes": int(self.scenes_per_class[c.id]),
+                "boundary_iou": round_score(boundary[c.id]),
+                "interval": intervals[c.id],
+            }
+        for c in self.legend.objects:
+            classes[c.name]["objects"] = {
+                **objects_json(objects[:, :, c.id].sum(axis=1)),
+                "interval": object_intervals[c.id],
+                "by_size": _sizes_json(objects[:, :, c.id]),
+            }
+        return classes
+
     def _intervals(self) -> tuple[dict[str, Any], list[Interval], list[Interval]]:
-        """Of the means, of each class's IoU, of each class's objects."""
-        drawn = draws(len(self.scenes))
-        mious, ious = resampled_ious(drawn, self.matrices)
-        f1, f1s = resampled_f1(drawn, self.objects)
+        """Compute intervals of the means, of the IoU of each class, and of the object F1 of each class."""
+        resamples = draw_resamples(len(self.scenes))
+        mious, ious = resample_ious(resamples, self.matrices)
+        f1, f1s = resample_f1(resamples, self.objects)
         means = {
-            "miou": _told(mious, len(self.scenes)),
-            "objects_f1": _told(f1, len(self.scenes)),
+            "miou": _interval_json(mious, len(self.scenes)),
+            "objects_f1": _interval_json(f1, len(self.scenes)),
             "level": LEVEL,
             "resamples": RESAMPLES,
         }
         of_classes, of_objects = (
-            [_told(of, int(scenes)) for of, scenes in zip(scores.T, self.occurs, strict=True)]
+            [
+                _interval_json(of_class, int(scenes))
+                for of_class, scenes in zip(scores.T, self.scenes_per_class, strict=True)
+            ]
             for scores in (ious, f1s)
         )
         return means, of_classes, of_objects
 
-    def _of_confidence(self) -> dict[str, Any]:
-        """Nothing where the confidence of some labels is not known."""
+    def _confidence_json(self) -> dict[str, Any]:
+        """Return calibration and thresholds; None where some confidences are unknown."""
         if self.confidences[..., -1].any() or not self.confidences.any():
             return {"calibration": None, "threshold": None}
         return {
             "calibration": {
-                **reliability(self.confidences).to_json(),
-                "objects": reliability(self.confidences, background=False).to_json(),
+                **reliability_curve(self.confidences).to_json(),
+                "objects": reliability_curve(self.confidences, background=False).to_json(),
             },
-            "threshold": thresholds(self.confidences).to_json(self.legend),
+            "threshold": sweep_thresholds(self.confidences).to_json(self.legend),
         }
 
 
-class Counts:
-    """Counts against one truth, collected scene by scene; of the large histograms only their sum is kept."""
+class SplitCounts:
+    """Collect the counts of scenes against one reference; of the large histograms, only the sum is kept."""
 
     def __init__(self) -> None:
         self._scenes: list[str] = []
-        self._tallies: list[tuple[NDArray[np.int64], ...]] = []
+        self._counts: list[tuple[NDArray[np.int64], ...]] = []
         self._confidences: NDArray[np.int64] | None = None
 
-    def add(self, scene: str, tally: Tally) -> None:
-        """Add what was counted in a scene."""
+    def add(self, scene: str, counts: SceneCounts) -> None:
+        """Add the counts of a scene."""
         self._scenes.append(scene)
-        self._tallies.append((tally.matrix, tally.boundary, tally.objects))
+        self._counts.append((counts.matrix, counts.boundary, counts.objects))
         if self._confidences is None:
-            self._confidences = np.zeros_like(tally.confidences)
-        self._confidences += tally.confidences
+            self._confidences = np.zeros_like(counts.confidences)
+        self._confidences += counts.confidences
 
     def evaluation(self, **about: Any) -> Evaluation:
-        """All of at least one scene; `about` are the other fields of an Evaluation."""
+        """Return the evaluation of one or more scenes; `about` are the other fields of `Evaluation`."""
         assert self._confidences is not None
-        matrices, boundaries, objects = map(np.stack, zip(*self._tallies, strict=True))
+        matrices, boundaries, objects = map(np.stack, zip(*self._counts, strict=True))
         return Evaluation(
             scenes=tuple(self._scenes),
             matrices=matrices,
@@ -181,35 +353,51 @@ class Counts:
         )
 
 
-def resampled_ious(
-    drawn: NDArray[np.float64], matrices: NDArray[np.int64]
+def resample_ious(
+    resamples: NDArray[np.float64], matrices: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(resamples,) mean IoU and (resamples, classes) IoU, of matrices (scenes, classes, classes); NaN where
-    a class does not occur in the truth of those scenes that were drawn."""
+    """Compute the IoU of resampled scenes.
+
+    Parameters
+    ----------
+    resamples
+        (resamples, scenes) draws, see `draw_resamples`.
+    matrices
+        (scenes, classes, classes) confusion matrices.
+
+    Returns
+    -------
+    (resamples,) array
+        Mean IoU without background.
+    (resamples, classes) array
+        IoU per class; NaN where a class has no reference pixels in the scenes of a resample.
+    """
     hits = np.diagonal(matrices, axis1=1, axis2=2)
     counts = np.stack([hits, matrices.sum(axis=2), matrices.sum(axis=1)], axis=1)
-    sums = resampled(drawn, counts)
+    sums = sum_resamples(resamples, counts)
     ious = np.where(sums[:, 1] > 0, boundary_iou(sums), np.nan)
-    occurring = (~np.isnan(ious[:, 1:])).sum(axis=1)
-    return ratio(np.nansum(ious[:, 1:], axis=1), occurring), ious
+    present = (~np.isnan(ious[:, 1:])).sum(axis=1)
+    return divide(np.nansum(ious[:, 1:], axis=1), present), ious
 
 
-def _by_size(counts: NDArray[np.int64]) -> dict[str, Any]:
-    return {name: objects_json(counts[:, number]) for number, name in enumerate(SIZES)}
+def _sizes_json(counts: NDArray[np.int64]) -> dict[str, Any]:
+    return {name: objects_json(counts[:, size]) for size, name in enumerate(SIZES)}
 
 
-def _of_scene(scores: Scores, legend: Legend) -> dict[str, Any]:
-    """The scores of one scene, of the classes that occur there in truth or labels."""
-    told = scores.to_json(legend)
+def _scene_json(scores: Scores, legend: Legend) -> dict[str, Any]:
+    """Return the scores of one scene, of the classes in its reference or labels."""
+    of_scene = scores.to_json(legend)
     return {
-        "miou": told["miou"],
-        "pixels": told["pixels"],
+        "miou": of_scene["miou"],
+        "pixels": of_scene["pixels"],
         "classes": {
-            name: of["iou"] for name, of in told["classes"].items() if of["iou"] is not None
+            name: of_class["iou"]
+            for name, of_class in of_scene["classes"].items()
+            if of_class["iou"] is not None
         },
     }
 
 
-def _told(values: NDArray[np.float64], scenes: int) -> Interval:
-    bounds = interval(values, scenes=scenes)
-    return None if bounds is None else [number(bound) for bound in bounds]
+def _interval_json(scores: NDArray[np.float64], scenes: int) -> Interval:
+    bounds = percentile_interval(scores, scenes=scenes)
+    return None if bounds is None else [round_score(bound) for bound in bounds]

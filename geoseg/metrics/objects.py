@@ -1,9 +1,9 @@
-"""Objects: polygons that were found, matched with those that were annotated.
+"""Object scores: predicted polygons matched with annotated ones.
 
-A pair fits if both are of one class and their intersection over union is at least a threshold, 0.5 unless
-another is asked for. Of the pairs that fit the best is taken first, and each object at most once. What is
-found does not overlap, so of two objects found only one can have an IoU above 0.5 with the same annotation;
-taking the best first then finds as many pairs as can be found.
+Two polygons can match if they have the same class and their intersection over union (IoU) is at least a
+threshold, 0.5 by default. Pairs are accepted in order of falling IoU, and each object is matched at most
+once. Predicted polygons do not overlap, so at most one of them has an IoU above 0.5 with an annotation;
+greedy matching then finds the largest possible number of pairs.
 """
 
 from __future__ import annotations
@@ -17,39 +17,51 @@ from numpy.typing import NDArray
 
 from geoseg.annotations.burn import Annotations, Difficult
 from geoseg.legend import IGNORE
-from geoseg.metrics.bootstrap import resampled
-from geoseg.metrics.confusion import number, ratio
+from geoseg.metrics.bootstrap import sum_resamples
+from geoseg.metrics.confusion import divide, round_score
 
 MATCH = 0.5
-"""IoU from which on two polygons are one object, unless another is asked for."""
+"""Default IoU from which on two polygons are the same object."""
 
 SIZES = ("small", "medium", "large")
-_LIMITS = np.array([32.0**2, 96.0**2])
-"""Areas in pixels up to which an object is small, or medium, as in COCO (Lin et al. 2014, arXiv 1405.0312)."""
+_SIZE_LIMITS = np.array([32.0**2, 96.0**2])
+"""Largest area of a small and of a medium object in pixels, as in COCO (Lin et al. 2014, arXiv:1405.0312)."""
 
-TRUTH, FOUND, MATCHED = range(3)
+REFERENCE, PREDICTED, MATCHED = range(3)
+"""Rows of object counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """n pairs of polygons."""
+    """n candidate pairs of an annotated and a predicted polygon."""
 
-    truth: NDArray[np.intp]
-    """(n,) number of the annotation"""
+    reference: NDArray[np.intp]
+    """(n,) indices of annotations."""
 
-    found: NDArray[np.intp]
-    """(n,) number of the polygon that was found"""
+    predicted: NDArray[np.intp]
+    """(n,) indices of predicted polygons."""
 
     iou: NDArray[np.float64]
-    """(n,)"""
+    """(n,) intersection over union."""
 
 
-class Objects:
-    """The annotated objects of one scene, of `width` x `height` pixels, and what was found, batch by batch.
+class ObjectCounter:
+    """Count annotated, predicted and matched objects of one scene; predicted ones are added in batches.
 
-    Annotations are clipped to the scene. Difficult ones may be left out (drop), or what is found may do
-    with them as it likes (ignore): neither they nor their matches count. Areas of which nobody knows what is
-    there are no objects, and what is found with at least half of its area on them counts nowhere.
+    Parameters
+    ----------
+    annotations
+        Annotated objects in pixels of the scene; they are clipped to it. Predicted polygons with at least
+        half of their area on annotations of class 255 (ignore) are not counted.
+    classes
+        Number of classes, background included.
+    width, height
+        Size of the scene in pixels.
+    match
+        IoU from which on two polygons are the same object.
+    difficult
+        Treatment of difficult annotations: counted like others (keep), neither they nor their matches counted
+        (ignore), or removed (drop).
     """
 
     def __init__(
@@ -64,153 +76,183 @@ class Objects:
     ) -> None:
         if difficult == "drop":
             annotations = annotations[~annotations.difficult]
-        geometry = clipped(annotations.geometry, width, height)
-        unknown = annotations.class_id == IGNORE
-        self._unknown = shapely.STRtree(geometry[unknown])
-        objects = (shapely.area(geometry) > 0) & ~unknown
+        geometry = clip_polygons(annotations.geometry, width, height)
+        ignored = annotations.class_id == IGNORE
+        self._ignored = shapely.STRtree(geometry[ignored])
+        objects = (shapely.area(geometry) > 0) & ~ignored
         self._geometry, annotations = geometry[objects], annotations[objects]
         self._class = annotations.class_id
-        self._size = sizes(self._geometry)
-        self._idle = (
+        self._size = size_class(self._geometry)
+        self._uncounted = (
             annotations.difficult if difficult == "ignore" else np.zeros(len(annotations), bool)
         )
         self._tree = shapely.STRtree(self._geometry)
         self._match, self._classes = match, classes
-        self._found = np.zeros((len(SIZES), classes), np.int64)
+        self._predicted = np.zeros((len(SIZES), classes), np.int64)
         self._number = 0
-        self._fitting: list[tuple[Pairs, NDArray[np.intp]]] = []
+        self._candidates: list[tuple[Pairs, NDArray[np.intp]]] = []  # with sizes of the predicted
 
     def add(self, geometry: NDArray[np.object_], class_id: NDArray[np.uint8]) -> None:
-        """Take more polygons (n,) that were found, in pixels of the scene, with their classes."""
-        known = ~self._on_unknown(geometry)
-        geometry, class_id = geometry[known], class_id[known]
-        size = sizes(geometry)
-        np.add.at(self._found, (size, class_id), 1)
-        pairs = fitting(
+        """Add (n,) predicted polygons in pixels of the scene, with their class IDs."""
+        counted = ~self._is_ignored(geometry)
+        geometry, class_id = geometry[counted], class_id[counted]
+        size = size_class(geometry)
+        np.add.at(self._predicted, (size, class_id), 1)
+        pairs = find_pairs(
             self._tree, self._geometry, self._class, geometry, class_id, match=self._match
         )
-        numbered = Pairs(pairs.truth, pairs.found + self._number, pairs.iou)
-        self._fitting.append((numbered, size[pairs.found]))
+        numbered = Pairs(pairs.reference, pairs.predicted + self._number, pairs.iou)
+        self._candidates.append((numbered, size[pairs.predicted]))
         self._number += len(class_id)
 
-    def _on_unknown(self, geometry: NDArray[np.object_]) -> NDArray[np.bool_]:
-        """(n,) True where nobody knows what is there."""
-        f, u = self._unknown.query(geometry)
-        common = shapely.area(shapely.intersection(geometry[f], self._unknown.geometries[u]))
-        on: NDArray[np.bool_] = np.bincount(f, common, len(geometry)) >= shapely.area(geometry) / 2
-        return on
+    def _is_ignored(self, geometry: NDArray[np.object_]) -> NDArray[np.bool_]:
+        """(n,) True where at least half of a polygon lies on ignored area."""
+        p, i = self._ignored.query(geometry)
+        common = shapely.area(shapely.intersection(geometry[p], self._ignored.geometries[i]))
+        ignored: NDArray[np.bool_] = (
+            np.bincount(p, common, len(geometry)) >= shapely.area(geometry) / 2
+        )
+        return ignored
 
     def counts(self) -> NDArray[np.int64]:
-        """(3, 3, classes) annotated, found and matched objects by size and class.
+        """Match all polygons and count objects.
 
-        What was found counts at its own size, or if it is matched at that of its annotation.
+        Returns
+        -------
+        (3, 3, classes) array
+            Annotated, predicted and matched objects, by size and class. A predicted polygon counts at its own
+            size, or at that of its annotation if it is matched.
         """
         counts = np.zeros((3, len(SIZES), self._classes), np.int64)
-        np.add.at(counts[TRUTH], (self._size[~self._idle], self._class[~self._idle]), 1)
-        counts[FOUND] = self._found
-        if not self._fitting:
+        counted = ~self._uncounted
+        np.add.at(counts[REFERENCE], (self._size[counted], self._class[counted]), 1)
+        counts[PREDICTED] = self._predicted
+        if not self._candidates:
             return counts
-        parts = [pairs for pairs, _ in self._fitting]
+        parts = [pairs for pairs, _ in self._candidates]
         pairs = Pairs(
-            np.concatenate([part.truth for part in parts]),
-            np.concatenate([part.found for part in parts]),
+            np.concatenate([part.reference for part in parts]),
+            np.concatenate([part.predicted for part in parts]),
             np.concatenate([part.iou for part in parts]),
         )
-        taken = best_first(pairs)
-        own = np.concatenate([size for _, size in self._fitting])[taken]
-        truth = pairs.truth[taken]
-        np.subtract.at(counts[FOUND], (own, self._class[truth]), 1)
-        truth = truth[~self._idle[truth]]
-        for kind in (FOUND, MATCHED):
-            np.add.at(counts[kind], (self._size[truth], self._class[truth]), 1)
+        matched = match_greedily(pairs)
+        own_size = np.concatenate([size for _, size in self._candidates])[matched]
+        reference = pairs.reference[matched]
+        np.subtract.at(counts[PREDICTED], (own_size, self._class[reference]), 1)
+        reference = reference[counted[reference]]
+        for kind in (PREDICTED, MATCHED):
+            np.add.at(counts[kind], (self._size[reference], self._class[reference]), 1)
         return counts
 
 
-def clipped(geometry: NDArray[np.object_], width: int, height: int) -> NDArray[np.object_]:
-    """Valid polygons inside a scene of `width` x `height` pixels; empty ones for those outside."""
-    made: NDArray[np.object_] = geometry.copy()
-    wrong = ~shapely.is_valid(made)
-    made[wrong] = shapely.make_valid(made[wrong], method="structure", keep_collapsed=False)
-    left, top, right, bottom = shapely.bounds(made).T
+def clip_polygons(geometry: NDArray[np.object_], width: int, height: int) -> NDArray[np.object_]:
+    """Repair polygons and clip them to a scene of `width` x `height` pixels; those outside become empty."""
+    clipped: NDArray[np.object_] = geometry.copy()
+    invalid = ~shapely.is_valid(clipped)
+    clipped[invalid] = shapely.make_valid(
+        clipped[invalid], method="structure", keep_collapsed=False
+    )
+    left, top, right, bottom = shapely.bounds(clipped).T
     beyond = (left < 0) | (top < 0) | (right > width) | (bottom > height)
-    made[beyond] = shapely.intersection(made[beyond], shapely.box(0, 0, width, height))
-    return made
+    clipped[beyond] = shapely.intersection(clipped[beyond], shapely.box(0, 0, width, height))
+    return clipped
 
 
-def sizes(geometry: NDArray[np.object_]) -> NDArray[np.intp]:
-    """(n,) index into SIZES of polygons in pixels."""
-    size: NDArray[np.intp] = np.searchsorted(_LIMITS, shapely.area(geometry), side="left")
+def size_class(geometry: NDArray[np.object_]) -> NDArray[np.intp]:
+    """Return (n,) indices into `SIZES` of polygons in pixels."""
+    size: NDArray[np.intp] = np.searchsorted(_SIZE_LIMITS, shapely.area(geometry), side="left")
     return size
 
 
-def fitting(
+def find_pairs(
     tree: shapely.STRtree,
-    truth: NDArray[np.object_],
-    truth_class: NDArray[np.uint8],
-    found: NDArray[np.object_],
-    found_class: NDArray[np.uint8],
+    reference: NDArray[np.object_],
+    reference_class: NDArray[np.uint8],
+    predicted: NDArray[np.object_],
+    predicted_class: NDArray[np.uint8],
     *,
     match: float,
 ) -> Pairs:
-    """All pairs of one class whose IoU is at least `match`; `tree` is that of `truth`."""
-    f, t = tree.query(found)
-    same = found_class[f] == truth_class[t]
-    f, t = f[same], t[same]
-    areas = shapely.area(found)[f], shapely.area(truth)[t]
-    # most pairs are told apart by their areas and boxes alone
+    """Find all pairs of one class whose IoU is at least `match`; `tree` indexes `reference`."""
+    p, r = tree.query(predicted)
+    same = predicted_class[p] == reference_class[r]
+    p, r = p[same], r[same]
+    areas = shapely.area(predicted)[p], shapely.area(reference)[r]
+    # areas and bounding boxes bound the IoU from above, which rejects most pairs
     common = np.minimum.reduce(
-        [_box_overlap(shapely.bounds(found)[f], shapely.bounds(truth)[t]), *areas]
+        [_box_overlap(shapely.bounds(predicted)[p], shapely.bounds(reference)[r]), *areas]
     )
     likely = common >= match * (sum(areas) - common)
-    f, t = f[likely], t[likely]
-    common = shapely.area(shapely.intersection(found[f], truth[t]))
+    p, r = p[likely], r[likely]
+    common = shapely.area(shapely.intersection(predicted[p], reference[r]))
     iou = common / (areas[0][likely] + areas[1][likely] - common)
-    fits = iou >= match
-    return Pairs(t[fits], f[fits], iou[fits])
+    found = iou >= match
+    return Pairs(r[found], p[found], iou[found])
 
 
-def best_first(pairs: Pairs) -> NDArray[np.intp]:
-    """Indices of the pairs that are taken: by falling IoU, each object at most once; of equal ones the first
-    found, then the first annotated."""
-    order = np.lexsort((pairs.truth, pairs.found, -pairs.iou))
-    seen_truth: set[int] = set()
-    seen_found: set[int] = set()
-    taken = []
+def match_greedily(pairs: Pairs) -> NDArray[np.intp]:
+    """Select pairs by falling IoU so that each object occurs at most once.
+
+    Ties go to the lower index of the predicted polygon, then to that of the annotation.
+
+    Returns
+    -------
+    (m,) array
+        Indices into `pairs`.
+    """
+    order = np.lexsort((pairs.reference, pairs.predicted, -pairs.iou))
+    used_reference: set[int] = set()
+    used_predicted: set[int] = set()
+    selected = []
     for index in order.tolist():
-        truth, found = int(pairs.truth[index]), int(pairs.found[index])
-        if truth not in seen_truth and found not in seen_found:
-            seen_truth.add(truth)
-            seen_found.add(found)
-            taken.append(index)
-    return np.array(taken, np.intp)
+        reference, predicted = int(pairs.reference[index]), int(pairs.predicted[index])
+        if reference not in used_reference and predicted not in used_predicted:
+            used_reference.add(reference)
+            used_predicted.add(predicted)
+            selected.append(index)
+    return np.array(selected, np.intp)
 
 
 def object_f1(counts: NDArray[Any]) -> NDArray[np.float64]:
-    """2 matched / (annotated + found), NaN where there is neither; counts are (..., 3, classes)."""
-    truth, found, matched = (counts[..., kind, :] for kind in range(3))
-    return ratio(2 * matched, truth + found)
+    """Compute 2 matched / (annotated + predicted) from (..., 3, classes) counts; NaN where there is neither."""
+    reference, predicted, matched = (counts[..., kind, :] for kind in range(3))
+    return divide(2 * matched, reference + predicted)
 
 
-def resampled_f1(
-    drawn: NDArray[np.float64], objects: NDArray[np.int64]
+def resample_f1(
+    resamples: NDArray[np.float64], objects: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(resamples,) F1 of all objects and (resamples, classes) F1, of objects (scenes, 3, sizes, classes); NaN
-    where a class does not occur in the truth of those scenes that were drawn."""
-    counts = resampled(drawn, objects.sum(axis=2))
-    whole = object_f1(counts.sum(axis=-1, keepdims=True))[:, 0]
-    return whole, np.where(counts[:, TRUTH] > 0, object_f1(counts), np.nan)
+    """Compute the F1 of resampled scenes.
+
+    Parameters
+    ----------
+    resamples
+        (resamples, scenes) draws, see `draw_resamples`.
+    objects
+        (scenes, 3, sizes, classes) counts.
+
+    Returns
+    -------
+    (resamples,) array
+        F1 of all objects.
+    (resamples, classes) array
+        F1 per class; NaN where a class has no annotated object in the scenes of a resample.
+    """
+    counts = sum_resamples(resamples, objects.sum(axis=2))
+    total = object_f1(counts.sum(axis=-1, keepdims=True))[:, 0]
+    return total, np.where(counts[:, REFERENCE] > 0, object_f1(counts), np.nan)
 
 
 def objects_json(counts: NDArray[np.int64]) -> dict[str, Any]:
-    """Plain data of (3,) counts."""
-    truth, found, matched = counts.tolist()
+    """Return (3,) counts and the scores computed from them as JSON data."""
+    reference, predicted, matched = counts.tolist()
     return {
-        "truth": truth,
-        "found": found,
+        "truth": reference,
+        "found": predicted,
         "matched": matched,
-        "precision": number(float(ratio(matched, found))),
-        "recall": number(float(ratio(matched, truth))),
-        "f1": number(float(ratio(2 * matched, truth + found))),
+        "precision": round_score(float(divide(matched, predicted))),
+        "recall": round_score(float(divide(matched, reference))),
+        "f1": round_score(float(divide(2 * matched, reference + predicted))),
     }
 
 

@@ -27,7 +27,7 @@ from geoseg.annotations.burn import Annotations, Difficult, burn
 from geoseg.dataset.folder import Dataset, DatasetScene
 from geoseg.inference.dataset_labels import Labelled
 from geoseg.legend import BACKGROUND, IGNORE, Legend
-from geoseg.metrics.tally import Rules
+from geoseg.metrics.evaluation import Rules
 from geoseg.models.model_file import Model
 from geoseg.progress import Track, silent
 from geoseg.raster.labels import ArrayLabels, Labels

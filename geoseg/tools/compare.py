@@ -15,8 +15,8 @@ from rasterio.windows import Window
 from geoseg.errors import ConfigError, SceneError
 from geoseg.files import check_output, discard, replacing, write_json
 from geoseg.legend import Legend
-from geoseg.metrics.comparison import Agreement, Comparison, agreement, differing
-from geoseg.metrics.tally import USUAL, Rules
+from geoseg.metrics.comparison import Agreement, Comparison, count_agreement, mark_changes
+from geoseg.metrics.evaluation import USUAL, Rules
 from geoseg.polygons.attributes import RowArea, row_areas
 from geoseg.polygons.styles import raster_colormap
 from geoseg.progress import Track, silent
@@ -71,10 +71,10 @@ def compare(
                 tags=legend_tags(CHANGED),
                 colormap=raster_colormap(CHANGED),
             ) as raster:
-                found = agreement(_written(strips, raster), legend, _areas(one))
+                found = count_agreement(_written(strips, raster), legend, _areas(one))
             write_cog(made, scratch, overviews="mode")
         else:
-            found = agreement(strips, legend, _areas(one))
+            found = count_agreement(strips, legend, _areas(one))
     if json_output:
         write_json(json_output, {"a": a.name, "b": b.name, **found.to_json()})
     return found
@@ -130,7 +130,7 @@ def _written(
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
     row = 0
     for a, b in strips:
-        raster.write(differing(a, b), 1, window=Window(0, row, raster.width, len(a)))
+        raster.write(mark_changes(a, b), 1, window=Window(0, row, raster.width, len(a)))
         row += len(a)
         yield a, b
 

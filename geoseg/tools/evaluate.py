@@ -14,8 +14,7 @@ from geoseg.dataset.folder import Dataset, DatasetScene
 from geoseg.errors import ConfigError
 from geoseg.files import check_output, write_json
 from geoseg.inference.dataset_labels import ByModel, Labelled, OnDisk, check_keep
-from geoseg.metrics.evaluation import Counts, Evaluation
-from geoseg.metrics.tally import USUAL, Rules, tally
+from geoseg.metrics.evaluation import USUAL, Evaluation, Rules, SplitCounts, count_scene
 from geoseg.models.model_file import Model, check_card_file, write_card
 from geoseg.polygons.table import Table
 from geoseg.progress import Track, silent
@@ -75,10 +74,10 @@ def evaluate(
         if labels
         else ByModel(dataset, model, device=device, keep=keep, overwrite=overwrite)
     )
-    counts = {layer: Counts() for layer in truths}
+    counts = {layer: SplitCounts() for layer in truths}
     for scene in track(scenes, "evaluate"):
         with source.open(scene) as (opened, confidence):
-            tallies = tally(
+            tallies = count_scene(
                 read_strips(opened, confidence, dataset.legend),
                 [annotations[scene.name] for annotations in truths.values()],
                 _table(dataset, scene),
@@ -121,7 +120,7 @@ def evaluate(
 
 
 def _write(model: Model, found: Sequence[Evaluation]) -> None:
-    scores = {f"{of.split}, {of.layer}": of.for_card() for of in found}
+    scores = {f"{of.split}, {of.layer}": of.card_json() for of in found}
     write_card(model, lambda card: replace(card, scores={**card.scores, **scores}))
     log.info("%s: its card has the scores now", model.path)
 

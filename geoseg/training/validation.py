@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from geoseg.metrics.confusion import Scores, confusion
+from geoseg.metrics.confusion import Scores, confusion_matrix
 from geoseg.training.batches import Batch, Scaling, batches
 from geoseg.training.distributed import Processes
 from geoseg.training.windows import Scenes
@@ -54,7 +54,7 @@ def score(
     with windows.read(processes) as read:
         for inputs, truth in read:
             labels = network(inputs).argmax(1).byte()
-            matrix += confusion(truth.cpu().numpy(), labels.cpu().numpy(), classes)
+            matrix += confusion_matrix(truth.cpu().numpy(), labels.cpu().numpy(), classes)
     whole = processes.everywhere(torch.from_numpy(matrix).to(windows.device))
     return Scores(whole.cpu().numpy())
 
@@ -138,4 +138,4 @@ def _best_shift(
 
 
 def _mean_iou(truth: NDArray[np.uint8], labels: NDArray[np.uint8], classes: int) -> float:
-    return float(np.nan_to_num(Scores(confusion(truth, labels, classes)).mean_iou()))
+    return float(np.nan_to_num(Scores(confusion_matrix(truth, labels, classes)).mean_iou()))

@@ -7,7 +7,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from geoseg.legend import IGNORE
-from geoseg.metrics.boundary import Boundaries, boundary_iou, near_contour
+from geoseg.metrics.boundary import BoundaryCounter, boundary_iou, mark_boundaries
 
 CLASSES = 4
 SHAPES = st.tuples(st.integers(1, 30), st.integers(1, 30))
@@ -36,13 +36,13 @@ def their_boundary(of_class: NDArray[np.bool_], distance: int) -> NDArray[np.boo
 def counted(
     truth: NDArray[np.uint8], labels: NDArray[np.uint8], distance: int, heights: list[int]
 ) -> NDArray[np.int64]:
-    boundaries = Boundaries(CLASSES, distance)
+    boundaries = BoundaryCounter(CLASSES, distance)
     row = 0
     while row < len(truth):
         height = heights.pop(0) if heights else len(truth)
         boundaries.add(truth[row : row + height], labels[row : row + height])
         row += height
-    return boundaries.counts()
+    return boundaries.finish()
 
 
 @given(pairs(), st.integers(1, 6), st.lists(st.integers(1, 9), max_size=30))
@@ -84,18 +84,18 @@ def test_a_shifted_square_is_told_apart_by_its_border() -> None:
 
 
 def test_the_border_of_the_scene_is_a_contour() -> None:
-    near = near_contour(np.zeros((9, 9), np.uint8), 2)
+    near = mark_boundaries(np.zeros((9, 9), np.uint8), 2)
     assert near.sum() == 81 - 25
 
 
 def test_no_rows_have_no_counts() -> None:
-    assert not Boundaries(CLASSES).counts().any()
-    assert np.isnan(boundary_iou(Boundaries(CLASSES).counts())).all()
+    assert not BoundaryCounter(CLASSES).finish().any()
+    assert np.isnan(boundary_iou(BoundaryCounter(CLASSES).finish())).all()
 
 
 @pytest.mark.parametrize("height", [1, 3, 512])
 def test_no_more_rows_wait_than_reach_a_contour(height: int) -> None:
-    boundaries = Boundaries(CLASSES, 5)
+    boundaries = BoundaryCounter(CLASSES, 5)
     for _ in range(40):
         boundaries.add(np.zeros((height, 8), np.uint8), np.zeros((height, 8), np.uint8))
         assert boundaries._rows is not None

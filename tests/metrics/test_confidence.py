@@ -7,8 +7,13 @@ from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
 
 from geoseg.legend import IGNORE, Legend
-from geoseg.metrics.calibration import BINS, confidences, reliability, thresholds
-from geoseg.metrics.confusion import Scores, confusion
+from geoseg.metrics.calibration import (
+    BINS,
+    confidence_histogram,
+    reliability_curve,
+    sweep_thresholds,
+)
+from geoseg.metrics.confusion import Scores, confusion_matrix
 
 CLASSES = 4
 LEGEND = Legend.of({"plane": "#ff0000", "ship": "#00ff00", "harbor": "#0000ff"})
@@ -20,17 +25,17 @@ Array = NDArray[np.uint8]
 
 @given(LABELS, LABELS, hnp.arrays(np.uint8, (8, 9)))
 def test_the_sum_over_confidences_is_the_confusion_matrix(t: Array, f: Array, sure: Array) -> None:
-    counts = confidences(t, f, sure, CLASSES)
-    np.testing.assert_array_equal(counts.sum(axis=2), confusion(t, f, CLASSES))
+    counts = confidence_histogram(t, f, sure, CLASSES)
+    np.testing.assert_array_equal(counts.sum(axis=2), confusion_matrix(t, f, CLASSES))
     seen = (t != IGNORE) & (f != IGNORE)
     assert counts[..., -1].sum() == (seen & (sure > 200)).sum()  # nobody knows how sure
-    unknown = confidences(t, f, None, CLASSES)
-    np.testing.assert_array_equal(unknown[..., -1], confusion(t, f, CLASSES))
+    unknown = confidence_histogram(t, f, None, CLASSES)
+    np.testing.assert_array_equal(unknown[..., -1], confusion_matrix(t, f, CLASSES))
 
 
 @given(LABELS, LABELS, SURE)
 def test_the_curve_is_that_of_scikit_learn(t: Array, f: Array, sure: Array) -> None:
-    found = reliability(confidences(t, f, sure, CLASSES))
+    found = reliability_curve(confidence_histogram(t, f, sure, CLASSES))
     seen = (t != IGNORE) & (f != IGNORE)
     right, probability = (t == f)[seen], (sure / 200)[seen]
     if not seen.any():
@@ -51,8 +56,8 @@ def test_the_curve_is_that_of_scikit_learn(t: Array, f: Array, sure: Array) -> N
 @given(LABELS, LABELS, SURE)
 def test_labels_of_objects_have_a_curve_of_their_own(t: Array, f: Array, sure: Array) -> None:
     without = np.where(f == 0, np.uint8(IGNORE), f)
-    expected = reliability(confidences(t, without, sure, CLASSES))
-    found = reliability(confidences(t, f, sure, CLASSES), background=False)
+    expected = reliability_curve(confidence_histogram(t, without, sure, CLASSES))
+    found = reliability_curve(confidence_histogram(t, f, sure, CLASSES), background=False)
     np.testing.assert_array_equal(found.pixels, expected.pixels)
     np.testing.assert_array_equal(found.accuracy, expected.accuracy)
 
@@ -61,9 +66,9 @@ def test_labels_of_objects_have_a_curve_of_their_own(t: Array, f: Array, sure: A
 def test_a_threshold_does_what_labelling_anew_does(
     t: Array, f: Array, sure: Array, level: int
 ) -> None:
-    found = thresholds(confidences(t, f, sure, CLASSES))
+    found = sweep_thresholds(confidence_histogram(t, f, sure, CLASSES))
     anew = np.where((f != IGNORE) & (sure < level), np.uint8(0), f)
-    scores = Scores(confusion(t, anew, CLASSES))
+    scores = Scores(confusion_matrix(t, anew, CLASSES))
     np.testing.assert_array_equal(found.iou[level], scores.iou)
     np.testing.assert_array_equal(found.labels[level], scores.matrix.sum(axis=0))
 
@@ -73,11 +78,11 @@ def test_a_threshold_does_what_labelling_anew_does(
 def test_the_best_threshold_is_the_lowest_that_nothing_beats(
     t: Array, f: Array, sure: Array
 ) -> None:
-    told = thresholds(confidences(t, f, sure, CLASSES)).to_json(LEGEND)
+    told = sweep_thresholds(confidence_histogram(t, f, sure, CLASSES)).to_json(LEGEND)
 
     def miou(level: int) -> float:
         anew = np.where((f != IGNORE) & (sure < level), np.uint8(0), f)
-        return Scores(confusion(t, anew, CLASSES)).mean_iou()
+        return Scores(confusion_matrix(t, anew, CLASSES)).mean_iou()
 
     mious = [miou(level) for level in range(201)]
     if np.isnan(mious[0]):
@@ -93,7 +98,7 @@ def test_a_doubtful_class_is_better_left_out_and_a_sure_one_is_not() -> None:
     truth = np.repeat(np.array([0, 0, 1, 2], np.uint8), 10)[None]
     labels = np.repeat(np.array([0, 1, 1, 2], np.uint8), 10)[None]
     sure = np.repeat(np.array([200, 60, 150, 50], np.uint8), 10)[None]
-    told = thresholds(confidences(truth, labels, sure, CLASSES)).to_json(LEGEND)
+    told = sweep_thresholds(confidence_histogram(truth, labels, sure, CLASSES)).to_json(LEGEND)
     assert told["classes"]["plane"] == {"confidence": 61 / 200, "iou": 1.0, "gain": 0.5}
     assert told["classes"]["ship"] == {"confidence": 0.0, "iou": 1.0, "gain": 0.0}
     assert told["classes"]["harbor"] == {"confidence": None, "iou": None, "gain": None}

@@ -5,28 +5,28 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import (
     accuracy_score,
-    confusion_matrix,
     f1_score,
     jaccard_score,
     precision_score,
     recall_score,
 )
+from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
 
 from geoseg.legend import IGNORE, Legend
-from geoseg.metrics.confusion import Scores, confusion
+from geoseg.metrics.confusion import Scores, confusion_matrix
 
 labels = hnp.arrays(np.uint8, (6, 7), elements=st.sampled_from([0, 1, 2, 3, IGNORE]))
 
 
 @given(labels, labels)
-def test_scores_are_those_of_scikit_learn(truth: np.ndarray, found: np.ndarray) -> None:
-    counted = (truth != IGNORE) & (found != IGNORE)
-    matrix = confusion(truth, found, 4)
+def test_scores_equal_those_of_scikit_learn(reference: np.ndarray, predicted: np.ndarray) -> None:
+    counted = (reference != IGNORE) & (predicted != IGNORE)
+    matrix = confusion_matrix(reference, predicted, 4)
     if not counted.any():
         assert not matrix.any()
         return
-    t, f = truth[counted], found[counted]
-    assert (matrix == confusion_matrix(t, f, labels=range(4))).all()
+    t, f = reference[counted], predicted[counted]
+    assert (matrix == sklearn_confusion_matrix(t, f, labels=range(4))).all()
     scores = Scores(matrix)
     given_ = {"labels": range(4), "average": None, "zero_division": np.nan}
     np.testing.assert_allclose(scores.precision, precision_score(t, f, **given_))
@@ -41,13 +41,13 @@ def test_scores_are_those_of_scikit_learn(truth: np.ndarray, found: np.ndarray) 
     assert scores.weighted_iou() == pytest.approx(weighted)
 
 
-def test_the_mean_is_over_the_classes_that_occur_in_the_truth() -> None:
+def test_the_mean_is_over_the_classes_in_the_reference() -> None:
     scores = Scores(np.array([[50, 0, 10], [0, 30, 0], [0, 0, 0]]))
     assert scores.mean_iou() == 1.0
     assert scores.mean_iou(background=True) == pytest.approx((50 / 60 + 1) / 2)
 
 
-def test_a_score_that_is_not_defined_is_none_in_json() -> None:
+def test_an_undefined_score_is_none_in_json() -> None:
     legend = Legend.of({"tree": "#00ff00", "car": "#ff0000"})
     data = Scores(np.array([[5, 1, 0], [0, 2, 0], [0, 0, 0]])).to_json(legend)
     assert data["classes"]["car"] == {

@@ -13,7 +13,7 @@ from shapely import box
 
 from geoseg.annotations.burn import Annotations, Difficult
 from geoseg.legend import IGNORE
-from geoseg.metrics.objects import FOUND, MATCHED, TRUTH, Objects
+from geoseg.metrics.objects import MATCHED, PREDICTED, REFERENCE, ObjectCounter
 from geoseg.polygons.trace import trace
 
 CLASSES = 3
@@ -51,7 +51,7 @@ def matched(
     batch: int = 1000,
     side: int = SIDE,
 ) -> NDArray[np.int64]:
-    objects = Objects(
+    objects = ObjectCounter(
         annotations(truth, hard), CLASSES, width=side, height=side, match=match, difficult=difficult
     )
     for first in range(0, len(found), batch):
@@ -80,7 +80,7 @@ def test_above_one_half_nothing_matches_more(
 ) -> None:
     annotated, found = traced(truth), traced(labels)
     counts = matched(annotated, found, match=match, batch=batch).sum(axis=1)
-    for kind, polygons in ((TRUTH, annotated), (FOUND, found)):
+    for kind, polygons in ((REFERENCE, annotated), (PREDICTED, found)):
         ids = [class_id for _, class_id in polygons]
         assert counts[kind].tolist() == np.bincount(ids, minlength=CLASSES).tolist()
     np.testing.assert_array_equal(counts[MATCHED], best_matching(annotated, found, match))
@@ -90,8 +90,8 @@ def test_above_one_half_nothing_matches_more(
 def test_what_is_annotated_is_found_by_itself(labels: NDArray[np.uint8]) -> None:
     polygons = traced(labels)
     counts = matched(polygons, polygons, match=1.0)
-    np.testing.assert_array_equal(counts[MATCHED], counts[TRUTH])
-    np.testing.assert_array_equal(counts[FOUND], counts[TRUTH])
+    np.testing.assert_array_equal(counts[MATCHED], counts[REFERENCE])
+    np.testing.assert_array_equal(counts[PREDICTED], counts[REFERENCE])
 
 
 @given(LABELS, LABELS)
@@ -100,7 +100,7 @@ def test_annotations_that_overlap_are_each_matched_once(
 ) -> None:
     annotated, found = traced(one) + traced(one), traced(other)
     counts = matched(annotated, found).sum(axis=1)
-    assert (counts[MATCHED] <= counts[FOUND]).all()
+    assert (counts[MATCHED] <= counts[PREDICTED]).all()
     np.testing.assert_array_equal(counts[MATCHED], matched(traced(one), found).sum(axis=1)[MATCHED])
 
 
@@ -131,9 +131,9 @@ def test_sizes_are_cocos_and_a_match_counts_at_its_annotation() -> None:
         (box(300, 300, 310, 310), 1),
     ]
     counts = matched(annotated, found, side=side)[:, :, 1]
-    assert counts[TRUTH].tolist() == [1, 1, 1]
+    assert counts[REFERENCE].tolist() == [1, 1, 1]
     assert counts[MATCHED].tolist() == [1, 0, 1]
-    assert counts[FOUND].tolist() == [2, 0, 1]
+    assert counts[PREDICTED].tolist() == [2, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_annotations_are_clipped_to_the_scene_and_mended() -> None:
     bow_tie = shapely.Polygon([(10, 10), (20, 20), (20, 10), (10, 20)])
     found = [(box(0, 0, 6, 6), 1), (box(10, 10, 20, 20), 2)]
     counts = matched([(outside, 1), (beyond, 1), (bow_tie, 2)], found).sum(axis=1)
-    assert counts[TRUTH].tolist() == [0, 1, 1]
+    assert counts[REFERENCE].tolist() == [0, 1, 1]
     assert counts[MATCHED].tolist() == [0, 1, 1]
 
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from shapely import affinity, box
 
 from geoseg.annotations.burn import Annotations, burn
-from geoseg.metrics.boundary import Boundaries
-from geoseg.metrics.confusion import confusion
-from geoseg.metrics.objects import FOUND, MATCHED, TRUTH
-from geoseg.metrics.tally import USUAL, Rules, Tally, tally
+from geoseg.metrics.boundary import BoundaryCounter
+from geoseg.metrics.confusion import confusion_matrix
+from geoseg.metrics.evaluation import USUAL, Rules, SceneCounts, count_scene
+from geoseg.metrics.objects import MATCHED, PREDICTED, REFERENCE
 from geoseg.options import PolygonOptions
 from geoseg.polygons.table import Table
 from tests.scenes import LEGEND
@@ -43,11 +43,11 @@ def tallied(
     truths: list[Annotations],
     heights: list[int] | None = None,
     rules: Rules = USUAL,
-) -> list[Tally]:
+) -> list[SceneCounts]:
     rows = np.cumsum([0, *(heights or [])])
     parts = np.split(labels, rows[(rows > 0) & (rows < len(labels))])
     strips = [(part, part // 2) for part in parts]
-    return tally(strips, truths, TABLE, width=WIDTH, height=HEIGHT, rules=rules)
+    return count_scene(strips, truths, TABLE, width=WIDTH, height=HEIGHT, rules=rules)
 
 
 @settings(max_examples=30)
@@ -65,21 +65,21 @@ def test_a_scene_in_strips_counts_what_the_whole_does(
     rules = Rules(difficult=difficult, boundary=3)  # type: ignore[arg-type]
     whole, cut = tallied(labels, truths, rules=rules), tallied(labels, truths, heights, rules)
     for one, other, objects in zip(whole, cut, truths, strict=True):
-        for field in Tally.__slots__:
+        for field in SceneCounts.__slots__:
             np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
         truth = burn(objects, HEIGHT, WIDTH, difficult=rules.difficult)
-        np.testing.assert_array_equal(one.matrix, confusion(truth, labels, CLASSES))
-        boundaries = Boundaries(CLASSES, 3)
+        np.testing.assert_array_equal(one.matrix, confusion_matrix(truth, labels, CLASSES))
+        boundaries = BoundaryCounter(CLASSES, 3)
         boundaries.add(truth, labels)
-        np.testing.assert_array_equal(one.boundary, boundaries.counts())
+        np.testing.assert_array_equal(one.boundary, boundaries.finish())
 
 
 def test_rows_of_a_wide_scene_are_counted_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = burn(annotated(1), HEIGHT, WIDTH)
     (whole,) = tallied(labels, [annotated(2)])
-    monkeypatch.setattr("geoseg.metrics.tally._AT_A_TIME", 3 * WIDTH)
+    monkeypatch.setattr("geoseg.metrics.evaluation._BLOCK_PIXELS", 3 * WIDTH)
     (few,) = tallied(labels, [annotated(2)])
-    for field in Tally.__slots__:
+    for field in SceneCounts.__slots__:
         np.testing.assert_array_equal(getattr(whole, field), getattr(few, field))
 
 
@@ -106,7 +106,9 @@ def test_cleaning_changes_objects_and_leaves_pixels_alone() -> None:
     clean = tallied(labels, [annotations], rules=Rules(cleaning=cleaning))[0]
     np.testing.assert_array_equal(plain.matrix, clean.matrix)
     np.testing.assert_array_equal(plain.boundary, clean.boundary)
-    counts = [of.objects.sum(axis=1)[[TRUTH, FOUND, MATCHED], 1].tolist() for of in (plain, clean)]
+    counts = [
+        of.objects.sum(axis=1)[[REFERENCE, PREDICTED, MATCHED], 1].tolist() for of in (plain, clean)
+    ]
     assert counts == [[1, 2, 1], [1, 1, 1]]
 
 

@@ -15,7 +15,7 @@ from geoseg.annotations.burn import burn
 from geoseg.cli import boundary, geoseg
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError, OutputError
-from geoseg.metrics.tally import Rules
+from geoseg.metrics.evaluation import Rules
 from geoseg.models.model_file import ModelCard, load_model, save_model
 from geoseg.models.unet import UNet
 from geoseg.options import PolygonOptions

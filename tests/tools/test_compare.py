@@ -21,7 +21,7 @@ from geoseg.cli import boundary, geoseg
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError, OutputError, SceneError
 from geoseg.legend import IGNORE
-from geoseg.metrics.comparison import agreement
+from geoseg.metrics.comparison import count_agreement
 from geoseg.polygons.attributes import row_areas
 from geoseg.raster.labels import legend_tags
 from geoseg.report.tables import agreement_text, comparison_text
@@ -58,7 +58,7 @@ def test_numbers_are_those_of_scikit_learn_whatever_the_strips(
 ) -> None:
     strips = [(a[row : row + rows], b[row : row + rows]) for row in range(0, len(a), rows)]
     areas = row_areas(UTM["transform"], rasterio.CRS.from_string(UTM["crs"]), 7)
-    told = agreement(strips, LEGEND, areas).to_json()
+    told = count_agreement(strips, LEGEND, areas).to_json()
     seen = (a != IGNORE) & (b != IGNORE)
     assert told["only_a"] == ((a != IGNORE) & (b == IGNORE)).sum()
     assert told["only_b"] == ((a == IGNORE) & (b != IGNORE)).sum()

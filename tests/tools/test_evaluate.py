@@ -16,8 +16,8 @@ from geoseg.annotations.burn import burn
 from geoseg.cli import boundary, geoseg
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError, DatasetError, OutputError, SceneError
-from geoseg.metrics.confusion import confusion
-from geoseg.metrics.tally import USUAL, Rules
+from geoseg.metrics.confusion import confusion_matrix
+from geoseg.metrics.evaluation import USUAL, Rules
 from geoseg.models.model_file import load_model, save_model
 from geoseg.models.unet import UNet
 from geoseg.options import PolygonOptions
@@ -104,7 +104,7 @@ def test_counts_are_those_of_whole_arrays_and_of_the_polygons_that_vectorize_fin
         with rasterio.open(kept / f"{scene.name}.tif") as raster:
             labels = raster.read(1)
         whole = burn(truth[scene.name], *labels.shape)
-        np.testing.assert_array_equal(matrix, confusion(whole, labels, len(opened.legend)))
+        np.testing.assert_array_equal(matrix, confusion_matrix(whole, labels, len(opened.legend)))
         found += len(
             vectorize(kept / f"{scene.name}.tif", None, cleaning=PolygonOptions(min_pixels=4))
         )
