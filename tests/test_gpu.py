@@ -18,7 +18,7 @@ from geoseg.tools.evaluate import evaluate
 from geoseg.tools.segment import segment
 from geoseg.tools.train import train
 from geoseg.training.batches import Batch
-from geoseg.training.config import Loss, TrainConfig, Training, parse_config
+from geoseg.training.config import LossSection, TrainConfig, TrainingSection, parse_config
 from geoseg.training.optimizer import Learner
 from tests.scenes import write_scene
 from tests.synthetic_dataset import COLOURS, dataset
@@ -31,8 +31,8 @@ PRECISIONS = ["float32", "bfloat16", "float16"]
 
 def losses(network: nn.Module, device: str, precision: str) -> list[float]:
     """Of ten steps on the same windows."""
-    settings = Training(warmup=0, learning_rate=1e-3, precision=precision)  # type: ignore[arg-type]
-    config = TrainConfig(training=settings, loss=Loss(dice=1.0, focal=1.0, smoothing=0.1))
+    settings = TrainingSection(warmup=0, learning_rate=1e-3, precision=precision)  # type: ignore[arg-type]
+    config = TrainConfig(training=settings, loss=LossSection(dice=1.0, focal=1.0, smoothing=0.1))
     learner = Learner(network, np.array([0.5, 1, 2, 4.0]), config, device)
     return [learner.advance([batch(n % 2, device)]) for n in range(10)]
 

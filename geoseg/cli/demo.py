@@ -31,8 +31,10 @@ def demo(*, folder: Path, seed: int, overwrite: bool, progress: str) -> None:
     Needs no data and no network, and about five minutes: draws aerial scenes in DOTA's format,
     prepares them, trains a small network, scores it, and segments a scene it has never seen.
     """
+    from geoseg.heap import keep_freed_memory
     from geoseg.tools.demo import demo as tool
 
+    keep_freed_memory()  # it trains
     result = tool(folder, seed=seed, overwrite=overwrite, track=tracker(progress))
     if progress != "none":
         click.echo(summary(result), err=True)

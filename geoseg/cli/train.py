@@ -54,6 +54,8 @@ def train(
     Writes OUTPUT.safetensors, and beside it a log (.log.jsonl, .log.csv) and learning curves
     (.curves.png). Under torchrun its processes share the run.
     """
+    from geoseg.heap import keep_freed_memory
+    from geoseg.models.runtime import choose_device
     from geoseg.tools.train import train as tool
     from geoseg.tools.train import usual_workers
     from geoseg.training.config import read_config
@@ -63,6 +65,8 @@ def train(
         raise ConfigError("--threads and --workers: either the ones or the others. leave one out")
     if workers is None:
         workers = usual_workers(device, threads)
+    if choose_device(device) == "cpu":
+        keep_freed_memory()
     result = tool(
         read_config(config, settings),
         output,

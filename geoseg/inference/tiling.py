@@ -8,7 +8,7 @@ from typing import Literal
 
 from geoseg.errors import ConfigError
 from geoseg.models.model_file import Model
-from geoseg.models.receptive_field import context, margin_for
+from geoseg.models.receptive_field import context
 from geoseg.models.runtime import RuntimeNetwork
 from geoseg.raster.tiles import Tile, cut, fitted_spans, grid, round_up
 
@@ -48,19 +48,19 @@ def margin_px(asked: Margin, model: Model) -> int:
                 f"--margin exact: no margin covers the context of {model.path.name}, in which "
                 "every pixel counts for every other. use auto"
             )
-        return margin_for(reach, card.stride)
+        return round_up(reach, card.stride)
     if not isinstance(asked, int) or asked < 0:
         raise ConfigError(f"--margin: must be auto, exact, or 0 pixels or more, got {asked}")
-    return margin_for(asked, card.stride)
+    return round_up(asked, card.stride)
 
 
 def default_margin(reach: int | None, stride: int) -> int:
     """The exact margin where the largest cores afford it (1.35 pixels through the network per pixel of
     the scene), else 128 pixels, until `geoseg margin` has measured a better one.
     """
-    exact = margin_for(_UNMEASURED if reach is None else reach, stride)
+    exact = round_up(_UNMEASURED if reach is None else reach, stride)
     affordable = (_LARGEST_CORE + 2 * exact) ** 2 <= _FORWARD_RATIO * _LARGEST_CORE**2
-    return exact if affordable else margin_for(_UNMEASURED, stride)
+    return exact if affordable else round_up(_UNMEASURED, stride)
 
 
 def fitted(

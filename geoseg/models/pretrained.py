@@ -55,7 +55,7 @@ def _take_over(network: nn.Module, theirs: dict[str, Tensor]) -> None:
 
 
 def _unshifted(model: Model) -> dict[str, Tensor]:
-    """Its weights without what `loss.prior_windows` added to the logits."""
+    """Its weights without what `loss.logit_adjustment_windows` added to the logits."""
     weights = model.network.state_dict()
     shifts = model.card.training.get("logit_shifts")
     if not shifts or "head.bias" not in weights:

@@ -33,11 +33,6 @@ def context(network: nn.Module, *, bands: int, stride: int) -> int | None:
     return None
 
 
-def margin_for(reach: int, stride: int) -> int:
-    """The smallest margin that covers `reach` and keeps windows at multiples of `stride`."""
-    return -(-reach // stride) * stride
-
-
 @torch.inference_mode()
 def _reach(probe: nn.Module, bands: int, stride: int, length: int, axis: int, side: int) -> int:
     shape = [1, bands, stride, stride]

@@ -19,7 +19,6 @@ from geoseg.inference.predictor import Predictor, decide
 from geoseg.inference.tiling import margin_px, tiles
 from geoseg.legend import IGNORE
 from geoseg.models.model_file import Model, ModelCard, check_card_file, write_card
-from geoseg.models.receptive_field import margin_for
 from geoseg.models.runtime import choose_device
 from geoseg.progress import Track, silent
 from geoseg.raster.tiles import round_up
@@ -83,7 +82,7 @@ def measure_margins(
         check_card_file(model)
     opened = Job(model=model).open_model()
     exact = margin_px("exact", opened)
-    rounded = sorted({margin_for(margin, opened.card.stride) for margin in margins})
+    rounded = sorted({round_up(margin, opened.card.stride) for margin in margins})
     asked = [*(margin for margin in rounded if margin < exact), exact]
     job = Job(
         bands=opened.card.bands, dtype=opened.card.dtype, model=model, device=choose_device(device)

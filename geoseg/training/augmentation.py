@@ -10,10 +10,12 @@ from affine import Affine
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from geoseg.training.config import Augment
+from geoseg.training.config import AugmentSection
 
 
-def orientation(rng: Generator, augment: Augment, pixel_size_m: float | None = None) -> Affine:
+def orientation(
+    rng: Generator, augment: AugmentSection, pixel_size_m: float | None = None
+) -> Affine:
     """A random flip, turn, rotation and zoom around the origin.
 
     The zoom leads from pixels of `pixel_size_m` metres (None: not known) to one of the sizes that
@@ -26,9 +28,9 @@ def orientation(rng: Generator, augment: Augment, pixel_size_m: float | None = N
     return turned(rng, augment) @ Affine.scale(zoom)
 
 
-def turned(rng: Generator, augment: Augment) -> Affine:
+def turned(rng: Generator, augment: AugmentSection) -> Affine:
     """A random flip, turn and rotation around the origin."""
-    angle = 90.0 * rng.integers(4) if augment.turn else 0.0
+    angle = 90.0 * rng.integers(4) if augment.rotate90 else 0.0
     if rng.random() < augment.rotate:
         angle += rng.uniform(-45, 45)
     flip = -1.0 if augment.flip and rng.random() < 0.5 else 1.0
@@ -66,7 +68,7 @@ def _shrunk(pixels: NDArray[np.uint8], transform: Affine) -> tuple[NDArray[np.ui
     return means, transform @ Affine.scale(factor)
 
 
-def jitter(rng: Generator, pixels: NDArray[np.uint8], augment: Augment) -> NDArray[np.uint8]:
+def jitter(rng: Generator, pixels: NDArray[np.uint8], augment: AugmentSection) -> NDArray[np.uint8]:
     """Pixels (h, w, bands) uint8 with other brightness and contrast; of three bands also other saturation
     and hue."""
     brightness, contrast, saturation, hue = rng.uniform(-1, 1, 4) * (
@@ -87,7 +89,7 @@ def jitter(rng: Generator, pixels: NDArray[np.uint8], augment: Augment) -> NDArr
 
 
 def blur_and_noise(
-    rng: Generator, pixels: NDArray[np.uint8], augment: Augment
+    rng: Generator, pixels: NDArray[np.uint8], augment: AugmentSection
 ) -> NDArray[np.uint8]:
     """Pixels (h, w, bands) uint8, blurred by a Gaussian or not, with Gaussian noise or not."""
     if rng.random() < augment.blur:

@@ -1,4 +1,4 @@
-"""What a training configuration can say, table by table, with the defaults."""
+"""Training configuration: the tables of a TOML file, their defaults, and reading them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -17,235 +18,313 @@ from geoseg.files import input_file
 from geoseg.training.weights import BETA, Weighting
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Precision = Literal["float32", "bfloat16", "float16"]
 
+RENAMED_KEYS = {
+    "augment.turn": "augment.rotate90",
+    "augment.paste": "augment.copy_paste",
+    "augment.paste_objects": "augment.copy_paste_objects",
+    "augment.paste_classes": "augment.copy_paste_classes",
+    "loss.prior_windows": "loss.logit_adjustment_windows",
+}
+"""Keys of earlier versions and what they are called now."""
 
-def _smallest_first(bounds: tuple[float, float]) -> tuple[float, float]:
+_MAX_DEPTH = 8  # of configurations that extend one another
+
+
+def _check_order(bounds: tuple[float, float]) -> tuple[float, float]:
     if bounds[0] > bounds[1]:
-        raise ValueError(f"smallest first, then largest, got {list(bounds)}")
+        raise ValueError(f"give the smallest value first, then the largest, got {list(bounds)}")
     return bounds
 
 
-Bounds = Annotated[tuple[Positive, Positive], AfterValidator(_smallest_first)]
+Range = Annotated[tuple[Positive, Positive], AfterValidator(_check_order)]
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Data(_Section):
-    """Which windows of which dataset."""
+class DataSection(_Section):
+    """``[data]``: the dataset, and how training windows are sampled from it."""
 
     dataset: str = ""
-    """Dataset folder; a relative path starts at the config file."""
+    """Dataset folder. A relative path in a file starts at the file's folder."""
 
     layer: str | None = None
-    """Which truth: a layer of the dataset (None: its default)."""
+    """Annotation layer to learn from. None: the dataset's default layer."""
 
     difficult: Difficult = "keep"
+    """Treatment of objects marked as difficult."""
 
     window: Annotated[int, Field(ge=32, le=4096)] = 512
-    """Side of a training window, pixels; a multiple of the network's stride."""
+    """Side of a training window in pixels, a multiple of the network's stride."""
 
-    balanced: Share = 0.5
-    """Share of windows that are drawn around an object of a class drawn evenly."""
+    balanced: Fraction = 0.5
+    """Fraction of windows centred near an object whose class is drawn uniformly."""
 
-    background: Share = 0.0
-    """Share of windows that hold no object. The rest, neither `balanced` nor `background`, lie anywhere."""
+    background: Fraction = 0.0
+    """Fraction of windows without objects. The rest, neither `balanced` nor `background`, is placed uniformly."""
 
     @model_validator(mode="after")
-    def _shares_of_one(self) -> Self:
+    def _check_fractions(self) -> Self:
         if self.balanced + self.background > 1:
             raise ValueError(
-                "balanced and background are shares of the same windows: at most 1 together"
+                "balanced and background are fractions of all windows: at most 1 together"
             )
         return self
 
 
-class Network(_Section):
-    """What is trained."""
+class NetworkSection(_Section):
+    """``[network]``: architecture, first weights and input scaling."""
 
     architecture: str = "unet"
+
     parameters: dict[str, Any] = {}
+    """Keyword arguments of the architecture."""
+
     pretrained: str | None = None
-    """Weights to start from: "shipped" or a .safetensors file for those of a geoseg model, "package" for
-    the encoder weights of the extra `pretrained`, or a file of such weights; None or "": none. A relative path
-    starts at the working directory."""
+    """Initial weights. "shipped" or a .safetensors file: all weights of a geoseg model. "package": encoder weights
+    of the extra `pretrained`. Another file: encoder weights. None or "": random. A relative path starts at the
+    working directory."""
 
     mean: tuple[float, ...] | None = None
-    """Per band, in units of the scene; None: measured on the dataset."""
+    """Mean of each band, in units of the scene. None: measured on training windows."""
 
     std: tuple[float, ...] | None = None
+    """Standard deviation of each band, in units of the scene. Set together with `mean`."""
 
 
-class Loss(_Section):
-    """Weighted cross-entropy, and what is switched on beside it; the formula is in `geoseg.training.loss`."""
+class LossSection(_Section):
+    """``[loss]``: class weights and terms of the loss. `geoseg.training.loss` has the formula."""
 
     weights: Weighting = "inverse"
-    """How a class's weight follows from its number of pixels: `geoseg.training.weights` has the formulas."""
+    """Class weights as a function of pixel counts, see `geoseg.training.weights`."""
 
     cap: Positive | None = None
-    """No class weighs more than this many times the background."""
+    """Largest class weight, as a multiple of the background's."""
 
     beta: Annotated[float, Field(gt=0, lt=1)] = BETA
-    """Of the weights "effective": 1 / (1 - beta) is about the number of pixels from which on more say nothing new."""
+    """β of the weights "effective". 1 / (1 - β) is the number of pixels at which the effective number saturates."""
 
     dice: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    """What the Dice term is multiplied by before it is added; 0: without."""
+    """Factor of the Dice term; 0 switches it off."""
 
     focal: Annotated[float, Field(ge=0, le=10)] = 0.0
-    """γ of the focal loss: how much less a pixel counts that is right already; 0: every pixel the same."""
+    """γ of the focal loss; 0 switches it off."""
 
     smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """ε of label smoothing: what part of a label goes to all classes alike."""
+    """ε of label smoothing; 0 switches it off."""
 
-    prior_windows: Annotated[int, Field(ge=0)] = 100
-    """Windows of the training split, evenly spread, by which the classes' shares are put right after
-    training; 0: not at all."""
+    logit_adjustment_windows: Annotated[int, Field(ge=0)] = 100
+    """Evenly spaced windows of the training split on which the class logits are adjusted after training (logit
+    adjustment, Menon et al. 2021); 0 switches it off."""
 
 
-class Augment(_Section):
-    """What is changed at random, each switch by itself."""
+class AugmentSection(_Section):
+    """``[augment]``: random changes of training windows, each switched by itself."""
 
     flip: bool = True
-    turn: bool = True
-    """Quarter turns."""
+    """Flip half of the windows."""
 
-    rotate: Share = 0.0
-    """Share of windows that are rotated by any angle."""
+    rotate90: bool = True
+    """Rotate by a random multiple of 90°."""
 
-    scale: Bounds = (1.0, 1.0)
-    """Smallest and largest zoom, drawn evenly in the logarithm."""
+    rotate: Fraction = 0.0
+    """Fraction of windows rotated by a further angle of up to ±45°."""
 
-    pixel_size_m: Bounds | None = None
-    """Instead of `scale`: smallest and largest size on the ground of a window's pixels, in metres, drawn evenly in
-    the logarithm. Where a scene does not know its pixel size, `scale` holds."""
+    scale: Range = (1.0, 1.0)
+    """Smallest and largest scale factor of scale jitter, log-uniform."""
+
+    pixel_size_m: Range | None = None
+    """Replaces `scale`: smallest and largest pixel size of windows in metres, log-uniform. Scenes of unknown pixel
+    size fall back to `scale`."""
 
     brightness: Annotated[float, Field(ge=0, lt=1)] = 0.15
-    contrast: Annotated[float, Field(ge=0, lt=1)] = 0.15
-    saturation: Annotated[float, Field(ge=0, lt=1)] = 0.15
-    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.02
-    """Of the whole colour circle."""
+    """Largest change of brightness, as a fraction of the value range."""
 
-    blur: Share = 0.0
-    """Share of windows that are blurred, by a Gaussian of 0.3 to 1.5 pixels."""
+    contrast: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    """Largest relative change of contrast."""
+
+    saturation: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    """Largest relative change of saturation."""
+
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.02
+    """Largest shift of hue, as a fraction of the colour circle."""
+
+    blur: Fraction = 0.0
+    """Fraction of windows blurred by a Gaussian of σ = 0.3 to 1.5 pixels."""
 
     noise: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Largest standard deviation of the noise, as a part of the whole range of values."""
+    """Largest standard deviation of Gaussian noise, as a fraction of the value range."""
 
-    paste: Share = 0.0
-    """Share of windows into which objects of other scenes are pasted."""
+    copy_paste: Fraction = 0.0
+    """Fraction of windows into which objects of other scenes are pasted (Copy-Paste, Ghiasi et al. 2021)."""
 
-    paste_objects: Count = 3
-    """At most so many of them in a window."""
+    copy_paste_objects: Count = 3
+    """Largest number of objects pasted into a window."""
 
-    paste_classes: tuple[str, ...] = ()
-    """Of which classes; none named: of all, rare ones more often."""
+    copy_paste_classes: tuple[str, ...] = ()
+    """Classes to paste. Empty: all, rare classes more often."""
 
 
-class Training(_Section):
-    """How long, how fast."""
+class TrainingSection(_Section):
+    """``[training]``: optimization, validation and checkpoints."""
 
     seed: Annotated[int, Field(ge=0)] = 0
+
     steps: Count = 1000
+    """Optimizer steps."""
+
     batch_size: Count = 8
-    """Windows that are in memory at once, in each process."""
+    """Windows in memory at once, in each process."""
 
     accumulate: Count = 1
-    """Batches that make up a step: for steps of more windows than fit into memory."""
+    """Batches per step (gradient accumulation), for steps of more windows than fit into memory."""
 
     precision: Precision = "float32"
-    """Of the arithmetic where it may be less (mixed precision); weights are float32 always. For GPUs."""
+    """Arithmetic of the forward and backward pass (mixed precision, for GPUs). Weights are float32."""
 
     learning_rate: Positive = 1e-3
+
     encoder_learning_rate: Positive | None = None
-    """For pretrained encoders; None: the same."""
+    """Learning rate of the encoder. None: `learning_rate`."""
 
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+
     warmup: Annotated[int, Field(ge=0)] = 50
-    ema: Share = 0.99
-    """Decay of the running mean of the weights that is kept as the model."""
+    """Steps of linear warm-up of the learning rate."""
+
+    ema: Fraction = 0.99
+    """Decay of the exponential moving average of the weights, which becomes the model."""
 
     gradient_norm: Positive = 5.0
+    """Largest norm of the gradient; longer gradients are scaled down."""
+
     validate_every: Count = 250
+    """Steps between validations."""
+
     validation_windows: Count = 100
-    """At most this many windows of the validation split, evenly spread."""
+    """Largest number of windows of the validation split, evenly spaced."""
 
     patience: Annotated[int, Field(ge=0)] = 0
     """Stop after this many validations without a better mIoU; 0: never."""
 
     checkpoint_every: Count = 100
+    """Steps between checkpoints."""
 
 
-class Card(_Section):
-    """What the model card says beside what a run knows by itself. A file that `extends` another does not inherit
-    this section: it speaks of one model."""
+class CardSection(_Section):
+    """``[card]``: entries of the model card. A configuration does not inherit this table by ``extends``."""
 
     name: str | None = None
     author: str | None = None
+
     data: str | None = None
+    """Training data, in words."""
+
     terms: str | None = None
-    """Under which the data, and so the model, may be used; None: those of the geoseg model in `network.pretrained`."""
+    """Terms of use of the data and therefore of the model. None: those of the geoseg model in `network.pretrained`."""
 
     note: str | None = None
-    failures: tuple[str, ...] = ()
-    """What the model is known to get wrong, a sentence each."""
 
-    pixel_size_m: Bounds | None = None
-    """Smallest and largest size of the train scenes' pixels on the ground, in metres, where the scenes themselves do
-    not tell: scenes of other sizes will be read resampled."""
+    failures: tuple[str, ...] = ()
+    """Known failures of the model, a sentence each."""
+
+    pixel_size_m: Range | None = None
+    """Smallest and largest pixel size of the training scenes in metres, for scenes of unknown pixel size. Scenes of
+    other sizes are resampled for the model."""
 
 
 class TrainConfig(_Section):
-    """A whole configuration file."""
+    """A training configuration, one attribute per table of the TOML file."""
 
-    data: Data = Data()
-    network: Network = Network()
-    loss: Loss = Loss()
-    augment: Augment = Augment()
-    training: Training = Training()
-    card: Card = Card()
-
-
-# Reading a training configuration: TOML, checked, unknown keys refused with a suggestion.
-
-_DEEPEST = 8  # configurations that build on one another
+    data: DataSection = DataSection()
+    network: NetworkSection = NetworkSection()
+    loss: LossSection = LossSection()
+    augment: AugmentSection = AugmentSection()
+    training: TrainingSection = TrainingSection()
+    card: CardSection = CardSection()
 
 
-def read_config(path: Path, settings: Sequence[str] = ()) -> TrainConfig:
-    """A configuration file, with ``section.key=value`` settings on top of it.
+def read_config(path: str | PathLike[str], settings: Sequence[str] = ()) -> TrainConfig:
+    """Read a training configuration.
 
-    ``extends = "other.toml"`` at its head names a file, beside it, that it builds on: what it does not
-    say, that says. A relative dataset folder in a file starts at the file's folder, one in a setting at
-    the working directory. Raises ConfigError.
+    Parameters
+    ----------
+    path
+        TOML file. ``extends = "other.toml"`` at its head names a file, relative to its own folder, whose
+        values it inherits, except ``[card]``.
+    settings
+        Values that override the file, each as ``section.key=value``. A relative dataset folder in a setting
+        starts at the working directory.
+
+    Raises
+    ------
+    ConfigError
+        For a file that cannot be read, an unknown or renamed key, or a value out of range.
+
+    Examples
+    --------
+    >>> from geoseg.training.config import read_config
+    >>> config = read_config("configs/dota-mobile.toml", ["training.steps=500"])
+    >>> config.training.steps, config.network.architecture
+    (500, 'mobile-unet')
     """
-    values = _read(path, _DEEPEST)
+    file = Path(path)
+    values = _read(file, _MAX_DEPTH)
     for setting in settings:
         _set(values, setting)
-    return parse_config(values, str(path))
+    return parse_config(values, str(file))
 
 
 def parse_config(values: dict[str, Any], where: str) -> TrainConfig:
-    """Check plain values; `where` names them in a ConfigError."""
+    """Validate the tables of a configuration.
+
+    Parameters
+    ----------
+    values
+        Plain TOML or JSON values by section and key.
+    where
+        Name of their source, for error messages.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown or renamed key, or a value out of range.
+    """
     try:
-        # through JSON, in which a TOML array may become a tuple, though strictness lets no text become a
-        # number
+        # strict JSON mode accepts arrays as tuples, but no text as a number
         return TrainConfig.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         raise ConfigError(f"{where}: " + "; ".join(map(_explain, error.errors()[:5]))) from error
     except ValueError as error:
-        raise ConfigError(f"{where}: {error}. numbers must be finite") from error
+        raise ConfigError(f"{where}: {error}. Numbers must be finite") from error
 
 
-def _read(path: Path, deepest: int) -> dict[str, Any]:
-    """What a file and those that it builds on say."""
+def rename_keys(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a stored configuration under the current names of their keys."""
+    renamed = {
+        name: dict(section) if isinstance(section, Mapping) else section
+        for name, section in values.items()
+    }
+    for old, new in RENAMED_KEYS.items():
+        (section, old_key), (_, new_key) = old.split("."), new.split(".")
+        table = renamed.get(section)
+        if isinstance(table, dict) and old_key in table:
+            table.setdefault(new_key, table.pop(old_key))
+    return renamed
+
+
+def _read(path: Path, depth: int) -> dict[str, Any]:
+    """Return the values of a file and of those that it extends."""
     file = input_file(path, ConfigError)
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise ConfigError(f"{file}: is not TOML ({error}). see configs/ for examples") from error
+        raise ConfigError(f"{file}: not valid TOML ({error}). See configs/ for examples") from error
     data = values.get("data")
     if isinstance(data, dict) and isinstance(data.get("dataset"), str):
         data["dataset"] = str(file.parent / data["dataset"])
@@ -253,16 +332,16 @@ def _read(path: Path, deepest: int) -> dict[str, Any]:
     if base is None:
         return values
     if not isinstance(base, str):
-        raise ConfigError(f"{file}: extends: name one file, got {base!r}")
-    if not deepest:
-        raise ConfigError(f"{file}: extends: goes round in circles, or too deep. shorten it")
-    below = _read(file.parent / base, deepest - 1)
-    below.pop("card", None)  # it speaks of another model
-    return _merged(below, values)
+        raise ConfigError(f"{file}: extends: must name one file, got {base!r}")
+    if not depth:
+        raise ConfigError(f"{file}: extends: circular or nested too deeply. Shorten the chain")
+    inherited = _read(file.parent / base, depth - 1)
+    inherited.pop("card", None)  # describes another model
+    return _merge(inherited, values)
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of both; of tables that both hold, table by table, otherwise `above` wins."""
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge two configurations key by key; `above` wins."""
     merged = {**below, **above}
     for section in below.keys() & above.keys():
         if isinstance(below[section], dict) and isinstance(above[section], dict):
@@ -274,28 +353,35 @@ def _set(values: dict[str, Any], setting: str) -> None:
     key, equals, text = setting.partition("=")
     section, dot, name = key.strip().partition(".")
     if not equals or not dot or not name:
-        raise ConfigError(f"--set {setting!r}: write section.key=value, e.g. training.steps=500")
+        raise ConfigError(
+            f"--set {setting!r}: must be section.key=value, for example training.steps=500"
+        )
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()  # a bare word is a string
     if not isinstance(table := values.setdefault(section, {}), dict):
-        raise ConfigError(f"--set {setting!r}: {section!r} is no section")
+        raise ConfigError(
+            f"--set {setting!r}: {section!r} is not a table. Correct the configuration"
+        )
     table[name] = value
 
 
 def _explain(error: Any) -> str:
+    """Describe one validation error of pydantic."""
     location = [str(part) for part in error["loc"]]
     name = ".".join(location)
-    if error["type"] == "value_error":  # ours: it says itself what it found
+    if error["type"] == "value_error":  # raised by a validator above
         return f"{name}: {error['ctx']['error']}"
     if error["type"] != "extra_forbidden":
         return f"{name}: {error['msg'][0].lower()}{error['msg'][1:]}, got {error['input']!r}"
+    if name in RENAMED_KEYS:
+        return f"key {name!r} was renamed. Write {RENAMED_KEYS[name]!r}"
     section: type[BaseModel] = TrainConfig
     for part in location[:-1]:
         annotation = section.model_fields[part].annotation
         assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
         section = annotation
     near = difflib.get_close_matches(location[-1], section.model_fields, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(section.model_fields)}"
+    hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(section.model_fields)}"
     return f"unknown key {name!r}. {hint}"

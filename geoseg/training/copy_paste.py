@@ -20,7 +20,7 @@ from geoseg.annotations.burn import burn, transformed
 from geoseg.errors import ConfigError
 from geoseg.legend import BACKGROUND
 from geoseg.training.augmentation import turned
-from geoseg.training.config import Augment
+from geoseg.training.config import AugmentSection
 from geoseg.training.windows import Objects, Sample, Scenes, View
 
 _BORDER = 3
@@ -48,7 +48,9 @@ class _Piece:
 class Paster:
     """Puts objects of a split into its windows."""
 
-    def __init__(self, scenes: Scenes, objects: Objects, augment: Augment, size: int) -> None:
+    def __init__(
+        self, scenes: Scenes, objects: Objects, augment: AugmentSection, size: int
+    ) -> None:
         self._scenes, self._objects = scenes, objects
         self._augment, self._size = augment, size
         self._classes = self._chosen()
@@ -61,11 +63,11 @@ class Paster:
 
         Nothing is pasted over an object, over pixels that are not valid, or over what was pasted before.
         """
-        if not self._classes or rng.random() >= self._augment.paste:
+        if not self._classes or rng.random() >= self._augment.copy_paste:
             return sample
         pixels, labels = sample.pixels.copy(), sample.labels.copy()
         taken = labels != BACKGROUND
-        for _ in range(rng.integers(1, self._augment.paste_objects + 1)):
+        for _ in range(rng.integers(1, self._augment.copy_paste_objects + 1)):
             piece = self._piece(rng, view)
             place = _free_place(rng, taken, piece) if piece else None
             if piece is None or place is None:
@@ -108,9 +110,9 @@ class Paster:
     def _chosen(self) -> list[int]:
         """Ids of the classes to paste that have objects."""
         try:
-            named = [self._scenes.legend.id_of(name) for name in self._augment.paste_classes]
+            named = [self._scenes.legend.id_of(name) for name in self._augment.copy_paste_classes]
         except ValueError as error:
-            raise ConfigError(f"augment.paste_classes: {error}. correct it") from error
+            raise ConfigError(f"augment.copy_paste_classes: {error}. correct it") from error
         return [c for c in self._objects.by_class if not named or c in named]
 
 

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from geoseg.legend import IGNORE
-from geoseg.training.config import Loss
+from geoseg.training.config import LossSection
 
 Everywhere = Callable[[Tensor], Tensor]
 """Adds up a tensor over the processes that share a batch; a gradient flows to this process's part."""
@@ -35,7 +35,7 @@ class Objective:
     """
 
     def __init__(
-        self, weights: Tensor, settings: Loss, everywhere: Everywhere = lambda part: part
+        self, weights: Tensor, settings: LossSection, everywhere: Everywhere = lambda part: part
     ) -> None:
         self.weights, self.settings, self.everywhere = weights, settings, everywhere
 

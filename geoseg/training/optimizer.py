@@ -15,14 +15,13 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from geoseg.errors import ModelError
-from geoseg.heap import keep_freed_memory
 from geoseg.training.batches import Batch
-from geoseg.training.config import TrainConfig, Training
+from geoseg.training.config import TrainConfig, TrainingSection
 from geoseg.training.distributed import Processes
 from geoseg.training.loss import Objective
 
 
-def learning_rate(step: int, training: Training) -> float:
+def learning_rate(step: int, training: TrainingSection) -> float:
     """Linear warm-up, then half a cosine down to a hundredth of ``training.learning_rate``."""
     if step < training.warmup:
         return training.learning_rate * (step + 1) / training.warmup
@@ -41,7 +40,7 @@ class Group:
     """Of the learning rate."""
 
 
-def groups(network: nn.Module, training: Training) -> list[Group]:
+def groups(network: nn.Module, training: TrainingSection) -> list[Group]:
     """Norms and biases do not decay; a pretrained encoder may learn at a rate of its own."""
     named: dict[tuple[bool, bool], dict[str, nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
@@ -72,8 +71,6 @@ class Learner:
         device: str,
         processes: Processes | None = None,
     ) -> None:
-        if device == "cpu":
-            keep_freed_memory()
         processes = processes or Processes()
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device, self.training, self.processes = device, config.training, processes

@@ -12,7 +12,7 @@ from affine import Affine
 from numpy.random import Generator
 
 from geoseg.training.augmentation import blur_and_noise, jitter, orientation
-from geoseg.training.config import Augment, Data
+from geoseg.training.config import AugmentSection, DataSection
 from geoseg.training.copy_paste import Paster
 from geoseg.training.windows import Objects, Sample, Scenes, View
 
@@ -23,14 +23,18 @@ _PASTE, _NOISE = 1, 2
 class Sampler:
     """Draws training windows."""
 
-    def __init__(self, scenes: Scenes, *, seed: int, data: Data, augment: Augment) -> None:
+    def __init__(
+        self, scenes: Scenes, *, seed: int, data: DataSection, augment: AugmentSection
+    ) -> None:
         self.scenes, self.seed, self.size = scenes, seed, data.window
         self._data, self._augment = data, augment
         areas = np.array([s.width * s.height for s in scenes.scenes], np.float64)
         self._by_area = areas.cumsum() / areas.sum()
         self._objects = Objects(scenes)
         self._classes = list(self._objects.by_class.values())
-        self._paste = Paster(scenes, self._objects, augment, self.size) if augment.paste else None
+        self._paste = (
+            Paster(scenes, self._objects, augment, self.size) if augment.copy_paste else None
+        )
 
     def __call__(self, n: int) -> Sample:
         """Sample number `n` of the run."""

@@ -19,7 +19,7 @@ from geoseg.errors import ConfigError, DatasetError
 from geoseg.models.architectures import build
 from geoseg.models.pretrained import load_pretrained
 from geoseg.training.batches import Scaling
-from geoseg.training.config import TrainConfig
+from geoseg.training.config import TrainConfig, rename_keys
 from geoseg.training.sampler import Sampler
 from geoseg.training.weights import class_weights
 from geoseg.training.windows import Scenes
@@ -115,7 +115,8 @@ def weights_of(config: TrainConfig, dataset: Dataset, *, tell: bool) -> NDArray[
 
 
 def completed(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's configuration with what switches that are younger than it would say, which is that they are off."""
+    """Return a run's stored configuration under the current keys, with the defaults of keys it does not have."""
+    configuration = rename_keys(configuration)
     sections = {name: of for name, of in configuration.items() if name != "processes"}
     try:
         whole = TrainConfig.model_validate_json(json.dumps(sections))

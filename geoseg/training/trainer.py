@@ -40,7 +40,7 @@ _MAY_CHANGE = (
     "training.steps:",
     "training.validate_every:",
     "training.checkpoint_every:",
-    "loss.prior_windows:",
+    "loss.logit_adjustment_windows:",
 )
 """Settings with which a run may go on otherwise than it began."""
 
@@ -196,14 +196,18 @@ class Run:
     def put_shares_right(self) -> None:
         """Shift the logits of the best weights, class by class, to where mean IoU over training windows is
         best."""
-        if self.best is None or "head.bias" not in self.best or not self.config.loss.prior_windows:
+        if (
+            self.best is None
+            or "head.bias" not in self.best
+            or not self.config.loss.logit_adjustment_windows
+        ):
             return
         network = self.learner.network_with(self.best)
         windows = Windows(
             self._train,
             self.scaling,
             size=self.config.data.window,
-            most=self.config.loss.prior_windows,
+            most=self.config.loss.logit_adjustment_windows,
             device=self.learner.device,
         )
         with windows.read() as read:

@@ -23,7 +23,7 @@ balanced = 0.0
 parameters = { width = 4, depth = 1 }
 [loss]
 weights = "none"
-prior_windows = 0
+logit_adjustment_windows = 0
 [training]
 batch_size = 2
 warmup = 1

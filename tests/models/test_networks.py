@@ -9,8 +9,9 @@ from geoseg.models.architectures import build
 from geoseg.models.deeplab import DeepLab
 from geoseg.models.encoder import Encoder
 from geoseg.models.mobile_unet import MobileUNet
-from geoseg.models.receptive_field import context, margin_for
+from geoseg.models.receptive_field import context
 from geoseg.models.unet import UNet
+from geoseg.raster.tiles import round_up
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_a_margin_that_covers_the_context_gives_the_logits_of_the_whole() -> Non
     network = UNet(2, 3, width=4, depth=2).double().eval()
     reach = context(network, bands=2, stride=4)
     assert reach is not None
-    margin = margin_for(reach, 4)
+    margin = round_up(reach, 4)
     scene = torch.rand(1, 2, 64, 160, dtype=torch.float64)
     whole = network(scene)
     for margins, agrees in ((margin, True), (margin - 4, False)):

@@ -21,7 +21,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def config(drawn: Path) -> TrainConfig:
     data = {"dataset": str(drawn), "window": 64, "balanced": 1.0}
-    return parse_config({"data": data, "augment": {"paste": 1.0, "noise": 0.1}}, "test")
+    return parse_config({"data": data, "augment": {"copy_paste": 1.0, "noise": 0.1}}, "test")
 
 
 def test_a_preview_shows_the_windows_of_the_training_pixel_for_pixel(
@@ -47,7 +47,7 @@ def test_the_command_writes_where_it_was_told(
     file, sheet = tmp_path / "config.toml", tmp_path / "sheet.png"
     file.write_text(f'[data]\ndataset = "{drawn.as_posix()}"\nwindow = 64\n')
     command = ["preview", str(file), "-o", str(sheet), "--windows", "3", "--progress", "none"]
-    assert boundary.run(geoseg, [*command, "--set", "augment.paste=1.0"]) == 0
+    assert boundary.run(geoseg, [*command, "--set", "augment.copy_paste=1.0"]) == 0
     assert capsys.readouterr().out == f"{sheet}\n"
     assert boundary.run(geoseg, command) == 4  # exists
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from random import Random
 from time import monotonic, sleep
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from geoseg.report.tables import score_table
 from geoseg.tools.evaluate import evaluate
 from geoseg.tools.train import train, usual_workers
 from geoseg.training.checkpoint import Checkpoint
-from geoseg.training.config import TrainConfig, parse_config
+from geoseg.training.config import RENAMED_KEYS, TrainConfig, parse_config
 from geoseg.training.trainer import Run
 from tests.synthetic_dataset import dataset
 
@@ -133,7 +134,7 @@ def test_what_comes_after_learning_may_change_when_a_run_goes_on(
     with pytest.raises(KeyboardInterrupt):
         train(config(drawn), tmp_path / "m.safetensors", track=stop_after(5))
     values = learning(drawn)
-    values["loss"]["prior_windows"] = 0
+    values["loss"]["logit_adjustment_windows"] = 0
     resumed = train(parse_config(values, "test"), tmp_path / "m.safetensors", resume=True)
     assert not load_model(resumed.model).card.training["logit_shifts"]
 
@@ -207,6 +208,34 @@ def test_a_checkpoint_that_is_older_than_a_switch_is_gone_on_from_while_that_is_
     assert weights(resumed.model) == weights(whole.model)
 
 
+def test_a_checkpoint_with_the_former_names_of_keys_is_resumed(drawn: Path, tmp_path: Path) -> None:
+    output, file = tmp_path / "m.safetensors", tmp_path / "m.checkpoint.safetensors"
+    values = learning(drawn, steps=4)
+    values["augment"] = {"copy_paste": 0.5, "copy_paste_objects": 2, "rotate90": False}
+    whole = train(parse_config(values, "test"), tmp_path / "whole.safetensors")
+    with pytest.raises(KeyboardInterrupt):
+        train(parse_config(values, "test"), output, track=stop_after(3))
+    now = Checkpoint.load(file)
+    configuration = now.facts["configuration"]
+    for old, new in RENAMED_KEYS.items():
+        (section, old_key), (_, new_key) = old.split("."), new.split(".")
+        configuration[section][old_key] = configuration[section].pop(new_key)
+    Checkpoint(now.step, now.tensors, {**now.facts, "configuration": configuration}).save(file)
+    resumed = train(parse_config(values, "test"), output, resume=True)
+    assert weights(resumed.model) == weights(whole.model)
+
+
+def test_training_as_a_library_leaves_the_allocator_of_the_process_alone(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[object] = []
+    monkeypatch.setattr("geoseg.heap.ctypes", SimpleNamespace(CDLL=opened.append))
+    before = dict(os.environ)
+    train(config(drawn, steps=1, validation_windows=1), tmp_path / "m.safetensors", device="cpu")
+    assert not opened  # the C library, for mallopt
+    assert dict(os.environ) == before
+
+
 def test_resuming_without_a_checkpoint_is_an_error(drawn: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="checkpoint"):
         train(config(drawn), tmp_path / "m.safetensors", resume=True)
@@ -245,7 +274,7 @@ def test_a_run_can_go_on_from_another_model(
     )
     values = learning(drawn, steps=1, learning_rate=1e-9)
     values["network"]["pretrained"] = str(first.model)
-    values["loss"]["prior_windows"] = 0
+    values["loss"]["logit_adjustment_windows"] = 0
     values["card"] = {"pixel_size_m": [5.0, 6.0]}
     second = train(parse_config(values, "test"), tmp_path / "b.safetensors")
     before, after = load_model(first.model), load_model(second.model)
@@ -349,7 +378,7 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(
         f'[data]\ndataset = "{drawn}"\nwindow = 64\n'
         "[network]\nparameters = { width = 8, depth = 2 }\n"
         "[loss]\ndice = 1.0\n"
-        "[augment]\npaste = 0.5\nnoise = 0.05\nrotate = 0.5\n"
+        "[augment]\ncopy_paste = 0.5\nnoise = 0.05\nrotate = 0.5\n"
         "[training]\nsteps = 60\nbatch_size = 4\ncheckpoint_every = 1\nvalidate_every = 7\n"
         "validation_windows = 4\n"
     )

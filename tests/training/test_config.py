@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from geoseg.errors import ConfigError
-from geoseg.training.config import TrainConfig, read_config
+from geoseg.training.config import RENAMED_KEYS, TrainConfig, read_config
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").rglob("*.toml"))
 
@@ -49,8 +49,8 @@ def test_settings_win_over_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("[training]\nstep = 5", r"unknown key 'training.step'. did you mean 'steps'\?"),
-        ("[trainig]\nsteps = 5", r"unknown key 'trainig'. did you mean 'training'\?"),
+        ("[training]\nstep = 5", r"unknown key 'training.step'. Did you mean 'steps'\?"),
+        ("[trainig]\nsteps = 5", r"unknown key 'trainig'. Did you mean 'training'\?"),
         ("[training]\nsteps = 'many'", "training.steps: input should be a valid integer"),
         ("[training]\nsteps = 0", "training.steps: .*greater than or equal to 1, got 0"),
         ("[training]\nsteps = true", "training.steps: .*valid integer"),
@@ -58,8 +58,8 @@ def test_settings_win_over_the_file(tmp_path: Path) -> None:
         ("[training]\nlearning_rate = 'fast'", "learning_rate: .*valid number"),
         ("[loss]\nweights = 'big'", "loss.weights: .*'inverse'"),
         ("training = 5", "training: "),
-        ("steps == 5", "is not TOML"),
-        ("[training]\nsteps = 1\nsteps = 2", "is not TOML"),
+        ("steps == 5", "not valid TOML"),
+        ("[training]\nsteps = 1\nsteps = 2", "not valid TOML"),
     ],
 )
 def test_what_is_wrong_with_a_config_is_said_by_its_key(
@@ -79,7 +79,7 @@ def test_a_setting_that_sets_nothing_is_refused(tmp_path: Path, setting: str) ->
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match="is not TOML"):
+    with pytest.raises(ConfigError, match="not valid TOML"):
         read_config(tmp_path / "config.toml")
 
 
@@ -97,16 +97,25 @@ def test_a_config_says_what_the_one_it_extends_does_not(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ('extends = "config.toml"', "goes round in circles"),
+        ('extends = "config.toml"', "circular"),
         ('extends = "nowhere.toml"', "nowhere.toml: cannot be read"),
-        ("extends = 5", "extends: name one file"),
-        ("[data]\nbalanced = 0.7\nbackground = 0.4", "data: balanced and background are shares"),
-        ("[augment]\nscale = [2.0, 1.0]", "augment.scale: smallest first"),
-        ("[card]\npixel_size_m = [0.8, 0.1]", "card.pixel_size_m: smallest first"),
+        ("extends = 5", "extends: must name one file"),
+        ("[data]\nbalanced = 0.7\nbackground = 0.4", "data: balanced and background are fractions"),
+        ("[augment]\nscale = [2.0, 1.0]", "augment.scale: give the smallest value first"),
+        ("[card]\npixel_size_m = [0.8, 0.1]", "card.pixel_size_m: give the smallest value first"),
         ("[training]\nprecision = 'half'", "training.precision: .*'bfloat16'"),
-        ("[loss]\nfocall = 2.0", r"did you mean 'focal'\?"),
+        ("[loss]\nfocall = 2.0", r"Did you mean 'focal'\?"),
     ],
 )
 def test_what_does_not_go_together_is_refused(tmp_path: Path, text: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         config(tmp_path, text)
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED_KEYS.items())
+def test_a_renamed_key_is_refused_by_naming_the_new_one(tmp_path: Path, old: str, new: str) -> None:
+    section, key = old.split(".")
+    with pytest.raises(ConfigError, match=rf"config.toml: key '{old}' was renamed. Write '{new}'"):
+        config(tmp_path, f"[{section}]\n{key} = 1")
+    with pytest.raises(ConfigError, match=new):
+        config(tmp_path, "# nothing", f"{old}=1")

@@ -11,7 +11,7 @@ from geoseg.errors import ModelError
 from geoseg.models.unet import UNet
 from geoseg.training.batches import Batch
 from geoseg.training.checkpoint import Checkpoint
-from geoseg.training.config import Loss, TrainConfig, Training
+from geoseg.training.config import LossSection, TrainConfig, TrainingSection
 from geoseg.training.optimizer import Learner, learning_rate
 
 
@@ -33,8 +33,8 @@ def small_unet() -> nn.Module:
 
 def learner(network: Callable[[], nn.Module] = Plain, **training: object) -> Learner:
     torch.manual_seed(0)
-    settings = Training(**{"warmup": 0, "learning_rate": 0.01, "steps": 40, **training})  # type: ignore[arg-type]
-    config = TrainConfig(training=settings, loss=Loss(dice=0.5))
+    settings = TrainingSection(**{"warmup": 0, "learning_rate": 0.01, "steps": 40, **training})  # type: ignore[arg-type]
+    config = TrainConfig(training=settings, loss=LossSection(dice=0.5))
     return Learner(network(), np.array([0.5, 1, 2, 4.0]), config, "cpu")
 
 
@@ -61,7 +61,7 @@ def test_parts_that_are_accumulated_have_the_mean_of_their_gradients() -> None:
 
 def test_accumulated_cross_entropy_is_that_of_one_large_batch() -> None:
     inputs, labels = batch(0, 4)
-    config = TrainConfig(training=Training(warmup=0, learning_rate=0.01, gradient_norm=1e9))
+    config = TrainConfig(training=TrainingSection(warmup=0, learning_rate=0.01, gradient_norm=1e9))
     large: list[Any] = []
     small: list[Any] = []
     for found, parts in (
@@ -144,7 +144,7 @@ def test_a_loss_that_is_not_finite_is_an_error() -> None:
 
 
 def test_the_rate_warms_up_and_then_follows_half_a_cosine() -> None:
-    training = Training(steps=110, warmup=10, learning_rate=1.0)
+    training = TrainingSection(steps=110, warmup=10, learning_rate=1.0)
     rates = [learning_rate(step, training) for step in range(110)]
     assert rates[:10] == pytest.approx(np.arange(1, 11) / 10)
     assert rates[60] == pytest.approx(0.505)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from geoseg.legend import IGNORE
-from geoseg.training.config import Loss
+from geoseg.training.config import LossSection
 from geoseg.training.loss import Objective
 
 WEIGHTS = np.array([0.5, 2.0, 7.0, 0.0])  # the last class does not occur in the dataset
@@ -23,7 +23,7 @@ def drawn(seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
 
 
 def objective(**switches: float) -> Objective:
-    return Objective(torch.tensor(WEIGHTS, dtype=torch.float32), Loss(**switches))  # type: ignore[arg-type]
+    return Objective(torch.tensor(WEIGHTS, dtype=torch.float32), LossSection(**switches))  # type: ignore[arg-type]
 
 
 def loss(logits: NDArray[Any], labels: NDArray[np.uint8], **switches: float) -> float:

@@ -5,7 +5,7 @@ from affine import Affine
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError
 from geoseg.legend import BACKGROUND, IGNORE
-from geoseg.training.config import Augment
+from geoseg.training.config import AugmentSection
 from geoseg.training.copy_paste import Paster
 from geoseg.training.windows import Objects, Sample, Scenes, View
 from tests.synthetic_dataset import COLOURS, dataset
@@ -21,7 +21,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Scenes:
 
 
 def paster(scenes: Scenes, **settings: object) -> Paster:
-    augment = Augment(**{"paste": 1.0, **settings})  # type: ignore[arg-type]
+    augment = AugmentSection(**{"copy_paste": 1.0, **settings})  # type: ignore[arg-type]
     return Paster(scenes, Objects(scenes), augment, SIZE)
 
 
@@ -52,7 +52,7 @@ def test_the_border_fades_and_beyond_it_nothing_changes(scenes: Scenes) -> None:
     changed = 0
     for n in range(20):
         before = empty(0)  # the ground of the drawn scenes is bright
-        after = paster(scenes, paste_objects=1)(np.random.default_rng(n), before, HERE)
+        after = paster(scenes, copy_paste_objects=1)(np.random.default_rng(n), before, HERE)
         inside = after.labels != BACKGROUND
         if not inside.any():
             continue
@@ -98,7 +98,8 @@ def test_objects_keep_their_size_on_the_ground(scenes: Scenes) -> None:
         view = View(0, Affine.scale(zoom))
         objects = [
             (
-                paster(scenes, paste_objects=1)(np.random.default_rng(n), empty(), view).labels > 0
+                paster(scenes, copy_paste_objects=1)(np.random.default_rng(n), empty(), view).labels
+                > 0
             ).sum()
             for n in range(60)
         ]
@@ -110,23 +111,23 @@ def test_rare_classes_are_drawn_more_often(scenes: Scenes) -> None:
     objects = Objects(scenes)
     few, *_, many = sorted(objects.by_class)
     objects.by_class[few] = objects.by_class[few][:1]
-    chances = Paster(scenes, objects, Augment(paste=1.0), SIZE).chances
+    chances = Paster(scenes, objects, AugmentSection(copy_paste=1.0), SIZE).chances
     assert chances[few] / chances[many] == pytest.approx(np.sqrt(4 / 1))
     assert sum(chances.values()) == pytest.approx(1)
 
 
 def test_only_the_classes_that_are_named_are_pasted(scenes: Scenes) -> None:
     ship = scenes.legend.id_of("ship")
-    paste = paster(scenes, paste_classes=("ship",))
+    paste = paster(scenes, copy_paste_classes=("ship",))
     labels = np.concatenate(
         [paste(np.random.default_rng(n), empty(), HERE).labels for n in range(10)]
     )
     assert set(np.unique(labels)) == {BACKGROUND, ship}
     with pytest.raises(ConfigError, match="did you mean 'ship'"):
-        paster(scenes, paste_classes=("shipp",))
+        paster(scenes, copy_paste_classes=("shipp",))
 
 
 def test_the_share_of_windows_that_get_something_is_as_asked_for(scenes: Scenes) -> None:
-    paste = paster(scenes, paste=0.3)
+    paste = paster(scenes, copy_paste=0.3)
     got = [paste(np.random.default_rng(n), empty(), HERE).labels.any() for n in range(200)]
     assert np.mean(got) == pytest.approx(0.3, abs=0.1)

@@ -25,7 +25,10 @@ from tests.synthetic_dataset import dataset
 def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     drawn = dataset(tmp_path_factory.mktemp("drawn"))
     return parse_config(
-        {"data": {"dataset": str(drawn), "window": 64}, "augment": {"paste": 0.5, "noise": 0.1}},
+        {
+            "data": {"dataset": str(drawn), "window": 64},
+            "augment": {"copy_paste": 0.5, "noise": 0.1},
+        },
         "test",
     )
 

@@ -6,13 +6,13 @@ import pytest
 from scipy.stats import chisquare
 
 from geoseg.dataset.folder import Dataset
-from geoseg.training.config import Augment, Data
+from geoseg.training.config import AugmentSection, DataSection
 from geoseg.training.sampler import Sampler
 from geoseg.training.windows import Objects, Scenes
 from tests.synthetic_dataset import COLOURS, dataset
 
-STILL = Augment(brightness=0, contrast=0, saturation=0, hue=0)
-EVERYTHING = Augment(rotate=0.5, scale=(0.7, 1.4), blur=0.5, noise=0.1, paste=1.0)
+STILL = AugmentSection(brightness=0, contrast=0, saturation=0, hue=0)
+EVERYTHING = AugmentSection(rotate=0.5, scale=(0.7, 1.4), blur=0.5, noise=0.1, copy_paste=1.0)
 UNLIKELY = 1e-3  # a fair draw is called unfair this often
 
 
@@ -28,10 +28,10 @@ def sampler(
     size: int = 64,
     balanced: float = 0.5,
     background: float = 0.0,
-    augment: Augment = STILL,
+    augment: AugmentSection = STILL,
 ) -> Sampler:
     scenes = Scenes(drawn, "train", layer=None, difficult="keep")
-    data = Data(window=size, balanced=balanced, background=background)
+    data = DataSection(window=size, balanced=balanced, background=background)
     return Sampler(scenes, seed=seed, data=data, augment=augment)
 
 
@@ -56,15 +56,19 @@ def test_sample_n_depends_on_seed_and_n_alone(drawn: Dataset) -> None:
 
 def test_what_is_switched_on_leaves_the_windows_where_they_were(drawn: Dataset) -> None:
     plain = sampler(drawn)
-    for augment in (Augment(paste=1.0), Augment(blur=1.0, noise=0.2), Augment(hue=0.3)):
+    for augment in (
+        AugmentSection(copy_paste=1.0),
+        AugmentSection(blur=1.0, noise=0.2),
+        AugmentSection(hue=0.3),
+    ):
         changed = sampler(drawn, augment=augment)
         assert [plain.view(n) for n in range(20)] == [changed.view(n) for n in range(20)]
 
 
 @pytest.mark.parametrize(
-    "augment", [STILL, Augment(brightness=0, contrast=0, saturation=0, hue=0, rotate=1.0)]
+    "augment", [STILL, AugmentSection(brightness=0, contrast=0, saturation=0, hue=0, rotate=1.0)]
 )
-def test_labels_lie_on_the_objects(drawn: Dataset, augment: Augment) -> None:
+def test_labels_lie_on_the_objects(drawn: Dataset, augment: AugmentSection) -> None:
     draw = sampler(drawn, augment=augment, balanced=1.0)
     ids = {drawn.legend.id_of(name): colour for name, colour in COLOURS.items()}
     agreed = total = 0
@@ -78,7 +82,7 @@ def test_labels_lie_on_the_objects(drawn: Dataset, augment: Augment) -> None:
 
 
 def test_uniform_windows_lie_anywhere(drawn: Dataset) -> None:
-    draw = sampler(drawn, balanced=0.0, size=32, augment=Augment(flip=False, turn=False))
+    draw = sampler(drawn, balanced=0.0, size=32, augment=AugmentSection(flip=False, rotate90=False))
     points = [centre(draw, n) for n in range(1200)]
     by_scene = np.bincount([scene for scene, _ in points], minlength=4)
     assert chisquare(by_scene).pvalue > UNLIKELY
@@ -172,7 +176,7 @@ def test_where_no_place_is_free_of_objects_a_window_is_drawn_nevertheless(
 def test_pixels_of_windows_have_the_sizes_on_the_ground_that_were_asked_for(
     drawn: Dataset,
 ) -> None:
-    draw = sampler(drawn, augment=Augment(pixel_size_m=(0.25, 1.0), rotate=0.3))
+    draw = sampler(drawn, augment=AugmentSection(pixel_size_m=(0.25, 1.0), rotate=0.3))
     sizes = np.array([0.5 / abs(draw.view(n).transform.determinant) ** 0.5 for n in range(400)])
     assert 0.25 <= sizes.min() < 0.26
     assert 0.97 < sizes.max() <= 1.0
