@@ -45,6 +45,7 @@ from geoseg.models.layers import folded
 from geoseg.models.model_file import Model, ModelCard, load_model, save_model
 from geoseg.models.runtime import Backend, on_backend
 from geoseg.models.unet import UNet
+from geoseg.options import ComputeOptions, SegmentOutputs
 from geoseg.raster.tiles import round_up
 
 TILE, STEP = 512, 384
@@ -87,8 +88,9 @@ def ours(
     clock = _Clock()
     before = _forward_seconds(network, sizes)
     segment(
-        scene, folder / "out.gpkg", model=model, backend=backend, track=clock,
-        labels=folder / "labels.tif", confidence=folder / "confidence.tif",
+        scene, folder / "out.gpkg", model=model, compute=ComputeOptions(backend=backend),
+        outputs=SegmentOutputs(labels=folder / "labels.tif", confidence=folder / "confidence.tif"),
+        track=clock,
     )  # fmt: skip
     after = _forward_seconds(network, sizes)
     forward = sum(height * width for height, width in sizes)

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from geoseg.errors import GeosegError
     from geoseg.legend import Legend
     from geoseg.models.model_file import load_model
-    from geoseg.options import PolygonOptions
+    from geoseg.options import (
+        ComputeOptions,
+        PolygonOptions,
+        RunOptions,
+        SceneOptions,
+        SegmentOutputs,
+        TilingOptions,
+        VectorizeOutputs,
+        WriteOptions,
+    )
     from geoseg.polygons.trace import trace
     from geoseg.raster.scene import open_scene
     from geoseg.tools.chip import tile
@@ -37,11 +46,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Annotations",
+    "ComputeOptions",
     "Dataset",
     "GeosegError",
     "Legend",
     "PolygonOptions",
+    "RunOptions",
+    "SceneOptions",
+    "SegmentOutputs",
     "Tiling",
+    "TilingOptions",
+    "VectorizeOutputs",
+    "WriteOptions",
     "__version__",
     "burn",
     "compare",
@@ -65,7 +81,14 @@ __all__ = [
 
 _HOME = {
     "Annotations": "annotations.burn",
+    "ComputeOptions": "options",
     "PolygonOptions": "options",
+    "RunOptions": "options",
+    "SceneOptions": "options",
+    "SegmentOutputs": "options",
+    "TilingOptions": "options",
+    "VectorizeOutputs": "options",
+    "WriteOptions": "options",
     "Dataset": "dataset.folder",
     "GeosegError": "errors",
     "Legend": "legend",

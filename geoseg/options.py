@@ -6,12 +6,17 @@ from its fields: `option` adds what they need to a field's default.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import Field, dataclass, field, fields
 from math import isfinite
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
+
+StrPath = str | PathLike[str]
+"""Path of a file or folder."""
 
 Difficult = Literal["keep", "ignore", "drop"]
 """Treatment of objects marked as difficult: as any other, 255 in labels, or dropped."""
@@ -19,7 +24,8 @@ Difficult = Literal["keep", "ignore", "drop"]
 Backend = Literal["auto", "torch", "onnx", "openvino"]
 """Runtime that computes the network."""
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
+Append = bool | Literal["in place"]
+"""Append to an existing file, by way of a complete copy or, for a file that is no product yet, in place."""
 
 Margin = int | Literal["auto", "exact"]
 """Context in pixels that a tile reads around its core."""
@@ -48,6 +54,12 @@ class OptionInfo:
     default_text: str | None = None
     """Default in words, where the value does not explain itself."""
 
+    group: str | None = None
+    """Heading in the help of a command; None: that of the dataclass."""
+
+    parse: Callable[[str], Any] | None = None
+    """Function that converts the text of the command line and raises ValueError."""
+
 
 def option(default: Any, help: str, **info: Any) -> Any:
     """Declare a field of an options dataclass.
@@ -69,7 +81,12 @@ def option_fields(options: type) -> list[tuple[Field[Any], OptionInfo]]:
     return [(f, f.metadata["option"]) for f in fields(options) if "option" in f.metadata]
 
 
-def as_path(path: str | PathLike[str] | None) -> Path | None:
+def group_of(options: type) -> str:
+    """Return the heading of an options dataclass: what precedes the colon of its docstring."""
+    return (options.__doc__ or "").partition(":")[0]
+
+
+def as_path(path: StrPath | None) -> Path | None:
     """Return `path` as a `Path`, or None."""
     return None if path is None else Path(path)
 
@@ -81,10 +98,61 @@ def check_range(options: Any) -> None:
         if not isinstance(value, int | float) or isinstance(value, bool):
             continue
         low, high = info.minimum, info.maximum
-        if not isfinite(value) or (low is not None and value < low):
+        if low is not None and (not isfinite(value) or value < low):
             raise ValueError(f"{declared.name} must be {low:g} or more, got {value}")
-        if high is not None and value > high:
+        if high is not None and (not isfinite(value) or value > high):
             raise ValueError(f"{declared.name} must be {high:g} or less, got {value}")
+
+
+def parse_bands(text: str) -> tuple[int, ...]:
+    """Convert comma-separated band numbers.
+
+    >>> parse_bands("1,2,3")
+    (1, 2, 3)
+    """
+    numbers = text.split(",")
+    if not all(number.strip().isdecimal() for number in numbers):
+        raise ValueError(f"{text!r} is not a list of band numbers such as 1,2,3")
+    return tuple(map(int, numbers))
+
+
+def parse_gsd(text: str) -> Gsd:
+    """Convert ``auto``, ``none`` or a pixel size in metres."""
+    try:
+        return "auto" if text == "auto" else "none" if text == "none" else float(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not auto, none or a number of metres") from error
+
+
+def parse_box(text: str) -> Box:
+    """Convert ``west,south,east,north``."""
+    try:
+        west, south, east, north = map(float, text.split(","))
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not four numbers: west,south,east,north") from error
+    return west, south, east, north
+
+
+def parse_margin(text: str) -> Margin:
+    """Convert ``auto``, ``exact`` or a number of pixels."""
+    if text.isdecimal():
+        return int(text)
+    if text not in ("auto", "exact"):
+        raise ValueError(f"{text!r} is not auto, exact or a number of pixels")
+    return "auto" if text == "auto" else "exact"
+
+
+def parse_size(text: str) -> int:
+    """Convert a size such as 1500MB, 2GB or 1GiB to bytes.
+
+    >>> parse_size("1500MB")
+    1500000000
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", text.strip().lower())
+    if not found:
+        raise ValueError(f"{text!r} is not a size such as 1500MB or 2GB")
+    number, unit, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(unit or " "))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +164,22 @@ class SceneOptions:
         "Pass these bands of the scene to the model, numbered from 1.",
         metavar="N,N,…",
         default_text="all but alpha",
+        parse=parse_bands,
     )
     gsd: Gsd = option(
         "auto",
         "Resample the scene to this pixel size for the network; labels are written on the scene's own "
         "grid. auto: the pixel sizes of the model card; none: no resampling.",
         metavar="METRES|auto|none",
+        parse=parse_gsd,
     )
     bbox: Box | None = option(
         None,
         "Segment only this rectangle, in the CRS of the scene.",
         metavar="W,S,E,N",
+        parse=parse_box,
     )
-    aoi: Path | None = option(
+    aoi: StrPath | None = option(
         None, "Segment only the polygons of this vector file, in any CRS.", metavar="FILE"
     )
     mosaic: bool = option(False, "Read all scenes as one mosaic; they share one pixel grid.")
@@ -130,11 +201,14 @@ class TilingOptions:
         "Read this much context around each core. auto: the margin of the model card; exact: the whole "
         "receptive field, for the same labels as one forward pass over the whole scene.",
         metavar="PX|auto|exact",
+        parse=parse_margin,
     )
     memory: int | None = option(
         None,
         "Limit the memory of the process, for example 1500MB.",
         metavar="SIZE",
+        minimum=1,
+        parse=parse_size,
         default_text="2GB, or the free memory of the GPU",
     )
     batch_size: int = option(
@@ -144,12 +218,15 @@ class TilingOptions:
         minimum=1,
     )
 
+    def __post_init__(self) -> None:
+        check_range(self)
+
 
 @dataclass(frozen=True, slots=True)
 class ComputeOptions:
     """Performance: device and runtime of the network."""
 
-    device: Device = option(
+    device: str = option(
         "auto", "Run the network on this device.", choices=("auto", "cpu", "cuda", "mps")
     )
     backend: Backend = option(
@@ -157,47 +234,69 @@ class ComputeOptions:
         "Compute the network with this runtime. auto: torch, or onnx for an ONNX file.",
         choices=("auto", "torch", "onnx", "openvino"),
     )
+    card: StrPath | None = option(
+        None,
+        "Read legend, mean and std of an ONNX model without a model card from this JSON file.",
+        metavar="JSON",
+        group="Input",
+    )
     tta: bool = option(
         False,
         "Average predictions over 8 orientations (test-time augmentation); takes 8 times as long.",
     )
-
-
-@dataclass(frozen=True, slots=True)
-class RasterOutputs:
-    """Output: rasters, as Cloud Optimized GeoTIFFs on the grid of the scene."""
-
-    labels: Path | None = option(
-        None, "Write class IDs to this Cloud Optimized GeoTIFF; 255 is nodata.", metavar="FILE"
-    )
-    confidence: Path | None = option(
-        None,
-        "Write the confidence (softmax of the winning class) to this Cloud Optimized GeoTIFF; "
-        "0 to 200 stands for 0 to 1.",
-        metavar="FILE",
-    )
-    probabilities: Path | None = option(
-        None,
-        "Write the probability of every class, a band each, to this Cloud Optimized GeoTIFF; "
-        "0 to 200 stands for 0 to 1.",
-        metavar="FILE",
-    )
+    executor: Executor | None = None
+    """Predict on the workers of this executor instead of in this process."""
 
 
 @dataclass(frozen=True, slots=True)
 class VectorOutputs:
-    """Output: further products made of the polygons."""
+    """Output: layers of the GeoPackage, and products beside the polygons."""
 
     layer_per_class: bool = option(False, "Write one layer per class instead of one for all.")
-    append: bool = option(False, "Append to a GeoPackage that geoseg wrote for other scenes.")
-    dota_results: Path | None = option(
+    append: Append = option(False, "Append to a GeoPackage that geoseg wrote for other scenes.")
+    dota_results: StrPath | None = option(
         None,
-        "Write oriented boxes as DOTA result text to this folder, a file per class.",
+        "Write oriented boxes as DOTA result text to this folder, one file per class.",
         metavar="FOLDER",
     )
-    picture: Path | None = option(
-        None, "Draw the polygons over the scene, with a legend, into this PNG.", metavar="PNG"
+    picture: StrPath | None = option(
+        None, "Draw the polygons over the scene, with a legend, to this PNG.", metavar="PNG"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentOutputs(VectorOutputs):
+    """Output: products of `geoseg.segment` beside the polygons."""
+
+    labels: StrPath | None = option(
+        None, "Write class IDs to this Cloud Optimized GeoTIFF; 255 is nodata.", metavar="TIF"
+    )
+    confidence: StrPath | None = option(
+        None,
+        "Write the confidence (softmax of the winning class) to this Cloud Optimized GeoTIFF; "
+        "0 to 200 stands for 0 to 1.",
+        metavar="TIF",
+    )
+    probabilities: StrPath | None = option(
+        None,
+        "Write the probability of every class, one band each, to this Cloud Optimized GeoTIFF; "
+        "0 to 200 stands for 0 to 1.",
+        metavar="TIF",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class VectorizeOutputs(VectorOutputs):
+    """Output: products of `geoseg.vectorize` beside the polygons."""
+
+    scene: StrPath | None = option(
+        None,
+        "Write the name of this scene to column `scene`, and draw --picture over it.",
+        metavar="FILE",
+        group="Input",
+    )
+    name: str | None = None
+    """Text for column `scene`. Default: the file name of `scene`, else that of the labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,13 +354,16 @@ class PolygonOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class RunOptions:
-    """Output: existing products and interrupted runs."""
+class WriteOptions:
+    """Output: existing products, and provenance."""
+
+    overwrite: bool = option(False, "Replace existing products.")
+    provenance: Mapping[str, Any] | None = None
+    """Metadata for the product, in addition to scene, model, version and date."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions(WriteOptions):
+    """Output: existing products, provenance, and interrupted runs."""
 
     restart: bool = option(False, "Discard the work of an interrupted run and start again.")
-    overwrite: bool = option(False, "Replace existing products.")
-
-
-def names(options: type) -> Sequence[str]:
-    """Return the names of the option fields of an options dataclass."""
-    return [declared.name for declared, _ in option_fields(options)]

@@ -15,11 +15,11 @@ from torch import nn
 from geoseg.models.mobile_unet import MobileUNet
 from geoseg.models.unet import UNet
 from geoseg.tools.evaluate import evaluate
-from geoseg.tools.segment import segment
 from geoseg.tools.train import train
 from geoseg.training.batches import Batch
 from geoseg.training.config import LossSection, TrainConfig, TrainingSection, parse_config
 from geoseg.training.optimizer import Learner
+from tests.calls import segment
 from tests.scenes import write_scene
 from tests.synthetic_dataset import COLOURS, dataset
 from tests.tools.test_train import stop_after
@@ -124,7 +124,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def labels_of(scene: Path, output: Path, model: Path | None, **how: object) -> np.ndarray:
     """Labels and confidence (2, H, W)."""
     labels, sure = output.with_suffix(".labels.tif"), output.with_suffix(".confidence.tif")
-    segment(scene, output, model=model, labels=labels, confidence=sure, **how)  # type: ignore[arg-type]
+    segment(scene, output, model=model, labels=labels, confidence=sure, **how)
     planes = []
     for path in (labels, sure):
         with rasterio.open(path) as raster:

@@ -1,4 +1,4 @@
-"""The command line: one file per command, loaded when it is called."""
+"""Command line: one module per command, imported when the command is used."""
 
 from __future__ import annotations
 
@@ -11,30 +11,41 @@ import click
 
 from geoseg._version import __version__
 from geoseg.cli import boundary
+from geoseg.cli.renamed import RENAMED_COMMANDS
 from geoseg.heap import ask_for_huge_pages
 
-# in the order of the work; the help is here too, so that `geoseg --help` loads none of them
-COMMANDS = {
-    "prepare": "Turn scenes and annotations into a dataset.",
-    "stats": "Tell how unevenly the classes of a DATASET occur.",
-    "chip": "Export training chips of a DATASET: image and label pairs for other tools.",
-    "preview": "Draw windows as CONFIG.toml would train on them, with their labels.",
-    "train": "Train a model as CONFIG.toml says.",
-    "evaluate": "Score a model on a DATASET, pixel by pixel and object by object.",
-    "compare": "Compare two label rasters of one place, or two models on a dataset.",
-    "segment": "Find the objects in a SCENE and outline them.",
-    "vectorize": "Turn a LABELS raster into polygons.",
-    "view": "Make a map of POLYGONS, over their SCENE, that any browser opens, offline.",
-    "export": "Write a model as ONNX, for onnxruntime and the QGIS plugin Deepness.",
-    "margin": "Measure how many labels of SCENEs change with the margin.",
-    "qgis-install": "Put geoseg into the Processing toolbox of QGIS.",
-    "info": "Tell what PATH is: a scene, a model file or a dataset folder.",
-    "demo": "See every tool at work on drawn scenes, into DIR.",
+GROUPS = {
+    "Data": {
+        "prepare": "Build a dataset from scenes and annotations.",
+        "stats": "Measure the class distribution of a DATASET.",
+        "chip": "Export training chips of a DATASET for other tools.",
+        "preview": "Draw training windows of a CONFIG with their labels.",
+    },
+    "Training": {
+        "train": "Train a model from a CONFIG file.",
+        "evaluate": "Score a model on a DATASET, per pixel and per object.",
+        "compare": "Compare two label rasters, or two models on a dataset.",
+    },
+    "Inference": {
+        "segment": "Segment SCENEs and write the objects as polygons.",
+        "vectorize": "Vectorize a LABELS raster into polygons.",
+        "view": "Write an offline HTML map of POLYGONS over their SCENE.",
+    },
+    "Tools": {
+        "export": "Export a model to ONNX.",
+        "margin": "Measure how labels of SCENEs change with the margin.",
+        "info": "Describe PATH: a scene, a model file or a dataset folder.",
+        "qgis-install": "Add the geoseg algorithms to the toolbox of QGIS.",
+        "demo": "Run every tool on synthetic scenes, in FOLDER.",
+    },
 }
+"""Commands with their summaries, which are here too so that ``geoseg --help`` imports no command."""
+
+COMMANDS = {name: text for group in GROUPS.values() for name, text in group.items()}
 
 
 class _Commands(click.Group):
-    """A group whose commands are imported one at a time, by name."""
+    """Group that imports a command when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
@@ -47,27 +58,35 @@ class _Commands(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        width = max(map(len, COMMANDS))
+        for group, commands in GROUPS.items():
+            with formatter.section(group):
+                formatter.write_dl([(f"{name:{width}}", text) for name, text in commands.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
+            if name in RENAMED_COMMANDS:
+                raise click.UsageError(f"{name}: renamed to {RENAMED_COMMANDS[name]!r}", ctx)
             close = difflib.get_close_matches(name, COMMANDS, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(COMMANDS)}"
             raise click.UsageError(f"no command {name!r} ({hint})", ctx)
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, message="%(prog)s %(version)s")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error, and more messages.")
+@click.option("--debug", is_flag=True, help="Show tracebacks of errors, and debug messages.")
 def geoseg(debug: bool) -> None:
-    """Polygons to models, models to polygons: semantic segmentation of aerial and satellite scenes.
+    """Semantic segmentation of aerial and satellite scenes: from polygons to models and back.
 
-    Results go to the files you name and their paths to stdout; everything else goes to stderr.
+    Products are written to files; stdout gets their paths, stderr all messages. Run `geoseg COMMAND
+    --help` for the options of a command and examples.
     """
     ask_for_huge_pages()
     if debug:

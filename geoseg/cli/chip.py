@@ -24,9 +24,9 @@ def _share(_ctx: click.Context, _option: click.Parameter, value: str) -> float:
 
 
 @click.command()
-@click.argument("dataset", type=options.EXISTING_FOLDER)
+@click.argument("dataset", type=options.PATH)
 @click.option(
-    "-o", "--output", type=options.NEW_FOLDER, required=True, metavar="DIR", help="Folder to write."
+    "-o", "--output", type=options.PATH, required=True, metavar="DIR", help="Folder to write."
 )
 @click.option(
     "--format",
@@ -131,7 +131,7 @@ def chip(
     progress: str,
     **tiling: Any,
 ) -> None:
-    """Export training chips of a DATASET: image and label pairs for other tools.
+    """Export training chips of a DATASET for other tools.
 
     DIR gets a folder for each split with images/ and labels/ (labelTxt/ for DOTA; COCO has annotations/
     beside them), legend.json, classes.txt and tiles.json, which tells of every window where it lies and

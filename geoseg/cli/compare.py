@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("a", type=options.EXISTING_FILE)
-@click.argument("b", type=options.EXISTING_FILE)
+@click.argument("a", type=options.PATH)
+@click.argument("b", type=options.PATH)
 @click.option(
     "--dataset",
-    type=options.EXISTING_FOLDER,
+    type=options.PATH,
     help="A and B are models, or folders of labels: compare how well they do on this dataset.",
 )
 @click.option(
     "-o",
     "--output",
-    type=options.NEW_FILE,
+    type=options.PATH,
     metavar="TIF",
     help="Of two label rasters: also write where they differ, as a COG.",
 )
-@click.option("--json", "json_output", type=options.NEW_FILE, help="Also write the numbers here.")
+@click.option("--json", "json_output", type=options.PATH, help="Also write the numbers here.")
 @scoring
 @options.device
 @options.overwrite
@@ -49,7 +49,7 @@ def compare(
     overwrite: bool,
     progress: str,
 ) -> None:
-    """Compare two label rasters of one place, or two models on a dataset.
+    """Compare two label rasters, or two models on a dataset.
 
     Label rasters lie on one grid. The numbers are pixels and areas that change from one class in A
     to another in B.

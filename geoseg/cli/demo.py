@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=options.NEW_FOLDER)
+@click.argument("folder", metavar="FOLDER", type=options.PATH)
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     show_default=True,
     help="Another seed draws other scenes.",
 )
-@click.option("--overwrite", is_flag=True, help="Write a former demo in DIR anew.")
+@click.option("--overwrite", is_flag=True, help="Write a previous demo in FOLDER.")
 @options.progress
 def demo(*, folder: Path, seed: int, overwrite: bool, progress: str) -> None:
-    """See every tool at work on drawn scenes, into DIR.
+    """Run every tool on synthetic scenes, in FOLDER.
 
     Needs no data and no network, and about five minutes: draws aerial scenes in DOTA's format,
     prepares them, trains a small network, scores it, and segments a scene it has never seen.

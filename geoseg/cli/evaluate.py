@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("dataset", type=options.EXISTING_FOLDER)
+@click.argument("dataset", type=options.PATH)
 @options.model
 @click.option(
     "--labels",
-    type=options.EXISTING_FOLDER,
+    type=options.PATH,
     metavar="FOLDER",
     help="Instead of a model, score label rasters that are there: <scene>.tif or .png for each scene.",
 )
 @scoring
-@click.option("--json", "json_output", type=options.NEW_FILE, help="Also write the scores here.")
+@click.option("--json", "json_output", type=options.PATH, help="Also write the scores here.")
 @click.option(
     "--report",
     "page",
-    type=options.NEW_FILE,
+    type=options.PATH,
     metavar="HTML",
     help="Also write a page for a browser: tables, curves, and the best and worst scenes.",
 )
 @click.option(
     "--keep",
-    type=options.NEW_FOLDER,
+    type=options.PATH,
     metavar="FOLDER",
     help="Also write the model's labels and their confidence here, as --labels reads them.",
 )
@@ -59,7 +59,7 @@ def evaluate(
     overwrite: bool,
     progress: str,
 ) -> None:
-    """Score a model on a DATASET, pixel by pixel and object by object.
+    """Score a model on a DATASET, per pixel and per object.
 
     Scores are in percent. Pixels: IoU, also of borders alone, precision, recall and F1 of every class. Objects: the
     polygons that geoseg segment would write, matched with the annotated ones; --min-pixels,

@@ -21,7 +21,7 @@ from geoseg.cli.progress import report
 )
 @click.option(
     "--stac",
-    type=options.NEW_FILE,
+    type=options.PATH,
     metavar="FILE.json",
     help="Also write a STAC item that describes the model.",
 )
@@ -36,7 +36,7 @@ def export(
     overwrite: bool,
     progress: str,
 ) -> None:
-    """Write a model as ONNX, for onnxruntime and the QGIS plugin Deepness.
+    """Export a model to ONNX.
 
     The result is compared with the model it was made from. Needs the extra: geoseg[onnx].
     """

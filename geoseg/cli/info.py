@@ -11,10 +11,10 @@ from geoseg.cli import options
 
 
 @click.command()
-@click.argument("path", type=options.EXISTING_FILE, required=False)
+@click.argument("path", type=options.PATH, required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
 def info(path: Path | None, as_json: bool) -> None:
-    """Tell what PATH is: a scene, a model file or a dataset folder.
+    """Describe PATH: a scene, a model file or a dataset folder.
 
     Without PATH: the model that ships with geoseg.
     """

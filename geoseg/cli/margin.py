@@ -19,18 +19,21 @@ from geoseg.cli.progress import report, tracker
 def margin(
     *, scenes: tuple[str, ...], model: Path | None, write: bool, device: str, progress: str
 ) -> None:
-    """Measure how many labels of SCENEs change with the margin.
+    """Measure how labels of SCENEs change with the margin.
 
     A tile reads a margin around what it decides. The exact margin covers all that a network looks
     at, but may be dear; this tells what a smaller one costs in labels, and finds the smallest that
     changes at most 1 in 10,000. Use scenes of 2000 to 5000 pixels.
     """
-    from geoseg.cli.options import expanded
     from geoseg.models.model_file import shipped_model
     from geoseg.tools.margin import margin_table, measure_margins
 
     trials = measure_margins(
-        expanded(scenes), model=model, write=write, device=device, track=tracker(progress)
+        options.expand_names(scenes),
+        model=model,
+        write=write,
+        device=device,
+        track=tracker(progress),
     )
     if progress == "json":
         margins = [trial.to_json() for trial in trials]

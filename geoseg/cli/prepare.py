@@ -19,11 +19,11 @@ _WITHOUT_COLOURS = ("vector", "coco", "yolo-obb", "yolo-seg")
 
 
 @click.command()
-@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=options.EXISTING_FILE)
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=options.PATH)
 @options.output
 @click.option(
     "--annotations",
-    type=options.EXISTING_FILE,
+    type=options.PATH,
     help="Vector file of polygons over scenes, or what else --format says; SOURCE... are these scenes then, "
     "or folders of them.",
 )
@@ -72,7 +72,7 @@ _WITHOUT_COLOURS = ("vector", "coco", "yolo-obb", "yolo-seg")
 )
 @click.option(
     "--split-list",
-    type=options.EXISTING_FILE,
+    type=options.PATH,
     metavar="CSV",
     help="Columns scene and split: which scene is in which split.",
 )
@@ -85,7 +85,7 @@ _WITHOUT_COLOURS = ("vector", "coco", "yolo-obb", "yolo-seg")
 )
 @click.option(
     "--outlines",
-    type=options.EXISTING_FILE,
+    type=options.PATH,
     help="GeoParquet file of true outlines: columns image, category, geometry in pixels.",
 )
 @click.option(
@@ -96,7 +96,7 @@ _WITHOUT_COLOURS = ("vector", "coco", "yolo-obb", "yolo-seg")
 )
 @click.option(
     "--classes",
-    type=options.EXISTING_FILE,
+    type=options.PATH,
     metavar="TOML",
     help='Rename, merge and drop classes: lines like "large-vehicle" = "vehicle", "helipad" = "".',
 )
@@ -142,7 +142,7 @@ def prepare(
     restart: bool,
     progress: str,
 ) -> None:
-    """Turn scenes and annotations into a dataset.
+    """Build a dataset from scenes and annotations.
 
     SOURCE is a folder in DOTA's layout: it holds images/ (PNG, JPEG or TIFF) and labelTxt/ (DOTA v1.0,
     v1.5 or v2.0), or has sub-folders train/, val/ ... that do; or a dataset, to merge several. With

@@ -11,7 +11,7 @@ from geoseg.cli.progress import report, tracker
 
 
 @click.command()
-@click.argument("config", type=options.EXISTING_FILE)
+@click.argument("config", type=options.PATH)
 @options.output
 @click.option(
     "--windows",
@@ -32,7 +32,7 @@ def preview(
     overwrite: bool,
     progress: str,
 ) -> None:
-    """Draw windows as CONFIG.toml would train on them, with their labels.
+    """Draw training windows of a CONFIG with their labels.
 
     OUTPUT is a PNG: each window bare and, beside it, with its labels in the legend's colours.
     """

@@ -18,12 +18,12 @@ Train model and Evaluate model. Where QGIS was open, restart it first.
 @click.option("--profile", metavar="NAME", help="QGIS profile. [default: the one QGIS starts with]")
 @click.option(
     "--profiles",
-    type=options.EXISTING_FOLDER,
+    type=options.PATH,
     help="Folder that has the profiles. [default: where QGIS keeps them]",
 )
 @click.option("--uninstall", is_flag=True, help="Remove the scripts again.")
 def qgis_install(*, profile: str | None, profiles: Path | None, uninstall: bool) -> None:
-    """Put geoseg into the Processing toolbox of QGIS.
+    """Add the geoseg algorithms to the toolbox of QGIS.
 
     Copies its scripts into a QGIS profile, with the path of this Python, in which they run geoseg.
     """

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from geoseg.cli import options
+from geoseg.cli.command import options_of
 from geoseg.options import PolygonOptions
 
 _OPTIONS = (
@@ -43,30 +43,22 @@ _OPTIONS = (
         metavar="IOU",
         help="A polygon that was found is an annotated one if their IoU is at least this.",
     ),
-    options.min_pixels,
-    options.fill_holes,
-    click.option(
-        "--split-objects",
-        is_flag=True,
-        help="Separate objects of a class that touch, at narrow necks, before they are matched.",
-    ),
-    options.oriented_boxes,
 )
 
 
 def scoring(command: Callable[..., None]) -> Callable[..., None]:
     """Add these options to a command; it gets `split`, `layers`, and `rules`, the `Rules` they ask for."""
 
+    @options_of(
+        PolygonOptions,
+        "cleaning",
+        only=("min_pixels", "fill_holes", "split", "oriented_boxes"),
+        flags={"split": "--split-objects"},
+    )
     @wraps(command)
-    def with_rules(**arguments: Any) -> None:
+    def with_rules(*, cleaning: PolygonOptions, **arguments: Any) -> None:
         from geoseg.metrics.evaluation import Rules
 
-        cleaning = PolygonOptions(
-            min_pixels=arguments.pop("min_pixels"),
-            fill_holes=arguments.pop("fill_holes"),
-            split=arguments.pop("split_objects"),
-            oriented_boxes=arguments.pop("oriented_boxes"),
-        )
         rules = Rules(
             difficult=arguments.pop("difficult"),
             boundary=arguments.pop("boundary"),

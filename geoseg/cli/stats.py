@@ -13,13 +13,13 @@ _STDOUT = "-"
 
 
 @click.command()
-@click.argument("dataset", type=options.EXISTING_FOLDER)
+@click.argument("dataset", type=options.PATH)
 @click.option("--split", default="train", show_default=True, help="Which scenes.")
 @click.option("--truth", "layer", metavar="LAYER", help="Outlines or quads. [default: the better]")
 @click.option(
     "--co-occurrence", is_flag=True, help="Also tell which classes are in the same scenes."
 )
-@click.option("--plot", type=options.NEW_FILE, metavar="PNG", help="Also draw it, in log scale.")
+@click.option("--plot", type=options.PATH, metavar="PNG", help="Also draw it, in log scale.")
 @click.option(
     "--json",
     "as_json",
@@ -39,7 +39,7 @@ def stats(
     as_json: str | None,
     overwrite: bool,
 ) -> None:
-    """Tell how unevenly the classes of a DATASET occur.
+    """Measure the class distribution of a DATASET.
 
     Objects, pixels, sizes, how much of its quads a class fills, and how many times as much as background each
     class weighting counts a pixel.

@@ -12,7 +12,7 @@ from geoseg.errors import ConfigError
 
 
 @click.command()
-@click.argument("config", type=options.EXISTING_FILE)
+@click.argument("config", type=options.PATH)
 @options.output
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint of an interrupted run.")
 @options.settings
@@ -29,7 +29,7 @@ from geoseg.errors import ConfigError
 )
 @click.option(
     "--tensorboard",
-    type=options.NEW_FOLDER,
+    type=options.PATH,
     metavar="FOLDER",
     help="Also write events for TensorBoard here.",
 )
@@ -49,7 +49,7 @@ def train(
     overwrite: bool,
     progress: str,
 ) -> None:
-    """Train a model as CONFIG.toml says.
+    """Train a model from a CONFIG file.
 
     Writes OUTPUT.safetensors, and beside it a log (.log.jsonl, .log.csv) and learning curves
     (.curves.png). Under torchrun its processes share the run.

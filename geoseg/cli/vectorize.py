@@ -2,72 +2,64 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from geoseg.cli import options
+from geoseg.cli.command import command, option, options_of
 from geoseg.cli.light import pyogrio_without_pandas
 from geoseg.cli.progress import report, tracker
-from geoseg.options import PolygonOptions
+from geoseg.options import PolygonOptions, VectorizeOutputs, WriteOptions
+
+EXAMPLES = """
+geoseg vectorize labels.tif -o polygons.gpkg
+geoseg vectorize labels.tif -o polygons.parquet --confidence confidence.tif --min-area 2
+geoseg vectorize labels.tif -o polygons.gpkg --simplify 1 --picture polygons.png --scene scene.tif
+"""
 
 
-@click.command()
-@click.argument("labels", type=options.EXISTING_FILE)
-@options.output
-@click.option(
+@command(EXAMPLES)
+@click.argument("labels", type=options.PATH)
+@option(
     "--confidence",
-    type=options.EXISTING_FILE,
-    help="Confidence raster of the same run, for the confidence of every polygon.",
+    type=options.PATH,
+    metavar="TIF",
+    group="Input",
+    help="Read the confidence of every polygon from this raster of the same run.",
 )
-@click.option(
-    "--scene",
-    type=options.EXISTING_FILE,
-    metavar="SCENE",
-    help="The raster that LABELS are of: its name stands in every row, and --picture shows it.",
-)
-@options.polygons
-@options.overwrite
+@options.output
+@options_of(VectorizeOutputs, "outputs")
+@options_of(WriteOptions, "run")
+@options_of(PolygonOptions, "polygons")
 @options.progress
 def vectorize(
-    *,
     labels: Path,
     output: Path,
     confidence: Path | None,
-    scene: Path | None,
-    cleaning: PolygonOptions,
-    layer_per_class: bool,
-    append: bool,
-    dota_results: Path | None,
-    picture: Path | None,
-    overwrite: bool,
+    outputs: VectorizeOutputs,
+    polygons: PolygonOptions,
+    run: WriteOptions,
     progress: str,
 ) -> None:
-    """Turn a LABELS raster into polygons.
+    """Vectorize a LABELS raster into polygons.
 
-    LABELS is a raster of class ids, 0 for background, made by `geoseg segment --labels` or by
-    anything else. OUTPUT is a GeoPackage that opens in QGIS with a colour for every class, or, by
-    its suffix, GeoParquet (.parquet), FlatGeobuf (.fgb) or GeoJSON (.geojson, in WGS 84).
+    LABELS is a raster of class IDs with 0 for background, from `geoseg segment --labels` or any
+    other source. OUTPUT is a GeoPackage with QGIS styles or, by its suffix, GeoParquet (.parquet),
+    FlatGeobuf (.fgb) or GeoJSON (.geojson, in WGS 84).
     """
     pyogrio_without_pandas()
     from geoseg.tools.vectorize import vectorize as tool
 
+    provenance = {"labels": labels.name, "command": options.command_line()}
     tool(
         labels,
         output,
         confidence=confidence,
-        name=scene.name if scene else None,
-        cleaning=cleaning,
-        layer_per_class=layer_per_class,
-        append=append,
-        dota_results=dota_results,
-        picture=picture,
-        picture_of=scene,
-        overwrite=overwrite,
-        provenance={
-            "labels": labels.name,
-            "command": options.command_line(),
-        },
+        polygons=polygons,
+        outputs=outputs,
+        run=replace(run, provenance=provenance),
         track=tracker(progress),
     )
     report(output, progress)

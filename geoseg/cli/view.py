@@ -12,8 +12,8 @@ from geoseg.cli.progress import report
 
 
 @click.command()
-@click.argument("polygons", type=options.EXISTING_FILE)
-@click.argument("scene", type=options.EXISTING_FILE, required=False)
+@click.argument("polygons", type=options.PATH)
+@click.argument("scene", type=options.PATH, required=False)
 @options.output
 @click.option(
     "--layer", "layers", multiple=True, help="Show this layer only. May be repeated. [default: all]"
@@ -53,7 +53,7 @@ def view(
     overwrite: bool,
     progress: str,
 ) -> None:
-    """Make a map of POLYGONS, over their SCENE, that any browser opens, offline.
+    """Write an offline HTML map of POLYGONS over their SCENE.
 
     POLYGONS is a GeoPackage of geoseg's or any other, or a GeoParquet, FlatGeobuf, GeoJSON or
     Shapefile. OUTPUT is one HTML file with everything in it: classes to switch on and off, and a

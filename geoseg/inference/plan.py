@@ -298,9 +298,3 @@ def _identity(source: Source) -> str:
     state = source.stat()
     changed = datetime.fromtimestamp(state.st_mtime_ns / 1e9, UTC).isoformat()
     return f"{source.absolute()} of {changed} with {state.st_size} bytes"
-
-
-def check_memory(memory: int | None) -> None:
-    """Raises ConfigError unless there is something to work with."""
-    if memory is not None and memory <= 0:
-        raise ConfigError(f"--memory: must be more than nothing, got {memory}")

@@ -11,7 +11,7 @@ from geoseg.dataset.folder import Dataset
 from geoseg.errors import OutputError
 from geoseg.files import write_json
 from geoseg.metrics.evaluation import Evaluation
-from geoseg.options import PolygonOptions
+from geoseg.options import PolygonOptions, RunOptions, SegmentOutputs
 from geoseg.progress import Track, silent
 from geoseg.report.figures import plot_classes
 from geoseg.report.picture import draw_picture
@@ -80,9 +80,9 @@ def demo(
         scene,
         folder / "unseen.gpkg",
         model=trained.model,
-        labels=labels,
-        cleaning=PolygonOptions(min_pixels=MIN_PIXELS),
-        overwrite=True,
+        polygons=PolygonOptions(min_pixels=MIN_PIXELS),
+        outputs=SegmentOutputs(labels=labels),
+        run=RunOptions(overwrite=True),
         track=track,
     )
     legend = evaluations[0].legend

@@ -5,30 +5,38 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import replace
 from itertools import combinations
+from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
 
 from geoseg.errors import ConfigError, OutputError, SceneError, SkippedInputsError
 from geoseg.files import Source, Url, check_output, discard, source
 from geoseg.heap import ask_for_huge_pages
-from geoseg.inference.plan import Job, Plan, Planner, check_memory
-from geoseg.inference.reader import Gsd
+from geoseg.inference.plan import Job, Plan, Planner
 from geoseg.inference.run import CONFIDENCE, LABELS, PROBABILITIES, work_on
-from geoseg.inference.tiling import Margin
 from geoseg.legend import Legend
 from geoseg.models.model_file import Model
-from geoseg.models.runtime import Backend, choose_device
-from geoseg.options import PolygonOptions
+from geoseg.models.runtime import choose_device
+from geoseg.options import (
+    ComputeOptions,
+    PolygonOptions,
+    RunOptions,
+    SceneOptions,
+    SegmentOutputs,
+    StrPath,
+    TilingOptions,
+    VectorizeOutputs,
+    WriteOptions,
+    as_path,
+)
 from geoseg.polygons.styles import raster_colormap, write_raster_style
 from geoseg.polygons.table import Table
 from geoseg.polygons.writers.dota import check_results
 from geoseg.polygons.writers.formats import check_format, write_style
 from geoseg.polygons.writers.gpkg import Layers, check_appendable
 from geoseg.progress import Track, silent
-from geoseg.raster.aoi import Box
 from geoseg.raster.cog import Resampling, write_cog
 from geoseg.raster.georeference import map_transform
 from geoseg.raster.labels import legend_tags
@@ -86,97 +94,92 @@ _OVERVIEWS: dict[str, Resampling] = {
 
 
 def segment(
-    scenes: Source | str | Sequence[Source | str],
-    output: Path | str,
+    scenes: StrPath | Sequence[StrPath],
+    output: StrPath,
     *,
-    model: Path | str | None = None,
-    labels: Path | str | None = None,
-    confidence: Path | str | None = None,
-    probabilities: Path | str | None = None,
-    mosaic: bool = False,
-    bands: tuple[int, ...] | None = None,
-    gsd: Gsd = "auto",
-    bbox: Box | None = None,
-    aoi: Path | str | None = None,
-    augmented: bool = False,
-    cleaning: PolygonOptions = PolygonOptions(),
-    layer_per_class: bool = False,
-    append: bool = False,
-    dota_results: Path | str | None = None,
-    picture: Path | str | None = None,
-    core: int | None = None,
-    margin: Margin = "auto",
-    memory: int | None = None,
-    batch_size: int = 1,
-    device: str = "auto",
-    backend: Backend = "auto",
-    card: Path | str | None = None,
-    executor: Executor | None = None,
-    restart: bool = False,
-    overwrite: bool = False,
-    provenance: Mapping[str, Any] | None = None,
+    model: StrPath | None = None,
+    scene: SceneOptions = SceneOptions(),
+    tiling: TilingOptions = TilingOptions(),
+    compute: ComputeOptions = ComputeOptions(),
+    polygons: PolygonOptions = PolygonOptions(),
+    outputs: SegmentOutputs = SegmentOutputs(),
+    run: RunOptions = RunOptions(),
     track: Track = silent,
 ) -> Path:
-    """Find the objects of one or more scenes and write their outlines to `output`.
+    """Segment scenes and write polygons of the predicted labels to `output`.
 
-    **Scenes.** Several share a CRS, and the column ``scene`` tells their polygons apart; one that
-    cannot be read is left out, and a SkippedInputsError says so when the others are done. With
-    `mosaic` they are read as one, on one pixel grid; where they overlap the first named counts.
-    `bands` are those of the scene to use, numbered from 1 (default: all but alpha). `gsd` is the
-    pixel size at which the network sees a scene, see `geoseg.inference.reader`. `bbox` (west, south,
-    east, north in the scene's CRS) and `aoi` (polygons in a vector file of any CRS) say where
-    objects are wanted; labels elsewhere are 255, and those inside as if all were wanted.
+    Parameters
+    ----------
+    scenes
+        One or more raster files. Several share a CRS and go into one GeoPackage, in which column
+        ``scene`` distinguishes them.
+    output
+        File to write. The suffix selects the format: ``.gpkg``, ``.parquet``, ``.fgb`` or
+        ``.geojson``.
+    model
+        Model file (``.safetensors`` or ``.onnx``). Default: the shipped model.
+    scene
+        Bands, pixel size and area to read.
+    tiling
+        Size of tiles, margin, memory and batch size.
+    compute
+        Device, runtime, test-time augmentation and executor.
+    polygons
+        Cleaning and simplification of the polygons.
+    outputs
+        Products beside the polygons. Rasters are written for a single scene, on its grid; they are
+        255 where the scene is nodata or outside the area.
+    run
+        Treatment of existing products and of interrupted runs; provenance.
+    track
+        Progress of an iterable.
 
-    **Products.** The suffix of `output` says the format; `cleaning`, `layer_per_class`, `append`,
-    `dota_results` and `picture` are those of `geoseg.vectorize`. Several scenes go into a
-    GeoPackage. Of a single one also these rasters are made, as cloud optimised GeoTIFFs on its
-    grid: `labels`, class ids; `confidence`, 0 to 200 for 0 to 1, of the class that won;
-    `probabilities`, the same for every class, a band each. All are 255 where the scene has no data
-    or nothing is wanted. Products appear when all are complete.
-    Until then ``.NAME.unfinished`` beside `output` keeps what is decided: after an interruption or a
-    kill the same call goes on from there, to the same bytes; `restart` begins anew. `provenance` is
-    recorded in the file, beside model, scene, version and date.
+    Returns
+    -------
+    Path
+        `output`.
 
-    **Computing.** `model` is a model file (default: the one geoseg ships with). `core` and `margin`
-    are explained in `geoseg.inference.tiling`; cores are chosen to keep within `memory` bytes
-    (default: 2 GB, or what a GPU has left). `augmented` looks at everything in 8 orientations.
-    `batch_size` tiles go through the network at a time. `backend` computes the network, see
-    `geoseg.models.runtime`; `model` may be an ONNX file, and `card` what it does not say of itself.
-    The workers of an `executor` decide, if there is one.
+    Raises
+    ------
+    ConfigError, SceneError, AnnotationError, ModelError, OutputError
+        Before the first tile where possible.
+    SkippedInputsError
+        After the products are complete, if some of several scenes could not be read.
 
-    Returns `output`. Raises ConfigError, SceneError, AnnotationError, ModelError and OutputError,
-    before the first tile where possible.
+    Notes
+    -----
+    Products appear when all are complete. Until then ``.NAME.unfinished`` in the folder of `output`
+    stores the tiles predicted so far: after an interruption the same call continues from them and
+    gives the same bytes. Labels inside the area do not depend on the area.
     """
     sources = [source(scene) for scene in _listed(scenes)]
-    groups = [tuple(sources)] if mosaic else [(scene,) for scene in sources]
-    wanted = {LABELS: labels, CONFIDENCE: confidence, PROBABILITIES: probabilities}
-    rasters = {kind: Path(path) for kind, path in wanted.items() if path}
-    output, picture, dota_results = Path(output), _path(picture), _path(dota_results)
+    groups = [tuple(sources)] if scene.mosaic else [(one,) for one in sources]
+    rasters = {kind: Path(path) for kind, path in _rasters(outputs).items() if path}
+    output = Path(output)
+    picture, dota_results = as_path(outputs.picture), as_path(outputs.dota_results)
+    append, overwrite = outputs.append, run.overwrite
     products = [output, *rasters.values(), *filter(None, [picture])]
     _check_groups(groups, products[1:])
     _check_formats(output, rasters.values(), picture)
-    _check_products(products, [*sources, _path(model), _path(aoi), _path(card)])
-    _check_gpkg(output, many=len(groups) > 1, by_class=layer_per_class, append=append)
+    _check_products(products, [*sources, *map(as_path, (model, scene.aoi, compute.card))])
+    _check_gpkg(output, many=len(groups) > 1, by_class=outputs.layer_per_class, append=bool(append))
     if append and overwrite:
         raise ConfigError(f"{output}: is either to be overwritten or appended to. choose one")
-    if batch_size < 1:
-        raise ConfigError(f"--batch-size: must be 1 or more, got {batch_size}")
-    check_memory(memory)
-    remote = any(isinstance(scene, Url) for scene in sources)
-    with unfinished(output, restart=restart, remote=remote) as folder:
+    remote = any(isinstance(one, Url) for one in sources)
+    with unfinished(output, restart=run.restart, remote=remote) as folder:
         if finish(folder, products):
             log.info("%s: an earlier run had made it, but for its name", output)
             return output
         for product in products:
-            check_output(product, overwrite=overwrite or (append and product == output))
+            check_output(product, overwrite=overwrite or (bool(append) and product == output))
         job = Job(
-            indexes=bands,
-            model=_path(model),
-            card=_path(card),
-            device=choose_device(device),
-            backend=backend,
+            indexes=scene.bands,
+            model=as_path(model),
+            card=as_path(compute.card),
+            device=choose_device(compute.device),
+            backend=compute.backend,
             probabilities=PROBABILITIES in rasters,
-            augmented=augmented,
+            augmented=compute.tta,
         )
         ask_for_huge_pages()  # before the first tensor
         opened = job.open_model()
@@ -185,16 +188,16 @@ def segment(
         if dota_results and not append:
             check_results(dota_results, legend, overwrite=overwrite)
         planner = Planner(
-            opened, job, core=core, margin=margin, memory=memory, batch_size=batch_size,
-            gsd=gsd, bbox=bbox, aoi=_path(aoi),
+            opened, job, core=tiling.core, margin=tiling.margin, memory=tiling.memory,
+            batch_size=tiling.batch_size, gsd=scene.gsd, bbox=scene.bbox, aoi=as_path(scene.aoi),
         )  # fmt: skip
         faults = Faults(keep_going=len(groups) > 1)
         plans = [plan for group in groups if (plan := faults.tried(planner.plan, group))]
-        _check_together(plans, cleaning, output)
+        _check_together(plans, polygons, output)
         _check_no_other_work(folder, plans, output)
         layers = Layers(
-            by_class=layer_per_class,
-            provenance={**origin(), **_provenance(sources, opened), **(provenance or {})},
+            by_class=outputs.layer_per_class,
+            provenance={**origin(), **_provenance(sources, opened), **(run.provenance or {})},
         )
         if append and output.exists():
             for plan in plans:
@@ -205,56 +208,61 @@ def segment(
             return work_on(
                 plan, folder,
                 legend=legend, colormap=raster_colormap(legend), tags=legend_tags(legend),
-                output=output, predictor=predictor, batch_size=batch_size, executor=executor,
-                track=track,
+                output=output, predictor=predictor, batch_size=tiling.batch_size,
+                executor=compute.executor, track=track,
             )  # fmt: skip
 
         made = [(plan, found) for plan in plans if (found := faults.tried(worked_on, plan))]
         faults.check(left=len(made))
         moves = _made_rasters(made[0][1], rasters, legend, folder, overwrite=overwrite)
         results = _fresh_folder(folder / "results", dota_results if append else None)
-        polygons = folder / f"polygons{output.suffix.lower()}"
-        discard(polygons)
+        vectors = folder / f"polygons{output.suffix.lower()}"
+        discard(vectors)
         if append and output.exists():
-            shutil.copyfile(output, polygons)
+            shutil.copyfile(output, vectors)
         drawn = folder / "picture.png"
         for number, (plan, found) in enumerate(made):
             vectorize(
                 found[LABELS],
-                polygons,
+                vectors,
                 confidence=found[CONFIDENCE],
                 legend=legend,
-                name=plan.name,
-                cleaning=cleaning,
-                layer_per_class=layer_per_class,
-                append="in place" if append or number else False,
-                dota_results=results if dota_results else None,
-                picture=drawn if picture else None,
-                picture_of=_picture_of(plan),
-                overwrite=True,
-                provenance=layers.provenance,
+                polygons=polygons,
+                outputs=VectorizeOutputs(
+                    layer_per_class=outputs.layer_per_class,
+                    append="in place" if append or number else False,
+                    dota_results=results if dota_results else None,
+                    picture=drawn if picture else None,
+                    scene=_picture_of(plan),
+                    name=plan.name,
+                ),
+                run=WriteOptions(overwrite=True, provenance=layers.provenance),
                 track=track,
             )
         if picture:
             moves.append(Move(drawn, picture, overwrite))
         if dota_results:
             moves += [
-                Move(text, dota_results / text.name, overwrite or append)
+                Move(text, dota_results / text.name, overwrite or bool(append))
                 for text in sorted(results.iterdir())
             ]
         # the polygons are the last to take their name
-        take_names(folder, [*moves, Move(polygons, output, overwrite or append)])
+        take_names(folder, [*moves, Move(vectors, output, overwrite or bool(append))])
         write_style(output, _table(made[0][0], legend))
     faults.tell(output)
     return output
 
 
-def _listed(scenes: Source | str | Sequence[Source | str]) -> list[Source | str]:
-    return [scenes] if isinstance(scenes, str | Path) else list(scenes)
+def _listed(scenes: StrPath | Sequence[StrPath]) -> list[StrPath]:
+    return [scenes] if isinstance(scenes, str | PathLike) else list(scenes)
 
 
-def _path(path: Path | str | None) -> Path | None:
-    return None if path is None else Path(path)
+def _rasters(outputs: SegmentOutputs) -> dict[str, StrPath | None]:
+    return {
+        LABELS: outputs.labels,
+        CONFIDENCE: outputs.confidence,
+        PROBABILITIES: outputs.probabilities,
+    }
 
 
 def _made_rasters(
@@ -400,60 +408,77 @@ def _provenance(scenes: Sequence[Source], model: Model) -> dict[str, Any]:
 
 
 def segment_each(
-    scenes: Sequence[Source],
-    folder: Path,
+    scenes: Sequence[StrPath],
+    folder: StrPath,
     *,
-    labels: Path | None = None,
-    confidence: Path | None = None,
-    probabilities: Path | None = None,
-    picture: Path | None = None,
-    dota_results: Path | None = None,
-    append: bool = False,
-    overwrite: bool = False,
-    **how: Any,
+    model: StrPath | None = None,
+    scene: SceneOptions = SceneOptions(),
+    tiling: TilingOptions = TilingOptions(),
+    compute: ComputeOptions = ComputeOptions(),
+    polygons: PolygonOptions = PolygonOptions(),
+    outputs: SegmentOutputs = SegmentOutputs(),
+    run: RunOptions = RunOptions(),
+    track: Track = silent,
 ) -> Path:
-    """`segment` for each scene by itself: ``STEM.gpkg`` in `folder`, rasters as ``STEM.tif`` and pictures
-    as ``STEM.png`` in folders of theirs; folders are made where they are missing.
+    """Segment each scene into a GeoPackage of its own, ``STEM.gpkg`` in `folder`.
 
-    Scenes whose products are all there already are left as they are, unless `overwrite` is on: an
-    interrupted run goes on from there. `how` is passed on to `segment`. Returns `folder`. Raises
-    SkippedInputsError when some scenes could not be read but others could, and what `segment`
-    raises.
+    Parameters are those of `segment`. Paths in `outputs` are folders, which get a file
+    ``STEM.tif`` or ``STEM.png`` per scene; missing folders are created. Scenes whose products all
+    exist are skipped unless ``run.overwrite`` is set.
+
+    Returns
+    -------
+    Path
+        `folder`.
+
+    Raises
+    ------
+    SkippedInputsError
+        After the other scenes are complete, if some could not be read.
     """
-    stems = [Path(scene.name).stem for scene in scenes]
+    folder = Path(folder)
+    sources = [source(one) for one in scenes]
+    stems = [Path(one.name).stem for one in sources]
     if len({stem.casefold() for stem in stems}) < len(stems):
         raise ConfigError(
             f"{folder}: two scenes have one name, so their products would too. "
             "give each group a folder of its own"
         )
-    if dota_results or append:
+    if outputs.dota_results or outputs.append:
         raise ConfigError(
             f"{folder}: --append and --dota-results are about one file for all scenes. "
             "give it a name in .gpkg"
         )
-    wanted = {
-        LABELS: (labels, ".tif"),
-        CONFIDENCE: (confidence, ".tif"),
-        PROBABILITIES: (probabilities, ".tif"),
-        "picture": (picture, ".png"),
-    }
-    folders = {kind: (path, suffix) for kind, (path, suffix) in wanted.items() if path}
+    wanted = {kind: (path, ".tif") for kind, path in _rasters(outputs).items()}
+    wanted["picture"] = (outputs.picture, ".png")
+    folders = {kind: (Path(path), suffix) for kind, (path, suffix) in wanted.items() if path}
     for made in (folder, *(path for path, _ in folders.values())):
         _make_folder(made)
-    faults = Faults(keep_going=len(scenes) > 1)
+    faults = Faults(keep_going=len(sources) > 1)
 
-    def one(scene: Source) -> Path:
-        stem = Path(scene.name).stem
+    def one(source: Source) -> Path:
+        stem = Path(source.name).stem
         output = folder / f"{stem}.gpkg"
         named: dict[str, Any] = {
             kind: path / f"{stem}{suffix}" for kind, (path, suffix) in folders.items()
         }
-        if not overwrite and all(product.exists() for product in (output, *named.values())):
+        if not run.overwrite and all(product.exists() for product in (output, *named.values())):
             log.info("%s: is there already", output)
             return output
-        return segment(scene, output, overwrite=overwrite, **named, **how)
+        return segment(
+            source,
+            output,
+            model=model,
+            scene=scene,
+            tiling=tiling,
+            compute=compute,
+            polygons=polygons,
+            outputs=replace(outputs, **named),
+            run=run,
+            track=track,
+        )
 
-    done = [output for scene in scenes if (output := faults.tried(one, scene))]
+    done = [output for source in sources if (output := faults.tried(one, source))]
     faults.check(left=len(done))
     faults.tell(folder)
     return folder

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from affine import Affine
@@ -22,7 +22,7 @@ from geoseg.concurrency import ahead
 from geoseg.errors import ConfigError, OutputError, SceneError
 from geoseg.files import check_output, replacing
 from geoseg.legend import Legend
-from geoseg.options import PolygonOptions
+from geoseg.options import Append, PolygonOptions, StrPath, VectorizeOutputs, WriteOptions, as_path
 from geoseg.polygons.attributes import row_areas
 from geoseg.polygons.table import Segments, Table, segments, to_frame
 from geoseg.polygons.writers.formats import check_format, write_style, writer
@@ -137,68 +137,82 @@ def _drawn(
 
 # Labels to polygons: a raster of class ids in, a GeoPackage or another vector file out.
 
-Raster = str | os.PathLike[str] | NDArray[Any]
+Raster = StrPath | NDArray[Any]
 """A file, or an array (rows, columns)."""
-
-Append = bool | Literal["in place"]
 
 
 @overload
 def vectorize(labels: Raster, output: None = None, **options: Any) -> GeoDataFrame: ...
 @overload
-def vectorize(labels: Raster, output: str | os.PathLike[str], **options: Any) -> Path: ...
+def vectorize(labels: Raster, output: StrPath, **options: Any) -> Path: ...
 
 
 def vectorize(  # type: ignore[misc]
     labels: Raster,
-    output: str | os.PathLike[str] | None = None,
+    output: StrPath | None = None,
     *,
     confidence: Raster | None = None,
     legend: Legend | None = None,
     crs: CRS | str | None = None,
     transform: Affine | None = None,
-    name: str | None = None,
-    cleaning: PolygonOptions = PolygonOptions(),
-    layer_per_class: bool = False,
-    append: Append = False,
-    dota_results: Path | None = None,
-    picture: Path | None = None,
-    picture_of: Path | None = None,
-    overwrite: bool = False,
-    provenance: Mapping[str, Any] | None = None,
+    polygons: PolygonOptions = PolygonOptions(),
+    outputs: VectorizeOutputs = VectorizeOutputs(),
+    run: WriteOptions = WriteOptions(),
     track: Track = silent,
 ) -> Path | GeoDataFrame:
-    """Outline the 4-connected regions of equal class id.
+    """Vectorize a raster of class IDs into polygons of its 4-connected components.
 
-    `labels` has one band of integers: 0 is background, 1 to 254 are classes, 255 and its nodata
-    value are nothing. A file is read by strips, never whole; an array has its place from
-    `transform` and `crs`. `confidence` is uint8 on the same grid, 0 to 200 meaning 0 to 1.
-    Without a `legend` that of the raster counts (tag GEOSEG_LEGEND, category names, colour
-    table), else classes are called class_<id>. `name` (default: the file's) stands in the column
-    ``scene``; `cleaning` says what is done to the polygons.
+    Parameters
+    ----------
+    labels
+        File, or integer array (rows, columns). 0 is background, 1 to 254 are classes; 255 and the
+        nodata value are ignored. A file is read in strips.
+    output
+        File to write. The suffix selects the format: ``.gpkg``, ``.parquet``, ``.fgb`` or
+        ``.geojson``. None: return a GeoDataFrame.
+    confidence
+        uint8 raster on the same grid; 0 to 200 stands for 0 to 1.
+    legend
+        Names and colours of the classes. Default: those of the raster (tag GEOSEG_LEGEND, category
+        names, colour table), else ``class_<id>``.
+    crs, transform
+        Georeference of an array.
+    polygons
+        Cleaning and simplification.
+    outputs
+        Layers, and products beside the polygons.
+    run
+        Treatment of existing products; provenance.
+    track
+        Progress of an iterable.
 
-    Without an `output` they are returned as a GeoDataFrame. Else the suffix of `output` says the
-    format (``.gpkg``, ``.parquet``, ``.fgb``, ``.geojson``) and the path is returned. In a
-    GeoPackage, `layer_per_class` gives every class that occurs a layer of its own, and `append`
-    adds to a file that geoseg made: by a copy that takes its place when it is complete, or "in
-    place", for a file that is nobody's product yet. `dota_results` names a folder for oriented
-    boxes as text (`geoseg.polygons.writers.dota`), `picture` a PNG of the polygons over the raster
-    `picture_of`, or over white paper. `provenance` is recorded in the file, beside
-    the version of geoseg and the date.
+    Returns
+    -------
+    Path or GeoDataFrame
+        `output`, or the polygons if it is None.
 
-    Raises SceneError, OutputError, ConfigError, and ValueError for arrays of a wrong shape or type.
+    Raises
+    ------
+    SceneError, OutputError, ConfigError
+    ValueError
+        If an array has the wrong shape or type.
     """
+    append, overwrite = outputs.append, run.overwrite
+    scene, picture, results = map(as_path, (outputs.scene, outputs.picture, outputs.dota_results))
+    name = outputs.name or (scene.name if scene else None)
     target = None if output is None else Path(output)
     with ExitStack() as stack:
         if target is not None:
-            _check_target(target, overwrite=overwrite, append=append, by_class=layer_per_class)
-        _check_inputs_stay([labels, confidence, picture_of], [target, picture])
+            _check_target(
+                target, overwrite=overwrite, append=append, by_class=outputs.layer_per_class
+            )
+        _check_inputs_stay([labels, confidence, scene], [target, picture])
         source = _open(stack, labels, crs=crs, transform=transform, name=name)
         sureness = _open_confidence(stack, confidence, source)
         legend = legend or read_legend(source)
         table = Table(legend, source.crs, source.transform, name or source.name)
         areas = row_areas(table.transform, table.crs, source.shape[1])
-        if cleaning.min_area_m2 and np.isnan(areas(0, 1)).any():
+        if polygons.min_area_m2 and np.isnan(areas(0, 1)).any():
             raise SceneError(
                 f"{table.scene}: nobody knows how large its pixels are on the ground. "
                 "use --min-pixels, or give it a coordinate reference system: gdal_edit.py -a_srs"
@@ -206,32 +220,32 @@ def vectorize(  # type: ignore[misc]
         # reading, tracing and writing each have a thread: they leave Python's lock alone mostly
         reader, tracer = (stack.enter_context(ThreadPoolExecutor(1)) for _ in range(2))
         strips = ahead(reader, read_strips(source, sureness, legend, track))
-        traced = ahead(tracer, segments(strips, cleaning, areas))
+        traced = ahead(tracer, segments(strips, polygons, areas))
         found = stack.enter_context(
             made_beside(
                 traced,
                 table,
-                cleaning,
-                Beside(dota_results=dota_results, picture=picture, picture_of=picture_of),
+                polygons,
+                Beside(dota_results=results, picture=picture, picture_of=scene),
                 shape=source.shape,
                 overwrite=overwrite,
                 append=bool(append),
             )
         )
         if target is None:
-            return to_frame(found, table, cleaning)
-        record = {**origin(), **(provenance or {"labels": table.scene})}
-        layers = Layers(by_class=layer_per_class, provenance=record)
+            return to_frame(found, table, polygons)
+        record = {**origin(), **(run.provenance or {"labels": table.scene})}
+        layers = Layers(by_class=outputs.layer_per_class, provenance=record)
         if append == "in place" and target.exists():
-            append_polygons(target, found, table, cleaning=cleaning, layers=layers)
+            append_polygons(target, found, table, cleaning=polygons, layers=layers)
         elif append and target.exists():
             check_appendable(target, table, layers)
             with replacing(target, overwrite=True) as scratch:
                 shutil.copyfile(target, scratch)
-                append_polygons(scratch, found, table, cleaning=cleaning, layers=layers)
+                append_polygons(scratch, found, table, cleaning=polygons, layers=layers)
         else:
             with replacing(target, overwrite=overwrite) as scratch:
-                writer(target.suffix.lower())(scratch, found, table, cleaning, layers)
+                writer(target.suffix.lower())(scratch, found, table, polygons, layers)
             write_style(target, table)
     return target
 

@@ -86,7 +86,7 @@ def test_no_arguments_show_the_help_and_fail(capsys: pytest.CaptureFixture[str])
     assert boundary.run(geoseg, []) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert "Commands:" in err
+    assert "Inference:" in err
 
 
 def test_a_shell_can_complete_commands(

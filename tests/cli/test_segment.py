@@ -108,7 +108,7 @@ def test_sizes_are_what_people_write(
         lambda _scenes, output, **how: seen.update(how) or output,
     )
     assert run(folder, "scene.tif", "-o", "out.gpkg", f"--memory={text}") == 0
-    assert seen["memory"] == expected
+    assert seen["tiling"].memory == expected
 
 
 def test_a_server_is_not_asked_unless_that_is_allowed(

@@ -17,7 +17,7 @@ from geoseg.errors import ConfigError, ModelError
 from geoseg.models.onnx import write_onnx
 from geoseg.models.onnx_import import load_onnx
 from geoseg.models.runtime import RuntimeNetwork, on_backend
-from geoseg.tools.segment import segment
+from tests.calls import segment
 from tests.scenes import LEGEND, UTM, model_file, picture, tiny_model, write_scene
 
 

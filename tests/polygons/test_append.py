@@ -16,9 +16,9 @@ import pytest
 from affine import Affine
 from rasterio.crs import CRS
 
-from geoseg import vectorize
 from geoseg.errors import GeosegError, OutputError
 from geoseg.legend import Legend
+from tests.calls import vectorize
 
 UTM = CRS.from_epsg(32632)
 LEGEND = Legend.of({"house": "#e6194b", "tree": "#3cb44b", "Tree": "#4363d8", "gpkg_x": "#123456"})
@@ -143,7 +143,7 @@ def test_a_file_that_is_open_elsewhere_is_refused(tmp_path: Path) -> None:
 
 KILLED = """
 import os, signal, sys
-from geoseg.vectorize import vectorize
+from tests.calls import vectorize
 from pathlib import Path
 from tests.polygons.test_append import LABELS, place
 

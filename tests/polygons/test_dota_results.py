@@ -9,10 +9,10 @@ import pytest
 import shapely
 from affine import Affine
 
-from geoseg import vectorize
 from geoseg.errors import OutputError
 from geoseg.legend import Legend
 from geoseg.options import PolygonOptions
+from tests.calls import vectorize
 
 LEGEND = Legend.of({"plane": "#e6194b", "small/vehicle": "#3cb44b"})
 LABELS = np.zeros((20, 30), np.uint8)
@@ -26,7 +26,7 @@ def test_a_line_is_image_score_and_four_corners_in_pixels(tmp_path: Path) -> Non
     folder = tmp_path / "results"
     vectorize(
         LABELS, tmp_path / "o.gpkg", confidence=confidence, legend=LEGEND, name="P0003.png",
-        transform=Affine(9, 0, 7, 0, -9, 7), dota_results=folder, cleaning=PolygonOptions(min_pixels=2),
+        transform=Affine(9, 0, 7, 0, -9, 7), dota_results=folder, polygons=PolygonOptions(min_pixels=2),
     )  # fmt: skip
     names = {file.name for file in folder.iterdir()}
     assert names == {"Task1_plane.txt", "Task1_small_vehicle.txt"}

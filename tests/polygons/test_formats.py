@@ -18,12 +18,12 @@ from affine import Affine
 from geopandas import GeoDataFrame
 from rasterio.crs import CRS
 
-from geoseg import vectorize
 from geoseg.errors import ConfigError, SceneError
 from geoseg.legend import Legend
 from geoseg.options import PolygonOptions
 from geoseg.polygons.styles import raster_style_qml
 from geoseg.polygons.writers.formats import SUFFIXES
+from tests.calls import vectorize
 
 UTM = CRS.from_epsg(32632)
 TRANSFORM = Affine(0.5, 0, 600000, 0, -0.5, 5800000)
@@ -35,7 +35,8 @@ formats = pytest.mark.parametrize("suffix", SUFFIXES)
 
 
 def write(path: Path, labels: np.ndarray = LABELS, **options: object) -> Path:
-    return vectorize(labels, path, **{**PLACE, **options})
+    vectorize(labels, path, **{**PLACE, **options})
+    return path
 
 
 def read(path: Path) -> GeoDataFrame:
@@ -120,7 +121,7 @@ def test_the_style_lies_beside_what_cannot_hold_it(tmp_path: Path, suffix: str) 
 @pytest.mark.skipif(shutil.which("ogrinfo") is None, reason="needs ogrinfo (Debian: gdal-bin)")
 @pytest.mark.parametrize("suffix", [".gpkg", ".fgb", ".geojson"])
 def test_another_gdal_reads_all_polygons_without_a_warning(tmp_path: Path, suffix: str) -> None:
-    path = write(tmp_path / f"out{suffix}", cleaning=PolygonOptions(simplify=1, smooth=2))
+    path = write(tmp_path / f"out{suffix}", polygons=PolygonOptions(simplify=1, smooth=2))
     seen = subprocess.run(
         ["ogrinfo", "-so", "-al", path], capture_output=True, text=True, check=False
     )

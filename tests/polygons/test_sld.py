@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from geoseg import vectorize
 from geoseg.legend import DOTA_V1, Legend
 from geoseg.polygons.styles import layer_style_sld, raster_style_sld
+from tests.calls import vectorize
 
 HOSTILE = Legend.of({"<a & b>": "#e6194b", "Größe \x07": "#3cb44b", "]]> --": "#000075"})
 SLD, OGC = "{http://www.opengis.net/sld}", "{http://www.opengis.net/ogc}"

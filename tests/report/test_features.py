@@ -13,7 +13,7 @@ from geoseg.errors import SceneError
 from geoseg.legend import DOTA_V1, Legend
 from geoseg.polygons.styles import layer_style_qml, read_qml
 from geoseg.report.features import read_features
-from geoseg.tools.vectorize import vectorize
+from tests.calls import vectorize
 from tests.scenes import UTM, write_scene
 
 LEGEND = Legend.of({'a "b" & <c>': "#e6194b", "grün 船": "#3cb44b"})

@@ -18,7 +18,7 @@ from rasterio.enums import ColorInterp
 from geoseg.errors import ConfigError, OutputError, SceneError
 from geoseg.legend import DOTA_V1, Legend
 from geoseg.report.picture import WIDTH, draw_panel, draw_picture, round_length
-from geoseg.tools.vectorize import vectorize
+from tests.calls import vectorize
 
 LEGEND = Legend.of({"red $x^2$ <thing>": "#e6194b", "grün 船": "#3cb44b", "navy": "#000075"})
 NORTH_UP = Affine(0.5, 0, 600000, 0, -0.5, 5800000)
@@ -42,7 +42,8 @@ def scene_of(path: Path, height: int, width: int, transform: Affine = NORTH_UP) 
 
 def polygons_of(path: Path, labels: NDArray[np.uint8], transform: Affine = NORTH_UP) -> Path:
     raster = save(path.with_suffix(".labels.tif"), labels[None], transform)
-    return vectorize(raster, path, legend=LEGEND)
+    vectorize(raster, path, legend=LEGEND)
+    return path
 
 
 def pixels_of(path: Path) -> NDArray[np.int64]:

@@ -24,7 +24,7 @@ from geoseg.options import PolygonOptions
 from geoseg.raster.labels import LEGEND_TAG
 from geoseg.report.tables import report_text, score_table
 from geoseg.tools.evaluate import evaluate
-from geoseg.tools.vectorize import vectorize
+from tests.calls import vectorize
 from tests.scenes import card, write_scene
 from tests.synthetic_dataset import dataset
 
@@ -106,7 +106,7 @@ def test_counts_are_those_of_whole_arrays_and_of_the_polygons_that_vectorize_fin
         whole = burn(truth[scene.name], *labels.shape)
         np.testing.assert_array_equal(matrix, confusion_matrix(whole, labels, len(opened.legend)))
         found += len(
-            vectorize(kept / f"{scene.name}.tif", None, cleaning=PolygonOptions(min_pixels=4))
+            vectorize(kept / f"{scene.name}.tif", None, polygons=PolygonOptions(min_pixels=4))
         )
     told = evaluation.to_json()
     assert told["objects"]["found"] == found

@@ -17,11 +17,11 @@ import shapely
 from affine import Affine
 from rasterio.crs import CRS
 
-from geoseg.errors import ConfigError, GeosegError, ModelError, OutputError, SceneError
+from geoseg.errors import ConfigError, ModelError, OutputError, SceneError
 from geoseg.legend import IGNORE
 from geoseg.options import PolygonOptions
 from geoseg.polygons.styles import raster_colormap
-from geoseg.tools.segment import segment
+from tests.calls import segment
 from tests.scenes import LEGEND, UTM, model_file, picture, write_scene
 
 T = TypeVar("T")
@@ -144,7 +144,7 @@ def test_small_polygons_are_left_out_when_asked(tmp_path: Path, model: Path) -> 
     scene = write_scene(tmp_path / "scene.tif", picture(60, 50), **UTM)
     every = polygons(segment(scene, tmp_path / "all.gpkg", model=model))
     large = polygons(
-        segment(scene, tmp_path / "large.gpkg", model=model, cleaning=PolygonOptions(min_pixels=20))
+        segment(scene, tmp_path / "large.gpkg", model=model, polygons=PolygonOptions(min_pixels=20))
     )
     assert len(large) == (every.pixels >= 20).sum() < len(every)
 
@@ -215,15 +215,15 @@ def test_the_scene_is_never_overwritten(tmp_path: Path, model: Path) -> None:
         ({"output": "no/such/folder/out.gpkg"}, OutputError, "does not exist"),
         ({"labels": "labels.png"}, ConfigError, ".tif"),
         ({"labels": "x.tif", "confidence": "x.tif"}, ConfigError, "two outputs"),
-        ({"batch_size": 0}, ConfigError, "--batch-size"),
-        ({"core": 0}, ConfigError, "--core"),
+        ({"batch_size": 0}, ValueError, "batch_size"),
+        ({"core": 0}, ValueError, "core"),
         ({"device": "abacus"}, ConfigError, "abacus"),
         ({"model": "missing.safetensors"}, ModelError, "missing.safetensors"),
         ({"bands": (1, 2, 7)}, SceneError, "--bands"),
     ],
 )
 def test_a_mistake_is_named_and_nothing_is_left_behind(
-    tmp_path: Path, model: Path, options: dict[str, Any], error: type[GeosegError], words: str
+    tmp_path: Path, model: Path, options: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     scene = write_scene(tmp_path / "scene.tif", picture(30, 30), **UTM)
     given: dict[str, Any] = {"output": "out.gpkg", "model": model} | options

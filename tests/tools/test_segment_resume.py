@@ -17,8 +17,8 @@ import pyogrio
 import pytest
 
 from geoseg.errors import ConfigError
-from geoseg.tools.segment import segment
 from geoseg.work_folder import unfinished_folder
+from tests.calls import segment
 from tests.scenes import UTM, model_file, picture, write_scene
 
 T = TypeVar("T")
@@ -95,7 +95,7 @@ def test_tiles_are_not_decided_twice(
     ("change", "words"),
     [
         ({"core": 64}, "--core or --memory was 56 tiles, first of 32 x 32"),
-        ({"augmented": True}, "--tta was False, is True"),
+        ({"tta": True}, "--tta was False, is True"),
         ({"bbox": (500_000, 5_499_980, 500_020, 5_500_000)}, "--bbox or --aoi"),
     ],
 )

@@ -21,7 +21,7 @@ from geoseg.errors import ConfigError, OutputError, SceneError, SkippedInputsErr
 from geoseg.files import Url
 from geoseg.legend import IGNORE
 from geoseg.options import PolygonOptions
-from geoseg.tools.segment import segment, segment_each
+from tests.calls import segment, segment_each
 from tests.scenes import LEGEND, UTM, model_file, picture, write_scene
 
 
@@ -236,8 +236,8 @@ def test_a_scene_is_appended_or_the_file_stays_as_it_was(tmp_path: Path, model: 
 @pytest.mark.parametrize("name", ["o.parquet", "o.fgb", "o.geojson"])
 def test_other_formats_hold_the_same_polygons(tmp_path: Path, model: Path, name: str) -> None:
     scene = write_scene(tmp_path / "scene.tif", picture(40, 50), **UTM)
-    segment(scene, tmp_path / name, cleaning=PolygonOptions(min_pixels=9), model=model)
-    segment(scene, tmp_path / "o.gpkg", cleaning=PolygonOptions(min_pixels=9), model=model)
+    segment(scene, tmp_path / name, polygons=PolygonOptions(min_pixels=9), model=model)
+    segment(scene, tmp_path / "o.gpkg", polygons=PolygonOptions(min_pixels=9), model=model)
     read = gpd.read_parquet if name.endswith("parquet") else gpd.read_file
     found, expected = read(tmp_path / name), gpd.read_file(tmp_path / "o.gpkg", layer="segments")
     assert sorted(found.pixels) == sorted(expected.pixels)

@@ -27,7 +27,7 @@ from geoseg.legend import DOTA_V1, Legend
 from geoseg.options import PolygonOptions
 from geoseg.polygons.styles import raster_colormap, write_raster_style
 from geoseg.raster.labels import legend_tags
-from geoseg.tools.vectorize import vectorize
+from tests.calls import vectorize
 
 T = TypeVar("T")
 
@@ -288,11 +288,11 @@ def test_small_areas_are_left_out_by_square_metres(tmp_path: Path) -> None:
         PolygonOptions(min_area_m2=0.75),
         PolygonOptions(min_area_m2=0.75, simplify=0.1),
     ):
-        table = vectorize(source, cleaning=cleaning)
+        table = vectorize(source, polygons=cleaning)
         assert sorted(table["area_m2"]) == [0.75, 1.0]
     nowhere = save(tmp_path / "nowhere.tif", labels, crs=None)
     with pytest.raises(SceneError, match="use --min-pixels"):
-        vectorize(nowhere, cleaning=PolygonOptions(min_area_m2=1))
+        vectorize(nowhere, polygons=PolygonOptions(min_area_m2=1))
 
 
 def test_all_cleaning_at_once_is_the_same_from_any_blocks(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_all_cleaning_at_once_is_the_same_from_any_blocks(tmp_path: Path) -> Non
     tables = []
     for rows in (1, 700):
         source = save(tmp_path / f"{rows}.tif", labels, blockysize=rows)
-        tables.append(vectorize(source, cleaning=cleaning, name="same"))
+        tables.append(vectorize(source, polygons=cleaning, name="same"))
     assert tables[0].drop(columns="geometry").equals(tables[1].drop(columns="geometry"))
     assert shapely.equals_exact(tables[0].geometry.values, tables[1].geometry.values).all()
     assert shapely.coverage_is_valid(tables[0].geometry.values)
@@ -319,8 +319,8 @@ def test_a_picture_is_drawn_on_the_way(tmp_path: Path, scene: bool) -> None:
         labels,
         tmp_path / "out.fgb",
         picture=picture,
-        picture_of=labels if scene else None,
-        cleaning=PolygonOptions(simplify=2),
+        scene=labels if scene else None,
+        polygons=PolygonOptions(simplify=2),
     )
     pixels = cv2.imread(str(picture))
     assert pixels is not None

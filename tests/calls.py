@@ -1,0 +1,67 @@
+"""The tools, with every option as a keyword of its own: short calls for tests that set one or two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from inspect import signature
+from typing import Any
+
+from geoseg.options import (
+    ComputeOptions,
+    PolygonOptions,
+    RunOptions,
+    SceneOptions,
+    SegmentOutputs,
+    TilingOptions,
+    VectorizeOutputs,
+    WriteOptions,
+)
+from geoseg.tools import segment as segment_module
+from geoseg.tools import vectorize as vectorize_module
+
+
+def grouped(
+    tool: Callable[..., Any], options: Mapping[str, Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the keywords of `tool`: those of `given`, with fields of its options in their dataclasses."""
+    fields_of = {
+        argument: {field.name for field in fields(kind)} for argument, kind in options.items()
+    }
+    keywords = {name: value for name, value in given.items() if name in signature(tool).parameters}
+    for argument, kind in options.items():
+        own = {
+            name: value
+            for name, value in given.items()
+            if name in fields_of[argument] and name not in keywords
+        }
+        if own:
+            keywords[argument] = kind(**own)
+    unknown = set(given).difference(keywords, *fields_of.values())
+    assert not unknown, unknown
+    return keywords
+
+
+SEGMENT = {
+    "scene": SceneOptions, "tiling": TilingOptions, "compute": ComputeOptions,
+    "polygons": PolygonOptions, "outputs": SegmentOutputs, "run": RunOptions,
+}  # fmt: skip
+VECTORIZE = {"polygons": PolygonOptions, "outputs": VectorizeOutputs, "run": WriteOptions}
+
+
+def segment(scenes: Any, output: Any, **given: Any) -> Any:
+    """Call `geoseg.segment`."""
+    tool = segment_module.segment
+    return tool(scenes, output, **grouped(tool, SEGMENT, given))
+
+
+def segment_each(scenes: Any, folder: Any, **given: Any) -> Any:
+    """Call `geoseg.tools.segment.segment_each`."""
+    tool = segment_module.segment_each
+    return tool(scenes, folder, **grouped(tool, SEGMENT, given))
+
+
+def vectorize(labels: Any, output: Any = None, **given: Any) -> Any:
+    """Call `geoseg.vectorize`."""
+    tool = vectorize_module.vectorize
+    return tool(labels, output, **grouped(tool, VECTORIZE, given))
