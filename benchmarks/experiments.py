@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.experiments_page import page
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError
-from geoseg.files import replacing, write_lines
+from geoseg.files import replacing, write_json_lines
 from geoseg.models.architectures import build
 from geoseg.tools.evaluate import evaluate
 from geoseg.tools.train import train
@@ -160,7 +160,7 @@ def done(folder: Path) -> list[Row]:
 
 def keep(rows: Sequence[Row], args: argparse.Namespace) -> None:
     """Write the results, and the page made of those that belong together: one budget, the same settings."""
-    write_lines(args.folder / "results.jsonl", [asdict(row) for row in rows])
+    write_json_lines(args.folder / "results.jsonl", [asdict(row) for row in rows])
     alike = {
         (row.name, row.seed): asdict(row)  # the last, where a row's file was changed
         for row in rows

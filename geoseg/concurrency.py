@@ -1,4 +1,4 @@
-"""Work that overlaps, with as much of it in memory as is said and not more."""
+"""Iterators that overlap work of several threads, with a bounded number of items in memory."""
 
 from __future__ import annotations
 
@@ -14,21 +14,19 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """`items` in lists of `size`, the last one shorter."""
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield lists of `size` items; the last one may be shorter."""
     rest = iter(items)
     while batch := list(islice(rest, size)):
         yield batch
 
 
-def overlapped(
+def map_buffered(
     executor: Executor, function: Callable[[T], R], items: Iterable[T], *, depth: int = 2
 ) -> Iterator[R]:
-    """``function(item)`` for each item, in order, while up to `depth` more are on their way.
+    """Yield ``function(item)`` for each item, in order, while up to `depth` more are computed.
 
-    Around a source it works ahead of whoever asks; around a sink it works behind whoever makes
-    the items. At most ``depth + 1`` items or results are held at a time. An exception of
-    `function` comes out in its turn.
+    At most ``depth + 1`` items or results are in memory. An exception of `function` is raised in place of its result.
     """
     running: deque[Future[R]] = deque()
     for item in items:
@@ -39,14 +37,20 @@ def overlapped(
         yield running.popleft().result()
 
 
-def ahead(executor: Executor, items: Iterable[T], *, depth: int = 1) -> Iterator[T]:
-    """The same items, made by a thread of `executor` while the last one is being used.
+def prefetch(executor: Executor, items: Iterable[T], *, depth: int = 1) -> Iterator[T]:
+    """Yield `items`, computed ahead of the consumer by a thread of `executor`.
 
-    `executor` has one thread and no other work. At most ``depth + 1`` items wait. What goes wrong
-    in making an item comes out in its turn.
+    Parameters
+    ----------
+    executor
+        Executor with one thread and no other work.
+    items
+        Items; an exception of theirs is raised in its place.
+    depth
+        At most ``depth + 1`` items are in memory.
     """
     source = iter(items)
-    for item in overlapped(executor, lambda _: next(source, _END), repeat(None), depth=depth):
+    for item in map_buffered(executor, lambda _: next(source, _END), repeat(None), depth=depth):
         if item is _END:
             return
         yield cast(T, item)

@@ -1,55 +1,55 @@
-"""What can go wrong for a user, and the exit code that says so.
+"""Errors that the user can fix, one class per exit code.
 
-A message reads ``<file>[:line]: what is wrong. what to do``, on one line. The command line turns it into
-``geoseg: error: …`` and the exit code; a wrong argument to a *function* is a ValueError instead.
+A message is one line, ``<file>[:line]: <what is wrong>. <what to do>``. The command line prints it after
+``geoseg: error:`` and exits with `GeosegError.exit_code`. A wrong argument to a function is a ValueError instead.
 """
 
 from __future__ import annotations
 
 
 class GeosegError(Exception):
-    """Root of every error that is the user's to mend; its text is one line."""
+    """Base class of all errors that the user can fix."""
 
     exit_code = 1
 
 
 class ConfigError(GeosegError):
-    """The command line or a configuration file asks for something that cannot be."""
+    """Command line or configuration file is invalid."""
 
     exit_code = 2
 
 
 class SceneError(GeosegError):
-    """A raster cannot be read, or not as what it is meant to be."""
+    """Raster cannot be read, or does not fit its purpose."""
 
     exit_code = 3
 
 
 class AnnotationError(GeosegError):
-    """A label file says something that is not an annotation."""
+    """Annotation file is invalid."""
 
     exit_code = 3
 
 
 class DatasetError(GeosegError):
-    """A dataset folder is missing, incomplete or does not fit the task."""
+    """Dataset folder is missing, incomplete or unsuitable for the task."""
 
     exit_code = 3
 
 
 class OutputError(GeosegError):
-    """A product cannot be written where it was asked for."""
+    """Product cannot be written."""
 
     exit_code = 4
 
 
 class ModelError(GeosegError):
-    """A model file is not one, is damaged, or does not fit the scene."""
+    """Model file is invalid or damaged, or the model does not fit the scene."""
 
     exit_code = 5
 
 
 class SkippedInputsError(GeosegError):
-    """The work is finished and its products are complete, but some inputs were left out."""
+    """All products are complete, but some inputs were skipped."""
 
     exit_code = 6

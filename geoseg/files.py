@@ -1,4 +1,4 @@
-"""Files in and out: what may be read, and products that appear only when they are complete."""
+"""Input files, checked before they are opened, and output files that appear only when complete."""
 
 from __future__ import annotations
 
@@ -17,195 +17,226 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from geoseg.errors import AnnotationError, GeosegError, OutputError, SceneError
+from geoseg.system import sync_file, sync_folder
 
-# a URL (of which pathlib leaves one slash), a virtual path of GDAL's, or a description instead of a file
-_REMOTE = re.compile(r"\w{2,}:/|/vsi|<")
+# a URL (pathlib collapses its slashes to one), a virtual path of GDAL, or inline XML
+_NOT_LOCAL = re.compile(r"\w{2,}:/|/vsi|<")
+_REMOTE = re.compile(r"(https?|s3|gs|az)://")
+_VERSION_HEADERS = ("ETag", "Last-Modified", "Content-Length")
+_SIDECARS = (".aux.xml", ".ovr", ".ovr.tmp", ".msk", "-journal", "-wal", "-shm", ".tmp_rtree*")
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_PERMISSION = (errno.EACCES, errno.EROFS, errno.EPERM)
 
-_STATE = ("ETag", "Last-Modified", "Content-Length")
+_VECTOR_SIGNATURES = (b"SQLite format 3\0", b"fgb", b"PAR1", b"{", b"\0\0\x27\x0a")
+"""First bytes of GeoPackage, FlatGeobuf, GeoParquet, GeoJSON and Shapefile. GDAL detects many more formats, some of
+which only refer to data in another file or on a server."""
 
-_SERVER = re.compile(r"(https?|s3|gs|az)://")
 
-_COMPANIONS = (".aux.xml", ".ovr", ".ovr.tmp", ".msk", "-journal", "-wal", "-shm", ".tmp_rtree*")
+# Inputs
 
 
 class Url(str):
-    """The address of a file on a server, for which leave to ask it has been given."""
+    """Address of a file on a server that the user allowed to read."""
 
     __slots__ = ()
 
     @property
     def name(self) -> str:
-        """As a path's."""
+        """Last component of the path."""
         return PurePosixPath(urlsplit(self).path).name
 
 
-def state_of(url: Url) -> str:
-    """What changes when the file at an address does, as far as its server tells."""
-    if not url.startswith("http"):
-        return ""
-    try:
-        with urlopen(Request(url, method="HEAD"), timeout=20) as answer:
-            told = [answer.headers.get(name, "") for name in _STATE]
-    except (OSError, ValueError):
-        return ""
-    return " ".join(told)
+ScenePath = Path | Url
+"""Location of a scene: a local file, or a URL."""
 
 
-Source = Path | Url
-"""Where a scene is."""
-
-
-def source(text: str | os.PathLike[str], *, allow_remote: bool = False) -> Source:
-    """A Url for what begins as one, if that is allowed, else a Path."""
+def scene_path(text: str | os.PathLike[str], *, allow_remote: bool = False) -> ScenePath:
+    """Return a Url for an http(s), s3, gs or az address if `allow_remote`, else a Path."""
     if isinstance(text, Url):
         return text
     text = os.fspath(text)
-    return Url(text) if allow_remote and _SERVER.match(text) else Path(text)
+    return Url(text) if allow_remote and _REMOTE.match(text) else Path(text)
+
+
+def read_remote_version(url: Url) -> str:
+    """Return the headers that change with the file at `url`, or "" if the server sends none."""
+    if not url.startswith("http"):
+        return ""
+    try:
+        with urlopen(Request(url, method="HEAD"), timeout=20) as response:
+            return " ".join(response.headers.get(name, "") for name in _VERSION_HEADERS)
+    except (OSError, ValueError):
+        return ""
 
 
 def input_file(path: str | os.PathLike[str], error: type[GeosegError] = SceneError) -> Path:
-    """The path of a readable regular file, or `error`.
+    """Return the path of a readable regular file that is not empty.
 
-    URLs, GDAL's virtual paths and inline XML are no files, and a pipe or a device is refused before anybody
-    waits for it.
+    Parameters
+    ----------
+    path
+        Path of a local file. URLs, GDAL's virtual paths and inline XML are refused.
+    error
+        Type of the exception to raise.
+
+    Raises
+    ------
+    GeosegError
+        Of type `error`, if there is no such file. Pipes and devices are refused without opening them.
     """
     text = os.fspath(path)
     file = Path(text)
     try:
-        mode = file.stat().st_mode
+        status = file.stat()
     except (OSError, ValueError) as fault:
-        if _REMOTE.match(text):
+        if _NOT_LOCAL.match(text):
             raise error(
-                f"{text}: not a file on this machine. geoseg reads local files, "
-                "and GeoTIFFs from https:// or s3:// with --allow-remote"
+                f"{text}: not a local file. Name a local file, or pass --allow-remote to read "
+                "GeoTIFFs from https:// or s3://"
             ) from fault
         reason = fault.strerror if isinstance(fault, OSError) else str(fault)
-        raise error(f"{text}: cannot be read ({reason}). check the path") from fault
-    if stat.S_ISDIR(mode):
-        raise error(f"{text}: is a folder, not a file. name a file in it")
-    if not stat.S_ISREG(mode):
-        raise error(f"{text}: is not a regular file. copy the data to a file first")
+        raise error(f"{text}: cannot be read ({reason}). Check the path") from fault
+    if stat.S_ISDIR(status.st_mode):
+        raise error(f"{text}: is a folder, not a file. Name a file in it")
+    if not stat.S_ISREG(status.st_mode):
+        raise error(f"{text}: is not a regular file. Copy the data to a file first")
     if not os.access(file, os.R_OK):
-        raise error(f"{text}: no permission to read it. check its permissions")
-    if file.stat().st_size == 0:
-        raise error(f"{text}: is empty. the copy or download may have failed")
+        raise error(f"{text}: no permission to read it. Check its permissions")
+    if status.st_size == 0:
+        raise error(f"{text}: is empty. Copy or download it again")
     return file
 
 
-def check_output(output: Path, *, overwrite: bool = False) -> None:
-    """Raise OutputError now if `output` could not be written later."""
-    if output.is_dir():
-        raise OutputError(f"{output}: is a folder. name a file")
-    if output.exists() and not output.is_file():
-        raise OutputError(f"{output}: is not a regular file. name another output")
-    if output.exists() and not overwrite:
-        raise OutputError(f"{output}: exists already. choose another name or use --overwrite")
-    check_parent(output, output.parent)
-
-
-def check_parent(output: Path, parent: Path) -> None:
-    """Raise OutputError now if nothing could be written into `parent`, where `output` is to lie."""
-    if not parent.is_dir():
-        raise OutputError(f"{output}: its folder does not exist. create {str(parent)!r} first")
-    if not os.access(parent, os.W_OK):
-        raise OutputError(f"{output}: no permission to write in its folder. choose another")
-
-
-@contextmanager
-def replacing(output: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """A scratch path beside `output` that takes its name when the block ends well, and vanishes when it does
-    not.
-
-    Raises OutputError when `output` exists (and `overwrite` is off) or cannot be written, also when the disk
-    is full.
-    """
-    check_output(output, overwrite=overwrite)
-    scratch = output.with_name(f".{output.stem[:80]}.{uuid.uuid4().hex[:8]}.part{output.suffix}")
-    try:
-        yield scratch
-        scratch.chmod(0o666 & ~_umask())  # some writers make their files private
-        _sync(scratch)
-        os.replace(scratch, output)
-        if os.name == "posix":
-            _sync(output.parent)
-    except OSError as fault:
-        if fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise OutputError(
-                f"{output}: the disk is full. free some space or choose another disk"
-            ) from fault
-        if fault.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise OutputError(
-                f"{output}: cannot be written ({fault.strerror}). choose another folder"
-            ) from fault
-        raise
-    finally:
-        discard(scratch)
-
-
-def discard(path: Path) -> None:
-    """Remove a file and what GDAL and SQLite leave beside it."""
-    path.unlink(missing_ok=True)
-    for companion in _COMPANIONS:
-        for left_over in path.parent.glob(_escaped(path.name) + companion):
-            left_over.unlink(missing_ok=True)
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write `data` as indented UTF-8 JSON, replacing what was there."""
-    with replacing(path, overwrite=True) as scratch:
-        scratch.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def write_lines(path: Path, lines: Iterable[Any]) -> None:
-    """Write JSON lines, replacing what was there."""
-    with replacing(path, overwrite=True) as scratch:
-        scratch.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-# Vector files that hold their data themselves.
-
-_BEGINNINGS = (b"SQLite format 3\0", b"fgb", b"PAR1", b"{", b"\0\0\x27\x0a")
-"""Of GeoPackage, FlatGeobuf, GeoParquet, GeoJSON and Shapefile. GDAL opens many more by what they hold, some of
-which only say where data are: in another file, or on a server."""
-
-
 def vector_file(path: str | os.PathLike[str], error: type[GeosegError] = AnnotationError) -> Path:
-    """The path of a GeoPackage, GeoJSON, FlatGeobuf, GeoParquet or Shapefile, or `error`."""
+    """Return the path of a GeoPackage, GeoJSON, FlatGeobuf, GeoParquet or Shapefile.
+
+    Raises `error` if it is none of these, judged by its first bytes.
+    """
     file = input_file(path, error)
     with file.open("rb") as opened:
         head = opened.read(64).removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
-    if not head.startswith(_BEGINNINGS):
+    if not head.startswith(_VECTOR_SIGNATURES):
         raise error(
-            f"{file}: is no GeoPackage, GeoJSON, FlatGeobuf, GeoParquet or Shapefile. "
-            "save it as a GeoPackage: Export in QGIS"
+            f"{file}: not a GeoPackage, GeoJSON, FlatGeobuf, GeoParquet or Shapefile. "
+            "Save it as a GeoPackage: Export in QGIS"
         )
     return file
 
 
 def is_parquet(file: Path) -> bool:
-    """True for GeoParquet, which pyogrio does not read."""
+    """Return True for GeoParquet, which pyogrio does not read."""
     return file.suffix.lower() in (".parquet", ".geoparquet")
+
+
+def sha256(path: Path) -> str:
+    """Return the hexadecimal SHA-256 digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# Outputs
+
+
+def check_output(output: Path, *, overwrite: bool = False) -> None:
+    """Raise OutputError if `output` exists (without `overwrite`) or its folder is not writable."""
+    if output.is_dir():
+        raise OutputError(f"{output}: is a folder. Name a file")
+    if output.exists() and not output.is_file():
+        raise OutputError(f"{output}: is not a regular file. Name another output")
+    if output.exists() and not overwrite:
+        raise OutputError(f"{output}: exists already. Choose another name, or pass --overwrite")
+    check_parent(output, output.parent)
+
+
+def check_parent(output: Path, parent: Path) -> None:
+    """Raise OutputError for `output` if its folder `parent` is missing or not writable."""
+    if not parent.is_dir():
+        raise OutputError(f"{output}: its folder does not exist. Create {str(parent)!r} first")
+    if not os.access(parent, os.W_OK):
+        raise OutputError(f"{output}: no permission to write in its folder. Choose another folder")
+
+
+@contextmanager
+def replacing(output: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Write a file that appears under its name only when it is complete.
+
+    Parameters
+    ----------
+    output
+        Path of the product.
+    overwrite
+        Replace an existing file.
+
+    Yields
+    ------
+    Path
+        Scratch path in the same folder, with the same suffix; nothing exists there yet. It is synced and renamed to
+        `output` when the block ends, and removed if the block raises.
+
+    Raises
+    ------
+    OutputError
+        If `output` exists and `overwrite` is off, if it cannot be written, or if the disk is full.
+    """
+    check_output(output, overwrite=overwrite)
+    scratch = output.with_name(f".{output.stem[:80]}.{uuid.uuid4().hex[:8]}.part{output.suffix}")
+    try:
+        mode = _default_mode(scratch)
+        yield scratch
+        sync_file(scratch, mode)  # some writers create private files
+        os.replace(scratch, output)
+        sync_folder(output.parent)
+    except OSError as fault:
+        error = _output_error(fault, output)
+        if error is None:
+            raise
+        raise error from fault
+    finally:
+        discard(scratch)
+
+
+def _default_mode(path: Path) -> int:
+    """Return the permissions of a new file: the kernel applies the umask, which threads share."""
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        return stat.S_IMODE(os.fstat(descriptor).st_mode)
+    finally:
+        os.close(descriptor)
+        path.unlink()
+
+
+def _output_error(fault: OSError, output: Path) -> OutputError | None:
+    if fault.errno in _DISK_FULL:
+        return OutputError(f"{output}: the disk is full. Free some space, or choose another disk")
+    if fault.errno in _NO_PERMISSION:
+        return OutputError(
+            f"{output}: cannot be written ({fault.strerror}). "
+            "Close programs that have it open, or choose another folder"
+        )
+    return None
+
+
+def discard(path: Path) -> None:
+    """Remove a file, if it exists, and its sidecar files of GDAL and SQLite."""
+    path.unlink(missing_ok=True)
+    for sidecar in _SIDECARS:
+        for file in path.parent.glob(_escape_glob(path.name) + sidecar):
+            file.unlink(missing_ok=True)
+
+
+def _escape_glob(name: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write `data` as indented UTF-8 JSON, replacing an existing file."""
+    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+    with replacing(path, overwrite=True) as scratch:
+        scratch.write_bytes(text.encode())  # no CRLF on Windows
+
+
+def write_json_lines(path: Path, lines: Iterable[Any]) -> None:
+    """Write one JSON value per line, replacing an existing file."""
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    with replacing(path, overwrite=True) as scratch:
+        scratch.write_bytes(text.encode())  # no CRLF on Windows

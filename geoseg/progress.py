@@ -1,4 +1,4 @@
-"""Progress is an iterator from outside: tools say ``for tile in track(tiles, "segment")``."""
+"""Progress reports: tools iterate over ``track(items, stage)``."""
 
 from __future__ import annotations
 
@@ -8,16 +8,26 @@ from typing import Protocol, TypeVar
 T = TypeVar("T")
 
 Text = str | Callable[[], str]
-"""What a stage is called, or a function that says how it stands just now."""
+"""Name of a stage, or a function that returns its current status."""
 
 
 class Track(Protocol):
-    """Passes items through, one by one, and tells somebody how far they have come."""
+    """Iterate over items and report how many have been processed."""
 
     def __call__(
         self, items: Iterable[T], /, text: Text = "", total: int | None = None
     ) -> Iterable[T]:
-        """Yield `items`; `text` names the stage, `total` their number where `len` cannot tell."""
+        """Yield `items`.
+
+        Parameters
+        ----------
+        items
+            Work of one stage.
+        text
+            Name or status of the stage.
+        total
+            Number of items, if `items` has no length.
+        """
         ...
 
 
@@ -27,5 +37,5 @@ def silent(
     text: Text = "",  # noqa: ARG001
     total: int | None = None,  # noqa: ARG001
 ) -> Iterable[T]:
-    """The default: tell nobody."""
+    """Return `items` without reporting progress; the default of all tools."""
     return items

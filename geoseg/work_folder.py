@@ -1,20 +1,21 @@
-"""A folder beside a product for work that an interruption must not lose."""
+"""A locked folder next to a product that keeps the work of an interrupted run."""
 
 from __future__ import annotations
 
 import errno
 import json
 import logging
-import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from geoseg.errors import ConfigError, OutputError, SceneError
 from geoseg.files import replacing
+from geoseg.system import ON_WINDOWS
 
 log = logging.getLogger(__name__)
 
@@ -23,174 +24,207 @@ _LOCK, _MOVES, _FORMER = "lock", "moves.json", "former"
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A finished file and the product it becomes."""
+    """A finished file in the work folder, and the product that it becomes."""
 
-    made: Path
-    """In the folder."""
+    source: Path
 
     product: Path
 
     overwrite: bool
 
 
-def unfinished_folder(output: Path) -> Path:
-    """Where the work on `output` lies until it is finished."""
+def work_folder_path(output: Path) -> Path:
+    """Return the path of the work folder of `output`."""
     return output.with_name(f".{output.name}.unfinished")
 
 
 @contextmanager
-def unfinished(output: Path, *, restart: bool = False, remote: bool = False) -> Iterator[Path]:
-    """The folder of an earlier run that was interrupted, or a new one; `restart` empties it first.
+def open_work_folder(
+    output: Path, *, restart: bool = False, remote: bool = False
+) -> Iterator[Path]:
+    """Lock and open the work folder of `output`, with the work of an interrupted run if there is any.
 
-    It vanishes when the block ends well, when it holds no journal worth keeping, and when a scene is
-    damaged, unless that is `remote` and may be whole tomorrow. Raises OutputError while another
-    process is at it.
+    Parameters
+    ----------
+    output
+        Product that is being made.
+    restart
+        Empty the folder first.
+    remote
+        Keep the folder after a SceneError: a scene on a server may be readable later.
+
+    Yields
+    ------
+    Path
+        The folder. It is removed when the block ends, when its journals hold no record, and after a SceneError.
+
+    Raises
+    ------
+    OutputError
+        If another process holds the lock, or the folder cannot be created.
     """
-    folder = unfinished_folder(output)
-    with _held(folder, output):
+    folder = work_folder_path(output)
+    lock = _lock_folder(folder, output)
+    keep = False
+    try:
         if restart:
-            _empty(folder)
-        try:
-            yield folder
-        except BaseException as fault:
-            lost = isinstance(fault, SceneError) and not remote
-            if lost or not _has_work(folder):
-                shutil.rmtree(folder, ignore_errors=True)
-            elif not isinstance(fault, ConfigError):  # which speaks for itself
-                log.warning("%s: unfinished. the same command goes on from here", output)
-            raise
-        shutil.rmtree(folder, ignore_errors=True)
+            _clear(folder)
+        yield folder
+    except BaseException as fault:
+        damaged = isinstance(fault, SceneError) and not remote
+        keep = not damaged and _has_work(folder)
+        if keep and not isinstance(fault, ConfigError):
+            log.warning("%s: unfinished. Repeat the command to resume", output)
+        raise
+    finally:
+        if not keep:
+            _clear(folder, ignore_errors=True)
+        _unlock_folder(folder, lock, remove=not keep)
 
 
-def take_names(folder: Path, moves: Sequence[Move]) -> None:
-    """Turn what was made into products, one after the other. They are written down first, so that
-    `finish` can do the rest after a kill. Raises OutputError.
+def publish_files(folder: Path, moves: Sequence[Move]) -> None:
+    """Move finished files to their products, one after the other.
+
+    The moves are recorded first, so that `resume_publishing` completes them after a kill. Raises OutputError.
     """
-    told = [[str(m.made), str(m.product.absolute()), m.overwrite] for m in moves]
-    note = folder / f"{_MOVES}.new"
-    note.write_text(json.dumps(told), encoding="utf-8")
-    note.replace(folder / _MOVES)
+    entries = [[str(m.source), str(m.product.absolute()), m.overwrite] for m in moves]
+    record = folder / f"{_MOVES}.new"
+    record.write_text(json.dumps(entries), encoding="utf-8")
+    record.replace(folder / _MOVES)
     for move in moves:
-        _move(move)
+        _publish_file(move)
 
 
-def finish(folder: Path, products: Sequence[Path]) -> bool:
-    """Do what is left of a run that was killed while its products took their names; False when there is
-    none. Raises ConfigError when its products are not `products`.
+def resume_publishing(folder: Path, products: Sequence[Path]) -> bool:
+    """Complete the moves of a run that was killed in `publish_files`.
+
+    Returns
+    -------
+    bool
+        False if there is no such run.
+
+    Raises
+    ------
+    ConfigError
+        If that run made other products than `products`.
     """
-    note = folder / _MOVES
-    if not note.exists():
+    record = folder / _MOVES
+    if not record.exists():
         return False
     moves = [
-        Move(Path(made), Path(product), overwrite)
-        for made, product, overwrite in json.loads(note.read_text(encoding="utf-8"))
+        Move(Path(source), Path(product), overwrite)
+        for source, product, overwrite in json.loads(record.read_text(encoding="utf-8"))
     ]
     if not {product.absolute() for product in products} <= {move.product for move in moves}:
         raise ConfigError(
-            f"{products[0]}: an interrupted run that made other products left its work beside it. "
-            "repeat that command, or use --restart to begin anew"
+            f"{products[0]}: an interrupted run with other products left its work in {folder}. "
+            "Repeat that command, or pass --restart to discard its work"
         )
     for move in moves:
-        if move.made.exists():
-            _move(move)
+        if move.source.exists():
+            _publish_file(move)
     return True
 
 
-def take_folder(made: Path, product: Path) -> None:
-    """Turn a folder that lies in ours into a product. A folder of its name makes way, and comes back when
-    that fails. Raises OutputError.
+def publish_folder(source: Path, product: Path) -> None:
+    """Move a finished folder to its product.
+
+    An existing folder is moved aside first, and moved back if this fails. Raises OutputError.
     """
-    former = made.with_name(_FORMER)
+    former = source.with_name(_FORMER)
     shutil.rmtree(former, ignore_errors=True)
     try:
         if product.exists():
             product.rename(former)
-        made.rename(product)
+        source.rename(product)
     except OSError as fault:
         if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise OutputError(
-                f"{product}: cannot be written ({fault.strerror}). choose another folder"
+                f"{product}: cannot be written ({fault.strerror}). "
+                "Close programs that have files in it open, or choose another folder"
             ) from fault
         raise
     finally:
-        restore_folder(made.parent, product)
+        restore_folder(source.parent, product)
 
 
 def restore_folder(folder: Path, product: Path) -> None:
-    """Give a product back its name that `take_folder` had taken when it was killed."""
+    """Move back a product that `publish_folder` had moved aside when it was killed."""
     former = folder / _FORMER
     if former.exists() and not product.exists():
         former.rename(product)
 
 
-def _move(move: Move) -> None:
+def _publish_file(move: Move) -> None:
     move.product.parent.mkdir(exist_ok=True)
     with replacing(move.product, overwrite=move.overwrite) as scratch:
         try:
-            move.made.replace(scratch)
+            move.source.replace(scratch)
         except OSError as fault:
             if fault.errno != errno.EXDEV:  # another file system
                 raise
-            shutil.copyfile(move.made, scratch)
-    move.made.unlink(missing_ok=True)
+            shutil.copyfile(move.source, scratch)
+    move.source.unlink(missing_ok=True)
 
 
-@contextmanager
-def _held(folder: Path, output: Path) -> Iterator[None]:
-    """The folder, ours alone until the block ends, also by a kill."""
+def _lock_folder(folder: Path, output: Path) -> FileLock:
+    """Create the folder if there is none, and lock it; the system drops the lock of a killed process."""
+    path = folder / _LOCK
     while True:
+        lock = FileLock(path, blocking=False, thread_local=False)
         try:
             folder.mkdir(exist_ok=True)
-            try:
-                lock = (folder / _LOCK).open("ab")
-            except FileNotFoundError:  # removed by whoever held it
-                continue
+            with suppress(FileNotFoundError):  # the former owner removed the folder since
+                lock.acquire()
+                return lock
+        except Timeout as fault:
+            if path.exists():
+                raise OutputError(
+                    f"{output}: another process is writing it. "
+                    "Wait for that process, or choose another name"
+                ) from fault
         except OSError as fault:
             raise OutputError(
-                f"{output}: cannot be written ({fault.strerror}). choose another folder"
+                f"{output}: cannot be written ({fault.strerror}). Choose another folder"
             ) from fault
-        with lock:
-            _lock(lock, output)
-            if not _is_there(lock, folder):
-                continue
-            yield
-            return
 
 
-def _lock(lock: IO[bytes], output: Path) -> None:
-    if os.name != "posix":
-        return
-    import fcntl
+def _unlock_folder(folder: Path, lock: FileLock, *, remove: bool) -> None:
+    """Release the lock, and remove its file and the folder.
 
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as fault:
-        raise OutputError(
-            f"{output}: another process is writing it. wait for it, or choose another name"
-        ) from fault
-
-
-def _is_there(lock: IO[bytes], folder: Path) -> bool:
-    """False when the file was removed before it was locked."""
-    try:
-        return os.path.samestat(os.fstat(lock.fileno()), (folder / _LOCK).stat())
-    except FileNotFoundError:
-        return False
+    POSIX removes the file before it is released, so that nobody locks a file without a name. Windows cannot remove an
+    open file, neither ours before nor another owner's after the release.
+    """
+    if ON_WINDOWS:
+        lock.release()
+    if remove:
+        with suppress(OSError):
+            (folder / _LOCK).unlink(missing_ok=True)
+            folder.rmdir()
+    lock.release()
 
 
 def _has_work(folder: Path) -> bool:
-    """True where a journal holds more than its first line, or products are taking their names."""
+    """Return True if a journal has a record after its header, or products are being published."""
 
-    def begun(journal: Path) -> bool:
+    def has_record(journal: Path) -> bool:
         with journal.open("rb") as file:
             return bool(file.readline()) and bool(file.read(1))
 
-    return (folder / _MOVES).exists() or any(map(begun, folder.glob("*/journal")))
+    return (folder / _MOVES).exists() or any(map(has_record, folder.glob("*/journal")))
 
 
-def _empty(folder: Path) -> None:
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        elif entry.name != _LOCK:
+def _clear(folder: Path, *, ignore_errors: bool = False) -> None:
+    """Remove everything in the folder but the lock."""
+    try:
+        entries = [entry for entry in folder.iterdir() if entry.name != _LOCK]
+    except OSError:
+        if not ignore_errors:
+            raise
+        return
+    for entry in entries:
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=ignore_errors)
+            continue
+        with suppress(OSError) if ignore_errors else nullcontext():
             entry.unlink()

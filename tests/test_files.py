@@ -1,11 +1,21 @@
+"""Products are complete or absent, with ordinary permissions, on every operating system."""
+
+from __future__ import annotations
+
+import errno
 import os
+import stat
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from geoseg.errors import ModelError, OutputError, SceneError
 from geoseg.files import discard, input_file, replacing
+
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no permission bits")
 
 
 def names(folder: Path) -> list[str]:
@@ -53,7 +63,7 @@ def test_an_output_without_a_folder_is_refused_before_the_work(tmp_path: Path) -
         pytest.fail("the work began")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no permission bits")
+@POSIX
 def test_products_have_ordinary_permissions(tmp_path: Path) -> None:
     with replacing(tmp_path / "model") as scratch:
         scratch.touch(mode=0o600)
@@ -61,24 +71,85 @@ def test_products_have_ordinary_permissions(tmp_path: Path) -> None:
     assert (tmp_path / "model").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
 
 
+@POSIX
+def test_the_umask_of_the_process_is_never_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It belongs to all threads: a change, however short, makes files of others private."""
+
+    def refuse(mask: int) -> int:
+        raise AssertionError(f"umask set to {mask:#o}")
+
+    umask = os.umask(0o027)
+    try:
+        with monkeypatch.context() as patched, replacing(tmp_path / "model") as scratch:
+            patched.setattr(os, "umask", refuse)
+            scratch.touch(mode=0o600)
+    finally:
+        assert os.umask(umask) == 0o027
+    assert stat.S_IMODE((tmp_path / "model").stat().st_mode) == 0o640
+
+
+@POSIX
+def test_products_of_many_threads_have_ordinary_permissions(tmp_path: Path) -> None:
+    (tmp_path / "ordinary").touch()
+    ordinary = (tmp_path / "ordinary").stat().st_mode
+    start = threading.Barrier(8)
+
+    def write(number: int) -> set[int]:
+        start.wait()
+        modes = set()
+        for _ in range(50):
+            with replacing(tmp_path / f"{number}", overwrite=True) as scratch:
+                scratch.touch(mode=0o600)
+            modes.add((tmp_path / f"{number}").stat().st_mode)
+        return modes
+
+    with ThreadPoolExecutor(8) as pool:
+        modes = set().union(*pool.map(write, range(8)))
+    (tmp_path / "later").touch()
+    assert {*modes, (tmp_path / "later").stat().st_mode} == {ordinary}
+
+
+def test_files_are_synced_by_descriptors_that_windows_accepts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows, `os.fsync` of a read-only descriptor fails with EBADF, and folders cannot be opened."""
+    fcntl = pytest.importorskip("fcntl")
+    synced = []
+
+    def fsync(descriptor: int) -> None:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return  # a folder: POSIX only
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        synced.append(os.pread(descriptor, 100, 0))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with replacing(tmp_path / "model") as scratch:
+        scratch.write_bytes(b"whole")
+    assert synced == [b"whole"]
+    assert (tmp_path / "model").read_bytes() == b"whole"
+
+
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("https://example.org/a.tif", "not a file on this machine"),
-        ("/vsicurl/https://example.org/a.tif", "not a file on this machine"),
-        ("<VRTDataset/>", "not a file on this machine"),
+        ("https://example.org/a.tif", "not a local file"),
+        ("/vsicurl/https://example.org/a.tif", "not a local file"),
+        ("<VRTDataset/>", "not a local file"),
         ("missing.tif", "No such file"),
         (".", "is a folder"),
         ("a\0b", "cannot be read"),
     ],
 )
-def test_what_is_no_file_is_no_input(name: str, why: str) -> None:
+def test_a_path_that_is_no_local_file_is_refused(name: str, why: str) -> None:
     with pytest.raises(SceneError, match=why):
         input_file(name)
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
-def test_a_pipe_is_refused_before_anybody_waits_for_it(tmp_path: Path) -> None:
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_refused_without_opening_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.tif")
     with pytest.raises(SceneError, match="not a regular file"):
         input_file(tmp_path / "pipe.tif")
@@ -90,7 +161,7 @@ def test_an_empty_file_is_refused_with_the_error_asked_for(tmp_path: Path) -> No
         input_file(tmp_path / "empty", ModelError)
 
 
-def test_discarding_takes_the_companions_along_and_nothing_else(tmp_path: Path) -> None:
+def test_discard_removes_sidecar_files_and_nothing_else(tmp_path: Path) -> None:
     for name in ("a.tif", "a.tif.aux.xml", "a.tif.ovr", "ab.tif", "a.tiff"):
         (tmp_path / name).touch()
     discard(tmp_path / "a.tif")

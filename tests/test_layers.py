@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "geoseg"
 
 LAYERS = (
-    {"_version", "errors", "options", "progress"},
+    {"_version", "errors", "options", "progress", "system"},
     {"concurrency", "files", "heap", "legend", "work_folder"},
     {"raster"},
     {"polygons"},

@@ -21,7 +21,7 @@ from geoseg.annotations.colours import UNKNOWN, Colours, colours_named
 from geoseg.annotations.reader import Drawn, Reading, by_stem
 from geoseg.annotations.report import Done, Findings, Kind
 from geoseg.errors import AnnotationError, SceneError
-from geoseg.files import Source
+from geoseg.files import ScenePath
 from geoseg.legend import BACKGROUND, IGNORE, IGNORED, Legend
 from geoseg.polygons.trace import trace
 from geoseg.raster.checks import check_georeference, open_raster
@@ -275,7 +275,7 @@ def read_labels(path: Path, images: Sequence[SceneInfo], reading: Reading, /) ->
     """
     colours = colours_named(reading.colours) if reading.colours else None
     findings = reading.findings
-    found: dict[Source, Drawn] = {}
+    found: dict[ScenePath, Drawn] = {}
     for file, scenes in label_files(path, images, findings).items():
         with (
             _told(findings),

@@ -13,7 +13,7 @@ import click
 
 from geoseg.cli.command import option
 from geoseg.errors import ConfigError
-from geoseg.files import Source, Url, input_file, source
+from geoseg.files import ScenePath, Url, input_file, scene_path
 
 PATH = click.Path(path_type=Path)
 """A path; the tools check whether it exists, so that messages and exit codes are theirs."""
@@ -85,7 +85,7 @@ def command_line() -> str:
 
 def expand_names(
     names: Sequence[str], listed: Path | None = None, *, allow_remote: bool = False
-) -> list[Source]:
+) -> list[ScenePath]:
     """Return the scenes that `names` and the lines of the text file `listed` stand for, each once.
 
     A name with ``*``, ``?`` or ``[`` that is no file is a pattern. Names in a list are relative to
@@ -115,12 +115,12 @@ def _lines(listed: Path) -> Iterator[str]:
         ) from error
     for line in map(str.strip, text.splitlines()):
         if line and not line.startswith("#"):
-            is_url = isinstance(source(line, allow_remote=True), Url)
+            is_url = isinstance(scene_path(line, allow_remote=True), Url)
             yield line if is_url else str(listed.parent / line)
 
 
-def _matches(name: str, *, allow_remote: bool) -> list[Source]:
-    named = source(name, allow_remote=allow_remote)
+def _matches(name: str, *, allow_remote: bool) -> list[ScenePath]:
+    named = scene_path(name, allow_remote=allow_remote)
     if isinstance(named, Url) or not glob.has_magic(name) or named.exists():
         return [named]
     found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207

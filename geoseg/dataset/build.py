@@ -48,7 +48,7 @@ from geoseg.legend import Legend
 from geoseg.polygons.table import GEOMETRY
 from geoseg.polygons.writers.gpkg import add_layer_style
 from geoseg.progress import Track
-from geoseg.work_folder import restore_folder, take_folder, unfinished
+from geoseg.work_folder import open_work_folder, publish_folder, restore_folder
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -132,7 +132,7 @@ def building(
     target = output.resolve()
     check_parent(output, target.parent)
     # a scene at fault may be whole in the next run, so what is done stays in any case
-    with unfinished(target, remote=True) as work:
+    with open_work_folder(target, remote=True) as work:
         new = work / _NEW
         restore_folder(work, target)
         _check_target(output, target, overwrite=overwrite)
@@ -144,7 +144,7 @@ def building(
             before = target if overwrite and not restart else None
             yield new, Record(new, before)
             _sync(new)
-            take_folder(new, target)
+            publish_folder(new, target)
         except OSError as fault:
             if fault.errno in _FULL:
                 raise OutputError(

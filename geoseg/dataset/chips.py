@@ -24,7 +24,7 @@ from geoseg.dataset.folder import DIGITS, DatasetScene
 from geoseg.errors import OutputError
 from geoseg.files import check_parent, replacing, write_json
 from geoseg.legend import IGNORE, Legend
-from geoseg.work_folder import take_folder
+from geoseg.work_folder import publish_folder
 
 Edge = Literal["shift", "pad", "crop"]
 """The last window of a row or column is moved inward, sticks out, or ends with the scene."""
@@ -483,4 +483,4 @@ def take_name(products: Path, output: Path) -> None:
     """Turn the folder `products`, which lies in one of ours beside it, into `output`."""
     if hasattr(os, "sync"):
         os.sync()  # one call for ten thousands of files
-    take_folder(products, output)
+    publish_folder(products, output)

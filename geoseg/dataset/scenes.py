@@ -32,7 +32,7 @@ from geoseg.dataset.folder import SCENES, ClassCounts, Counts, DatasetScene
 from geoseg.dataset.images import look_at_image, write_scene
 from geoseg.dataset.placement import transforms
 from geoseg.dataset.sources import Source
-from geoseg.files import replacing, write_lines
+from geoseg.files import replacing, write_json_lines
 from geoseg.legend import Legend
 from geoseg.raster.scene import SceneInfo
 
@@ -80,7 +80,7 @@ class Record:
         self._lock = threading.Lock()
         self._done = _entries(folder)
         self._before = _entries(former) if former else {}
-        write_lines(folder / JOURNAL, [_FORMAT, *self._done.values()])
+        write_json_lines(folder / JOURNAL, [_FORMAT, *self._done.values()])
         self.reused = 0
         """Scenes that were not written again."""
 
@@ -124,7 +124,7 @@ class Record:
         for path in (self._folder / SCENES).iterdir():
             if f"{SCENES}/{path.name}" not in files:
                 path.unlink()
-        write_lines(self._folder / JOURNAL, [_FORMAT, *(self._done[s.name] for s in scenes)])
+        write_json_lines(self._folder / JOURNAL, [_FORMAT, *(self._done[s.name] for s in scenes)])
         if self.reused:
             log.info("%d of %d scenes had not changed and were kept", self.reused, len(scenes))
 

@@ -18,7 +18,7 @@ from rasterio.windows import Window
 
 from geoseg._version import __version__
 from geoseg.errors import ConfigError
-from geoseg.files import Source, Url, state_of
+from geoseg.files import ScenePath, Url, read_remote_version
 from geoseg.inference.memory import largest_window
 from geoseg.inference.predictor import Decided, Predictor, decide
 from geoseg.inference.reader import Gsd, Readable, Reader, network_pixel
@@ -36,7 +36,7 @@ from geoseg.raster.tiles import Tile
 class Job:
     """A scene, a model, and how the one is shown to the other; it can be pickled."""
 
-    scenes: tuple[Source, ...] = ()
+    scenes: tuple[ScenePath, ...] = ()
     """Several make a mosaic."""
 
     indexes: tuple[int, ...] | None = None
@@ -206,7 +206,7 @@ class Planner:
 
     aoi: Path | None = None
 
-    def plan(self, scenes: tuple[Source, ...]) -> Plan:
+    def plan(self, scenes: tuple[ScenePath, ...]) -> Plan:
         """Check a scene, or several as a mosaic, and cut it.
 
         Raises SceneError when it does not fit, AnnotationError for the area's file, ConfigError for
@@ -291,10 +291,10 @@ class Planner:
         }
 
 
-def _identity(source: Source) -> str:
+def _identity(source: ScenePath) -> str:
     """What changes when a scene does."""
     if isinstance(source, Url):
-        return f"{source.partition('?')[0]} {state_of(source)}"
+        return f"{source.partition('?')[0]} {read_remote_version(source)}"
     state = source.stat()
     changed = datetime.fromtimestamp(state.st_mtime_ns / 1e9, UTC).isoformat()
     return f"{source.absolute()} of {changed} with {state.st_size} bytes"

@@ -12,7 +12,7 @@ from pathlib import Path
 from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
-from geoseg.concurrency import batches, overlapped
+from geoseg.concurrency import batched, map_buffered
 from geoseg.inference.journal import Journal, Record, open_journal
 from geoseg.inference.plan import Job, Plan, decide_tiles
 from geoseg.inference.predictor import Decided, Predictor, decide
@@ -21,12 +21,12 @@ from geoseg.progress import Track, silent
 from geoseg.raster.cog import Colormap, working_raster
 from geoseg.raster.tiles import Tile
 
-# A scene's labels: read ahead → decide → write behind, tile after tile.
+# A scene's labels: read prefetch → decide → write behind, tile after tile.
 
 Write = Callable[[Decided | None], None]
 """Takes what was found in a tile, None where there is nothing to decide."""
 
-_AHEAD = 16  # batches that an executor is given before the first comes back
+_AHEAD = 16  # batched that an executor is given before the first comes back
 
 
 def label(
@@ -47,16 +47,16 @@ def label(
     """
     with _thread() as writer:
         if executor is None:
-            with job.reader() as reader, _thread() as ahead:
-                reads = overlapped(ahead, reader.read, tiles)
-                yield from overlapped(
+            with job.reader() as reader, _thread() as reading:
+                reads = map_buffered(reading, reader.read, tiles)
+                yield from map_buffered(
                     writer, write, decide(predictor, reads, batch_size=batch_size)
                 )
         else:
-            work = batches(tiles, batch_size)
-            done = overlapped(executor, partial(decide_tiles, job), work, depth=_AHEAD)
+            work = batched(tiles, batch_size)
+            done = map_buffered(executor, partial(decide_tiles, job), work, depth=_AHEAD)
             found = (decided for batch in done for decided in batch)
-            yield from overlapped(writer, write, found)
+            yield from map_buffered(writer, write, found)
 
 
 @contextmanager

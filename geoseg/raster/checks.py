@@ -16,7 +16,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from geoseg.errors import SceneError
-from geoseg.files import Source, Url, input_file
+from geoseg.files import ScenePath, Url, input_file
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ _SAMPLES = 16  # windows of 256 x 256 pixels that decide whether a band called a
 _MASK_LIKE = 0.95
 
 
-def alpha_band(dataset: DatasetReader, file: Source) -> int | None:
+def alpha_band(dataset: DatasetReader, file: ScenePath) -> int | None:
     """The band that says where the scene is transparent, if there is one.
 
     GDAL calls the fourth band of a uint8 file alpha unless told otherwise, so a near-infrared
@@ -48,7 +48,7 @@ def alpha_band(dataset: DatasetReader, file: Source) -> int | None:
 
 
 def picture_bands(
-    dataset: DatasetReader, alpha: int | None, *, bands: int | None, file: Source
+    dataset: DatasetReader, alpha: int | None, *, bands: int | None, file: ScenePath
 ) -> tuple[int, ...]:
     """The bands to read, numbered from 1: all but alpha, reds before greens before blues.
 
@@ -113,11 +113,11 @@ _LOOKS_LIKE = {
 }
 
 
-def open_raster(path: Source | str) -> DatasetReader:
+def open_raster(path: ScenePath | str) -> DatasetReader:
     """Open a GeoTIFF (COG), PNG, JPEG or JPEG 2000 file, or a GeoTIFF on a server; SceneError when it is
     none, or one that cannot be read safely.
     """
-    file: Source
+    file: ScenePath
     if isinstance(path, Url):
         file, name, driver = path, _on_server(path), "GTiff"
         fault = "no GeoTIFF can be read there. check the address, and the network"
@@ -145,7 +145,7 @@ def open_raster(path: Source | str) -> DatasetReader:
     return dataset
 
 
-def check_pixels(dataset: DatasetReader, file: Source) -> None:
+def check_pixels(dataset: DatasetReader, file: ScenePath) -> None:
     """Refuse pixels that are no measured values: complex, palette, CMYK, single bits."""
     if any(np.dtype(t).kind == "c" for t in dataset.dtypes):
         raise SceneError(f"{file}: has complex pixels. geoseg needs amplitudes or colours")
@@ -168,7 +168,7 @@ def check_pixels(dataset: DatasetReader, file: Source) -> None:
         raise SceneError(f"{file}: has {bits} bits per pixel. geoseg needs 8 or more")
 
 
-def check_georeference(dataset: DatasetReader, file: Source) -> None:
+def check_georeference(dataset: DatasetReader, file: ScenePath) -> None:
     """Refuse a scene whose pixels have no place on a map although it means to have one."""
     transform = dataset.transform
     if transform == Affine.identity():
@@ -193,7 +193,7 @@ def check_georeference(dataset: DatasetReader, file: Source) -> None:
 
 
 def _on_server(url: Url) -> str:
-    """GDAL's name for it; the scheme is one of `geoseg.files.source`."""
+    """GDAL's name for it; the scheme is one of `geoseg.files.scene_path`."""
     scheme, _, rest = url.partition("://")
     return f"/vsicurl/{url}" if scheme.startswith("http") else f"/vsi{scheme}/{rest}"
 
@@ -214,7 +214,7 @@ def _driver(file: Path) -> str:
     )
 
 
-def _check_size(dataset: DatasetReader, file: Source) -> None:
+def _check_size(dataset: DatasetReader, file: ScenePath) -> None:
     if dataset.count == 0:
         raise SceneError(f"{file}: holds no bands. open one of its layers as a file of its own")
     if dataset.count > MAX_BANDS:

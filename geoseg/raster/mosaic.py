@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geoseg.errors import SceneError
-from geoseg.files import Source
+from geoseg.files import ScenePath
 from geoseg.raster.georeference import pixel_sides_m, pixel_size_m
 from geoseg.raster.scene import Scene, SceneInfo, opened_scene
 
@@ -83,7 +83,7 @@ class Mosaic:
 
 
 def opened_mosaic(
-    paths: Sequence[Source],
+    paths: Sequence[ScenePath],
     *,
     bands: int | None = None,
     indexes: tuple[int, ...] | None = None,

@@ -21,7 +21,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from geoseg.errors import SceneError
-from geoseg.files import Source, Url
+from geoseg.files import ScenePath, Url
 from geoseg.raster.checks import (
     alpha_band,
     check_georeference,
@@ -57,7 +57,7 @@ log = logging.getLogger(__name__)
 class SceneInfo:
     """What a scene says about itself."""
 
-    path: Source
+    path: ScenePath
 
     width: int
 
@@ -183,7 +183,7 @@ class Scene:
 
 @contextmanager
 def open_scene(
-    path: Source | str,
+    path: ScenePath | str,
     *,
     bands: int | None = None,
     indexes: tuple[int, ...] | None = None,
@@ -203,7 +203,7 @@ def open_scene(
             scene.close()
 
 
-def gdal_settings(*scenes: Source | str) -> rasterio.Env:
+def gdal_settings(*scenes: ScenePath | str) -> rasterio.Env:
     """Under which scenes are opened and read."""
     remote = any(isinstance(scene, Url) for scene in scenes)
     return rasterio.Env(
@@ -214,7 +214,7 @@ def gdal_settings(*scenes: Source | str) -> rasterio.Env:
 
 
 def opened_scene(
-    path: Source | str,
+    path: ScenePath | str,
     *,
     bands: int | None = None,
     indexes: tuple[int, ...] | None = None,
@@ -239,7 +239,7 @@ def opened_scene(
 
 
 def _chosen_bands(
-    dataset: DatasetReader, file: Source, bands: int | None, indexes: tuple[int, ...] | None
+    dataset: DatasetReader, file: ScenePath, bands: int | None, indexes: tuple[int, ...] | None
 ) -> tuple[tuple[int, ...], int | None]:
     """The bands to read, and the one that says where the scene is transparent."""
     if indexes is not None and not all(1 <= i <= dataset.count for i in indexes):
@@ -258,7 +258,7 @@ def _chosen_bands(
     return chosen, None if alpha in chosen else alpha
 
 
-def scene_info(dataset: DatasetReader, file: Source) -> SceneInfo:
+def scene_info(dataset: DatasetReader, file: ScenePath) -> SceneInfo:
     """What an open raster, `file`, says about itself."""
     return SceneInfo(
         path=file,

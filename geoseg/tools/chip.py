@@ -55,7 +55,7 @@ from geoseg.inference.journal import Journal, Record, open_journal
 from geoseg.legend import Legend
 from geoseg.progress import Track, silent
 from geoseg.raster.scene import Scene, open_scene
-from geoseg.work_folder import unfinished
+from geoseg.work_folder import open_work_folder
 
 EMPTY = "windows without objects were left out"
 NO_DATA = "windows without data were left out"
@@ -266,7 +266,7 @@ def tile(
     about |= {"image": suffix, "quality": quality if suffix == "jpg" else None, **asdict(tiling)}
     findings = Findings(skip=skip_bad)
     with (
-        unfinished(target, restart=restart) as scratch,
+        open_work_folder(target, restart=restart) as scratch,
         _journal(scratch, {**about, "splits": splits}, dataset, output) as journal,
         Threads(jobs, track) as threads,
     ):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import SceneError
-from geoseg.files import Source
+from geoseg.files import ScenePath
 from geoseg.inference.plan import Job
 from geoseg.inference.predictor import Predictor, decide
 from geoseg.inference.tiling import margin_px, tiles
@@ -63,7 +63,7 @@ class Trial:
 
 
 def measure_margins(
-    scenes: Sequence[Source],
+    scenes: Sequence[ScenePath],
     *,
     model: Path | None = None,
     margins: Sequence[int] = MARGINS,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from geoseg.errors import ConfigError, OutputError, SceneError, SkippedInputsError
-from geoseg.files import Source, Url, check_output, discard, source
+from geoseg.files import ScenePath, Url, check_output, discard, scene_path
 from geoseg.heap import ask_for_huge_pages
 from geoseg.inference.plan import Job, Plan, Planner
 from geoseg.inference.run import CONFIDENCE, LABELS, PROBABILITIES, work_on
@@ -42,7 +42,7 @@ from geoseg.raster.georeference import map_transform
 from geoseg.raster.labels import legend_tags
 from geoseg.report.picture import check_picture
 from geoseg.tools.vectorize import origin, vectorize
-from geoseg.work_folder import Move, finish, take_names, unfinished
+from geoseg.work_folder import Move, open_work_folder, publish_files, resume_publishing
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -152,7 +152,7 @@ def segment(
     stores the tiles predicted so far: after an interruption the same call continues from them and
     gives the same bytes. Labels inside the area do not depend on the area.
     """
-    sources = [source(scene) for scene in _listed(scenes)]
+    sources = [scene_path(scene) for scene in _listed(scenes)]
     groups = [tuple(sources)] if scene.mosaic else [(one,) for one in sources]
     rasters = {kind: Path(path) for kind, path in _rasters(outputs).items() if path}
     output = Path(output)
@@ -166,8 +166,8 @@ def segment(
     if append and overwrite:
         raise ConfigError(f"{output}: is either to be overwritten or appended to. choose one")
     remote = any(isinstance(one, Url) for one in sources)
-    with unfinished(output, restart=run.restart, remote=remote) as folder:
-        if finish(folder, products):
+    with open_work_folder(output, restart=run.restart, remote=remote) as folder:
+        if resume_publishing(folder, products):
             log.info("%s: an earlier run had made it, but for its name", output)
             return output
         for product in products:
@@ -247,7 +247,7 @@ def segment(
                 for text in sorted(results.iterdir())
             ]
         # the polygons are the last to take their name
-        take_names(folder, [*moves, Move(vectors, output, overwrite or bool(append))])
+        publish_files(folder, [*moves, Move(vectors, output, overwrite or bool(append))])
         write_style(output, _table(made[0][0], legend))
     faults.tell(output)
     return output
@@ -301,7 +301,7 @@ def _fresh_folder(folder: Path, texts: Path | None) -> Path:
     return folder
 
 
-def _check_groups(groups: Sequence[Sequence[Source]], of_one: Sequence[Path]) -> None:
+def _check_groups(groups: Sequence[Sequence[ScenePath]], of_one: Sequence[Path]) -> None:
     if not groups or not groups[0]:
         raise ConfigError("no scene is given. name at least one")
     if len(groups) > 1 and of_one:
@@ -317,7 +317,7 @@ def _check_groups(groups: Sequence[Sequence[Source]], of_one: Sequence[Path]) ->
         )
 
 
-def _check_products(products: Sequence[Path], inputs: Sequence[Source | None]) -> None:
+def _check_products(products: Sequence[Path], inputs: Sequence[ScenePath | None]) -> None:
     for one, other in combinations(products, 2):
         if one.absolute() == other.absolute():
             raise ConfigError(f"{one}: is named as two outputs. give each a name of its own")
@@ -396,7 +396,7 @@ def _picture_of(plan: Plan) -> Path | None:
     return scene if isinstance(scene, Path) and not others else None
 
 
-def _provenance(scenes: Sequence[Source], model: Model) -> dict[str, Any]:
+def _provenance(scenes: Sequence[ScenePath], model: Model) -> dict[str, Any]:
     return {
         "scenes": [scene.name for scene in scenes],
         "model": model.path.name,
@@ -437,7 +437,7 @@ def segment_each(
         After the other scenes are complete, if some could not be read.
     """
     folder = Path(folder)
-    sources = [source(one) for one in scenes]
+    sources = [scene_path(one) for one in scenes]
     stems = [Path(one.name).stem for one in sources]
     if len({stem.casefold() for stem in stems}) < len(stems):
         raise ConfigError(
@@ -456,7 +456,7 @@ def segment_each(
         _make_folder(made)
     faults = Faults(keep_going=len(sources) > 1)
 
-    def one(source: Source) -> Path:
+    def one(source: ScenePath) -> Path:
         stem = Path(source.name).stem
         output = folder / f"{stem}.gpkg"
         named: dict[str, Any] = {

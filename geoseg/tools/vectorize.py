@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from geoseg._version import __version__
-from geoseg.concurrency import ahead
+from geoseg.concurrency import prefetch
 from geoseg.errors import ConfigError, OutputError, SceneError
 from geoseg.files import check_output, replacing
 from geoseg.legend import Legend
@@ -219,8 +219,8 @@ def vectorize(  # type: ignore[misc]
             )
         # reading, tracing and writing each have a thread: they leave Python's lock alone mostly
         reader, tracer = (stack.enter_context(ThreadPoolExecutor(1)) for _ in range(2))
-        strips = ahead(reader, read_strips(source, sureness, legend, track))
-        traced = ahead(tracer, segments(strips, polygons, areas))
+        strips = prefetch(reader, read_strips(source, sureness, legend, track))
+        traced = prefetch(tracer, segments(strips, polygons, areas))
         found = stack.enter_context(
             made_beside(
                 traced,

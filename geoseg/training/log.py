@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import ConfigError
-from geoseg.files import replacing, write_lines
+from geoseg.files import replacing, write_json_lines
 
 Line = Mapping[str, Any]
 """step, loss, learning_rate, miou (None between validations), seconds; after a validation also iou by class."""
@@ -20,7 +20,7 @@ def write_log(output: Path, history: Sequence[Line]) -> Path:
     The table has a column for each class's IoU.
     """
     lines = output.with_suffix(".log.jsonl")
-    write_lines(lines, history)
+    write_json_lines(lines, history)
     with (
         replacing(output.with_suffix(".log.csv"), overwrite=True) as scratch,
         scratch.open("w", newline="", encoding="utf-8") as file,

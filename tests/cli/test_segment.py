@@ -156,7 +156,7 @@ def test_a_signal_ends_it_soon_and_the_same_command_goes_on(
     assert time.monotonic() - began < 5
     assert process.returncode == 128 + number
     assert "Traceback" not in errors
-    assert "the same command goes on from here" in errors
+    assert "Repeat the command to resume" in errors
     assert {file.name for file in folder.iterdir()} == before | {".out.gpkg.unfinished"}
     again = subprocess.run(
         command, cwd=folder, env=env, capture_output=True, text=True, check=False

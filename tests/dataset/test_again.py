@@ -26,7 +26,7 @@ from geoseg.dataset.folder import Dataset
 from geoseg.errors import OutputError, SceneError
 from geoseg.progress import Text, Track
 from geoseg.tools.prepare import prepare
-from geoseg.work_folder import unfinished
+from geoseg.work_folder import open_work_folder
 from tests.dota_folder import PLANE, SHIP, Thing, add
 
 T = TypeVar("T")
@@ -222,7 +222,7 @@ def test_a_scene_at_fault_costs_nothing_of_what_is_done(
 
 def test_two_runs_do_not_write_the_same_dataset(dota: Path, tmp_path: Path) -> None:
     with (
-        unfinished((tmp_path / "out").resolve()),
+        open_work_folder((tmp_path / "out").resolve()),
         pytest.raises(OutputError, match="another process is writing it"),
     ):
         prepare(dota, tmp_path / "out")

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.concurrency import ahead, overlapped
+from geoseg.concurrency import map_buffered, prefetch
 
 
 @given(items=st.lists(st.integers()), depth=st.integers(0, 5), workers=st.integers(1, 3))
 def test_results_come_in_the_order_of_the_items(items: list[int], depth: int, workers: int) -> None:
     with ThreadPoolExecutor(workers) as executor:
-        found = list(overlapped(executor, lambda item: item * 2, items, depth=depth))
+        found = list(map_buffered(executor, lambda item: item * 2, items, depth=depth))
     assert found == [item * 2 for item in items]
 
 
@@ -31,7 +31,7 @@ def test_no_more_items_are_taken_than_the_depth_allows(depth: int) -> None:
             yield number
 
     with ThreadPoolExecutor(1) as executor:
-        for number, _ in enumerate(overlapped(executor, str, items(), depth=depth)):
+        for number, _ in enumerate(map_buffered(executor, str, items(), depth=depth)):
             assert taken <= number + depth + 1
 
 
@@ -47,7 +47,7 @@ def test_the_next_item_is_made_while_the_last_is_worked_on() -> None:
         return item != 0 or made.wait(timeout=10)
 
     with ThreadPoolExecutor(1) as executor:
-        assert list(overlapped(executor, work, items())) == [True, True]
+        assert list(map_buffered(executor, work, items())) == [True, True]
 
 
 def test_a_fault_comes_out_in_its_turn() -> None:
@@ -57,7 +57,7 @@ def test_a_fault_comes_out_in_its_turn() -> None:
         return item
 
     with ThreadPoolExecutor(1) as executor:
-        results = overlapped(executor, work, range(9))
+        results = map_buffered(executor, work, range(9))
         assert [next(results), next(results)] == [0, 1]
         with pytest.raises(OSError, match="disk"):
             next(results)
@@ -73,7 +73,7 @@ def test_items_are_made_ahead_one_by_one_and_in_order() -> None:
 
     with ThreadPoolExecutor(1) as executor:
         seen = []
-        for item in ahead(executor, source(), depth=2):
+        for item in prefetch(executor, source(), depth=2):
             seen.append(item)
             assert len(made) <= len(seen) + 3
     assert seen == made == list(range(9))
@@ -85,7 +85,7 @@ def test_what_goes_wrong_ahead_comes_out_in_its_turn() -> None:
         raise KeyError("two")
 
     with ThreadPoolExecutor(1) as executor:
-        items = ahead(executor, source())
+        items = prefetch(executor, source())
         assert next(items) == 1
         with pytest.raises(KeyError, match="two"):
             next(items)

@@ -91,7 +91,7 @@ def test_a_file_that_points_elsewhere_is_not_opened(tmp_path: Path, name: str) -
         f'<OGRVRTDataSource><OGRVRTLayer name="target"><SrcDataSource>{target}</SrcDataSource>'
         "</OGRVRTLayer></OGRVRTDataSource>"
     )
-    with pytest.raises(AnnotationError, match="is no GeoPackage"):
+    with pytest.raises(AnnotationError, match="not a GeoPackage"):
         area_of_file(disguised, UTM, TRANSFORM, (80, 60))
 
 

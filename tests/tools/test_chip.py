@@ -25,7 +25,7 @@ from geoseg.errors import ConfigError, DatasetError, OutputError, SceneError, Sk
 from geoseg.legend import IGNORE
 from geoseg.tools.chip import tile
 from geoseg.tools.prepare import prepare
-from geoseg.work_folder import unfinished_folder
+from geoseg.work_folder import work_folder_path
 from tests.dataset.chip_decoding import pixels_of_rle, polygon_of, yolo
 from tests.dataset.chip_folders import OVER_THE_EDGE, RING, TWO, dataset
 from tests.dota_folder import SHIP, Thing, add, drawn, write_image
@@ -282,7 +282,7 @@ def test_an_interrupted_run_goes_on_to_the_same_files(
     with pytest.raises(KeyboardInterrupt):
         tile(folder, again, format=format, tiling=SMALL, jobs=1, track=stopping(1))
     assert not again.exists()
-    left = unfinished_folder(again) / lost
+    left = work_folder_path(again) / lost
     written = sorted(path for path in left.iterdir() if path.name != "journal")
     assert written
     for file in written[:: len(written) - 1]:

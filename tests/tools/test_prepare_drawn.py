@@ -291,7 +291,7 @@ def test_a_file_that_only_points_elsewhere_is_not_followed(tmp_path: Path) -> No
         f"<OGRVRTDataSource><OGRVRTLayer name='secret'><SrcDataSource>{tmp_path / 'secret.gpkg'}"
         "</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>"
     )
-    with pytest.raises(AnnotationError, match="is no GeoPackage"):
+    with pytest.raises(AnnotationError, match="not a GeoPackage"):
         prepare_drawn(
             [scene(tmp_path / "s.tif")], tmp_path / "d", annotations=lure, class_column="what"
         )

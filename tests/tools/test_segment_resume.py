@@ -17,7 +17,7 @@ import pyogrio
 import pytest
 
 from geoseg.errors import ConfigError
-from geoseg.work_folder import unfinished_folder
+from geoseg.work_folder import work_folder_path
 from tests.calls import segment
 from tests.scenes import UTM, model_file, picture, write_scene
 
@@ -86,7 +86,7 @@ def test_tiles_are_not_decided_twice(
     caplog.set_level("INFO")
     with pytest.raises(KeyboardInterrupt):
         products(tmp_path / "parts", given, track=StopAfter(20))
-    assert "the same command goes on from here" in caplog.text
+    assert "Repeat the command to resume" in caplog.text
     products(tmp_path / "parts", given)
     assert "of 56 tiles were decided before" in caplog.text
 
@@ -108,7 +108,7 @@ def test_another_command_is_refused_and_the_work_is_kept(
         products(tmp_path / "parts", given, **change)
     assert words in str(caught.value)
     assert "--restart" in str(caught.value)
-    assert unfinished_folder(tmp_path / "parts" / "out.gpkg").exists()
+    assert work_folder_path(tmp_path / "parts" / "out.gpkg").exists()
 
 
 def test_work_can_be_begun_anew(tmp_path: Path, given: dict[str, Any]) -> None:
