@@ -23,7 +23,7 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
-from geoseg.annotations.burn import Annotations, burn, transformed
+from geoseg.annotations.burn import Annotations, burn, transform_geometry
 from geoseg.annotations.dota import write_dota
 from geoseg.legend import DOTA_V1
 
@@ -75,7 +75,7 @@ def draw_all(folder: Path, count: int, scenes: int, side: int) -> tuple[Path, li
         place = Affine(_METRES, 0, left, 0, -_METRES, 5_500_000)
         truth = objects(count // scenes, side, number)
         images.append(draw(dota, truth, f"P{number:04d}", place, side))
-        shapes.append(transformed(truth.geometry, place))
+        shapes.append(transform_geometry(truth.geometry, place))
         names.append(np.array(DOTA_V1.names, object)[truth.class_id])
     table = gpd.GeoDataFrame(
         {"class": np.concatenate(names)}, geometry=np.concatenate(shapes), crs=_CRS

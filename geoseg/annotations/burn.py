@@ -1,13 +1,13 @@
-"""Annotations: the input polygons of one scene, and burning them into labels.
+"""Annotations of a scene, and burning them into labels.
 
-They stay vectors (in pixels of their scene) until a window is read, so a window at any offset, scale or
-angle gets exact labels.
+Annotations stay vectors in pixels of their scene until a window is read, so that the labels of a window are exact
+at any offset, scale and rotation.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import shapely
@@ -17,15 +17,13 @@ from rasterio.features import rasterize
 from rasterio.windows import Window
 
 from geoseg.legend import BACKGROUND, IGNORE
+from geoseg.options import Difficult
 
 QUADS, OUTLINES = "quads", "outlines"
-"""Names of the annotation layers of a dataset: DOTA's quads, and true outlines."""
+"""Names of the annotation layers of a dataset: quads, as in DOTA's label files, and outlines."""
 
-Difficult = Literal["keep", "ignore", "drop"]
-"""What becomes of objects marked as difficult: an object like any other, IGNORE pixels, or nothing."""
-
-# GDAL warns of a lost georeference where an array lies at the origin
-_AWAY = Affine.translation(1, 1)
+# with the origin at (0, 0), GDAL warns of a missing georeference
+_OFFSET = Affine.translation(1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +31,14 @@ class Annotations:
     """The annotated objects of one scene."""
 
     geometry: NDArray[np.object_]
-    """(n,) shapely polygons in pixels of the scene: x right, y down, (0, 0) is the outer corner of the first
-    pixel."""
+    """(n,) shapely polygons or multipolygons in pixels of the scene: x right, y down, (0, 0) is the outer corner of
+    the first pixel."""
 
     class_id: NDArray[np.uint8]
-    """(n,) IGNORE where nobody knows what is there"""
+    """(n,) class IDs; IGNORE where the class is unknown."""
 
     difficult: NDArray[np.bool_]
-    """(n,) True where the annotator marked the object as hard to recognise."""
+    """(n,) True where the annotator marked the object as difficult to recognise."""
 
     def __len__(self) -> int:
         return len(self.class_id)
@@ -50,25 +48,25 @@ class Annotations:
 
     @staticmethod
     def empty() -> Annotations:
-        """No objects."""
+        """Return annotations without objects."""
         return Annotations(np.empty(0, object), np.empty(0, np.uint8), np.empty(0, bool))
 
 
-class Index:
-    """Annotations of a scene that can be asked for those near a window, again and again."""
+class AnnotationIndex:
+    """Spatial index of the annotations of a scene."""
 
     def __init__(self, annotations: Annotations) -> None:
         self.annotations = annotations
         self._tree = shapely.STRtree(annotations.geometry)
 
-    def touching(self, area: shapely.Geometry) -> Annotations:
-        """Annotations that touch `area` (pixels of the scene), in their original order."""
+    def query(self, area: shapely.Geometry) -> Annotations:
+        """Return the annotations that intersect `area` (pixels of the scene), in their original order."""
         return self.annotations[np.sort(self._tree.query(area, predicate="intersects"))]
 
-    def window(self, window: Window) -> Annotations:
-        """Annotations that touch `window`, still in pixels of the scene."""
+    def query_window(self, window: Window) -> Annotations:
+        """Return the annotations that intersect `window`, still in pixels of the scene."""
         left, top = window.col_off, window.row_off
-        return self.touching(shapely.box(left, top, left + window.width, top + window.height))
+        return self.query(shapely.box(left, top, left + window.width, top + window.height))
 
 
 def burn(
@@ -79,23 +77,44 @@ def burn(
     transform: Affine | None = None,
     difficult: Difficult = "keep",
 ) -> NDArray[np.uint8]:
-    """Labels of an array of `height` x `width` pixels.
+    """Burn annotations into labels.
 
-    `transform` leads from pixels of the scene to pixels of the array (default: the same). A pixel takes the
-    class of the polygon that holds its centre (GDAL's rule). Larger objects are burned first, so that small
-    ones stay on top.
+    Parameters
+    ----------
+    annotations
+        Objects in pixels of their scene.
+    height, width
+        Shape of the labels.
+    transform
+        Transform from pixels of the scene to pixels of the labels; by default the identity.
+    difficult
+        Treatment of difficult objects: burn them, burn IGNORE, or drop them.
+
+    Returns
+    -------
+    (height, width) array of uint8
+        Class IDs; 0 is background.
+
+    Notes
+    -----
+    A pixel gets the class of the polygon that contains its centre, by GDAL's rule. Larger objects are burned first,
+    so that small ones lie on top.
+
+    Examples
+    --------
+    >>> import numpy as np, shapely
+    >>> square = np.array([shapely.box(1, 0, 3, 2)], object)
+    >>> burn(Annotations(square, np.array([5], np.uint8), np.array([False])), 2, 4)
+    array([[0, 5, 5, 0],
+           [0, 5, 5, 0]], dtype=uint8)
     """
     labels = np.full((height, width), BACKGROUND, np.uint8)
     if difficult == "drop":
         annotations = annotations[~annotations.difficult]
     if not len(annotations):
         return labels
-    geometry = annotations.geometry
-    transform = _AWAY @ (transform or Affine.identity())
-    matrix = np.array([[transform.a, transform.b], [transform.d, transform.e]])
-    shift = np.array([transform.c, transform.f])
-    geometry = shapely.transform(geometry, lambda xy: xy @ matrix.T + shift)
-    # GDAL walks every vertex of what it is given: what lies outside is cut away first
+    geometry = transform_geometry(annotations.geometry, _OFFSET @ (transform or Affine.identity()))
+    # GDAL visits every vertex: clip to the labels first
     geometry = shapely.clip_by_rect(geometry, 0, 0, width + 2, height + 2)
     values = annotations.class_id
     if difficult == "ignore":
@@ -103,13 +122,13 @@ def burn(
     order = np.argsort(-shapely.area(annotations.geometry), kind="stable")
     shapes = [(geometry[i], int(values[i])) for i in order if not geometry[i].is_empty]
     if shapes:
-        rasterize(shapes, out=labels, transform=_AWAY)
+        rasterize(shapes, out=labels, transform=_OFFSET)
     return labels
 
 
-def transformed(geometry: NDArray[np.object_], transform: Affine) -> NDArray[np.object_]:
-    """Geometries with every coordinate sent through an affine transform."""
+def transform_geometry(geometry: NDArray[np.object_], transform: Affine) -> NDArray[np.object_]:
+    """Apply an affine transform to the coordinates of geometries."""
     a, b, c, d, e, f = transform[:6]
     matrix, shift = np.array([[a, b], [d, e]]), np.array([c, f])
-    moved: NDArray[np.object_] = shapely.transform(geometry, lambda xy: xy @ matrix.T + shift)
-    return moved
+    transformed: NDArray[np.object_] = shapely.transform(geometry, lambda xy: xy @ matrix.T + shift)
+    return transformed

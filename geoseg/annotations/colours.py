@@ -1,4 +1,4 @@
-"""What the colours of a label picture mean."""
+"""Colour maps of label images: the class of every colour."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BACKGROUND_NAME = DOTA_V2[BACKGROUND].name
 OTHERS = "*"
 
 UNKNOWN = 254
-"""Label of a colour that has no meaning."""
+"""Label of a colour that is not in the colour map."""
 
 _ISAID = {
     "#000000": BACKGROUND_NAME,
@@ -48,84 +48,86 @@ _POTSDAM = {
     "#00ffff": "low-vegetation",
     "#00ff00": "tree",
     "#ffff00": "car",
-    "#ff0000": BACKGROUND_NAME,  # clutter: what is none of the others
-    "#000000": IGNORED,  # the rims of objects, where these were taken away
+    "#ff0000": BACKGROUND_NAME,  # clutter
+    "#000000": IGNORED,  # object boundaries, in the version without boundaries
 }
 
-KNOWN: Mapping[str, Mapping[str, str]] = {
+COLOUR_MAPS: Mapping[str, Mapping[str, str]] = {
     "isaid": _ISAID,
     "potsdam": _POTSDAM,
     "vaihingen": _POTSDAM,
 }
-"""Those that can be asked for by name."""
+"""Built-in colour maps by name: colour to class name."""
 
 
 @dataclass(frozen=True, slots=True)
-class Colours:
-    """Colours of classes."""
+class ColourMap:
+    """Classes by colour."""
 
     names: tuple[str, ...]
     """Class names by label, background first."""
 
     table: NDArray[np.uint8]
-    """(2**24,) label by red * 65536 + green * 256 + blue; IGNORE, or UNKNOWN"""
+    """(2**24,) label by red * 65536 + green * 256 + blue; IGNORE or UNKNOWN included."""
 
-    def labels(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(h, w) labels of (3, h, w) colours."""
+    def classify(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Convert (3, h, w) colours to (h, w) labels."""
         red, green, blue = rgb.astype(np.uint32)
         labels: NDArray[np.uint8] = self.table[red << 16 | green << 8 | blue]
         return labels
 
 
-def colours_named(text: str) -> Colours:
-    """A known map of colours, or that of a JSON or TOML file: names of classes by ``#rrggbb``, ``r,g,b``, or the
-    value of a raster of one band, among them ``background`` and ``ignore``, and perhaps ``*`` for all others. A
-    legend, as a JSON list of id, name and colour, will do as well.
+def load_colour_map(text: str) -> ColourMap:
+    """Return a built-in colour map, or read one from a JSON or TOML file.
 
-    Raises ConfigError.
+    The file maps ``#rrggbb``, ``r,g,b``, or the value of a single-band raster to class names, among them
+    ``background`` and ``ignore``; ``*`` stands for all other colours. A legend (a JSON list of id, name and colour) is
+    accepted as well. Raises ConfigError.
     """
-    said = KNOWN.get(text.lower()) or _of_file(text)
+    classes = COLOUR_MAPS.get(text.lower()) or _read_file(text)
     labels = {BACKGROUND_NAME: BACKGROUND}
-    for name in said.values():
+    for name in classes.values():
         if name != IGNORED:
             labels.setdefault(name, len(labels))
     if not 2 <= len(labels) <= UNKNOWN:
-        raise ConfigError(f"{text}: has {len(labels) - 1} classes, need 1 to {UNKNOWN - 1}")
+        raise ConfigError(
+            f"{text}: {len(labels) - 1} classes. Define 1 to {UNKNOWN - 1} besides background"
+        )
     names, labels = tuple(labels), {**labels, IGNORED: IGNORE}
-    others = said.get(OTHERS)
+    others = classes.get(OTHERS)
     table = np.full(1 << 24, labels[others] if others else UNKNOWN, np.uint8)
-    for colour, name in said.items():
+    for colour, name in classes.items():
         if colour != OTHERS:
-            table[_number(text, colour)] = labels[name]
-    return Colours(names, table)
+            table[_parse_colour(text, colour)] = labels[name]
+    return ColourMap(names, table)
 
 
-def _of_file(text: str) -> Mapping[str, str]:
+def _read_file(text: str) -> Mapping[str, str]:
     path = Path(text)
     if path.suffix.lower() not in (".json", ".toml"):
         raise ConfigError(
-            f"--colours {text}: is not known. use {', '.join(KNOWN)}, or a .json or .toml file of colour and "
-            "class"
+            f"--colours {text}: unknown colour map. Use {', '.join(COLOUR_MAPS)}, or a .json or .toml file "
+            "that maps colours to classes"
         )
     load = tomllib.loads if path.suffix.lower() == ".toml" else json.loads
     try:
-        said: Any = load(input_file(path, ConfigError).read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as fault:
-        raise ConfigError(f"{path}: cannot be read ({fault}). correct it") from fault
-    if isinstance(said, list):
+        classes: Any = load(input_file(path, ConfigError).read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}). Correct it") from error
+    if isinstance(classes, list):
         try:
-            said = {c["colour"]: c["name"] for c in said}
-        except (KeyError, TypeError) as fault:
-            raise ConfigError(f"{path}: is no legend of id, name and colour. correct it") from fault
-    if not isinstance(said, dict) or not said:
-        raise ConfigError(f'{path}: must map colours to classes: "#ff0000" = "roof". correct it')
-    for colour, name in said.items():
+            classes = {c["colour"]: c["name"] for c in classes}
+        except (KeyError, TypeError) as error:
+            raise ConfigError(f"{path}: not a legend of id, name and colour. Correct it") from error
+    if not isinstance(classes, dict) or not classes:
+        raise ConfigError(f'{path}: must map colours to classes. Write "#ff0000" = "roof"')
+    for colour, name in classes.items():
         if not isinstance(name, str) or not name.strip():
-            raise ConfigError(f"{path}: colour {colour} has no name of a class. give it one")
-    return said
+            raise ConfigError(f"{path}: colour {colour} has no class name. Add it")
+    return classes
 
 
-def _number(where: str, colour: str) -> int:
+def _parse_colour(source: str, colour: str) -> int:
     plain = colour.strip().lower()
     if re.fullmatch(r"#[0-9a-f]{6}", plain):
         return int(plain[1:], 16)
@@ -134,4 +136,4 @@ def _number(where: str, colour: str) -> int:
         values = [int(part) for part in parts]
         if max(values) <= 255:
             return values[0] << 16 | values[1] << 8 | values[2]
-    raise ConfigError(f"{where}: {colour!r} is no colour. write #rrggbb, r,g,b or a value")
+    raise ConfigError(f"{source}: invalid colour {colour!r}. Write #rrggbb, r,g,b or a value")

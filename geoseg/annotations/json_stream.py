@@ -1,4 +1,4 @@
-"""JSON objects too long for memory: their members one by one, of lists each element."""
+"""Read JSON objects larger than memory: member by member, lists element by element."""
 
 from __future__ import annotations
 
@@ -11,118 +11,120 @@ from geoseg.errors import AnnotationError
 from geoseg.files import input_file
 
 _CHUNK = 1 << 20  # characters
-_NEAR = 16  # a fault so close to the end of what was read may be that end
+_NEAR_END = 16  # characters: an error this close to the end of the buffer may be caused by that end
 _SPACE = " \t\n\r"
 
 
-def members(path: Path) -> Iterator[tuple[str, Any]]:
-    """(key, value) of every member of the object that a file holds; a member that is a list gives one pair per
-    element, an empty one none.
+def read_members(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield (key, value) of every member of the JSON object in a file.
 
-    Memory holds an element and a chunk of text. Raises AnnotationError, which names the line.
+    A member that is a list yields one pair per element; an empty list yields none. Memory holds one element and one
+    chunk of text. Raises AnnotationError with the line of a syntax error.
     """
     with input_file(path, AnnotationError).open(encoding="utf-8-sig") as file:
-        text = _Text(file)
+        buffer = _Buffer(file)
         try:
-            if text.peek() == "[":
+            if buffer.peek() == "[":
                 raise AnnotationError(
-                    f"{path}: holds a list, need an object with members. is it another file?"
+                    f"{path}: contains a list, not an object with members. Check the file name"
                 )
-            yield from _members(text)
-        except (ValueError, RecursionError) as fault:  # also numbers of thousands of digits
-            what = "is nested too deeply" if isinstance(fault, RecursionError) else str(fault)
-            if isinstance(fault, json.JSONDecodeError):
-                what = fault.msg
+            yield from _read_object(buffer)
+        except (ValueError, RecursionError) as error:  # ValueError: also numbers of many digits
+            reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+            if isinstance(error, json.JSONDecodeError):
+                reason = error.msg
             raise AnnotationError(
-                f"{path}:{text.line}: is no JSON ({what}). was the copy or download cut off?"
-            ) from fault
+                f"{path}:{buffer.line}: invalid JSON ({reason}). The file may be truncated: copy or "
+                "download it again"
+            ) from error
 
 
-def _members(text: _Text) -> Iterator[tuple[str, Any]]:
-    text.take("{")
-    while text.peek() != "}":
-        key = text.value()
+def _read_object(buffer: _Buffer) -> Iterator[tuple[str, Any]]:
+    buffer.skip("{")
+    while buffer.peek() != "}":
+        key = buffer.read_value()
         if not isinstance(key, str):
-            raise text.fault("a key must be text")
-        text.take(":")
-        if text.peek() != "[":
-            yield key, text.value()
+            raise _error("a key must be a string")
+        buffer.skip(":")
+        if buffer.peek() != "[":
+            yield key, buffer.read_value()
         else:
-            text.take("[")
-            while text.peek() != "]":
-                yield key, text.value()
-                text.comma("]")
-            text.take("]")
-        text.comma("}")
-    text.take("}")
-    if text.peek():
-        raise text.fault("there is more behind its end")
+            buffer.skip("[")
+            while buffer.peek() != "]":
+                yield key, buffer.read_value()
+                buffer.skip_comma("]")
+            buffer.skip("]")
+        buffer.skip_comma("}")
+    buffer.skip("}")
+    if buffer.peek():
+        raise _error("extra data after the end of the object")
 
 
-class _Text:
-    """What of a file is in memory, and how far it was used."""
+def _error(reason: str) -> json.JSONDecodeError:
+    return json.JSONDecodeError(reason, "", 0)
+
+
+class _Buffer:
+    """Part of a text file in memory, and the position in it."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
         self._text = ""
-        self._at = 0
+        self._position = 0
         self._line = 1
-        self._ended = False
+        self._at_end = False
         self._decode = json.JSONDecoder().raw_decode
 
     @property
     def line(self) -> int:
-        """The line that comes next, numbered from 1."""
-        return self._line + self._text.count("\n", 0, self._at)
+        """Line number of the position, from 1."""
+        return self._line + self._text.count("\n", 0, self._position)
 
     def peek(self) -> str:
-        """The next character that is no space; empty at the end."""
+        """Return the next character that is not white space; empty at the end of the file."""
         while True:
-            while self._at < len(self._text):
-                if self._text[self._at] not in _SPACE:
-                    return self._text[self._at]
-                self._at += 1
-            if self._ended:
+            while self._position < len(self._text):
+                if self._text[self._position] not in _SPACE:
+                    return self._text[self._position]
+                self._position += 1
+            if self._at_end:
                 return ""
-            self._more()
+            self._read_more()
 
-    def take(self, character: str) -> None:
-        """Go past `character`, which must come next."""
+    def skip(self, character: str) -> None:
+        """Advance past `character`. Raises JSONDecodeError if another one follows."""
         if self.peek() != character:
-            raise self.fault(f"expected {character!r}, found {self.peek() or 'its end'!r}")
-        self._at += 1
+            raise _error(f"expected {character!r}, found {self.peek() or 'its end'!r}")
+        self._position += 1
 
-    def comma(self, end: str) -> None:
-        """Go past a comma, unless `end` comes next."""
+    def skip_comma(self, end: str) -> None:
+        """Advance past a comma, unless `end` follows."""
         if self.peek() != end:
-            self.take(",")
+            self.skip(",")
             if self.peek() == end:
-                raise self.fault(f"there is nothing between ',' and {end!r}")
+                raise _error(f"no value between ',' and {end!r}")
 
-    def value(self) -> Any:
-        """The value that comes next."""
+    def read_value(self) -> Any:
+        """Read the next value."""
         while True:
             self.peek()
             try:
-                value, end = self._decode(self._text, self._at)
-            except json.JSONDecodeError as fault:
-                far = len(self._text) - fault.pos > _NEAR
-                if self._ended or (far and not fault.msg.startswith("Unterminated")):
-                    self._at = min(fault.pos, len(self._text))
+                value, end = self._decode(self._text, self._position)
+            except json.JSONDecodeError as error:
+                far = len(self._text) - error.pos > _NEAR_END
+                if self._at_end or (far and not error.msg.startswith("Unterminated")):
+                    self._position = min(error.pos, len(self._text))
                     raise
             else:
-                if len(self._text) - end > len("e+") or self._ended:  # else a number may go on
-                    self._at = end
+                # a number at the end of the buffer may continue
+                if len(self._text) - end > len("e+") or self._at_end:
+                    self._position = end
                     return value
-            self._more()
+            self._read_more()
 
-    def fault(self, what: str) -> json.JSONDecodeError:
-        """What is wrong here."""
-        return json.JSONDecodeError(what, "", 0)
-
-    def _more(self) -> None:
-        """Forget what was used, and read as much again as is left, so that long values take linear time."""
-        left = self._text[self._at :]
-        self._line += self._text.count("\n", 0, self._at)
-        read = self._file.read(max(_CHUNK, len(left)))
-        self._text, self._at, self._ended = left + read, 0, not read
+    def _read_more(self) -> None:
+        """Discard the text before the position and at least double the rest: linear time for long values."""
+        rest = self._text[self._position :]
+        self._line += self._text.count("\n", 0, self._position)
+        read = self._file.read(max(_CHUNK, len(rest)))
+        self._text, self._position, self._at_end = rest + read, 0, not read

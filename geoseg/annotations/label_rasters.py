@@ -1,8 +1,10 @@
-"""Which label raster belongs to which scene."""
+"""Label rasters: the class of every pixel of a scene, as a class ID or a colour, read and written."""
 
 from __future__ import annotations
 
 import re
+import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +19,9 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from geoseg.annotations.colours import UNKNOWN, Colours, colours_named
-from geoseg.annotations.reader import Drawn, Reading, by_stem
-from geoseg.annotations.report import Done, Findings, Kind
+from geoseg.annotations.colours import UNKNOWN, ColourMap, load_colour_map
+from geoseg.annotations.readers import NamedAnnotations, ReaderOptions, index_by_stem
+from geoseg.annotations.validation import Action, IssueKind, ValidationReport
 from geoseg.errors import AnnotationError, SceneError
 from geoseg.files import ScenePath
 from geoseg.legend import BACKGROUND, IGNORE, IGNORED, Legend
@@ -30,111 +32,201 @@ from geoseg.raster.labels import Labels, largest_class, open_labels, read_legend
 from geoseg.raster.scene import SceneInfo
 
 _SUFFIXES = (".tif", ".tiff", ".png")  # not JPEG, which changes colours
-_OF_LABELS = re.compile(
+_LABEL_SUFFIX = re.compile(
     r"[-_](instance_color_RGB|(labels?_)?noBoundary|labels?|masks?|gt|seg)$", re.I
 )
-_OF_SCENES = re.compile(r"[-_](RGB|RGBIR|IRRG)$", re.I)
+_SCENE_SUFFIX = re.compile(r"[-_](RGB|RGBIR|IRRG)$", re.I)
+
+_STRIP_ROWS = 512
+_CACHE = 16 << 20  # bytes; strips are whole blocks, few of which are read twice
+_LISTED = 5  # unknown colours that a message lists
+_MAX_UNKNOWN = 10_000  # unknown colours until reading stops
+
+_CREAM = (224, 224, 192)  # of ignored pixels in PASCAL VOC
+
+Strip = tuple[NDArray[np.uint8], None]
 
 
-def label_files(
-    path: Path, scenes: Sequence[SceneInfo], findings: Findings
+def read_label_rasters(
+    path: Path, scenes: Sequence[SceneInfo], options: ReaderOptions, report: ValidationReport, /
+) -> list[NamedAnnotations | None]:
+    """Read the regions of label rasters along the edges of their pixels; burning them returns the labels.
+
+    `path` is a folder of rasters named as the scenes (`match_label_files`), or one raster for all scenes. A raster has
+    the size of the scene or lies on its grid; the part of the scene that it does not cover is ignored. Without
+    `options.colours` its values are class IDs: 0 is background, 255 and nodata are ignored, class names are those of
+    `options.legend`, else the raster's own (`geoseg.raster.labels`). Ignored areas become objects named IGNORED.
+    Rasters are read by strips.
+
+    Scenes of an invalid raster are rejected. Raises AnnotationError if no raster belongs to a scene or none has a
+    class, ConfigError for an unknown colour map.
+    """
+    colours = load_colour_map(options.colours) if options.colours else None
+    regions: dict[ScenePath, NamedAnnotations] = {}
+    for file, covered in match_label_files(path, scenes, report).items():
+        with (
+            _rejecting(report),
+            open_label_raster(file, legend=options.legend, colours=colours) as raster,
+        ):
+            for scene in covered:
+                with _rejecting(report):
+                    regions[scene.path] = _trace_scene(raster, scene, report)
+    if {name for part in regions.values() for name in part.name} == {IGNORED}:
+        raise AnnotationError(
+            f"{path}: has no class, only background and ignored pixels. If {IGNORE} is a class, name it in a "
+            "file for --colours"
+        )
+    return [regions.get(scene.path) for scene in scenes]
+
+
+@contextmanager
+def _rejecting(report: ValidationReport) -> Iterator[None]:
+    """Add errors to the report instead of raising them."""
+    try:
+        yield
+    except (AnnotationError, SceneError) as error:
+        report.reject(error)
+
+
+def match_label_files(
+    path: Path, scenes: Sequence[SceneInfo], report: ValidationReport
 ) -> dict[Path, list[SceneInfo]]:
-    """Scenes by the raster that has their labels; those that have none, or several, are told as faults.
+    """Match label rasters with scenes; scenes with no raster, or several, are rejected.
 
-    `path` is the raster of all scenes, or a folder in which, or in whose sub-folders, each scene's is named as
-    the scene, or by an ending that iSAID, ISPRS and others give to labels (``P0001_instance_color_RGB``,
-    ``top_2_10_label`` for ``top_2_10_RGB``). Raises AnnotationError when nothing belongs together.
+    Parameters
+    ----------
+    path
+        Raster of all scenes, or a folder of rasters, searched with its sub-folders. A raster has the name of its scene,
+        perhaps with a suffix that iSAID, ISPRS and others give to labels (``P0001_instance_color_RGB``,
+        ``top_2_10_label`` for ``top_2_10_RGB``).
+    scenes
+        Scenes of the dataset.
+    report
+        Collects issues.
+
+    Returns
+    -------
+    dict
+        Scenes by raster.
+
+    Raises
+    ------
+    AnnotationError
+        If one raster is given for several scenes without georeference.
     """
     if not path.is_dir():
-        bare = [scene for scene in scenes if scene.transform == Affine.identity()]
-        if len(scenes) > 1 and bare:
+        unplaced = [scene for scene in scenes if scene.transform == Affine.identity()]
+        if len(scenes) > 1 and unplaced:
             raise AnnotationError(
-                f"{path}: is one raster for {len(scenes)} scenes, but {bare[0].path} has no georeference. name "
+                f"{path}: one raster for {len(scenes)} scenes, but {unplaced[0].path} has no georeference. Name "
                 "a folder of rasters, one per scene"
             )
         return {path: list(scenes)}
-    named = by_stem(scenes)
-    own = {Path(scene.path).resolve() for scene in scenes}
-    files = [
-        file
-        for file in sorted(path.rglob("*"))
-        if file.suffix.lower() in _SUFFIXES and file.is_file() and file.resolve() not in own
-    ]
-    exact: dict[str, list[Path]] = {}
-    alike: dict[str, list[Path]] = {}
-    for file in files:
-        exact.setdefault(file.stem, []).append(file)
-        alike.setdefault(_OF_LABELS.sub("", file.stem), []).append(file)
-    found: dict[Path, list[SceneInfo]] = {}
-    for stem, scene in named.items():
-        match exact.get(stem) or alike.get(stem) or alike.get(_OF_SCENES.sub("", stem), []):
+    exact, similar = _list_rasters(path, scenes)
+    matches: dict[Path, list[SceneInfo]] = {}
+    for stem, scene in index_by_stem(scenes).items():
+        match exact.get(stem) or similar.get(stem) or similar.get(_SCENE_SUFFIX.sub("", stem), []):
             case [file]:
-                found[file] = [scene]
+                matches[file] = [scene]
             case []:
-                findings.fault(
+                report.reject(
                     AnnotationError(
-                        f"{scene.path}: has no label raster in {path}. add one named {stem}.tif or .png"
+                        f"{scene.path}: no label raster in {path}. Add one named {stem}.tif or .png"
                     ),
-                    Kind.NO_LABELS,
+                    IssueKind.NO_LABELS,
                 )
             case [file, other, *_]:
-                findings.fault(AnnotationError(f"{file}: there is also {other}. keep one of them"))
-    findings.add(Kind.NO_IMAGE, path, Done.LEFT_OUT, count=len(set(files) - found.keys()))
-    return found
+                report.reject(AnnotationError(f"{file}: there is also {other}. Keep one of them"))
+    files = {file for same in exact.values() for file in same}
+    report.add(IssueKind.NO_IMAGE, path, Action.LEFT_OUT, count=len(files - matches.keys()))
+    return matches
 
 
-# Where a scene lies on a label raster.
+def _list_rasters(
+    folder: Path, scenes: Sequence[SceneInfo]
+) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+    """List the rasters of a folder that are not scenes, by stem and by stem without a suffix of labels."""
+    scene_files = {Path(scene.path).resolve() for scene in scenes}
+    exact: dict[str, list[Path]] = {}
+    similar: dict[str, list[Path]] = {}
+    for file in sorted(folder.rglob("*")):
+        if file.suffix.lower() not in _SUFFIXES or not file.is_file():
+            continue
+        if file.resolve() not in scene_files:
+            exact.setdefault(file.stem, []).append(file)
+            similar.setdefault(_LABEL_SUFFIX.sub("", file.stem), []).append(file)
+    return exact, similar
 
 
-def place_on(labels: DatasetReader, path: Path, scene: SceneInfo) -> tuple[int, int]:
-    """Column and row of the labels at the scene's first pixel.
+def _trace_scene(
+    raster: LabelRaster, scene: SceneInfo, report: ValidationReport
+) -> NamedAnnotations:
+    """Trace the regions of a raster that lie on a scene."""
+    left, top = locate_scene(raster.dataset, raster.path, scene)
+    columns, rows = raster.dataset.width, raster.dataset.height
+    first, last = max(left, 0), min(left + scene.width, columns)
+    upper, lower = max(top, 0), min(top + scene.height, rows)
+    if first >= last or upper >= lower:
+        raise AnnotationError(
+            f"{scene.path}: outside {raster.path}. Leave the scene out, or name its labels"
+        )
+    to_scene = Affine.translation(first - left, upper - top)
+    strips = raster.read_strips(Window(first, upper, last - first, lower - upper))
+    batches = [(t.geometry(to_scene), t.class_id) for t in trace(strips, skip=(BACKGROUND,))]
+    raster.check_values()
+    covered = shapely.box(first - left, upper - top, last - left, lower - top)
+    uncovered = shapely.difference(shapely.box(0, 0, scene.width, scene.height), covered)
+    if uncovered.area:
+        batches.append((np.array([uncovered], object), np.array([IGNORE], np.uint8)))
+        note = f"{uncovered.area / (scene.width * scene.height):.1%} of the scene, ignored"
+        name = Path(scene.path).stem
+        report.add(IssueKind.UNLABELLED, raster.path, Action.KEPT, scene=name, note=note)
+    geometry = np.concatenate([np.empty(0, object), *(g for g, _ in batches)])
+    label = np.concatenate([np.empty(0, np.uint8), *(ids for _, ids in batches)])
+    return NamedAnnotations(geometry, raster.names[label], np.zeros(len(label), bool))
 
-    Raises AnnotationError when pixels of both are not one upon the other.
+
+def locate_scene(labels: DatasetReader, path: Path, scene: SceneInfo) -> tuple[int, int]:
+    """Return the column and row of a label raster at the first pixel of a scene.
+
+    Raises AnnotationError if their pixels do not coincide.
     """
-    where = f"{path}: has {labels.width} x {labels.height} pixels, {scene.path} {scene.width} x {scene.height}"
+    sizes = (
+        f"{labels.width} x {labels.height} pixels, {scene.path} has {scene.width} x {scene.height}"
+    )
     if Affine.identity() in (labels.transform, scene.transform):
         if (labels.width, labels.height) != (scene.width, scene.height):
-            raise AnnotationError(f"{where}. use the labels of this image")
+            raise AnnotationError(f"{path}: {sizes}. Use the labels of this image")
         return 0, 0
     if labels.crs and scene.crs and labels.crs != scene.crs:
         raise AnnotationError(
-            f"{path}: has another coordinate reference system than {scene.path}. bring it onto the scene's "
-            "grid: gdalwarp -r near"
+            f"{path}: the CRS differs from that of {scene.path}. Reproject the labels to the scene's grid with "
+            "gdalwarp -r near"
         )
     across = ~labels.transform @ scene.transform
     left, top = round(across.c), round(across.f)
     aligned = labels.transform @ Affine.translation(left, top)
     if not on_one_grid(aligned, scene.transform, width=scene.width, height=scene.height):
         raise AnnotationError(
-            f"{path}: is not on the grid of {scene.path}; pixels of one lie between those of the other. "
-            "bring it onto it: gdalwarp -r near -tr and -te of the scene"
+            f"{path}: not on the pixel grid of {scene.path}. Resample the labels with gdalwarp -r near, -tr and "
+            "-te of the scene"
         )
     return left, top
 
 
-# A label raster of class ids or colours, opened after checks and read by strips.
-
-_ROWS = 512
-_CACHE = 16 << 20  # bytes; strips are whole blocks, few are read twice
-_NAMED = 5  # colours without a meaning
-_ENOUGH = 10_000  # of them; it is a photograph
-
-Strip = tuple[NDArray[np.uint8], None]
-
-
 class LabelRaster:
-    """Class ids of an open raster, or what its colours stand for."""
+    """Open label raster: class IDs, or colours with a colour map."""
 
     def __init__(self, dataset: DatasetReader, path: Path, names: tuple[str, ...]) -> None:
         self.dataset, self.path = dataset, path
         self.names: NDArray[np.object_] = np.full(IGNORE + 1, IGNORED, object)
-        """(256,) class names by label"""
+        """(256,) class names by label."""
         self.names[: len(names)] = names
 
-    def strips(self, window: Window) -> Iterator[Strip]:
-        """Labels (rows, columns) of a window, from top to bottom."""
+    def read_strips(self, window: Window) -> Iterator[Strip]:
+        """Yield the (rows, columns) labels of a window, from top to bottom."""
         block = self.dataset.block_shapes[0][0]
-        step = _ROWS // block * block if block <= _ROWS else min(block, 4 * _ROWS)
+        step = _STRIP_ROWS // block * block if block <= _STRIP_ROWS else min(block, 4 * _STRIP_ROWS)
         top, end = window.row_off, window.row_off + window.height
         while top < end:
             height = min(end - top, step - top % step)
@@ -142,14 +234,14 @@ class LabelRaster:
             top += height
 
     def read(self, window: Window) -> NDArray[np.uint8]:
-        """(h, w) labels."""
+        """Read (h, w) labels."""
         raise NotImplementedError
 
-    def check(self) -> None:
-        """Raise AnnotationError for what was read since the last time and has no meaning."""
+    def check_values(self) -> None:
+        """Raise AnnotationError for unknown values read since the last call."""
 
 
-class _Ids(LabelRaster):
+class _ClassIds(LabelRaster):
     def __init__(self, labels: Labels, legend: Legend) -> None:
         super().__init__(labels.dataset, labels.path, legend.names)
         self._labels, self._classes, self._largest = labels, len(legend), 0
@@ -159,71 +251,74 @@ class _Ids(LabelRaster):
         self._largest = max(self._largest, largest_class(ids))
         return ids
 
-    def check(self) -> None:
+    def check_values(self) -> None:
         largest, self._largest = self._largest, 0
         if largest >= self._classes:
             raise AnnotationError(
-                f"{self.path}: holds class {largest}, but the legend ends at {self._classes - 1}. name another "
+                f"{self.path}: has class ID {largest}, but the legend ends at {self._classes - 1}. Name another "
                 "--legend"
             )
 
 
-class _Pictures(LabelRaster):
-    def __init__(self, dataset: DatasetReader, path: Path, colours: Colours) -> None:
+class _Colours(LabelRaster):
+    def __init__(self, dataset: DatasetReader, path: Path, colours: ColourMap) -> None:
         super().__init__(dataset, path, colours.names)
         self._colours = colours
-        self._palette = _palette(dataset)
+        self._palette = _read_palette(dataset)
         self._unknown: dict[tuple[int, ...], list[int]] = {}
+        """Colour -> number of pixels, column and row of the first."""
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         try:
             pixels = self.dataset.read(window=window)
         except RasterioError as error:
-            raise SceneError(f"{self.path}: damaged. copy or download it again") from error
+            raise SceneError(f"{self.path}: damaged. Copy or download it again") from error
         colours = pixels[:3]
         if self._palette is not None:
             colours = np.moveaxis(self._palette[pixels[0]], 2, 0)
         elif len(pixels) < 3:
             colours = np.broadcast_to(pixels[:1], (3, *pixels.shape[1:]))
-        labels = self._colours.labels(colours)
+        labels = self._colours.classify(colours)
         if len(pixels) in (2, 4):
             labels[pixels[-1] == 0] = IGNORE  # transparent
-        if (strange := labels == UNKNOWN).any():
-            self._note(colours[:, strange], np.argwhere(strange), window)
+        if (unknown := labels == UNKNOWN).any():
+            self._count_unknown(colours[:, unknown], np.argwhere(unknown), window)
         return labels
 
-    def check(self) -> None:
+    def check_values(self) -> None:
         unknown, self._unknown = self._unknown, {}
         if unknown:
             most = sorted(unknown.items(), key=lambda item: -item[1][0])
-            named = ", ".join(
+            listed = ", ".join(
                 f"#{red:02x}{green:02x}{blue:02x} ({count:,} pixels, first at column {x}, row {y})"
-                for (red, green, blue), (count, x, y) in most[:_NAMED]
+                for (red, green, blue), (count, x, y) in most[:_LISTED]
             )
-            more = f", and {len(most) - _NAMED} more" if len(most) > _NAMED else ""
+            more = f", and {len(most) - _LISTED} more" if len(most) > _LISTED else ""
             raise AnnotationError(
-                f"{self.path}: has colours that mean nothing: {named}{more}. add them to a file for --colours, "
-                'or all at once by "*"; a JPEG never has exact colours'
+                f"{self.path}: unknown colours {listed}{more}. Add them to a file for --colours, or all at "
+                'once as "*"; JPEG compression changes colours'
             )
 
-    def _note(self, colours: NDArray[np.uint8], places: NDArray[np.int64], window: Window) -> None:
-        """Count colours (3, n) that have no meaning, at (n, 2) rows and columns of a window."""
+    def _count_unknown(
+        self, colours: NDArray[np.uint8], positions: NDArray[np.int64], window: Window
+    ) -> None:
+        """Count unknown colours (3, n) at (n, 2) rows and columns of a window."""
         kinds, first, counts = np.unique(colours.T, axis=0, return_index=True, return_counts=True)
         for kind, index, count in zip(kinds.tolist(), first, counts.tolist(), strict=True):
-            row, column = places[index].tolist()
-            place = [0, window.col_off + column, window.row_off + row]
-            self._unknown.setdefault(tuple(kind), place)[0] += count
-        if len(self._unknown) > _ENOUGH:
-            self.check()
+            row, column = positions[index].tolist()
+            entry = [0, window.col_off + column, window.row_off + row]
+            self._unknown.setdefault(tuple(kind), entry)[0] += count
+        if len(self._unknown) > _MAX_UNKNOWN:
+            self.check_values()
 
 
 @contextmanager
 def open_label_raster(
-    path: Path, *, legend: Legend | None, colours: Colours | None
+    path: Path, *, legend: Legend | None, colours: ColourMap | None
 ) -> Iterator[LabelRaster]:
-    """Open a raster of class ids, named by `legend` or else by the raster itself, or of `colours`.
+    """Open a raster of class IDs, named by `legend` or else by the raster itself, or of `colours`.
 
-    Raises SceneError, AnnotationError when it is none.
+    Raises SceneError or AnnotationError if it is not a label raster.
     """
     if colours:
         with (
@@ -233,23 +328,23 @@ def open_label_raster(
             check_georeference(dataset, path)
             if set(dataset.dtypes) != {"uint8"} or dataset.count > 4:
                 raise AnnotationError(
-                    f"{path}: has {dataset.count} bands of {dataset.dtypes[0]}, colours have 1 to 4 of uint8. "
-                    "is it the scene itself?"
+                    f"{path}: {dataset.count} bands of {dataset.dtypes[0]}; colours have 1 to 4 bands of uint8. "
+                    "Name the label image, not the scene"
                 )
-            yield _Pictures(dataset, path, colours)
+            yield _Colours(dataset, path, colours)
         return
     with open_raster(path) as dataset:
         if dataset.count > 1:
             raise AnnotationError(
-                f"{path}: is a picture of {dataset.count} bands, not of class ids. say what its colours mean: "
-                "--colours isaid, potsdam, or a file"
+                f"{path}: an image of {dataset.count} bands, not of class IDs. Name its colour map: --colours "
+                "isaid, potsdam, or a file"
             )
     with open_labels(path) as labels:
-        yield _Ids(labels, legend or read_legend(labels))
+        yield _ClassIds(labels, legend or read_legend(labels))
 
 
-def _palette(dataset: DatasetReader) -> NDArray[np.uint8] | None:
-    """(256, 3) colours of a raster that holds numbers of them."""
+def _read_palette(dataset: DatasetReader) -> NDArray[np.uint8] | None:
+    """Return the (256, 3) colour table of a paletted raster, else None."""
     if dataset.colorinterp[0] != ColorInterp.palette:
         return None
     table = np.zeros((256, 3), np.uint8)
@@ -258,71 +353,40 @@ def _palette(dataset: DatasetReader) -> NDArray[np.uint8] | None:
     return table
 
 
-# Label rasters: the class of every pixel of a scene, as an id or as a colour.
+def legend_palette(legend: Legend) -> NDArray[np.uint8]:
+    """Return the (256, 3) colours of class IDs; ignored pixels are cream, as in PASCAL VOC."""
+    colours = np.zeros((256, 3), np.uint8)
+    for c in legend:
+        colours[c.id] = legend.rgb(c.id)
+    colours[IGNORE] = _CREAM
+    return colours
 
 
-def read_labels(path: Path, images: Sequence[SceneInfo], reading: Reading, /) -> list[Drawn | None]:
-    """The regions of label rasters, along the edges of their pixels: burning them gives the labels back.
+def encode_label_png(labels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> bytes:
+    """Encode labels as an 8-bit PNG with a palette.
 
-    `path` is a folder of rasters named as the scenes (`label_files`), or one raster for all of them. A raster
-    has the scene's size, or lies on its grid; what of the scene it does not cover is ignored. Without
-    `reading.colours` it holds class ids: 0 is background, 255 and nodata are ignored, names are those
-    of `reading.legend`, else the raster's own (`geoseg.raster.labels`). Ignored ground becomes
-    objects named IGNORED. Rasters are read by strips.
+    Parameters
+    ----------
+    labels
+        (h, w) class IDs.
+    palette
+        (256, 3) colours.
 
-    What is wrong with a raster is told as a fault of its scenes. Raises AnnotationError when no raster belongs
-    to a scene or none holds a class, ConfigError for unknown `reading.colours`.
+    Notes
+    -----
+    PNG specification, third edition. OpenCV does not write palettes, and GDAL takes three times as long.
     """
-    colours = colours_named(reading.colours) if reading.colours else None
-    findings = reading.findings
-    found: dict[ScenePath, Drawn] = {}
-    for file, scenes in label_files(path, images, findings).items():
-        with (
-            _told(findings),
-            open_label_raster(file, legend=reading.legend, colours=colours) as raster,
-        ):
-            for scene in scenes:
-                with _told(findings):
-                    found[scene.path] = _regions(raster, scene, findings)
-    names = {name for drawn in found.values() for name in drawn.name}
-    if names == {IGNORED}:
-        raise AnnotationError(
-            f"{path}: holds no class, only background and what is ignored. if {IGNORE} is a class, name it in a "
-            "file for --colours"
-        )
-    return [found.get(scene.path) for scene in images]
-
-
-@contextmanager
-def _told(findings: Findings) -> Iterator[None]:
-    """Tell of a fault instead of raising it."""
-    try:
-        yield
-    except (AnnotationError, SceneError) as fault:
-        findings.fault(fault)
-
-
-def _regions(raster: LabelRaster, scene: SceneInfo, findings: Findings) -> Drawn:
-    """What a raster says about a scene."""
-    left, top = place_on(raster.dataset, raster.path, scene)
-    columns, rows = raster.dataset.width, raster.dataset.height
-    first, last = max(left, 0), min(left + scene.width, columns)
-    upper, lower = max(top, 0), min(top + scene.height, rows)
-    if first >= last or upper >= lower:
-        raise AnnotationError(
-            f"{scene.path}: lies nowhere on {raster.path}. leave it out, or name its labels"
-        )
-    placed = Affine.translation(first - left, upper - top)
-    strips = raster.strips(Window(first, upper, last - first, lower - upper))
-    batches = [(t.geometry(placed), t.class_id) for t in trace(strips, skip=(BACKGROUND,))]
-    raster.check()
-    covered = shapely.box(first - left, upper - top, last - left, lower - top)
-    bare = shapely.difference(shapely.box(0, 0, scene.width, scene.height), covered)
-    if bare.area:
-        batches.append((np.array([bare], object), np.array([IGNORE], np.uint8)))
-        note = f"{bare.area / (scene.width * scene.height):.1%} of the scene, ignored"
-        name = Path(scene.path).stem
-        findings.add(Kind.NO_TRUTH, raster.path, Done.KEPT, scene=name, note=note)
-    geometry = np.concatenate([np.empty(0, object), *(g for g, _ in batches)])
-    label = np.concatenate([np.empty(0, np.uint8), *(ids for _, ids in batches)])
-    return Drawn(geometry, raster.names[label], np.zeros(len(label), bool))
+    height, width = labels.shape
+    rows = np.zeros((height, width + 1), np.uint8)  # each starts with its filter type: none
+    rows[:, 1:] = labels
+    header = struct.pack(">2I5B", width, height, 8, 3, 0, 0, 0)
+    chunks = (
+        (b"IHDR", header),
+        (b"PLTE", palette.tobytes()),
+        (b"IDAT", zlib.compress(rows.tobytes())),
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )

@@ -1,4 +1,4 @@
-"""Polygons of a vector file: in any CRS, drawn over one or many scenes."""
+"""Vector files of polygons: in any CRS, over one or many scenes; and outlines by scene in GeoParquet."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from pyproj.exceptions import ProjError
 from shapely import GeometryType
 
-from geoseg.annotations.burn import OUTLINES, Annotations, transformed
+from geoseg.annotations.burn import OUTLINES, Annotations, transform_geometry
 from geoseg.annotations.dota import LIMIT
-from geoseg.annotations.reader import Drawn, Reading
-from geoseg.annotations.report import Done, Findings, Kind
+from geoseg.annotations.readers import NamedAnnotations, ReaderOptions
+from geoseg.annotations.validation import Action, IssueKind, ValidationReport
 from geoseg.errors import AnnotationError, SceneError
 from geoseg.files import input_file, is_parquet, vector_file
 from geoseg.legend import Legend
@@ -28,203 +28,227 @@ from geoseg.raster.scene import SceneInfo
 log = logging.getLogger(__name__)
 
 _POLYGONAL = (GeometryType.POLYGON, GeometryType.MULTIPOLYGON)
+_OUTLINE_COLUMNS = ("image", "category", "geometry")
+_LISTED = 10  # layers that a message lists
 
 
-def read_vector(path: Path, images: Sequence[SceneInfo], reading: Reading, /) -> list[Drawn]:
-    """The polygons of a vector file (GeoPackage, Shapefile, GeoJSON, GeoParquet, …) that lie on each scene,
-    in its pixels.
+def read_vector(
+    path: Path, scenes: Sequence[SceneInfo], options: ReaderOptions, report: ValidationReport, /
+) -> list[NamedAnnotations]:
+    """Read the polygons of a vector file that lie on each scene, in pixels of the scene.
 
-    Their class stands in `reading.class_column`, text or number; a column ``difficult`` may hold 1 for objects that
-    are hard to recognise. The file has its own CRS; where either side has none, coordinates are taken
-    as they are, and those of a scene without georeference are what QGIS shows (y up). Raises
-    AnnotationError when the file is not so, or none of its polygons lies on a scene, and SceneError when
-    two scenes have no place, so that a polygon would lie on both.
+    The file is a GeoPackage, Shapefile, GeoJSON, GeoParquet or any other format of OGR. `options.class_column` has the
+    class as text or number; 1 in an optional column ``difficult`` marks difficult objects. Polygons are reprojected to
+    the CRS of the scene; if the file or the scene has no CRS, their coordinates are taken as equal. Coordinates of a
+    scene without georeference are pixels with y up, as QGIS displays it.
+
+    Raises
+    ------
+    AnnotationError
+        If the file is not of this form, or no polygon lies on a scene.
+    SceneError
+        If two scenes have no georeference, so that polygons would lie on both.
     """
-    _check_places(images)
-    class_column, findings = reading.class_column, reading.findings
-    table = _table(path, reading.layer, findings)
-    if class_column not in table.columns:
+    _check_georeferences(scenes)
+    table = _read_table(path, options.layer, report)
+    column = options.class_column
+    if column not in table.columns:
         columns = ", ".join(c for c in table.columns if c != table.geometry.name)
         raise AnnotationError(
-            f"{path}: has no column {class_column!r}. name the one with the classes by "
-            f"--class-column: {columns or 'it has none'}"
+            f"{path}: no column {column!r}. Name the column with the classes by --class-column: "
+            f"{columns or 'the file has none'}"
         )
-    names = _names(path, table, class_column)
-    difficult = (
-        (table["difficult"] == 1).to_numpy(bool)
-        if "difficult" in table
-        else np.zeros(len(table), bool)
-    )
-    drawn = []
-    met = np.zeros(len(table), bool)
-    crossed = ~shapely.is_valid(table.geometry.to_numpy())
-    findings.add(Kind.INVALID_RING, path, Done.REPAIRED, count=int(crossed.sum()))
-    placed: dict[str | None, shapely.STRtree] = {}  # by CRS, which is one for all as a rule
-    for image in images:
-        crs = image.crs.to_wkt() if image.crs else None
-        if crs not in placed:
-            placed[crs] = shapely.STRtree(_on_map(path, table, image))
-        here, geometry = _on_scene(placed[crs], image)
-        met[here] = True
-        drawn.append(Drawn(geometry, names[here], difficult[here]))
-    if not met.any():
+    names = _read_names(path, table, column)
+    difficult = _read_difficult(table)
+    annotations = []
+    used = np.zeros(len(table), bool)
+    invalid = ~shapely.is_valid(table.geometry.to_numpy())
+    report.add(IssueKind.INVALID_RING, path, Action.REPAIRED, count=int(invalid.sum()))
+    projected: dict[str | None, shapely.STRtree] = {}  # by CRS; usually one for all scenes
+    for scene in scenes:
+        crs = scene.crs.to_wkt() if scene.crs else None
+        if crs not in projected:
+            projected[crs] = shapely.STRtree(_reproject(path, table, scene))
+        here, geometry = _select_polygons(projected[crs], scene)
+        used[here] = True
+        annotations.append(NamedAnnotations(geometry, names[here], difficult[here]))
+    if not used.any():
         raise AnnotationError(
-            f"{path}: none of its {len(table)} polygons lies on a scene. "
-            "check the coordinate reference system of both"
+            f"{path}: none of its {len(table)} polygons lies on a scene. Check the CRS of both"
         )
-    findings.add(Kind.ON_NO_SCENE, path, Done.LEFT_OUT, count=int((~met).sum()))
-    return drawn
+    report.add(IssueKind.ON_NO_SCENE, path, Action.LEFT_OUT, count=int((~used).sum()))
+    return annotations
 
 
-def _check_places(images: Sequence[SceneInfo]) -> None:
-    bare = [i for i in images if i.crs is None and i.transform == Affine.identity()]
-    if len(bare) > 1:
+def _check_georeferences(scenes: Sequence[SceneInfo]) -> None:
+    unplaced = [s for s in scenes if s.crs is None and s.transform == Affine.identity()]
+    if len(unplaced) > 1:
         raise SceneError(
-            f"{bare[1].path}: has no georeference, nor has {bare[0].path.name}, so they lie upon each "
-            "other. georeference them, or prepare them one by one"
+            f"{unplaced[1].path}: no georeference, as {unplaced[0].path.name}, so the scenes overlap. "
+            "Georeference them, or prepare them one by one"
         )
 
 
-def _table(path: Path, layer: str | None, findings: Findings) -> gpd.GeoDataFrame:
-    """The features that are polygons."""
+def _read_table(path: Path, layer: str | None, report: ValidationReport) -> gpd.GeoDataFrame:
+    """Read the features that are polygons."""
     file = vector_file(path)
     try:
         if is_parquet(file):
             table = gpd.read_parquet(file)
         else:
-            table = gpd.read_file(file.absolute(), layer=_layer(file, layer))
-    except (RuntimeError, OSError, ValueError) as fault:
-        reason = str(fault).split("; It might")[0].rstrip(".")  # GDAL goes on about drivers
+            table = gpd.read_file(file.absolute(), layer=_find_layer(file, layer))
+    except (RuntimeError, OSError, ValueError) as error:
+        reason = str(error).split("; It might")[0].rstrip(".")  # without GDAL's hint at drivers
         raise AnnotationError(
-            f"{file}: cannot be read as a vector file ({reason}). save it as a GeoPackage"
-        ) from fault
+            f"{file}: cannot be read as a vector file ({reason}). Save it as a GeoPackage"
+        ) from error
     if not isinstance(table, gpd.GeoDataFrame):
-        raise AnnotationError(f"{file}: has no geometry. name another layer or file")
-    good = np.isin(shapely.get_type_id(table.geometry.to_numpy()), _POLYGONAL)
-    good &= ~shapely.is_empty(table.geometry.to_numpy())
-    if not good.any():
-        raise AnnotationError(f"{file}: has no polygons. draw some around the objects to find")
-    findings.add(Kind.NOT_A_POLYGON, file, Done.LEFT_OUT, count=int((~good).sum()))
-    return table[good].reset_index(drop=True)
+        raise AnnotationError(f"{file}: no geometry. Name another layer or file")
+    polygonal = np.isin(shapely.get_type_id(table.geometry.to_numpy()), _POLYGONAL)
+    polygonal &= ~shapely.is_empty(table.geometry.to_numpy())
+    if not polygonal.any():
+        raise AnnotationError(f"{file}: no polygons. Draw some around the objects")
+    report.add(IssueKind.NOT_A_POLYGON, file, Action.LEFT_OUT, count=int((~polygonal).sum()))
+    return table[polygonal].reset_index(drop=True)
 
 
-def _layer(file: Path, wanted: str | None) -> str:
-    """The layer wanted, or the only one."""
+def _find_layer(file: Path, name: str | None) -> str:
+    """Return the layer of this name, or the only one."""
     layers = [str(name) for name, kind in pyogrio.list_layers(file.absolute()) if kind is not None]
-    if wanted in layers:
-        return wanted
-    if wanted and layers:
+    listed = ", ".join(layers[:_LISTED])
+    if name in layers:
+        return name
+    if name and layers:
         raise AnnotationError(
-            f"{file}: has no layer {wanted!r} with geometries. name one by --layer: {', '.join(layers[:10])}"
+            f"{file}: no layer {name!r} with geometries. Name one by --layer: {listed}"
         )
     if len(layers) > 1:
-        raise AnnotationError(
-            f"{file}: has {len(layers)} layers. choose one with --layer: {', '.join(layers[:10])}"
-        )
+        raise AnnotationError(f"{file}: {len(layers)} layers. Choose one by --layer: {listed}")
     if not layers:
-        raise AnnotationError(f"{file}: has no layer with geometries. name another file")
+        raise AnnotationError(f"{file}: no layer with geometries. Name another file")
     return layers[0]
 
 
-def _names(path: Path, table: gpd.GeoDataFrame, column: str) -> NDArray[np.object_]:
+def _read_names(path: Path, table: gpd.GeoDataFrame, column: str) -> NDArray[np.object_]:
     values = table[column]
-    nothing = values.isna() | (values.astype(str).str.strip() == "")
-    if nothing.any():
+    empty = values.isna() | (values.astype(str).str.strip() == "")
+    if empty.any():
         raise AnnotationError(
-            f"{path}: {int(nothing.sum())} polygons have no class in column {column!r}, first "
-            f"feature {int(np.argmax(nothing)) + 1}. fill it in or remove them"
+            f"{path}: {int(empty.sum())} polygons have no class in column {column!r}, first feature "
+            f"{_first(empty.to_numpy()) + 1}. Fill it in, or remove them"
         )
     if values.dtype.kind == "f" and (values == values.round()).all():
-        values = values.astype("int64")  # a column of numbers in which some cells were once empty
+        values = values.astype("int64")  # integers are read as float where a cell was empty
     return np.array(values.astype(str).str.strip(), object)
 
 
-def _on_map(path: Path, table: gpd.GeoDataFrame, image: SceneInfo) -> NDArray[np.object_]:
-    """(n,) polygons in the CRS of a scene; empty ones where it has no place for them."""
-    if table.crs is not None and image.crs is not None:
+def _read_difficult(table: gpd.GeoDataFrame) -> NDArray[np.bool_]:
+    if "difficult" not in table:
+        return np.zeros(len(table), bool)
+    difficult: NDArray[np.bool_] = (table["difficult"] == 1).to_numpy(bool)
+    return difficult
+
+
+def _reproject(path: Path, table: gpd.GeoDataFrame, scene: SceneInfo) -> NDArray[np.object_]:
+    """Return (n,) polygons in the CRS of a scene; empty ones outside the area of the CRS."""
+    if table.crs is not None and scene.crs is not None:
         try:
-            table = table.to_crs(image.crs.to_wkt())
-        except ProjError as fault:
+            table = table.to_crs(scene.crs.to_wkt())
+        except ProjError as error:
             raise AnnotationError(
-                f"{path}: cannot be brought into the CRS of {image.path} ({fault}). "
-                "reproject it in QGIS first"
-            ) from fault
-    elif (table.crs is None) != (image.crs is None):
-        bare = path if table.crs is None else image.path
-        log.warning("%s: has no CRS; its coordinates are taken for those of the other", bare)
+                f"{path}: cannot be reprojected to the CRS of {scene.path} ({error}). Reproject it in a GIS"
+            ) from error
+    elif (table.crs is None) != (scene.crs is None):
+        file, other = (path, scene.path) if table.crs is None else (scene.path, path)
+        log.warning("%s: no CRS; coordinates are taken to be in that of %s", file, other)
     geometry: NDArray[np.object_] = shapely.force_2d(table.geometry.to_numpy())
     geometry[~np.isfinite(shapely.bounds(geometry)).all(axis=1)] = shapely.Polygon()
     return geometry
 
 
-def _on_scene(
-    polygons: shapely.STRtree, image: SceneInfo
+def _select_polygons(
+    polygons: shapely.STRtree, scene: SceneInfo
 ) -> tuple[NDArray[np.intp], NDArray[np.object_]]:
-    """Numbers of the polygons that lie on a scene, and these, valid, in its pixels."""
-    to_map = map_transform(image.transform)
-    box = np.array([shapely.box(0, 0, image.width, image.height)], object)
-    near = np.sort(polygons.query(transformed(box, to_map)[0]))
-    geometry = transformed(polygons.geometries[near], ~to_map)
-    invalid = ~shapely.is_valid(geometry)
-    geometry[invalid] = shapely.make_valid(
-        geometry[invalid], method="structure", keep_collapsed=False
-    )
+    """Return the positions of the polygons that lie on a scene, and these, valid, in its pixels."""
+    to_map = map_transform(scene.transform)
+    box = np.array([shapely.box(0, 0, scene.width, scene.height)], object)
+    near = np.sort(polygons.query(transform_geometry(box, to_map)[0]))
+    geometry = _make_valid(transform_geometry(polygons.geometries[near], ~to_map))
     here = shapely.intersects(geometry, box)
     return near[here], geometry[here]
 
 
-# True outlines of objects, from one GeoParquet file for all scenes.
-
-_COLUMNS = ("image", "category", "geometry")
-
-
 def read_outlines(
-    path: Path, legend: Legend, names: Sequence[str], findings: Findings
+    path: Path, legend: Legend, scenes: Sequence[str], report: ValidationReport
 ) -> list[Annotations]:
-    """True outlines of each scene in `names`, from a GeoParquet file in pixel coordinates.
+    """Read the outlines of each scene from a GeoParquet file in pixel coordinates.
 
-    Columns: image (scene name), category, geometry, and perhaps difficult; rows of other scenes do
-    not matter, and a scene without rows has no outlines. Raises AnnotationError when the file is
-    not so.
+    Parameters
+    ----------
+    path
+        File with the columns ``image`` (scene name), ``category``, ``geometry`` and optionally ``difficult``.
+    legend
+        Classes of the dataset.
+    scenes
+        Names of scenes. Rows of other scenes are ignored; a scene without rows has no outlines.
+    report
+        Collects issues.
+
+    Raises
+    ------
+    AnnotationError
+        If the file is not of this form.
     """
     try:
         table = gpd.read_parquet(input_file(path, AnnotationError))
-    except (OSError, ValueError) as fault:
+    except (OSError, ValueError) as error:
         raise AnnotationError(
-            f"{path}: is not GeoParquet ({fault}). write it with GeoDataFrame.to_parquet"
-        ) from fault
-    if absent := [column for column in _COLUMNS if column not in table.columns]:
-        raise AnnotationError(f"{path}: no column {absent[0]!r}. need {', '.join(_COLUMNS)}")
-    table = table[table["image"].isin(names)].reset_index(drop=True)
+            f"{path}: not GeoParquet ({error}). Write it with GeoDataFrame.to_parquet"
+        ) from error
+    if absent := [column for column in _OUTLINE_COLUMNS if column not in table.columns]:
+        raise AnnotationError(
+            f"{path}: no column {absent[0]!r}. The columns {', '.join(_OUTLINE_COLUMNS)} are required"
+        )
+    table = table[table["image"].isin(scenes)].reset_index(drop=True)
     try:
         ids = {name: legend.id_of(str(name)) for name in table["category"].unique()}
-    except ValueError as fault:
-        raise AnnotationError(f"{path}: column category: {fault}. correct it") from fault
-    crossed = ~shapely.is_valid(table.geometry.to_numpy())
-    for name, times in table["image"][crossed].value_counts().items():
-        findings.add(
-            Kind.INVALID_RING, path, Done.REPAIRED, scene=str(name), count=times, note=OUTLINES
+    except ValueError as error:
+        raise AnnotationError(f"{path}: column category: {error}. Correct it") from error
+    invalid = ~shapely.is_valid(table.geometry.to_numpy())
+    for name, count in table["image"][invalid].value_counts().items():
+        report.add(
+            IssueKind.INVALID_RING,
+            path,
+            Action.REPAIRED,
+            scene=str(name),
+            count=count,
+            note=OUTLINES,
         )
-    everything = Annotations(
-        _polygons(path, table.geometry.to_numpy()),
+    outlines = Annotations(
+        _check_polygons(path, table.geometry.to_numpy()),
         table["category"].map(ids).to_numpy(np.uint8),
-        (table["difficult"] == 1).to_numpy(bool)
-        if "difficult" in table
-        else np.zeros(len(table), bool),
+        _read_difficult(table),
     )
     rows = table.groupby("image").indices
-    return [everything[rows[n]] if n in rows else Annotations.empty() for n in names]
+    return [outlines[rows[n]] if n in rows else Annotations.empty() for n in scenes]
 
 
-def _polygons(path: Path, geometry: NDArray[np.object_]) -> NDArray[np.object_]:
-    """The same polygons, made valid. Raises AnnotationError for what cannot be one."""
+def _check_polygons(path: Path, geometry: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Make polygons valid. Raises AnnotationError for other geometries and coordinates out of range."""
     good = np.isin(shapely.get_type_id(geometry), _POLYGONAL) & ~shapely.is_empty(geometry)
     if not good.all():
-        raise AnnotationError(f"{path}: row {_first(~good)} is not a polygon. remove it")
+        raise AnnotationError(f"{path}: row {_first(~good)} is not a polygon. Remove it")
     bounds = shapely.bounds(geometry).reshape(-1, 4)
     good = (np.isfinite(bounds) & (np.abs(bounds) <= LIMIT)).all(axis=1)
     if not good.all():
-        raise AnnotationError(f"{path}: row {_first(~good)} reaches too far. use pixel coordinates")
+        raise AnnotationError(
+            f"{path}: coordinates of row {_first(~good)} are out of range. Use pixel coordinates"
+        )
+    return _make_valid(geometry)
+
+
+def _make_valid(geometry: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Repair invalid polygons in place: they become the area that they enclose."""
     invalid = ~shapely.is_valid(geometry)
     geometry[invalid] = shapely.make_valid(
         geometry[invalid], method="structure", keep_collapsed=False
@@ -232,5 +256,5 @@ def _polygons(path: Path, geometry: NDArray[np.object_]) -> NDArray[np.object_]:
     return geometry
 
 
-def _first(found: NDArray[np.bool_]) -> int:
-    return int(np.argmax(found))
+def _first(flags: NDArray[np.bool_]) -> int:
+    return int(np.argmax(flags))

@@ -83,7 +83,7 @@ def _share(_ctx: click.Context, _option: click.Parameter, value: str) -> float:
     type=click.Choice(["keep", "ignore", "drop"]),
     default="keep",
     show_default=True,
-    help="Objects marked difficult: as any other, 255 in label images, or nowhere. COCO (iscrowd) "
+    help="Objects marked difficult: as any other, 255 in label images, or nowhere. COCO "
     "and DOTA keep the mark.",
 )
 @click.option(

@@ -23,10 +23,17 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning
 
-from geoseg.annotations.burn import Annotations, transformed
-from geoseg.annotations.report import Done, Fault, Findings, Kind
+from geoseg.annotations.burn import Annotations, transform_geometry
+from geoseg.annotations.validation import (
+    Action,
+    InputError,
+    IssueKind,
+    ValidationReport,
+    log_report,
+    write_report,
+)
 from geoseg.dataset.classes import Renaming, legend_named, read_classes, united, unknown_class
-from geoseg.dataset.folder import ANNOTATIONS, DESCRIPTION, SCENES, describe
+from geoseg.dataset.folder import ANNOTATIONS, DESCRIPTION, REPORT, SCENES, describe
 from geoseg.dataset.options import Settings
 from geoseg.dataset.placement import common_crs
 from geoseg.dataset.scenes import (
@@ -41,7 +48,7 @@ from geoseg.dataset.scenes import (
 )
 from geoseg.dataset.sources import check_names
 from geoseg.dataset.split import by_list, by_share, in_blocks
-from geoseg.dataset.validate import check_ground, check_twins, checked, tell, write_report
+from geoseg.dataset.validate import check_ground, check_twins, checked
 from geoseg.errors import AnnotationError, ConfigError, DatasetError, OutputError, SceneError
 from geoseg.files import check_parent, write_json
 from geoseg.legend import Legend
@@ -86,16 +93,16 @@ class Threads:
         function: Callable[[T], R],
         items: Sequence[T],
         text: str,
-        findings: Findings,
+        report: ValidationReport,
         *,
         at_once: bool = False,
     ) -> list[R]:
         """What `function` makes of the items, in their order, but for those at fault.
 
-        These go to `findings`, which with `at_once` may stop the work at the first of them.
+        These go to `report`, which with `at_once` may stop the work at the first of them.
         """
 
-        def attempt(item: T) -> R | Fault:
+        def attempt(item: T) -> R | InputError:
             try:
                 return function(item)
             except _FAULTS as fault:
@@ -106,9 +113,9 @@ class Threads:
             if not isinstance(result, _FAULTS):
                 results.append(result)
                 continue
-            findings.fault(result)
+            report.reject(result)
             if at_once:
-                findings.stop()
+                report.raise_rejected()
         return results
 
 
@@ -188,9 +195,9 @@ def write_dataset(
     record: Record,
     legend: Legend,
     threads: Threads,
-    findings: Findings,
+    report: ValidationReport,
 ) -> None:
-    """Scenes, annotations and description, into a folder; scenes that cannot be written go to `findings`.
+    """Scenes, annotations and description, into a folder; scenes that cannot be written go to `report`.
 
     Raises DatasetError when none is left.
     """
@@ -198,9 +205,9 @@ def write_dataset(
     writing = partial(
         write, folder=folder, crs=crs, legend=legend, record=record, check=threads.check
     )
-    written = threads.run(writing, placed, "write scenes", findings, at_once=True)
+    written = threads.run(writing, placed, "write scenes", report, at_once=True)
     if not written:
-        raise DatasetError(f"{folder}: no scene is left. {findings.faults_text()}")
+        raise DatasetError(f"{folder}: no scene is left. {report.format_errors()}")
     written.sort(key=lambda w: w.scene.name)
     record.close([w.scene for w in written])
     (folder / ANNOTATIONS).unlink(missing_ok=True)  # of a run that was killed
@@ -265,7 +272,7 @@ def _table(
         },
         geometry=np.concatenate(
             [
-                transformed(truth.geometry, Affine(*w.scene.transform))
+                transform_geometry(truth.geometry, Affine(*w.scene.transform))
                 for w, truth in zip(written, truths, strict=True)
             ]
         ),
@@ -287,7 +294,7 @@ class Run:
 
     settings: Settings
     threads: Threads
-    findings: Findings
+    report: ValidationReport
 
     asked: Legend | None
     """The legend that the user named."""
@@ -305,7 +312,7 @@ def make(output: Path, settings: Settings, gather: Gather, *, spatial: bool) -> 
     With `spatial`, or where blocks are asked for, scenes without a split are divided by the ground they
     show, else by their names.
     """
-    findings = Findings(skip=settings.skip_bad)
+    report = ValidationReport(skip=settings.skip_bad)
     asked = legend_named(settings.legend) if settings.legend else None
     renaming = read_classes(settings.classes) if settings.classes else Renaming()
     with (
@@ -318,56 +325,56 @@ def make(output: Path, settings: Settings, gather: Gather, *, spatial: bool) -> 
     ):
         # here, because threads that change the filters by turns undo one another's changes
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        inputs = gather(Run(settings, threads, findings, asked, renaming))
-        findings.stop()
-        _check_any(output, inputs, findings)
-        legend, inputs = _relabelled(inputs, asked, renaming, findings)
-        inputs = [checked(i, difficult=settings.difficult, findings=findings) for i in inputs]
-        check_twins(inputs, findings)
-        inputs = _split(inputs, settings, findings, spatial=spatial)
-        findings.stop()
-        _check_any(output, inputs, findings)
+        inputs = gather(Run(settings, threads, report, asked, renaming))
+        report.raise_rejected()
+        _check_any(output, inputs, report)
+        legend, inputs = _relabelled(inputs, asked, renaming, report)
+        inputs = [checked(i, difficult=settings.difficult, report=report) for i in inputs]
+        check_twins(inputs, report)
+        inputs = _split(inputs, settings, report, spatial=spatial)
+        report.raise_rejected()
+        _check_any(output, inputs, report)
         check_names(i.source for i in inputs)
-        check_ground(inputs, findings)
-        write_dataset(place(inputs), folder, record, legend, threads, findings)
-        write_report(folder, findings)
-    tell(output, findings)
-    findings.tell(output)
+        check_ground(inputs, report)
+        write_dataset(place(inputs), folder, record, legend, threads, report)
+        write_report(folder / REPORT, report)
+    log_report(output / REPORT, report)
+    report.raise_skipped(output)
     return output
 
 
-def _check_any(output: Path, inputs: Sequence[Input], findings: Findings) -> None:
+def _check_any(output: Path, inputs: Sequence[Input], report: ValidationReport) -> None:
     if not inputs:
-        raise DatasetError(f"{output}: no scene is left. {findings.faults_text()}")
+        raise DatasetError(f"{output}: no scene is left. {report.format_errors()}")
 
 
 def _relabelled(
-    inputs: Sequence[Input], asked: Legend | None, renaming: Renaming, findings: Findings
+    inputs: Sequence[Input], asked: Legend | None, renaming: Renaming, report: ValidationReport
 ) -> tuple[Legend, list[Input]]:
     """The legend of the dataset, and the inputs with its class ids."""
     known = {i.legend: i.source.labels for i in inputs}
     renaming.check(name for legend in known for name in legend.names[1:])
     legends = {path: renaming.legend(legend) for legend, path in known.items()}
-    legend = asked or united(legends, findings)
+    legend = asked or united(legends, report)
     tables = {}
     for former, path in known.items():
         try:
             tables[former] = renaming.table(former, legend)
         except ValueError as fault:
             raise unknown_class(path, fault) from fault
-    return legend, [_with_ids(i, tables[i.legend], legend, findings) for i in inputs]
+    return legend, [_with_ids(i, tables[i.legend], legend, report) for i in inputs]
 
 
-def _with_ids(scene: Input, table: np.ndarray, legend: Legend, findings: Findings) -> Input:
+def _with_ids(scene: Input, table: np.ndarray, legend: Legend, report: ValidationReport) -> Input:
     truths = {}
     for layer, objects in scene.truths.items():
         ids = table[objects.class_id]
         for former in np.unique(objects.class_id[ids < 0]):
             count = (objects.class_id == former).sum()
-            findings.add(
-                Kind.DROPPED_CLASS,
+            report.add(
+                IssueKind.DROPPED_CLASS,
                 scene.file(layer),
-                Done.LEFT_OUT,
+                Action.LEFT_OUT,
                 scene=scene.source.name,
                 count=count,
                 note=scene.legend[former].name,
@@ -380,7 +387,7 @@ def _with_ids(scene: Input, table: np.ndarray, legend: Legend, findings: Finding
 
 
 def _split(
-    inputs: Sequence[Input], settings: Settings, findings: Findings, *, spatial: bool
+    inputs: Sequence[Input], settings: Settings, report: ValidationReport, *, spatial: bool
 ) -> list[Input]:
     """Every input with a split, or blocks of it."""
     if settings.split_list:
@@ -389,12 +396,12 @@ def _split(
                 f"{settings.split_list}: says which scenes are in which split. leave out --block and --gap"
             )
         images = {i.source.name: i.source.image for i in inputs}
-        splits = by_list(images, settings.split_list, findings)
+        splits = by_list(images, settings.split_list, report)
         return [_into(i, splits[i.source.name]) for i in inputs if i.source.name in splits]
     undecided = [i for i in inputs if i.source.split is None]
     decided = [i for i in inputs if i.source.split is not None]
     if undecided and (spatial or settings.block):
-        return decided + in_blocks(undecided, settings, findings)
+        return decided + in_blocks(undecided, settings, report)
     if settings.block or settings.gap:
         raise ConfigError("--block and --gap are for scenes that have no split. leave them out")
     splits = by_share([i.source.name for i in undecided], settings.val_share)

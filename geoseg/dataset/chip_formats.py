@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import struct
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,13 +16,14 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetWriter
 
 from geoseg.annotations.burn import QUADS
-from geoseg.annotations.dota import dota_text
-from geoseg.annotations.rle import run_lengths
+from geoseg.annotations.coco import encode_instance, write_instances
+from geoseg.annotations.dota import format_dota
+from geoseg.annotations.label_rasters import encode_label_png, legend_palette
+from geoseg.annotations.yolo import fit_quad, format_yolo, write_data_yaml
 from geoseg.dataset.chips import LARGEST, Format, Gathered, Line, Pair, Tiling
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError, OutputError
-from geoseg.files import replacing
-from geoseg.legend import IGNORE, Legend
+from geoseg.legend import IGNORE
 
 _PNG_LEVEL = 2  # 5 % larger than 6 and four times as fast
 _BLOCK = 256  # pixels
@@ -64,7 +62,7 @@ class LabelPngs(_LabelImages):
 
     def write(self, pair: Pair, path: Path) -> Iterable[Line]:
         """Write the labels of a window."""
-        path.write_bytes(palette_png(pair.labels(), palette(self.legend)))
+        path.write_bytes(encode_label_png(pair.labels(), legend_palette(self.legend)))
         return ()
 
 
@@ -78,38 +76,10 @@ class LabelRasters(_LabelImages):
         labels = pair.labels()[None]
         with _created(path, pair, labels, nodata=IGNORE) as raster:
             raster.write(labels)
-            raster.write_colormap(1, dict(enumerate(map(tuple, palette(self.legend).tolist()))))
+            raster.write_colormap(
+                1, dict(enumerate(map(tuple, legend_palette(self.legend).tolist())))
+            )
         return ()
-
-
-def palette(legend: Legend) -> NDArray[np.uint8]:
-    """(256, 3) colours of class ids; cream, as PASCAL VOC has it, where nothing counts."""
-    colours = np.zeros((256, 3), np.uint8)
-    for c in legend:
-        colours[c.id] = legend.rgb(c.id)
-    colours[IGNORE] = (224, 224, 192)
-    return colours
-
-
-def palette_png(labels: NDArray[np.uint8], colours: NDArray[np.uint8]) -> bytes:
-    """A PNG file whose pixels are (h, w) `labels` and whose palette is (256, 3) `colours`.
-
-    By hand, since OpenCV writes no palettes and GDAL takes three times as long (PNG specification, third edition).
-    """
-    height, width = labels.shape
-    rows = np.zeros((height, width + 1), np.uint8)  # each begins with its filter: none
-    rows[:, 1:] = labels
-    header = struct.pack(">2I5B", width, height, 8, 3, 0, 0, 0)
-    chunks = (
-        (b"IHDR", header),
-        (b"PLTE", colours.tobytes()),
-        (b"IDAT", zlib.compress(rows.tobytes())),
-        (b"IEND", b""),
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
-    )
 
 
 @contextmanager
@@ -157,42 +127,20 @@ class Coco(Format):
         for part, class_id, difficult in zip(
             pair.objects.part, whole.class_id, whole.difficult, strict=True
         ):
-            said = _segmentation(part, height, width)
-            pair.noted[HOLES] += isinstance(said["segmentation"], dict)
-            yield {"category_id": int(class_id), **said, "iscrowd": int(difficult)}
+            line = encode_instance(part, int(class_id), height, width, difficult=bool(difficult))
+            pair.noted[HOLES] += isinstance(line["segmentation"], dict)
+            yield line
 
     def finish(self, folder: Path, splits: Iterable[Gathered]) -> None:
         """Write a file for each split."""
         for split in splits:
             path = folder / self.truth(split.split, "")
             path.parent.mkdir(exist_ok=True)
-            with (
-                replacing(path, overwrite=True) as scratch,
-                scratch.open("w", encoding="utf-8") as file,
-            ):
-                file.writelines(_document(split, self.legend))
-
-
-def _document(split: Gathered, legend: Legend) -> Iterator[str]:
-    info = json.dumps({"description": f"{split.split}, cut by geoseg tile"})
-    yield f'{{"info": {info},\n"licenses": [],\n"categories": '
-    yield json.dumps([{"id": c.id, "name": c.name, "supercategory": ""} for c in legend.objects])
-    yield ',\n"images": ['
-    yield from _items(_image(number, entry) for number, entry in split.windows())
-    yield '],\n"annotations": ['
-    yield from _items(
-        {"id": n, "image_id": image, **line}
-        for n, (image, line) in enumerate(split.lines(), start=1)
-    )
-    yield "]}\n"
-
-
-def _items(items: Iterable[Line]) -> Iterator[str]:
-    """Of a JSON list, a line each."""
-    comma = ""
-    for item in items:
-        yield f"{comma}\n{json.dumps(item)}"
-        comma = ","
+            images = (_image(number, entry) for number, entry in split.windows())
+            lines = enumerate(split.lines(), start=1)
+            annotations = ({"id": n, "image_id": image, **line} for n, (image, line) in lines)
+            description = f"{split.split}, exported by geoseg chip"
+            write_instances(path, description, self.legend, images, annotations)
 
 
 def _image(number: int, entry: Line) -> Line:
@@ -205,57 +153,6 @@ def _image(number: int, entry: Line) -> Line:
     }
 
 
-def _segmentation(part: shapely.Geometry, height: int, width: int) -> dict[str, Any]:
-    """Segmentation, area and bbox of an object, in pixels."""
-    parts = shapely.get_parts(part).tolist()
-    if any(polygon.interiors for polygon in parts):
-        counts = run_lengths(part, height, width)
-        left, top, right, bottom = shapely.bounds(part).tolist()
-        segmentation: Any = {"counts": counts, "size": [height, width]}
-        area = float(sum(counts[1::2]))
-    else:
-        left, top, right, bottom = shapely.total_bounds(parts).tolist()
-        segmentation = [np.ravel(polygon.exterior.coords[:-1]).tolist() for polygon in parts]
-        area = round(sum(polygon.area for polygon in parts), 4)
-    bbox = [left, top, round(right - left, 6), round(bottom - top, 6)]
-    return {"segmentation": segmentation, "area": area, "bbox": bbox}
-
-
-# Polygons as four corners.
-
-
-def four_corners(geometry: shapely.Geometry, height: int, width: int) -> NDArray[np.float64]:
-    """(4, 2) corners for a geometry that lies in an image of `height` x `width` pixels, in it too.
-
-    Its own where it has four; else those of the smallest rotated rectangle around it. Where that leaves
-    the image, corners of what is left of it, of which those that matter least are cut off.
-    """
-    ring: NDArray[np.float64] = shapely.get_coordinates(geometry)
-    if len(ring) == 5:
-        return ring[:4]
-    rectangle = shapely.oriented_envelope(geometry)
-    image = shapely.box(0, 0, width, height)
-    if image.covers(rectangle):
-        corners: NDArray[np.float64] = shapely.get_coordinates(rectangle)[:4]
-        return corners
-    corners = shapely.get_coordinates(shapely.intersection(rectangle, image))[:-1]
-    while len(corners) > 4:
-        corners = np.delete(corners, int(np.argmin(_triangles(corners))), axis=0)
-    if len(corners) == 3:  # a fourth one in the middle of the longest side
-        after = np.roll(corners, -1, axis=0)
-        side = int(np.argmax(np.hypot(*(after - corners).T)))
-        corners = np.insert(corners, side + 1, (corners[side] + after[side]) / 2, axis=0)
-    return corners
-
-
-def _triangles(corners: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) area that is lost with each of (n, 2) corners."""
-    ax, ay = (np.roll(corners, 1, axis=0) - corners).T
-    bx, by = (np.roll(corners, -1, axis=0) - corners).T
-    areas: NDArray[np.float64] = np.abs(ax * by - ay * bx) / 2
-    return areas
-
-
 # Text for Ultralytics' YOLO: a line an object, class number from 0, coordinates as shares of the image.
 
 PARTS = "objects are in several parts, a line each in YOLO"
@@ -266,20 +163,13 @@ RESHAPED = "objects are no quads within their window and became some"
 class _Yolo(Format):
     def finish(self, folder: Path, splits: Iterable[Gathered]) -> None:
         """Write data.yaml."""
-        lines = [f"{split.split}: {split.split}/images" for split in splits]
-        names = [f"  {c.id - 1}: {json.dumps(c.name)}" for c in self.legend.objects]
-        with replacing(folder / "data.yaml", overwrite=True) as scratch:
-            scratch.write_text("\n".join([*lines, "names:", *names, ""]), encoding="utf-8")
+        write_data_yaml(folder / "data.yaml", self.legend, [split.split for split in splits])
 
     def _write(
         self, pair: Pair, path: Path, rings: Iterable[tuple[int, NDArray[np.float64]]]
     ) -> None:
         height, width = pair.valid.shape
-        lines = (
-            " ".join([str(class_id - 1), *(f"{v:.10g}" for v in (ring / (width, height)).ravel())])
-            for class_id, ring in rings
-        )
-        path.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
+        path.write_text(format_yolo(rings, height, width), encoding="ascii")
 
 
 class YoloSegments(_Yolo):
@@ -303,7 +193,7 @@ class YoloBoxes(_Yolo):
     def write(self, pair: Pair, path: Path) -> Iterable[Line]:
         """Write a line for each object."""
         height, width = pair.valid.shape
-        quads = [four_corners(part, height, width) for part in pair.objects.part]
+        quads = [fit_quad(part, height, width) for part in pair.objects.part]
         pair.noted[RESHAPED] += sum(
             len(shapely.get_coordinates(part)) != 5 for part in pair.objects.part
         )
@@ -325,7 +215,7 @@ class DotaText(Format):
     def write(self, pair: Pair, path: Path) -> Iterable[Line]:
         """Write a line for each object."""
         whole, scene = pair.objects.whole, pair.scene
-        text = dota_text(
+        text = format_dota(
             whole, self.legend, gsd=scene.pixel_size_m, image_source=scene.image_source
         )
         path.write_text(text, encoding="utf-8")

@@ -19,11 +19,12 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geoseg.annotations.burn import Annotations, Difficult, Index, burn, transformed
+from geoseg.annotations.burn import AnnotationIndex, Annotations, burn, transform_geometry
 from geoseg.dataset.folder import DIGITS, DatasetScene
 from geoseg.errors import OutputError
 from geoseg.files import check_parent, replacing, write_json
 from geoseg.legend import IGNORE, Legend
+from geoseg.options import Difficult
 from geoseg.work_folder import publish_folder
 
 Edge = Literal["shift", "pad", "crop"]
@@ -129,12 +130,12 @@ class Visible:
         return len(self.whole)
 
 
-def visible(index: Index, window: Window, tiling: Tiling) -> Visible:
+def visible(index: AnnotationIndex, window: Window, tiling: Tiling) -> Visible:
     """The objects of a scene that `window`, which lies within it, shows.
 
     What lies wholly inside keeps its coordinates to 1e-6 of a pixel.
     """
-    objects = index.window(window)
+    objects = index.query_window(window)
     if tiling.difficult == "drop":
         objects = objects[~objects.difficult]
     part = _clipped(objects.geometry, window)
@@ -152,19 +153,19 @@ def visible(index: Index, window: Window, tiling: Tiling) -> Visible:
         hidden = int(hardly.sum())
         objects, part = objects[~hardly], part[~hardly]
     to_window = Affine.translation(-window.col_off, -window.row_off)
-    whole, part = (_rounded(transformed(of, to_window)) for of in (objects.geometry, part))
+    whole, part = (_rounded(transform_geometry(of, to_window)) for of in (objects.geometry, part))
     return Visible(Annotations(whole, objects.class_id, objects.difficult), part, hidden, unknown)
 
 
 def labels_of(
-    index: Index, window: Window, valid: NDArray[np.bool_], tiling: Tiling
+    index: AnnotationIndex, window: Window, valid: NDArray[np.bool_], tiling: Tiling
 ) -> NDArray[np.uint8]:
     """(h, w) class ids of a window, as those of the whole scene are there.
 
     IGNORE where `valid` is not, where `tiling` says so of difficult objects, and where there is an object of
     which the window shows too little: to call that background would be untrue.
     """
-    objects = index.window(window)
+    objects = index.query_window(window)
     if tiling.difficult == "drop":
         objects = objects[~objects.difficult]
     ignored = objects.difficult & (tiling.difficult == "ignore")

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.annotations.burn import Annotations
-from geoseg.annotations.report import Done, Findings, Kind
+from geoseg.annotations.validation import Action, IssueKind, ValidationReport
 from geoseg.errors import AnnotationError, ConfigError
 from geoseg.files import input_file
 from geoseg.legend import BACKGROUND, DOTA_V1, DOTA_V2, DOTA_V15, IGNORE, Legend, hue
@@ -168,7 +168,7 @@ def with_names(legend: Legend, names: Iterable[str]) -> Legend:
     return Legend.of(colours)
 
 
-def united(legends: Mapping[Path, Legend], findings: Findings) -> Legend:
+def united(legends: Mapping[Path, Legend], report: ValidationReport) -> Legend:
     """Every class of several legends once, by name, in the order they come, in the colour of the first.
 
     A class that has another colour elsewhere, or one that an earlier class has, is told.
@@ -181,7 +181,7 @@ def united(legends: Mapping[Path, Legend], findings: Findings) -> Legend:
                 clash = c.colour in colours.values()
                 colours[c.name] = _free(taken | set(colours.values())) if clash else c.colour
             if colours[c.name] != c.colour:
-                findings.add(Kind.CLASS_COLOUR, path, Done.REPAIRED, note=c.name)
+                report.add(IssueKind.CLASS_COLOUR, path, Action.REPAIRED, note=c.name)
     return Legend.of(colours)
 
 

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.windows import Window
 
-from geoseg.annotations.burn import QUADS, Annotations, Index, burn
+from geoseg.annotations.burn import QUADS, AnnotationIndex, Annotations, burn
 from geoseg.annotations.dota import read_dota
-from geoseg.annotations.report import Done, Findings, Kind
+from geoseg.annotations.validation import Action, IssueKind, ValidationReport
 from geoseg.dataset.folder import SCENES, ClassCounts, Counts, DatasetScene
 from geoseg.dataset.images import look_at_image, write_scene
 from geoseg.dataset.placement import transforms
@@ -226,15 +226,15 @@ class Written:
     tallies: Mapping[str, Tally]
 
 
-def look(source: Source, *, legend: Legend, findings: Findings) -> Input:
+def look(source: Source, *, legend: Legend, report: ValidationReport) -> Input:
     """Read the DOTA labels of an image, and what it says of itself."""
     labels = read_dota(source.labels, legend)
     image = look_at_image(source.image)
     for kind, done, count in (
-        (Kind.INVALID_RING, Done.REPAIRED, labels.repaired),
-        (Kind.NO_AREA, Done.LEFT_OUT, labels.skipped),
+        (IssueKind.INVALID_RING, Action.REPAIRED, labels.repaired),
+        (IssueKind.NO_AREA, Action.LEFT_OUT, labels.skipped),
     ):
-        findings.add(kind, source.labels, done, scene=source.name, count=count, note=QUADS)
+        report.add(kind, source.labels, done, scene=source.name, count=count, note=QUADS)
     truths = {QUADS: labels.annotations}
     return Input(source, image, truths, legend, labels.gsd, labels.image_source)
 
@@ -320,12 +320,12 @@ class Counting:
 
     def __init__(self, annotations: Annotations, classes: int) -> None:
         self.pixels: NDArray[np.int64] = np.zeros(classes, np.int64)
-        self._index = Index(annotations)
+        self._index = AnnotationIndex(annotations)
 
     def add(self, window: Window, valid: NDArray[np.bool_]) -> None:
         """Count the valid pixels of a window."""
         labels = burn(
-            self._index.window(window),
+            self._index.query_window(window),
             *valid.shape,
             transform=Affine.translation(-window.col_off, -window.row_off),
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rasterio.windows import Window
 
-from geoseg.annotations.report import Findings, Kind
+from geoseg.annotations.validation import IssueKind, ValidationReport
 from geoseg.dataset.images import SUFFIXES
 from geoseg.errors import AnnotationError, DatasetError, SceneError
 
@@ -31,8 +31,10 @@ class Source:
     """The part of the image that is meant; None: all of it."""
 
 
-def find_sources(folder: Path, splits: Sequence[str] | None, findings: Findings) -> list[Source]:
-    """Pair images with label files; those that have no partner go to `findings`.
+def find_sources(
+    folder: Path, splits: Sequence[str] | None, report: ValidationReport
+) -> list[Source]:
+    """Pair images with label files; those that have no partner go to `report`.
 
     Splits are the sub-folders that have `images` (or those named in `splits`); a folder that has
     `images` itself has none. Raises DatasetError when there is nothing to pair.
@@ -40,11 +42,11 @@ def find_sources(folder: Path, splits: Sequence[str] | None, findings: Findings)
     if not folder.is_dir():
         raise DatasetError(f"{folder}: no such folder. name the one that holds images and labelTxt")
     if (folder / IMAGES).is_dir() and not splits:
-        sources = _pairs(folder, None, findings)
+        sources = _pairs(folder, None, report)
     else:
         names = splits or sorted(p.name for p in folder.iterdir() if (p / IMAGES).is_dir())
-        sources = [source for name in names for source in _pairs(folder / name, name, findings)]
-    if not sources and not findings.faults:
+        sources = [source for name in names for source in _pairs(folder / name, name, report)]
+    if not sources and not report.errors:
         raise DatasetError(
             f"{folder}: no images in it, nor in sub-folders of it. need images/*.png, .jpg or .tif "
             "beside labelTxt/*.txt"
@@ -52,7 +54,7 @@ def find_sources(folder: Path, splits: Sequence[str] | None, findings: Findings)
     return sources
 
 
-def _pairs(folder: Path, split: str | None, findings: Findings) -> list[Source]:
+def _pairs(folder: Path, split: str | None, report: ValidationReport) -> list[Source]:
     images: dict[str, list[Path]] = {}
     for path in _files(folder, IMAGES):
         if path.suffix.lower() in SUFFIXES:
@@ -63,20 +65,20 @@ def _pairs(folder: Path, split: str | None, findings: Findings) -> list[Source]:
         match images.get(name, []), labels.get(name):
             case [], text:
                 where = folder / IMAGES
-                findings.fault(
-                    AnnotationError(f"{text}: has no image. add it to {where}"), Kind.NO_IMAGE
+                report.reject(
+                    AnnotationError(f"{text}: has no image. add it to {where}"), IssueKind.NO_IMAGE
                 )
             case [image, other, *_], _:
-                findings.fault(
+                report.reject(
                     SceneError(f"{image}: there is also {other.name}. keep one of them"),
-                    Kind.NAME_CLASH,
+                    IssueKind.NAME_CLASH,
                 )
             case [image], None:
-                findings.fault(
+                report.reject(
                     SceneError(
                         f"{image}: has no label file. if it shows no object, add an empty one"
                     ),
-                    Kind.NO_LABELS,
+                    IssueKind.NO_LABELS,
                 )
             case [image], Path() as text:
                 sources.append(Source(name, split, image, text))

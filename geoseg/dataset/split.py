@@ -18,8 +18,8 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geoseg.annotations.burn import Annotations, Index, transformed
-from geoseg.annotations.report import Done, Findings, Kind
+from geoseg.annotations.burn import AnnotationIndex, Annotations, transform_geometry
+from geoseg.annotations.validation import Action, IssueKind, ValidationReport
 from geoseg.dataset.folder import is_plain_name
 from geoseg.dataset.options import Settings
 from geoseg.dataset.scenes import Input
@@ -61,11 +61,11 @@ def cut(images: Sequence[SceneInfo], side: int | None) -> list[Block]:
     ]
 
 
-def clipped(index: Index, window: Window) -> Annotations:
+def clipped(index: AnnotationIndex, window: Window) -> Annotations:
     """The parts of annotations that lie in a window of a scene, in pixels of the window."""
-    annotations = index.window(window)
+    annotations = index.query_window(window)
     box = (0, 0, window.width, window.height)
-    geometry = transformed(
+    geometry = transform_geometry(
         annotations.geometry, Affine.translation(-window.col_off, -window.row_off)
     )
     across = ~shapely.contains(shapely.box(*box), geometry)
@@ -79,7 +79,7 @@ def footprint(place: Affine, window: Window) -> shapely.Geometry:
     """A window of a scene on the ground, by the scene's transform."""
     w = window
     box = shapely.box(w.col_off, w.row_off, w.col_off + w.width, w.row_off + w.height)
-    return transformed(np.array([box], object), place)[0]
+    return transform_geometry(np.array([box], object), place)[0]
 
 
 def places(images: Sequence[SceneInfo]) -> list[Affine]:
@@ -156,7 +156,7 @@ def trimmed(
         wide = Window(w.col_off - gap, w.row_off - gap, w.width + 2 * gap, w.height + 2 * gap)
         near = np.sort(tree.query(footprint(places[block.image], wide)))
         left: Window | None = w
-        for bounds in shapely.bounds(transformed(ground[near], to_pixels)).reshape(-1, 4):
+        for bounds in shapely.bounds(transform_geometry(ground[near], to_pixels)).reshape(-1, 4):
             left = left and _away(left, bounds, gap)
         windows[number] = left
     return windows
@@ -228,7 +228,7 @@ def read_split_list(path: Path) -> dict[str, str]:
     return splits
 
 
-def by_list(names: Mapping[str, Path], path: Path, findings: Findings) -> dict[str, str]:
+def by_list(names: Mapping[str, Path], path: Path, report: ValidationReport) -> dict[str, str]:
     """Scene name → split of those in the list; `names` leads from scenes to their files.
 
     A scene that is not in the list is at fault; a name in the list that is no scene is told.
@@ -241,13 +241,13 @@ def by_list(names: Mapping[str, Path], path: Path, findings: Findings) -> dict[s
         if key is None:
             near = difflib.get_close_matches(name, listed, n=1)
             hint = f", which has {near[0]!r}" if near else ""
-            findings.fault(SceneError(f"{file}: {name} is not in {path}{hint}. add it to the list"))
+            report.reject(SceneError(f"{file}: {name} is not in {path}{hint}. add it to the list"))
         else:
             used.add(key)
             found[name] = listed[key]
     for name in listed:
         if name not in used:
-            findings.add(Kind.NOT_LISTED, path, Done.LEFT_OUT, scene=name)
+            report.add(IssueKind.NOT_LISTED, path, Action.LEFT_OUT, scene=name)
     return found
 
 
@@ -274,11 +274,11 @@ def by_share(names: Iterable[str], share: float) -> dict[str, str]:
 
 # Scenes divided into train and val by the ground they show.
 
-Indexes = Mapping[str, Index]
+Indexes = Mapping[str, AnnotationIndex]
 """Layer name → annotations of one scene."""
 
 
-def in_blocks(inputs: Sequence[Input], settings: Settings, findings: Findings) -> list[Input]:
+def in_blocks(inputs: Sequence[Input], settings: Settings, report: ValidationReport) -> list[Input]:
     """The inputs cut into blocks, which are in *train* or *val*: no ground is in both.
 
     Blocks that share ground are never parted. Raises DatasetError when there is nothing to validate by.
@@ -286,7 +286,7 @@ def in_blocks(inputs: Sequence[Input], settings: Settings, findings: Findings) -
     images = [i.image for i in inputs]
     blocks = cut(images, settings.block or usual_side(images))
     ground = places(images)
-    indexes = [{layer: Index(o) for layer, o in i.truths.items()} for i in inputs]
+    indexes = [{layer: AnnotationIndex(o) for layer, o in i.truths.items()} for i in inputs]
     val = _validating(inputs, indexes, blocks, ground, settings)
     windows = trimmed(blocks, ground, val, settings.gap)
     names = _names([i.source.name for i in inputs], blocks)
@@ -294,8 +294,8 @@ def in_blocks(inputs: Sequence[Input], settings: Settings, findings: Findings) -
     for block, name, validates, window in zip(blocks, names, val, windows, strict=True):
         whole = inputs[block.image]
         if window != block.window:
-            done = Done.KEPT if window else Done.LEFT_OUT
-            findings.add(Kind.GAP, whole.source.image, done, scene=name)
+            done = Action.KEPT if window else Action.LEFT_OUT
+            report.add(IssueKind.GAP, whole.source.image, done, scene=name)
         if window:
             source = replace(whole.source, name=name, split=VAL if validates else TRAIN)
             found.append(_part(replace(whole, source=source), indexes[block.image], window))

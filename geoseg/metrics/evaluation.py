@@ -13,7 +13,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geoseg.annotations.burn import Annotations, Difficult, Index, burn
+from geoseg.annotations.burn import AnnotationIndex, Annotations, burn
 from geoseg.legend import Legend
 from geoseg.metrics.bootstrap import (
     LEVEL,
@@ -31,7 +31,7 @@ from geoseg.metrics.calibration import (
 )
 from geoseg.metrics.confusion import Scores, divide, mean_score, round_score
 from geoseg.metrics.objects import MATCH, SIZES, ObjectCounter, objects_json, resample_f1
-from geoseg.options import PolygonOptions
+from geoseg.options import Difficult, PolygonOptions
 from geoseg.polygons.attributes import row_areas
 from geoseg.polygons.table import Table, segments
 
@@ -153,7 +153,11 @@ class _PixelCounter:
     """Count the pixels of a scene against one reference, which is burned strip by strip."""
 
     def __init__(self, annotations: Annotations, classes: int, rules: Rules) -> None:
-        self._index, self._classes, self._difficult = Index(annotations), classes, rules.difficult
+        self._index, self._classes, self._difficult = (
+            AnnotationIndex(annotations),
+            classes,
+            rules.difficult,
+        )
         self.confidences = np.zeros((classes, classes, LEVELS), np.int64)
         self.boundaries = BoundaryCounter(classes, rules.boundary)
 
@@ -173,7 +177,7 @@ class _PixelCounter:
     ) -> None:
         height, width = labels.shape
         reference = burn(
-            self._index.window(Window(0, top, width, height)),
+            self._index.query_window(Window(0, top, width, height)),
             height,
             width,
             transform=Affine.translation(0, -top),

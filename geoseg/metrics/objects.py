@@ -15,10 +15,11 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.annotations.burn import Annotations, Difficult
+from geoseg.annotations.burn import Annotations
 from geoseg.legend import IGNORE
 from geoseg.metrics.bootstrap import sum_resamples
 from geoseg.metrics.confusion import divide, round_score
+from geoseg.options import Difficult
 
 MATCH = 0.5
 """Default IoU from which on two polygons are the same object."""

@@ -23,12 +23,13 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
 from geoseg._version import __version__
-from geoseg.annotations.burn import Annotations, Difficult, burn
+from geoseg.annotations.burn import Annotations, burn
 from geoseg.dataset.folder import Dataset, DatasetScene
 from geoseg.inference.dataset_labels import Labelled
 from geoseg.legend import BACKGROUND, IGNORE, Legend
 from geoseg.metrics.evaluation import Rules
 from geoseg.models.model_file import Model
+from geoseg.options import Difficult
 from geoseg.progress import Track, silent
 from geoseg.raster.labels import ArrayLabels, Labels
 from geoseg.report.backdrop import read_backdrop

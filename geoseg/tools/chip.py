@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geoseg._version import __version__
-from geoseg.annotations.burn import Index
-from geoseg.annotations.report import Findings
+from geoseg.annotations.burn import AnnotationIndex
+from geoseg.annotations.validation import ValidationReport
 from geoseg.dataset.build import Threads
 from geoseg.dataset.chip_formats import (
     FORMATS,
@@ -68,7 +68,7 @@ class Cutter:
     """Writes the windows of parts, from many threads."""
 
     dataset: Dataset
-    indexes: Mapping[str, Index]
+    indexes: Mapping[str, AnnotationIndex]
     tiling: Tiling
     format: Format
 
@@ -264,7 +264,7 @@ def tile(
     truth = dataset.annotations(layer, scenes=scenes)
     about: dict[str, Any] = {"dataset": folder.resolve().name, "truth": layer, "labels": format}
     about |= {"image": suffix, "quality": quality if suffix == "jpg" else None, **asdict(tiling)}
-    findings = Findings(skip=skip_bad)
+    report = ValidationReport(skip=skip_bad)
     with (
         open_work_folder(target, restart=restart) as scratch,
         _journal(scratch, {**about, "splits": splits}, dataset, output) as journal,
@@ -272,7 +272,7 @@ def tile(
     ):
         cutter = Cutter(
             dataset=dataset,
-            indexes={scene.name: Index(truth[scene.name]) for scene in scenes},
+            indexes={scene.name: AnnotationIndex(truth[scene.name]) for scene in scenes},
             tiling=tiling,
             format=FORMATS[format](dataset.legend),
             suffix=f".{suffix}",
@@ -288,14 +288,14 @@ def tile(
             partial(_write, cutter=cutter, journal=journal, lock=threading.Lock()),
             [part for part in parts if part.number not in done],
             "write windows",
-            findings,
+            report,
             at_once=True,
         )
         whole = sorted([*done.values(), *written], key=attrgetter("number"))
         tiles = _finish(cutter, whole, splits, about, output)
         take_name(cutter.products, target)
     log.info("%s: %s", output, tiles)
-    findings.tell(output)
+    report.raise_skipped(output)
     return tiles
 
 

@@ -11,9 +11,8 @@ from typing import Unpack
 import numpy as np
 
 from geoseg.annotations.burn import OUTLINES, Annotations
-from geoseg.annotations.reader import Drawn, Reading, legend_of
-from geoseg.annotations.registry import reader
-from geoseg.annotations.report import Done, Findings, Kind
+from geoseg.annotations.readers import NamedAnnotations, ReaderOptions, derive_legend, find_reader
+from geoseg.annotations.validation import Action, IssueKind, ValidationReport
 from geoseg.annotations.vector import read_outlines
 from geoseg.dataset.build import Run, make
 from geoseg.dataset.classes import smallest_legend, unknown_class, with_names
@@ -49,14 +48,14 @@ def prepare_drawn(
     A scene at fault stops the work, or with `skip_bad` is left out; see `prepare` for what is told.
     Raises SceneError, AnnotationError, DatasetError, ConfigError, OutputError.
     """
-    read = reader(format)
+    read = find_reader(format)
 
     def gathered(run: Run) -> list[Input]:
-        images = run.threads.run(look_at_image, _files(scenes), "look at scenes", run.findings)
-        run.findings.stop()
+        images = run.threads.run(look_at_image, _files(scenes), "look at scenes", run.report)
+        run.report.raise_rejected()
         asked = None if run.renaming.path else run.asked
-        reading = Reading(class_column, layer, run.asked, colours, run.findings)
-        found = read(annotations, images, reading) if images else []
+        options = ReaderOptions(class_column, layer, run.asked, colours)
+        found = read(annotations, images, options, run.report) if images else []
         drawn = {n: part for n, part in enumerate(found) if part is not None}
         if not drawn:
             return []
@@ -87,20 +86,20 @@ def _source(image: object, annotations: Path) -> Source:
     return Source(path.stem, None, path, annotations)
 
 
-def _legend(path: Path, parts: Sequence[Drawn]) -> Legend:
+def _legend(path: Path, parts: Sequence[NamedAnnotations]) -> Legend:
     if not any(map(len, parts)):
         raise AnnotationError(
             f"{path}: has no object on these scenes. if that is meant, name the classes by --legend"
         )
     try:
-        return legend_of(parts)
+        return derive_legend(parts)
     except ValueError as fault:
         raise AnnotationError(f"{path}: {fault}. is it the column with the classes?") from fault
 
 
-def _annotations(path: Path, part: Drawn, legend: Legend) -> Annotations:
+def _annotations(path: Path, part: NamedAnnotations, legend: Legend) -> Annotations:
     try:
-        return part.annotations(legend)
+        return part.to_annotations(legend)
     except ValueError as fault:
         raise unknown_class(path, fault) from fault
 
@@ -156,9 +155,9 @@ def gathered(
     for folder in folders:
         if folder not in parts:
             tasks = find_prepared(folder, splits)
-            parts[folder] = run.threads.run(lambda f: f(), tasks, "read labels", run.findings)
+            parts[folder] = run.threads.run(lambda f: f(), tasks, "read labels", run.report)
     ordered = {folder: parts[folder] for folder in dict.fromkeys(folders)}
-    return _renamed(_with_common_layers(ordered, run.findings), run.findings)
+    return _renamed(_with_common_layers(ordered, run.report), run.report)
 
 
 def _of_dota(
@@ -167,13 +166,13 @@ def _of_dota(
     """The scenes of DOTA folders, in one legend."""
     legend = run.asked if run.asked and not run.renaming.path else None
     legend = legend or with_names(DOTA_V2, run.renaming.sources)
-    found = {folder: find_sources(folder, splits, run.findings) for folder in folders}
+    found = {folder: find_sources(folder, splits, run.report) for folder in folders}
     sources = [source for some in found.values() for source in some]
-    reading = partial(look, legend=legend, findings=run.findings)
-    inputs = run.threads.run(reading, sources, "read labels", run.findings)
+    reading = partial(look, legend=legend, report=run.report)
+    inputs = run.threads.run(reading, sources, "read labels", run.report)
     if outlines and inputs:
         names = [i.source.name for i in inputs]
-        rows = read_outlines(outlines, legend, names, run.findings)
+        rows = read_outlines(outlines, legend, names, run.report)
         inputs = [
             replace(i, truths={**i.truths, OUTLINES: of_scene}, files={OUTLINES: outlines})
             for i, of_scene in zip(inputs, rows, strict=True)
@@ -208,7 +207,7 @@ def _in_smallest(inputs: Sequence[Input], legend: Legend) -> list[Input]:
 
 
 def _with_common_layers(
-    parts: dict[Path, list[Input]], findings: Findings
+    parts: dict[Path, list[Input]], report: ValidationReport
 ) -> dict[Path, list[Input]]:
     layers = {folder: tuple(some[0].truths) for folder, some in parts.items() if some}
     common = [
@@ -222,14 +221,14 @@ def _with_common_layers(
     for folder, there in layers.items():
         for layer in set(there) - set(common):
             count = sum(len(i.truths[layer]) for i in parts[folder])
-            findings.add(Kind.PARTIAL_LAYER, folder, Done.LEFT_OUT, count=count, note=layer)
+            report.add(IssueKind.PARTIAL_LAYER, folder, Action.LEFT_OUT, count=count, note=layer)
     return {
         folder: [replace(i, truths={layer: i.truths[layer] for layer in common}) for i in some]
         for folder, some in parts.items()
     }
 
 
-def _renamed(parts: dict[Path, list[Input]], findings: Findings) -> list[Input]:
+def _renamed(parts: dict[Path, list[Input]], report: ValidationReport) -> list[Input]:
     """All inputs; a scene whose name another folder's has too gets that of its folder before it."""
     owners: dict[str, set[Path]] = {}
     for folder, some in parts.items():
@@ -240,8 +239,12 @@ def _renamed(parts: dict[Path, list[Input]], findings: Findings) -> list[Input]:
         for i in some:
             if len(owners[i.source.name.casefold()]) > 1:
                 name = f"{folder.resolve().name}-{i.source.name}"
-                findings.add(
-                    Kind.NAME_CLASH, i.source.image, Done.REPAIRED, scene=name, note=f"now {name}"
+                report.add(
+                    IssueKind.NAME_CLASH,
+                    i.source.image,
+                    Action.REPAIRED,
+                    scene=name,
+                    note=f"now {name}",
                 )
                 inputs.append(replace(i, source=replace(i.source, name=name)))
             else:

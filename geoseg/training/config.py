@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from geoseg.annotations.burn import Difficult
 from geoseg.errors import ConfigError
 from geoseg.files import input_file
+from geoseg.options import Difficult
 from geoseg.training.weights import BETA, Weighting
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -16,7 +16,7 @@ from affine import Affine
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from geoseg.annotations.burn import burn, transformed
+from geoseg.annotations.burn import burn, transform_geometry
 from geoseg.errors import ConfigError
 from geoseg.legend import BACKGROUND
 from geoseg.training.augmentation import turned
@@ -86,7 +86,7 @@ class Paster:
         scene = self._scenes.scenes[number]
         turn = turned(rng, self._augment) @ Affine.scale(self._zoom(view, number))
         whole = shapely.box(0, 0, scene.width, scene.height).contains(chosen.geometry[0])
-        (outline,) = transformed(chosen.geometry, turn)
+        (outline,) = transform_geometry(chosen.geometry, turn)
         left, top, right, bottom = outline.bounds
         side = ceil(max(right - left, bottom - top)) + 2 * (_BORDER + 1)
         if not whole or side > _LARGEST * self._size or outline.area < _SMALLEST:

@@ -12,9 +12,10 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geoseg.annotations.burn import Annotations, Difficult, Index, burn
+from geoseg.annotations.burn import AnnotationIndex, Annotations, burn
 from geoseg.dataset.folder import Dataset, DatasetScene
 from geoseg.legend import IGNORE
+from geoseg.options import Difficult
 from geoseg.raster.scene import open_scene
 from geoseg.raster.tiles import grid
 from geoseg.training.augmentation import warp
@@ -54,7 +55,9 @@ class Scenes:
         self.scenes: Sequence[DatasetScene] = dataset.split(split)
         self.paths: list[Path] = [dataset.path(scene) for scene in self.scenes]
         annotations = dataset.annotations(layer, scenes=self.scenes)
-        self.indexes = [Index(annotations.get(s.name, Annotations.empty())) for s in self.scenes]
+        self.indexes = [
+            AnnotationIndex(annotations.get(s.name, Annotations.empty())) for s in self.scenes
+        ]
         self.legend, self.difficult = dataset.legend, difficult
         self._bands, self._dtype = dataset.bands, dataset.dtype
 
@@ -71,7 +74,7 @@ class Scenes:
         placed = view.transform @ Affine.translation(*low.tolist())
         seen = warp(valid.view(np.uint8), placed, size, nearest=True) > 0
         labels = burn(
-            self.indexes[view.scene].window(window),
+            self.indexes[view.scene].query_window(window),
             size,
             size,
             transform=view.transform,
@@ -86,7 +89,7 @@ class Scenes:
     def objects_in(self, view: View, size: int) -> int:
         """How many objects touch what `read` would give."""
         area = shapely.Polygon([~view.transform @ corner for corner in _corners(size)])
-        found = self.indexes[view.scene].touching(area)
+        found = self.indexes[view.scene].query(area)
         return int((~found.difficult).sum()) if self.difficult == "drop" else len(found)
 
     def tiles(self, size: int, most: int) -> list[View]:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.windows import Window
 
-from geoseg.annotations.burn import Annotations, Index, burn
+from geoseg.annotations.burn import AnnotationIndex, Annotations, burn
 from geoseg.legend import IGNORE
 
 
@@ -51,7 +51,12 @@ def test_a_window_holds_the_same_labels_as_the_scene(x: int, y: int, size: int) 
     )
     scene = np.pad(burn(whole, 40, 40), 80)
     window = Window(x, y, size, size)
-    labels = burn(Index(whole).window(window), size, size, transform=Affine.translation(-x, -y))
+    labels = burn(
+        AnnotationIndex(whole).query_window(window),
+        size,
+        size,
+        transform=Affine.translation(-x, -y),
+    )
     assert (labels == scene[80 + y :, 80 + x :][:size, :size]).all()
 
 

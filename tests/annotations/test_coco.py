@@ -23,10 +23,10 @@ from geoseg.annotations import json_stream as long_json
 from geoseg.annotations import rle
 from geoseg.annotations.burn import Annotations, burn
 from geoseg.annotations.coco import read_coco
-from geoseg.annotations.json_stream import members
-from geoseg.annotations.reader import Drawn, Reading
-from geoseg.annotations.report import Findings, Kind
-from geoseg.annotations.rle import counts_of, outline
+from geoseg.annotations.json_stream import read_members
+from geoseg.annotations.readers import NamedAnnotations, ReaderOptions
+from geoseg.annotations.rle import decode_counts, decode_outline
+from geoseg.annotations.validation import IssueKind, ValidationReport
 from geoseg.cli import boundary, geoseg
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import AnnotationError
@@ -59,18 +59,20 @@ def coco(*annotations: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def read(
-    folder: Path, data: Any, *scenes: SceneInfo, findings: Findings | None = None
-) -> list[Drawn | None]:
+    folder: Path, data: Any, *scenes: SceneInfo, report: ValidationReport | None = None
+) -> list[NamedAnnotations | None]:
     path = folder / "instances.json"
     path.write_text(data if isinstance(data, str) else json.dumps(data), encoding="utf-8")
-    reading = Reading(findings=Findings() if findings is None else findings)
-    found = read_coco(path, scenes or [scene()], reading)
-    reading.findings.stop()
+    report = ValidationReport() if report is None else report
+    found = read_coco(path, scenes or [scene()], ReaderOptions(), report)
+    report.raise_rejected()
     return found
 
 
-def only(folder: Path, *annotations: dict[str, Any], findings: Findings | None = None) -> Drawn:
-    (drawn,) = read(folder, coco(*annotations), findings=findings)
+def only(
+    folder: Path, *annotations: dict[str, Any], report: ValidationReport | None = None
+) -> NamedAnnotations:
+    (drawn,) = read(folder, coco(*annotations), report=report)
     assert drawn is not None
     return drawn
 
@@ -87,19 +89,19 @@ def mask_of(geometry: shapely.Geometry, height: int, width: int) -> NDArray[np.u
 def test_run_lengths_become_outlines_that_burn_to_the_same_mask(mask: NDArray[np.uint8]) -> None:
     compressed = coco_mask.encode(np.asfortranarray(mask))["counts"].decode()
     height, width = mask.shape
-    found = outline(height, width, compressed)
+    found = decode_outline(height, width, compressed)
     assert found.is_valid
     assert found.area == mask.sum()
     np.testing.assert_array_equal(mask_of(found, height, width), mask)
-    plain = counts_of(compressed).tolist()
-    assert outline(height, width, plain).equals(found)
+    plain = decode_counts(compressed).tolist()
+    assert decode_outline(height, width, plain).equals(found)
     again = coco_mask.frPyObjects({"size": [height, width], "counts": plain}, height, width)
     np.testing.assert_array_equal(coco_mask.decode(again), mask)
 
 
 @given(st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=40))
 def test_compressed_counts_are_those_of_coco(counts: list[int]) -> None:
-    assert counts_of(compressed(counts)).tolist() == counts
+    assert decode_counts(compressed(counts)).tolist() == counts
 
 
 def compressed(counts: list[int]) -> str:
@@ -119,14 +121,14 @@ def test_a_mask_is_decoded_by_parts_however_large_it_is(monkeypatch: pytest.Monk
     monkeypatch.setattr(rle, "_PIXELS", 100)
     mask = (np.random.default_rng(0).random((37, 61)) < 0.6).astype(np.uint8)
     text = coco_mask.encode(np.asfortranarray(mask))["counts"].decode()
-    np.testing.assert_array_equal(mask_of(outline(37, 61, text), 37, 61), mask)
+    np.testing.assert_array_equal(mask_of(decode_outline(37, 61, text), 37, 61), mask)
 
 
 def test_a_small_object_of_a_vast_image_takes_little() -> None:
     side = 100_000
     counts = [side * 50_000 + 7, 20, side - 20, 20, side * side - side * 50_001 - 27]
     began = time.perf_counter()
-    assert outline(side, side, counts).equals(shapely.box(50_000, 7, 50_002, 27))
+    assert decode_outline(side, side, counts).equals(shapely.box(50_000, 7, 50_002, 27))
     assert time.perf_counter() - began < 5
 
 
@@ -180,7 +182,7 @@ def test_coco_comes_back_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_what_is_odd_is_put_in_order_and_told(tmp_path: Path) -> None:
-    findings = Findings()
+    report = ValidationReport()
     bow = [[0, 0, 10, 10, 10, 0, 0, 10]]
     drawn = only(
         tmp_path,
@@ -193,19 +195,27 @@ def test_what_is_odd_is_put_in_order_and_told(tmp_path: Path) -> None:
         {"segmentation": [[60, 0, 70, 0, 70, 10, 60, 10]]},
         {"segmentation": SHED, "image_id": 99},
         {"segmentation": SHED, "category_id": 5, "id": 3, "iscrowd": 1},
-        findings=findings,
+        report=report,
     )
     assert len(drawn) == 7
     assert drawn.geometry[0].area == 50
     assert drawn.geometry[1].bounds == (2, 3, 12, 23)
-    assert {finding.kind: finding.count for finding in findings} == {
-        Kind.INVALID_RING: 1,
-        Kind.BOX_ONLY: 1,
-        Kind.NO_AREA: 1,
-        Kind.NO_IMAGE: 1,
-        Kind.ID_TWICE: 1,
-        Kind.CROWD: 1,
+    assert {finding.kind: finding.count for finding in report} == {
+        IssueKind.INVALID_RING: 1,
+        IssueKind.BOX_ONLY: 1,
+        IssueKind.NO_AREA: 1,
+        IssueKind.NO_IMAGE: 1,
+        IssueKind.ID_TWICE: 1,
+        IssueKind.CROWD: 1,
     }
+
+
+@pytest.mark.parametrize("mark", [{"iscrowd": 1}, {"difficult": 1}, {"difficult": True}])
+def test_crowd_and_difficult_objects_are_read_as_difficult(
+    tmp_path: Path, mark: dict[str, Any]
+) -> None:
+    annotations = only(tmp_path, {"segmentation": SHED, **mark}, {"segmentation": SHED})
+    assert annotations.difficult.tolist() == [True, False]
 
 
 def test_isaid_s_classes_are_dota_s_and_others_stay_as_they_are(tmp_path: Path) -> None:
@@ -225,23 +235,24 @@ def test_isaid_s_classes_are_dota_s_and_others_stay_as_they_are(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("annotation", "why"),
     [
-        ({"segmentation": SHED, "category_id": 3}, "annotation 1: there is no category 3"),
-        ({"segmentation": [[1, 2, 3, 4, 5]]}, "has 5 numbers, need two"),
+        ({"segmentation": SHED, "category_id": 3}, "annotation 1: unknown category 3"),
+        ({"segmentation": [[1, 2, 3, 4, 5]]}, "has 5 numbers; a corner needs two"),
         ({"segmentation": [[1, 2, "3", 4, 5, 6]]}, "must be a list of numbers"),
         ({"segmentation": [1, 2, 3, 4, 5, 6]}, "must be a list of numbers"),
-        ({"segmentation": [[1, 2, 1e9, 4, 5, 6]]}, "further than 1,000,000 pixels"),
-        ({"segmentation": [[1, 2, float("nan"), 4, 5, 6]]}, "further than"),
-        ({"segmentation": [[1, 2, 10**400, 4, 5, 6]]}, "further than"),
+        ({"segmentation": [[1, 2, 1e9, 4, 5, 6]]}, "more than 1,000,000 pixels"),
+        ({"segmentation": [[1, 2, float("nan"), 4, 5, 6]]}, "more than"),
+        ({"segmentation": [[1, 2, 10**400, 4, 5, 6]]}, "more than"),
         ({"segmentation": []}, "neither segmentation nor bbox"),
         ({"segmentation": SHED, "iscrowd": 2}, "iscrowd must be 0 or 1"),
+        ({"segmentation": SHED, "difficult": 2}, "difficult must be 0 or 1"),
         (
             {"segmentation": {"size": [60, 40], "counts": [2400]}},
-            r"of size \[60, 40\], the image of \[40, 60\]",
+            r"the size \[60, 40\], the image \[40, 60\]",
         ),
         ({"segmentation": {"size": [40, 60], "counts": [3, 4]}}, "have 7 pixels, the image 2,400"),
         ({"segmentation": {"size": [40, 60], "counts": [-3, 2403]}}, "its runs"),
-        ({"segmentation": {"size": [40, 60], "counts": "zzz"}}, "no compressed run lengths"),
-        ({"segmentation": {"size": [40, 60], "counts": "käse"}}, "no compressed run lengths"),
+        ({"segmentation": {"size": [40, 60], "counts": "zzz"}}, "not compressed run lengths"),
+        ({"segmentation": {"size": [40, 60], "counts": "käse"}}, "not compressed run lengths"),
         (
             {"segmentation": {"size": [40, 60], "counts": [2**63 - 1, 2**63 - 1, 2402]}},
             "its runs",  # which add up to 2,400 in 64 bits
@@ -263,28 +274,28 @@ def test_an_annotation_at_fault_is_named_with_its_file(
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        ('{"images": [', "instances.json:1: is no JSON"),
-        ('{"images": [],\n "annotations": [}', "instances.json:2: is no JSON"),
-        ('{"images": []} more', "more behind its end"),
-        ("[" * 100_000, "holds a list"),
+        ('{"images": [', "instances.json:1: invalid JSON"),
+        ('{"images": [],\n "annotations": [}', "instances.json:2: invalid JSON"),
+        ('{"images": []} more', "extra data after the end"),
+        ("[" * 100_000, "contains a list"),
         ('{"a": ' + "[" * 100_000, "nested too deeply"),
-        ('{"a": ' + "1" * 5000 + "}", "instances.json:1: is no JSON"),
-        ("[1]", "holds a list"),
+        ('{"a": ' + "1" * 5000 + "}", "instances.json:1: invalid JSON"),
+        ("[1]", "contains a list"),
         ("1", "expected '{'"),
-        ({"images": []}, "lists no categories and no images"),
-        (coco(images=[{"file_name": "a.png"}]), "'images' is not as in COCO .no 'id'"),
+        ({"images": []}, "has no categories and no images"),
+        (coco(images=[{"file_name": "a.png"}]), "invalid element of 'images' .no 'id'"),
         (coco(images=[{"id": [1], "file_name": "a.png"}]), "neither a number nor text"),
-        (coco(categories=[{"id": 1, "name": " "}]), "is no name"),
+        (coco(categories=[{"id": 1, "name": " "}]), "is not a name"),
         (coco(annotations=[1]), "'annotations' must list objects"),
         (
             coco(images=[{"id": 1, "file_name": "x/a.png"}, {"id": 2, "file_name": "y\\a.jpg"}]),
-            "keep one",
+            "Keep one",
         ),
         (
             coco(images=[{"id": 7, "file_name": "a.png", "width": 40, "height": 60}]),
             "40 x 60 pixels, but",
         ),
-        (coco(images=[{"id": 7, "file_name": "b.png"}]), "scenes/a.tif: is not among the images"),
+        (coco(images=[{"id": 7, "file_name": "b.png"}]), "scenes/a.tif: not among the images"),
     ],
 )
 def test_a_file_at_fault_is_one_line(tmp_path: Path, data: Any, why: str) -> None:
@@ -294,12 +305,12 @@ def test_a_file_at_fault_is_one_line(tmp_path: Path, data: Any, why: str) -> Non
 
 
 def test_a_scene_at_fault_can_be_left_out_and_the_others_go_on(tmp_path: Path) -> None:
-    findings = Findings(skip=True)
-    found = read(tmp_path, coco({"segmentation": SHED}), scene("a"), scene("b"), findings=findings)
+    report = ValidationReport(skip=True)
+    found = read(tmp_path, coco({"segmentation": SHED}), scene("a"), scene("b"), report=report)
     assert found[1] is None
     assert found[0] is not None
     assert len(found[0]) == 1
-    assert [finding.kind for finding in findings] == [Kind.NO_LABELS]
+    assert [finding.kind for finding in report] == [IssueKind.NO_LABELS]
 
 
 # --- long files ---------------------------------------------------------------------------------
@@ -323,7 +334,7 @@ def test_members_are_those_that_python_reads_whatever_the_chunks(
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(long_json, "_CHUNK", chunk)
-        assert list(members(path)) == expected
+        assert list(read_members(path)) == expected
 
 
 def test_memory_does_not_hold_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,7 +343,7 @@ def test_memory_does_not_hold_the_file(tmp_path: Path, monkeypatch: pytest.Monke
     element = json.dumps({"segmentation": [list(range(200))]})
     path.write_text('{"annotations": [' + ", ".join([element] * 3_000) + "]}", encoding="utf-8")
     tracemalloc.start()
-    assert sum(1 for _ in members(path)) == 3_000
+    assert sum(1 for _ in read_members(path)) == 3_000
     assert tracemalloc.get_traced_memory()[1] < path.stat().st_size / 5
     tracemalloc.stop()
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from geoseg.annotations import label_rasters as label_raster
 from geoseg.annotations.burn import burn
-from geoseg.annotations.colours import KNOWN, colours_named
-from geoseg.annotations.label_rasters import read_labels
-from geoseg.annotations.reader import Drawn, Reading
-from geoseg.annotations.report import Findings, Kind
+from geoseg.annotations.colours import COLOUR_MAPS, load_colour_map
+from geoseg.annotations.label_rasters import read_label_rasters
+from geoseg.annotations.readers import NamedAnnotations, ReaderOptions
+from geoseg.annotations.validation import IssueKind, ValidationReport
 from geoseg.cli import boundary, geoseg
 from geoseg.dataset.folder import Dataset
 from geoseg.dataset.images import look_at_image
@@ -54,17 +54,20 @@ def blotches(
 
 
 def read(
-    path: Path, *scenes: Path, findings: Findings | None = None, **how: Any
-) -> list[Drawn | None]:
-    reading = Reading(findings=Findings() if findings is None else findings, **how)
-    found = read_labels(path, [look_at_image(scene) for scene in scenes], reading)
-    reading.findings.stop()
+    path: Path, *scenes: Path, report: ValidationReport | None = None, **how: Any
+) -> list[NamedAnnotations | None]:
+    report = ValidationReport() if report is None else report
+    infos = [look_at_image(scene) for scene in scenes]
+    found = read_label_rasters(path, infos, ReaderOptions(**how), report)
+    report.raise_rejected()
     return found
 
 
-def burned(drawn: Drawn | None, legend: Legend, height: int, width: int) -> NDArray[np.uint8]:
+def burned(
+    drawn: NamedAnnotations | None, legend: Legend, height: int, width: int
+) -> NDArray[np.uint8]:
     assert drawn is not None
-    return burn(drawn.annotations(legend), height, width)
+    return burn(drawn.to_annotations(legend), height, width)
 
 
 # --- the labels come back -----------------------------------------------------------------------
@@ -132,14 +135,17 @@ def test_one_raster_on_the_grid_is_for_all_scenes_and_ground_beyond_it_is_ignore
     labels = blotches(60, 100)
     path = raster(tmp_path / "all.tif", labels, **_at(0))
     scenes = [write_scene(tmp_path / f"{x}.tif", picture(40, 50), **_at(x)) for x in (-10, 30, 70)]
-    findings = Findings()
-    found = read(path, *scenes, findings=findings, legend=LEGEND)
+    report = ValidationReport()
+    found = read(path, *scenes, report=report, legend=LEGEND)
     around = np.full((60, 140), IGNORE, np.uint8)
     around[:, 10:110] = labels
     for x, drawn in zip((0, 40, 80), found, strict=True):
         np.testing.assert_array_equal(burned(drawn, LEGEND, 40, 50), around[:40, x : x + 50])
-    assert [(f.kind, f.scene) for f in findings] == [(Kind.NO_TRUTH, "-10"), (Kind.NO_TRUTH, "70")]
-    assert "20.0% of the scene" in next(iter(findings)).note
+    assert [(f.kind, f.scene) for f in report] == [
+        (IssueKind.UNLABELLED, "-10"),
+        (IssueKind.UNLABELLED, "70"),
+    ]
+    assert "20.0% of the scene" in next(iter(report)).note
 
 
 def test_strips_of_any_height_give_the_same(
@@ -149,16 +155,16 @@ def test_strips_of_any_height_give_the_same(
     tiles = {"tiled": True, "blockxsize": 16, "blockysize": 16}
     path = raster(tmp_path / "l.tif", labels, **tiles, **UTM)
     scene = write_scene(tmp_path / "s.tif", picture(90, 40), **_at(7))
-    monkeypatch.setattr(label_raster, "_ROWS", 32)
+    monkeypatch.setattr(label_raster, "_STRIP_ROWS", 32)
     heights = []
-    kept = label_raster.LabelRaster.strips
+    kept = label_raster.LabelRaster.read_strips
 
     def watched(self: Any, window: Any) -> Any:
         for strip, nothing in kept(self, window):
             heights.append(len(strip))
             yield strip, nothing
 
-    monkeypatch.setattr(label_raster.LabelRaster, "strips", watched)
+    monkeypatch.setattr(label_raster.LabelRaster, "read_strips", watched)
     (drawn,) = read(path, scene, legend=LEGEND)
     assert heights == [32, 32, 26]
     np.testing.assert_array_equal(burned(drawn, LEGEND, 90, 40), labels[:90, 7:47])
@@ -183,12 +189,12 @@ def test_names_are_the_raster_s_own_and_nodata_is_ignored(tmp_path: Path) -> Non
     assert set(drawn.name) == {"class_1", "class_2", "class_99"}
 
 
-@pytest.mark.parametrize("known", sorted(KNOWN))
+@pytest.mark.parametrize("known", sorted(COLOUR_MAPS))
 @pytest.mark.parametrize("palette", [True, False])
 def test_colours_become_their_classes_whether_as_rgb_or_as_palette(
     tmp_path: Path, known: str, palette: bool
 ) -> None:
-    colours = [tuple(bytes.fromhex(colour[1:])) for colour in KNOWN[known]]
+    colours = [tuple(bytes.fromhex(colour[1:])) for colour in COLOUR_MAPS[known]]
     numbers = picture(40, 60, bands=1)[0] % len(colours)
     scene = write_scene(tmp_path / "top_1_RGB.tif", picture(40, 60))
     folder = tmp_path / "labels" / "deeper"
@@ -203,9 +209,9 @@ def test_colours_become_their_classes_whether_as_rgb_or_as_palette(
     else:
         raster(path, np.moveaxis(np.array(colours, np.uint8)[numbers], 2, 0))
     (drawn,) = read(tmp_path / "labels", scene, colours=known)
-    named = colours_named(known)
+    named = load_colour_map(known)
     legend = Legend.of({name: f"#{n:06x}" for n, name in enumerate(named.names[1:], start=1)})
-    expected = np.array([legend.label_of(name) for name in KNOWN[known].values()], np.uint8)
+    expected = np.array([legend.label_of(name) for name in COLOUR_MAPS[known].values()], np.uint8)
     np.testing.assert_array_equal(burned(drawn, legend, 40, 60), expected[numbers])
 
 
@@ -249,7 +255,7 @@ def small(**profile: Any) -> Callable[[Path], Path]:
 
 
 MISTAKES: list[tuple[Callable[[Path], object], dict[str, Any], type[GeosegError], str]] = [
-    (lambda _: None, {}, AnnotationError, "s.tif: has no label raster in .*add one named s.tif"),
+    (lambda _: None, {}, AnnotationError, "s.tif: no label raster in .*Add one named s.tif"),
     (
         lambda f: raster(f / "labels" / "s.png", blotches(20, 31)),
         {},
@@ -260,10 +266,10 @@ MISTAKES: list[tuple[Callable[[Path], object], dict[str, Any], type[GeosegError]
         small(**{**UTM, "crs": "EPSG:32634"}),
         {},
         AnnotationError,
-        "another coordinate reference system",
+        "the CRS differs",
     ),
-    (small(**_at(0.5)), {}, AnnotationError, "is not on the grid"),
-    (small(**_at(500)), {}, AnnotationError, "lies nowhere on"),
+    (small(**_at(0.5)), {}, AnnotationError, "not on the pixel grid"),
+    (small(**_at(500)), {}, AnnotationError, "s.tif: outside"),
     (
         lambda f: (small()(f), raster(f / "labels" / "s.png", blotches(20, 30))),
         {},
@@ -274,19 +280,19 @@ MISTAKES: list[tuple[Callable[[Path], object], dict[str, Any], type[GeosegError]
         small(),
         {"legend": Legend.of({"roof": "#ff0000"})},
         AnnotationError,
-        "holds class 3, but the legend ends at 1",
+        "has class ID 3, but the legend ends at 1",
     ),
     (
         lambda f: raster(f / "labels" / "s.tif", picture(20, 30)),
         {},
         AnnotationError,
-        "say what its colours mean",
+        "Name its colour map",
     ),
     (
         lambda f: raster(f / "labels" / "s.tif", _spotted()),
         {"colours": "isaid"},
         AnnotationError,
-        r"mean nothing: #010203 \(2 pixels, first at column 4, row 3\)",
+        r"unknown colours #010203 \(2 pixels, first at column 4, row 3\)",
     ),
     (
         lambda f: raster(
@@ -294,7 +300,7 @@ MISTAKES: list[tuple[Callable[[Path], object], dict[str, Any], type[GeosegError]
         ),
         {},
         AnnotationError,
-        "holds no class.*if 255 is a class",
+        "has no class.*If 255 is a class",
     ),
     (
         lambda f: raster(f / "labels" / "s.tif", blotches(20, 30).astype(np.float32)),
@@ -302,7 +308,7 @@ MISTAKES: list[tuple[Callable[[Path], object], dict[str, Any], type[GeosegError]
         GeosegError,
         "class ids are integers",
     ),
-    (small(), {"colours": "mars"}, ConfigError, "is not known. use isaid, potsdam"),
+    (small(), {"colours": "mars"}, ConfigError, "unknown colour map. Use isaid, potsdam"),
     (small(), {"colours": "nowhere.json"}, ConfigError, "cannot be read"),
 ]
 
@@ -334,21 +340,21 @@ def test_a_mistake_is_one_line(
     [
         ("{", "cannot be read"),
         ("{}", "must map colours"),
-        ('{"#ff00": "roof"}', "'#ff00' is no colour"),
-        ('{"1,2,300": "roof"}', "is no colour"),
-        ('{"#ff0000": 3}', "has no name"),
-        ('{"#ff0000": "background"}', "has 0 classes"),
-        ("[1]", "is no legend"),
+        ('{"#ff00": "roof"}', "invalid colour '#ff00'"),
+        ('{"1,2,300": "roof"}', "invalid colour"),
+        ('{"#ff0000": 3}', "has no class name"),
+        ('{"#ff0000": "background"}', ": 0 classes"),
+        ("[1]", "not a legend"),
     ],
 )
 def test_a_map_of_colours_at_fault_is_named(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "c.json").write_text(text)
     with pytest.raises(ConfigError, match=why):
-        colours_named(str(tmp_path / "c.json"))
+        load_colour_map(str(tmp_path / "c.json"))
 
 
 def test_a_photograph_is_soon_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(label_raster, "_ENOUGH", 20)
+    monkeypatch.setattr(label_raster, "_MAX_UNKNOWN", 20)
     path = raster(tmp_path / "l.tif", picture(60, 60))
     with pytest.raises(AnnotationError, match=r"and [0-9]+ more"):
         read(path, write_scene(tmp_path / "s.tif", picture(60, 60)), colours="isaid")

@@ -11,8 +11,8 @@ import pytest
 import shapely
 from affine import Affine
 
-from geoseg.annotations.reader import Drawn, Reading, legend_of
-from geoseg.annotations.report import Findings, Kind
+from geoseg.annotations.readers import NamedAnnotations, ReaderOptions, derive_legend
+from geoseg.annotations.validation import IssueKind, ValidationReport
 from geoseg.annotations.vector import read_vector
 from geoseg.dataset.images import look_at_image
 from geoseg.errors import SceneError
@@ -53,9 +53,11 @@ def save(frame: gpd.GeoDataFrame, path: Path) -> Path:
     return path
 
 
-def read(path: Path, images: list[Path], findings: Findings | None = None) -> list[Drawn]:
-    found = Findings() if findings is None else findings
-    return read_vector(path, [look_at_image(i) for i in images], Reading(findings=found))
+def read(
+    path: Path, images: list[Path], report: ValidationReport | None = None
+) -> list[NamedAnnotations]:
+    found = ValidationReport() if report is None else report
+    return read_vector(path, [look_at_image(i) for i in images], ReaderOptions(), found)
 
 
 @pytest.mark.parametrize("crs", ["EPSG:32633", "EPSG:4326"])
@@ -64,8 +66,8 @@ def test_every_format_and_crs_gives_the_polygons_of_each_scene(
     tmp_path: Path, suffix: str, crs: str
 ) -> None:
     path = save(table().to_crs(crs), tmp_path / f"drawn{suffix}")
-    findings = Findings()
-    first, second, third = read(path, scenes(tmp_path), findings)
+    report = ValidationReport()
+    first, second, third = read(path, scenes(tmp_path), report)
     order = np.argsort(first.name)  # FlatGeobuf has one of its own
     expected = np.array([shapely.box(60, 10, 75, 20), shapely.box(5, 5, 20, 30)], object)
     off = shapely.hausdorff_distance(first.geometry[order], expected)
@@ -75,7 +77,7 @@ def test_every_format_and_crs_gives_the_polygons_of_each_scene(
     assert second.name.tolist() == ["pond"]
     np.testing.assert_allclose(second.geometry[0].bounds, (10, 10, 25, 20), atol=0.01)
     assert len(third) == 0
-    assert [(f.kind, f.count) for f in findings] == [(Kind.ON_NO_SCENE, 1)]
+    assert [(f.kind, f.count) for f in report] == [(IssueKind.ON_NO_SCENE, 1)]
 
 
 def test_what_is_no_polygon_or_crosses_itself_is_told(tmp_path: Path) -> None:
@@ -85,19 +87,19 @@ def test_what_is_no_polygon_or_crosses_itself_is_told(tmp_path: Path) -> None:
     moved = shapely.transform(bow, lambda xy: xy * (1, -1) + (left, top))
     frame.loc[3] = {"class": "shed", "difficult": 0, "geometry": moved}
     frame.loc[4] = {"class": "shed", "difficult": 0, "geometry": moved.centroid}
-    findings = Findings()
-    first, *_ = read(save(frame, tmp_path / "drawn.gpkg"), scenes(tmp_path), findings)
+    report = ValidationReport()
+    first, *_ = read(save(frame, tmp_path / "drawn.gpkg"), scenes(tmp_path), report)
     assert shapely.is_valid(first.geometry).all()
-    assert {f.kind: f.count for f in findings} == {
-        Kind.ON_NO_SCENE: 1,
-        Kind.INVALID_RING: 1,
-        Kind.NOT_A_POLYGON: 1,
+    assert {f.kind: f.count for f in report} == {
+        IssueKind.ON_NO_SCENE: 1,
+        IssueKind.INVALID_RING: 1,
+        IssueKind.NOT_A_POLYGON: 1,
     }
 
 
 def test_two_scenes_without_a_place_cannot_be_told_apart(tmp_path: Path) -> None:
     plain = [write_scene(tmp_path / f"{n}.tif", picture(60, 80)) for n in range(2)]
-    with pytest.raises(SceneError, match="lie upon each other"):
+    with pytest.raises(SceneError, match="so the scenes overlap"):
         read(save(table(), tmp_path / "drawn.gpkg"), plain)
 
 
@@ -105,9 +107,9 @@ def test_ground_drawn_as_ignored_is_ignored(tmp_path: Path) -> None:
     frame = table()
     frame.loc[1, "class"] = "ignore"
     first, *_ = read(save(frame, tmp_path / "drawn.gpkg"), scenes(tmp_path))
-    legend = legend_of([first])
+    legend = derive_legend([first])
     assert legend.names == ("background", "shed")
-    assert first.annotations(legend).class_id.tolist() == [1, 255]
+    assert first.to_annotations(legend).class_id.tolist() == [1, 255]
 
 
 def test_polygons_are_brought_into_the_crs_of_all_scenes_once(
@@ -127,4 +129,4 @@ def test_polygons_are_brought_into_the_crs_of_all_scenes_once(
     assert [len(part) for part in read(path, images)] == [2, 1, 0]
     assert len(moves) == 1
     assert [len(part) for part in read(bare, images)] == [2, 1, 0]
-    assert caplog.text.count("has no CRS") == 1
+    assert caplog.text.count("no CRS") == 1

@@ -12,9 +12,9 @@ from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.annotations.reader import Drawn, Reading
-from geoseg.annotations.report import Findings, Kind
-from geoseg.annotations.yolo import class_names, read_yolo_obb, read_yolo_seg
+from geoseg.annotations.readers import NamedAnnotations, ReaderOptions
+from geoseg.annotations.validation import IssueKind, ValidationReport
+from geoseg.annotations.yolo import read_class_names, read_yolo_obb, read_yolo_seg
 from geoseg.cli import boundary, geoseg
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import AnnotationError
@@ -40,16 +40,18 @@ def folder(place: Path, text: str | None, *, names: str = "names: [car, tree]") 
 
 
 def read(
-    path: Path, *scenes: SceneInfo, kind: str = "obb", findings: Findings | None = None
-) -> list[Drawn | None]:
-    reading = Reading(findings=Findings() if findings is None else findings)
-    found = READERS[kind](path, scenes or (scene(),), reading)
-    reading.findings.stop()
+    path: Path, *scenes: SceneInfo, kind: str = "obb", report: ValidationReport | None = None
+) -> list[NamedAnnotations | None]:
+    report = ValidationReport() if report is None else report
+    found = READERS[kind](path, scenes or (scene(),), ReaderOptions(), report)
+    report.raise_rejected()
     return list(found)
 
 
-def only(path: Path, *, kind: str = "obb", findings: Findings | None = None) -> Drawn:
-    (drawn,) = read(path, kind=kind, findings=findings)
+def only(
+    path: Path, *, kind: str = "obb", report: ValidationReport | None = None
+) -> NamedAnnotations:
+    (drawn,) = read(path, kind=kind, report=report)
     assert drawn is not None
     return drawn
 
@@ -95,26 +97,26 @@ def test_an_object_may_reach_over_the_edge(tmp_path: Path) -> None:
 
 def test_what_is_odd_is_put_in_order_and_told(tmp_path: Path) -> None:
     crossed = "0.1 0.1 0.5 0.4 0.5 0.1 0.1 0.4"
-    findings = Findings()
+    report = ValidationReport()
     path = folder(tmp_path, f"0 {crossed}\n0 {QUAD} 0.87\n0 0.1 0.1 0.2 0.2 0.3 0.3 0.4 0.4\n")
     (path / "train" / "stranger.txt").write_text("")
-    drawn = only(path, findings=findings)
+    drawn = only(path, report=report)
     assert shapely.area(drawn.geometry) == pytest.approx([80 * 30] * 2)
-    assert {f.kind: f.count for f in findings} == {
-        Kind.INVALID_RING: 1,
-        Kind.NO_AREA: 1,
-        Kind.CONFIDENCE: 1,
-        Kind.NO_IMAGE: 1,
+    assert {f.kind: f.count for f in report} == {
+        IssueKind.INVALID_RING: 1,
+        IssueKind.NO_AREA: 1,
+        IssueKind.CONFIDENCE: 1,
+        IssueKind.NO_IMAGE: 1,
     }
     drawn = only(folder(tmp_path, f"0 {crossed}\n"), kind="seg")
     assert shapely.area(drawn.geometry) == pytest.approx([80 * 30 / 2])
 
 
 def test_an_image_without_a_file_shows_nothing_and_that_is_told(tmp_path: Path) -> None:
-    findings = Findings()
-    found = read(folder(tmp_path, f"0 {QUAD}"), scene("a"), scene("b"), findings=findings)
+    report = ValidationReport()
+    found = read(folder(tmp_path, f"0 {QUAD}"), scene("a"), scene("b"), report=report)
     assert [len(drawn) for drawn in found if drawn is not None] == [1, 0]
-    assert [(f.kind, f.scene) for f in findings] == [(Kind.NO_LABELS, "b")]
+    assert [(f.kind, f.scene) for f in report] == [(IssueKind.NO_LABELS, "b")]
 
 
 # --- names --------------------------------------------------------------------------------------
@@ -133,7 +135,7 @@ def test_an_image_without_a_file_shows_nothing_and_that_is_told(tmp_path: Path) 
     ],
 )
 def test_names_may_be_a_list_or_a_mapping(tmp_path: Path, text: str, expected: list[str]) -> None:
-    assert class_names(folder(tmp_path, None, names=text)) == expected
+    assert read_class_names(folder(tmp_path, None, names=text)) == expected
 
 
 def test_names_may_be_lines_of_a_text_file_and_the_nearest_counts(tmp_path: Path) -> None:
@@ -145,22 +147,22 @@ def test_names_may_be_lines_of_a_text_file_and_the_nearest_counts(tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("names: [car, no]", "name of class 1 is no text. put it in quotes"),
+        ("names: [car, no]", "name of class 1 is not text. Quote it"),
         ("names: {0: car, 2: tree}", "numbered from 0 without gaps"),
         ("names: {car: 0}", "numbered from 0"),
-        ("nc: 2", "has no names of classes"),
-        ("names: []", "has no names"),
-        ("- car", "has no names"),
-        ("nc: 2\nnames: [car", "data.yaml:2: is no YAML"),
-        ("names: !!python/object/apply:os.getcwd []", "data.yaml:1: is no YAML"),
-        ("[" * 1500, "is no YAML"),
-        ("a: &a [x, x]\nb: &b [*a, *a]\nnames: [*b, *b]", "class 0 is no text"),
+        ("nc: 2", "no class names"),
+        ("names: []", "no class names"),
+        ("- car", "no class names"),
+        ("nc: 2\nnames: [car", "data.yaml:2: invalid YAML"),
+        ("names: !!python/object/apply:os.getcwd []", "data.yaml:1: invalid YAML"),
+        ("[" * 1500, "invalid YAML"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nnames: [*b, *b]", "class 0 is not text"),
         ("#" * (1 << 21), "too large"),
     ],
 )
 def test_names_at_fault_are_one_line(tmp_path: Path, text: str, why: str) -> None:
     with pytest.raises(AnnotationError, match=why) as caught:
-        class_names(folder(tmp_path, None, names=text))
+        read_class_names(folder(tmp_path, None, names=text))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
 
@@ -168,7 +170,7 @@ def test_names_at_fault_are_one_line(tmp_path: Path, text: str, why: str) -> Non
 def test_nothing_that_a_yaml_file_says_is_done(tmp_path: Path) -> None:
     trap = f"names: !!python/object/apply:os.mkdir ['{tmp_path}/made']"
     with pytest.raises(AnnotationError):
-        class_names(folder(tmp_path, None, names=trap))
+        read_class_names(folder(tmp_path, None, names=trap))
     assert not (tmp_path / "made").exists()
     with pytest.raises(yaml.YAMLError):
         yaml.safe_load(trap)
@@ -180,18 +182,18 @@ def test_nothing_that_a_yaml_file_says_is_done(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "line", "why"),
     [
-        ("obb", "0 0.5 0.5 0.1 0.1", "is a box of 5 fields"),
-        ("obb", "0 0.5 0.5 0.1", "has 4 fields, need a class and 4 corners"),
-        ("seg", f"0 {QUAD} 0.9", "has 10 fields, need a class and two for each"),
-        ("seg", "0 0.1 0.1 0.2", "has 4 fields"),
-        ("seg", "", "holds no label file"),
-        ("obb", f"2 {QUAD}", "class '2' is none of 0 to 1"),
+        ("obb", "0 0.5 0.5 0.1 0.1", "box of 5 fields"),
+        ("obb", "0 0.5 0.5 0.1", "4 fields, expected 9: a class and 4 corners"),
+        ("seg", f"0 {QUAD} 0.9", "10 fields, expected a class and two for each"),
+        ("seg", "0 0.1 0.1 0.2", "4 fields"),
+        ("seg", "", "no label file"),
+        ("obb", f"2 {QUAD}", "class '2' is not one of 0 to 1"),
         ("obb", f"-1 {QUAD}", "class '-1'"),
         ("obb", f"1.0 {QUAD}", "class '1.0'"),
         ("obb", f"² {QUAD}", "class '²'"),
-        ("obb", f"0 x{QUAD}", "'x0.1' is no coordinate"),
-        ("obb", f"0 {QUAD.replace('0.5', 'nan')}", "far beyond 0 to 1"),
-        ("obb", "0 20 10 100 10 100 40 20 40", "far beyond 0 to 1, as if they were pixels"),
+        ("obb", f"0 x{QUAD}", "'x0.1' is not a coordinate"),
+        ("obb", f"0 {QUAD.replace('0.5', 'nan')}", "far outside 0 to 1"),
+        ("obb", "0 20 10 100 10 100 40 20 40", "far outside 0 to 1; they may be in pixels"),
     ],
 )
 def test_a_line_at_fault_is_named_by_number(tmp_path: Path, kind: str, line: str, why: str) -> None:
@@ -216,9 +218,9 @@ def test_files_that_cannot_be_told_apart_or_read_are_named(tmp_path: Path) -> No
     (tmp_path / "data.yaml").unlink()
     with pytest.raises(AnnotationError, match=r"no data\.yaml and no classes\.txt"):
         read(path)
-    with pytest.raises(AnnotationError, match="is no folder"):
+    with pytest.raises(AnnotationError, match="not a folder"):
         read(path / "train" / "a.txt")
-    with pytest.raises(AnnotationError, match="has the name of"):
+    with pytest.raises(AnnotationError, match="has the same name as"):
         read(path, scene("a"), scene("a", 7))
 
 

@@ -113,8 +113,8 @@ def test_what_was_found_is_a_table_on_stderr(
     assert captured.out == f"{tmp_path / 'out'}\n"
     first, head, *rows = captured.err.splitlines()
     report = tmp_path / "out" / "report.json"
-    assert first == f"geoseg: warning: found in the input (all of it in {report}):"
-    assert re.fullmatch(" +what +done +count +files +for example", head)
+    assert first == f"geoseg: warning: validation report (details in {report}):"
+    assert re.fullmatch(" +issue +action +count +files +example", head)
     assert re.fullmatch(" +object outside its scene +left out +1 +1 +b.txt: quads", rows[1])
     assert re.fullmatch(" +difficult object +left out +3 +3 +c.txt: quads", rows[2])
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.windows import Window
 
-from geoseg.annotations.burn import Annotations, Index, burn
-from geoseg.annotations.rle import run_lengths
-from geoseg.dataset.chip_formats import four_corners
+from geoseg.annotations.burn import AnnotationIndex, Annotations, burn
+from geoseg.annotations.rle import encode_counts
+from geoseg.annotations.yolo import fit_quad
 from geoseg.dataset.chips import Tiling, labels_of, visible
 from geoseg.legend import IGNORE
 from tests.dataset.chip_decoding import pixels_of_rle
@@ -45,7 +45,7 @@ def test_labels_of_a_window_are_those_of_the_whole_scene(
     tiling = Tiling(difficult=difficult)  # type: ignore[arg-type]
     valid = np.ones((window.height, window.width), bool)
     valid[::3, 1::2] = False
-    found = labels_of(Index(annotations), window, valid, tiling)
+    found = labels_of(AnnotationIndex(annotations), window, valid, tiling)
     whole = burn(annotations, HEIGHT, WIDTH, difficult=tiling.difficult)
     rows, columns = window.toslices()
     assert (found[valid] == whole[rows, columns][valid]).all()
@@ -57,7 +57,7 @@ def test_every_object_is_shown_or_counted_and_its_part_is_shapely_s(
     geometry: list[shapely.Geometry], window: Window, least: float
 ) -> None:
     box = shapely.box(0, 0, window.width, window.height)
-    shown = visible(Index(scene(geometry)), window, Tiling(min_visible=least))
+    shown = visible(AnnotationIndex(scene(geometry)), window, Tiling(min_visible=least))
     moved = [
         shapely.transform(g, lambda xy: xy - (window.col_off, window.row_off)) for g in geometry
     ]
@@ -78,7 +78,7 @@ def test_every_object_is_shown_or_counted_and_its_part_is_shapely_s(
 def test_objects_hardly_visible_are_dropped_or_marked_and_never_called_background() -> None:
     annotations = scene([shapely.box(10, 10, 50, 20), shapely.box(0, 30, 12, 40)])
     window = Window(0, 0, 20, 60)  # shows a quarter of the first, all of the second
-    index = Index(annotations)
+    index = AnnotationIndex(annotations)
     dropped = visible(index, window, Tiling(min_visible=0.3))
     assert dropped.whole.class_id.tolist() == [2]
     assert dropped.hidden == 1
@@ -97,7 +97,7 @@ def test_what_nobody_knows_is_no_object_but_ignored_in_label_images() -> None:
         np.array([1, IGNORE], np.uint8),
         np.zeros(2, bool),
     )
-    window, index = Window(0, 0, 40, 20), Index(annotations)
+    window, index = Window(0, 0, 40, 20), AnnotationIndex(annotations)
     shown = visible(index, window, Tiling())
     assert shown.whole.class_id.tolist() == [1]
     assert shown.unknown == 1
@@ -112,7 +112,7 @@ def test_run_lengths_are_the_pixels_that_gdal_burns(geometry: shapely.Geometry, 
         geometry = geometry.difference(geometry.centroid.buffer(5))
     if geometry.is_empty or geometry.area < 0.01:
         return
-    counts = run_lengths(geometry, HEIGHT, WIDTH)
+    counts = encode_counts(geometry, HEIGHT, WIDTH)
     assert all(length > 0 for length in counts[1:])
     burned = burn(scene([geometry]), HEIGHT, WIDTH) == 1
     assert (pixels_of_rle({"counts": counts, "size": [HEIGHT, WIDTH]}) == burned).all()
@@ -120,14 +120,14 @@ def test_run_lengths_are_the_pixels_that_gdal_burns(geometry: shapely.Geometry, 
 
 @settings(max_examples=100)
 @given(polygons)
-def test_four_corners_lie_in_the_image_and_cover_most_of_what_is_seen(
+def test_fit_quad_lie_in_the_image_and_cover_most_of_what_is_seen(
     geometry: shapely.Geometry,
 ) -> None:
     image = shapely.box(0, 0, WIDTH, HEIGHT)
     part = shapely.transform(geometry.intersection(image), lambda xy: xy.round(6))
     if part.geom_type != "Polygon" or part.area < 1:
         return
-    corners = four_corners(part, HEIGHT, WIDTH)
+    corners = fit_quad(part, HEIGHT, WIDTH)
     assert corners.shape == (4, 2)
     quad = shapely.Polygon(corners)
     assert image.buffer(1e-9).covers(quad)
@@ -138,6 +138,6 @@ def test_four_corners_lie_in_the_image_and_cover_most_of_what_is_seen(
 
 def test_a_cut_ship_becomes_a_quad_within_the_window() -> None:
     ship = shapely.Polygon([(-10, 20), (30, 60), (24, 66), (-16, 26)])
-    quad = shapely.Polygon(four_corners(ship.intersection(shapely.box(0, 0, 99, 99)), 99, 99))
+    quad = shapely.Polygon(fit_quad(ship.intersection(shapely.box(0, 0, 99, 99)), 99, 99))
     seen = ship.intersection(shapely.box(0, 0, 99, 99))
     assert quad.intersection(seen).area / quad.union(seen).area == pytest.approx(0.9, abs=0.1)

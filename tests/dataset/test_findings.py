@@ -1,4 +1,4 @@
-"""Nothing is dropped silently: what is found in the input is told and kept."""
+"""Nothing is dropped silently: what is validation report is told and kept."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.annotations.burn import Annotations
-from geoseg.annotations.report import Done, Findings, Kind
+from geoseg.annotations.validation import Action, IssueKind, ValidationReport, summarize
 from geoseg.dataset.folder import Dataset
-from geoseg.dataset.validate import repeated, summary
+from geoseg.dataset.validate import repeated
 from geoseg.errors import AnnotationError, SkippedInputsError
 from geoseg.tools.info import describe, info
 from geoseg.tools.prepare import prepare
@@ -46,11 +46,11 @@ def test_every_oddity_of_a_folder_is_counted_told_and_dealt_with(
     shutil.copy(image, tmp_path / "dota" / "images" / "b.png")
     out = prepare(tmp_path / "dota", tmp_path / "out", difficult="drop")
     expected = {
-        ("same image twice", "kept"): 1,
-        ("same object twice", "left out"): 1,
+        ("duplicate image", "kept"): 1,
+        ("duplicate object", "left out"): 1,
         ("object outside its scene", "left out"): 1,
-        ("object cut by the edge", "kept"): 1,
-        ("outline that crosses itself", "repaired"): 1,
+        ("object cut by the scene edge", "kept"): 1,
+        ("self-intersecting outline", "repaired"): 1,
         ("object without area", "left out"): 1,
         ("difficult object", "left out"): 1,
     }
@@ -62,8 +62,8 @@ def test_every_oddity_of_a_folder_is_counted_told_and_dealt_with(
         assert kind in caplog.text
     assert Dataset.open(out).layers["quads"].objects["ship"] == 3
     facts = info(out)
-    assert facts["found"]["same object twice"] == {"left out": 1}
-    assert "found: same object twice" in describe(facts)
+    assert facts["found"]["duplicate object"] == {"left out": 1}
+    assert "found: duplicate object" in describe(facts)
 
 
 def test_without_anything_odd_there_is_no_table(
@@ -71,7 +71,7 @@ def test_without_anything_odd_there_is_no_table(
 ) -> None:
     add(tmp_path / "dota", "a")
     out = prepare(tmp_path / "dota", tmp_path / "out")
-    assert "found in the input" not in caplog.text
+    assert "validation report" not in caplog.text
     assert info(out)["found"] == {}
     (out / "report.json").unlink()  # of a dataset that was made before there were reports
     assert info(out)["found"] == {}
@@ -94,7 +94,9 @@ def test_ground_in_two_splits_is_told(tmp_path: Path) -> None:
         place = Affine(1, 0, 1000 + left, 0, -1, 5000)
         add(tmp_path / "dota" / split, split, suffix=".tif", crs="EPSG:32631", transform=place)
     out = prepare(tmp_path / "dota", tmp_path / "out")
-    assert list(found(out, "same ground in two splits", "kept")) == ["in train, with val in val"]
+    assert list(found(out, "overlapping scenes in two splits", "kept")) == [
+        "in train, with val in val"
+    ]
 
 
 def test_outlines_that_cross_themselves_are_repaired_and_told(tmp_path: Path) -> None:
@@ -103,7 +105,7 @@ def test_outlines_that_cross_themselves_are_repaired_and_told(tmp_path: Path) ->
     bow = shapely.Polygon([(0, 0), (20, 20), (20, 0), (0, 20)])
     gpd.GeoDataFrame({"image": ["a"], "category": "ship"}, geometry=[bow]).to_parquet(path)
     out = prepare(tmp_path / "dota", tmp_path / "out", outlines=path)
-    assert found(out, "outline that crosses itself", "repaired") == {"outlines": 1}
+    assert found(out, "self-intersecting outline", "repaired") == {"outlines": 1}
     (repaired,) = Dataset.open(out).annotations()["a"].geometry
     assert repaired.is_valid
     assert repaired.area == pytest.approx(200)
@@ -115,7 +117,7 @@ def test_transparent_copies_are_no_twins_unless_their_bytes_are(tmp_path: Path) 
     with rasterio.open(two, "r+") as image:
         image.write(255 - image.read())
     assert one.stat().st_size == two.stat().st_size
-    assert not found(prepare(tmp_path / "dota", tmp_path / "out"), "same image twice", "kept")
+    assert not found(prepare(tmp_path / "dota", tmp_path / "out"), "duplicate image", "kept")
 
 
 boxes = st.tuples(*[st.integers(0, 3)] * 2, *[st.integers(4, 6)] * 2)
@@ -136,29 +138,29 @@ def test_an_object_is_repeated_when_class_and_area_are_those_of_an_earlier_one(
 
 
 def test_findings_add_up_from_any_thread_and_come_in_one_order() -> None:
-    def filled(jobs: int) -> Findings:
-        findings = Findings()
+    def filled(jobs: int) -> ValidationReport:
+        report = ValidationReport()
 
         def add_some(number: int) -> None:
-            for kind in (Kind.NO_AREA, Kind.OUTSIDE):
-                findings.add(kind, f"{number % 7}.txt", Done.LEFT_OUT, count=number % 3)
+            for kind in (IssueKind.NO_AREA, IssueKind.OUTSIDE):
+                report.add(kind, f"{number % 7}.txt", Action.LEFT_OUT, count=number % 3)
 
         with ThreadPoolExecutor(jobs) as pool:
             list(pool.map(add_some, range(300)))
-        return findings
+        return report
 
     assert list(filled(1)) == list(filled(8))
-    assert [line["count"] for line in summary(filled(8))] == [300, 300]
-    assert [line["files"] for line in summary(filled(8))] == [7, 7]
+    assert [line["count"] for line in summarize(filled(8))] == [300, 300]
+    assert [line["files"] for line in summarize(filled(8))] == [7, 7]
 
 
 def test_an_input_of_no_use_stops_the_work_or_becomes_a_finding() -> None:
     fault = AnnotationError("a.txt: has no image. add it")
-    strict, lenient = Findings(), Findings(skip=True)
-    for findings in (strict, lenient):
-        findings.fault(fault, Kind.NO_IMAGE)
+    strict, lenient = ValidationReport(), ValidationReport(skip=True)
+    for report in (strict, lenient):
+        report.reject(fault, IssueKind.NO_IMAGE)
     with pytest.raises(AnnotationError, match=r"a\.txt"):
-        strict.stop()
-    lenient.stop()
+        strict.raise_rejected()
+    lenient.raise_rejected()
     (only,) = lenient
-    assert (only.kind, only.file, only.done) == (Kind.NO_IMAGE, "a.txt", Done.LEFT_OUT)
+    assert (only.kind, only.file, only.action) == (IssueKind.NO_IMAGE, "a.txt", Action.LEFT_OUT)

@@ -110,8 +110,8 @@ def test_scenes_of_one_name_get_that_of_their_dataset_before_it(tmp_path: Path) 
     (tmp_path / "two" / "labelTxt" / "a.txt").rename(tmp_path / "two" / "labelTxt" / "A.txt")
     out = prepare([tmp_path / "one", tmp_path / "two"], tmp_path / "both")
     assert {s.name for s in Dataset.open(out).scenes} == {"one-a", "two-A"}
-    assert sum(found(out, "scene name used twice", "repaired").values()) == 2
-    assert sum(found(out, "same image twice", "kept").values()) == 1
+    assert sum(found(out, "duplicate scene name", "repaired").values()) == 2
+    assert sum(found(out, "duplicate image", "kept").values()) == 1
 
 
 def test_only_layers_that_all_have_are_kept_and_none_is_a_mistake(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_only_layers_that_all_have_are_kept_and_none_is_a_mistake(tmp_path: Path
     add(tmp_path / "more", "b", [SHIP])
     out = prepare([with_both, tmp_path / "more"], tmp_path / "out")
     assert list(Dataset.open(out).layers) == ["quads"]
-    assert found(out, "layer that not every source has", "left out") == {"outlines": 1}
+    assert found(out, "layer missing in some sources", "left out") == {"outlines": 1}
     only_outlines = drawn(tmp_path / "north", "n", ["ship"])
     with pytest.raises(DatasetError, match="no truth that all have"):
         prepare([tmp_path / "more", only_outlines], tmp_path / "none")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rasterio.windows import Window
 
 from geoseg.annotations.burn import OUTLINES, Annotations
-from geoseg.annotations.report import Findings
+from geoseg.annotations.validation import ValidationReport
 from geoseg.dataset.folder import Dataset
 from geoseg.dataset.options import Settings
 from geoseg.dataset.scenes import Input
@@ -59,7 +59,7 @@ def test_a_scene_that_is_not_listed_is_at_fault_and_a_name_too_many_is_told(tmp_
     with pytest.raises(SkippedInputsError):
         prepare(tmp_path / "dota", tmp_path / "out", split_list=path, skip_bad=True)
     assert [s.name for s in Dataset.open(tmp_path / "out").scenes] == ["a"]
-    assert found(tmp_path / "out", "scene in the list but not here", "left out") == {"": 1}
+    assert found(tmp_path / "out", "listed scene not found", "left out") == {"": 1}
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,9 @@ def test_no_window_of_any_size_sees_ground_that_is_nearer_to_the_other_split_tha
 ) -> None:
     scenes = [scene(f"s{n}", *box, objects=12) for n, box in enumerate(boxes)]
     try:
-        parts = in_blocks(scenes, Settings(block=block, gap=gap, val_share=share), Findings())
+        parts = in_blocks(
+            scenes, Settings(block=block, gap=gap, val_share=share), ValidationReport()
+        )
     except DatasetError:  # everything shares ground, or the gap eats what was to validate
         return
     train = [part for part in parts if part.source.split == "train"]
@@ -157,27 +159,27 @@ def test_no_window_of_any_size_sees_ground_that_is_nearer_to_the_other_split_tha
 
 
 def test_the_gap_costs_only_what_validates_and_is_told() -> None:
-    findings = Findings()
+    report = ValidationReport()
     whole = scene("s", 1, 1, 400, 400, objects=40)
-    without = in_blocks([whole], Settings(block=100), Findings())
-    with_gap = in_blocks([whole], Settings(block=100, gap=10), findings)
+    without = in_blocks([whole], Settings(block=100), ValidationReport())
+    with_gap = in_blocks([whole], Settings(block=100, gap=10), report)
     for before, after in zip(without, with_gap, strict=True):
         assert before.source.name == after.source.name
         assert before.source.split == after.source.split
         if after.source.split == "train":
             assert ground(before) == ground(after)
-    assert {finding.kind for finding in findings} == {"block cut back by the gap"}
+    assert {finding.kind for finding in report} == {"block trimmed by the gap"}
 
 
 def test_a_gap_that_leaves_nothing_to_validate_is_refused() -> None:
     whole = scene("s", 1, 1, 400, 400, objects=40)
     with pytest.raises(DatasetError, match="use a smaller --gap"):
-        in_blocks([whole], Settings(block=100, gap=300), Findings())
+        in_blocks([whole], Settings(block=100, gap=300), ValidationReport())
 
 
 def test_scenes_that_do_not_overlap_and_have_no_place_share_no_ground() -> None:
     bare = [scene(f"s{n}", 0, 0, 100, 100) for n in range(9)]
-    splits = [part.source.split for part in in_blocks(bare, Settings(), Findings())]
+    splits = [part.source.split for part in in_blocks(bare, Settings(), ValidationReport())]
     assert splits.count("val") == 2
 
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from shapely import box
 
-from geoseg.annotations.burn import Annotations, Difficult
+from geoseg.annotations.burn import Annotations
 from geoseg.legend import IGNORE
 from geoseg.metrics.objects import MATCHED, PREDICTED, REFERENCE, ObjectCounter
+from geoseg.options import Difficult
 from geoseg.polygons.trace import trace
 
 CLASSES = 3

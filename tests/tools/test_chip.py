@@ -17,7 +17,7 @@ from affine import Affine
 from rasterio.enums import MaskFlags
 from rasterio.windows import Window
 
-from geoseg.annotations.burn import Index, burn
+from geoseg.annotations.burn import AnnotationIndex, burn
 from geoseg.cli import boundary, geoseg
 from geoseg.dataset.chips import Tiling
 from geoseg.dataset.folder import Dataset
@@ -87,7 +87,7 @@ def test_pairs_are_windows_of_the_scene_and_of_its_burned_annotations(
         assert not image[:, down:].any()
         assert not image[:, :, across:].any()
         assert entry["image"].startswith(f"{scene.split}/images/{scene.name}__128__{left}___{top}.")
-        touching = Index(truth[scene.name]).window(Window(left, top, across, down))
+        touching = AnnotationIndex(truth[scene.name]).query_window(Window(left, top, across, down))
         assert sum(entry["objects"].values()) == len(touching)
     names = (tmp_path / "out" / "classes.txt").read_text().split()
     assert names == list(opened.legend.names)
@@ -173,7 +173,8 @@ def test_coco_says_parts_exactly_and_holes_as_pixels(folder: Path, tmp_path: Pat
     assert ring["bbox"] == [10, 10, 30, 30]
     assert polygon_of(objects["harbor"]["segmentation"]).equals(TWO)
     assert objects["harbor"]["area"] == TWO.area
-    assert {name: a["iscrowd"] for name, a in objects.items()} == {
+    assert {a["iscrowd"] for a in told["annotations"]} == {0}, "trainers drop crowd regions"
+    assert {name: a["difficult"] for name, a in objects.items()} == {
         "ship": 0,
         "harbor": 0,
         "plane": 1,

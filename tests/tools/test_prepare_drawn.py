@@ -18,9 +18,10 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from rasterio.features import rasterize
 
-from geoseg.annotations import registry as readers
+from geoseg.annotations import readers
 from geoseg.annotations.burn import burn
-from geoseg.annotations.reader import Drawn, Reading, legend_of
+from geoseg.annotations.readers import NamedAnnotations, ReaderOptions, derive_legend
+from geoseg.annotations.validation import ValidationReport
 from geoseg.cli import boundary, geoseg
 from geoseg.dataset.folder import Dataset
 from geoseg.dataset.split import choose, cut, groups
@@ -218,7 +219,7 @@ def test_those_that_share_ground_are_one_group_and_neighbours_are_not() -> None:
 
 def test_every_class_gets_a_colour_of_its_own_and_dota_s_classes_keep_theirs() -> None:
     names = np.array([f"class {n}" for n in range(60)] + ["plane", "background"], object)
-    legend = legend_of([Drawn(np.empty(62, object), names, np.zeros(62, bool))])
+    legend = derive_legend([NamedAnnotations(np.empty(62, object), names, np.zeros(62, bool))])
     assert len(legend) == 62
     assert len({c.colour for c in legend}) == 62
     assert legend[legend.id_of("plane")].colour == DOTA_V1[1].colour
@@ -250,9 +251,9 @@ def test_the_legend_can_be_that_of_a_model(tmp_path: Path, name: str) -> None:
         ({}, {"class_column": "klasse"}, AnnotationError, "no column 'klasse'.*what"),
         ({"what": None}, {}, AnnotationError, "40 polygons have no class"),
         ({"far": True}, {}, AnnotationError, "none of its 40 polygons lies on a scene"),
-        ({"points": True}, {}, AnnotationError, "has no polygons"),
+        ({"points": True}, {}, AnnotationError, "no polygons"),
         ({}, {"legend": "dota-v1.0"}, AnnotationError, "unknown class '(pond|shed)'"),
-        ({}, {"format": "kml?"}, ConfigError, "'kml\\?': unknown. known: .*vector"),
+        ({}, {"format": "kml?"}, ConfigError, "'kml\\?': unknown format. Use one of: .*vector"),
         ({}, {"block": 1000}, DatasetError, "too small"),
         ({"what": "background"}, {}, AnnotationError, "column with the classes"),
     ],
@@ -303,10 +304,10 @@ def test_one_of_several_layers_is_asked_for(tmp_path: Path) -> None:
     settings = {"annotations": tmp_path / "drawn.gpkg", "class_column": "what"}
     source = scene(tmp_path / "s.tif")
     with pytest.raises(
-        AnnotationError, match=r"choose one with --layer: (roofs, ponds|ponds, roofs)"
+        AnnotationError, match=r"Choose one by --layer: (roofs, ponds|ponds, roofs)"
     ):
         prepare_drawn([source], tmp_path / "dataset", **settings)  # type: ignore[arg-type]
-    with pytest.raises(AnnotationError, match=r"has no layer 'lakes' with geometries\. name one"):
+    with pytest.raises(AnnotationError, match=r"has no layer 'lakes' with geometries\. Name one"):
         prepare_drawn([source], tmp_path / "dataset", layer="lakes", **settings)  # type: ignore[arg-type]
     prepare_drawn([source], tmp_path / "dataset", layer="ponds", **settings)  # type: ignore[arg-type]
 
@@ -321,16 +322,18 @@ def test_two_scenes_without_georeference_are_refused(tmp_path: Path) -> None:
 # --- other formats, and the command -------------------------------------------------------------
 
 
-def read_all_as_ponds(path: Path, images: Sequence[SceneInfo], reading: Reading, /) -> list[Drawn]:
+def read_all_as_ponds(
+    path: Path, images: Sequence[SceneInfo], options: ReaderOptions, report: ValidationReport, /
+) -> list[NamedAnnotations]:
     """A reader of another package: one pond in every scene."""
     pond = np.array([shapely.box(1, 2, 30, 40)], object)
-    return [Drawn(pond, np.array(["pond"], object), np.zeros(1, bool)) for _ in images]
+    return [NamedAnnotations(pond, np.array(["pond"], object), np.zeros(1, bool)) for _ in images]
 
 
 def test_another_package_can_bring_a_format(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    point = EntryPoint("ponds", f"{__name__}:read_all_as_ponds", "geoseg.annotations.burn")
+    point = EntryPoint("ponds", f"{__name__}:read_all_as_ponds", "geoseg.annotations")
     monkeypatch.setattr(EntryPoint, "load", lambda _: read_all_as_ponds)
     monkeypatch.setattr(readers, "entry_points", lambda **_: [point])
     folder = prepare_drawn(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from rasterio.windows import Window
 
-from geoseg.annotations.burn import Index, burn
+from geoseg.annotations.burn import AnnotationIndex, burn
 from geoseg.cli import boundary, geoseg
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError, DatasetError, OutputError
@@ -26,7 +26,9 @@ def test_counts_sizes_and_weights_are_those_of_the_burned_annotations(drawn: Pat
     annotations = opened.annotations()
     burned = np.concatenate(
         [
-            burn(Index(annotations[s.name]).window(Window(0, 0, 160, 160)), 160, 160).ravel()
+            burn(
+                AnnotationIndex(annotations[s.name]).query_window(Window(0, 0, 160, 160)), 160, 160
+            ).ravel()
             for s in opened.split("train")
         ]
     )
