@@ -2,8 +2,8 @@
 
     python -m benchmarks.heap [--side 1280] [--passes 6] [--rounds 3]
 
-Forward passes of the shipped model, as they are, on huge pages, and with `geoseg.heap.keep_freed_memory`, each in a
-process of its own, in turn. Page faults, seconds in the system, and peak memory tell why.
+Runs forward passes of the shipped model with default settings, on huge pages, and with freed memory kept
+(`geoseg.cli.process`), each in a process of its own. Page faults, system time and peak memory explain the result.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def passes(side: int, count: int, how: str) -> None:
     """Print what `count` passes over a window of `side` pixels take."""
     import torch
 
-    from geoseg.heap import ask_for_huge_pages, keep_freed_memory
+    from geoseg.cli.process import keep_freed_memory, request_huge_pages
     from geoseg.models.layers import folded
     from geoseg.models.model_file import load_model
 
     if how == "huge pages":
-        ask_for_huge_pages()
+        request_huge_pages()
     if how == "kept":
         keep_freed_memory()
     network = folded(load_model().network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

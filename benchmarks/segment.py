@@ -38,8 +38,9 @@ from rasterio.windows import Window
 from torch import Tensor
 
 from benchmarks.memory import draw_scene
-from geoseg.heap import ask_for_huge_pages
-from geoseg.inference.plan import Job, Planner
+from geoseg.cli.process import request_huge_pages
+from geoseg.inference.plan import PlanSettings, plan_scene
+from geoseg.inference.reader import open_scenes
 from geoseg.legend import DOTA_V1
 from geoseg.models.layers import folded
 from geoseg.models.model_file import Model, ModelCard, load_model, save_model
@@ -74,9 +75,8 @@ def ours(
     from geoseg.tools.segment import segment
 
     opened = load_model(model)
-    planner = Planner(opened, Job(model=model, bands=3, dtype="uint8"))
-    plan = planner.plan((scene,))
-    cells = plan.cells
+    with open_scenes([scene]) as scenes:
+        cells = plan_scene(PlanSettings(opened), (scene,), scenes).tiles
     stride = opened.card.stride
     sizes = [
         (round_up(cell.window.height, stride), round_up(cell.window.width, stride))
@@ -239,7 +239,7 @@ def _keep(labels: Any, found: NDArray[np.uint8], row: int, column: int) -> None:
 
 def _child(way: str, scene: Path, model: Path, folder: Path) -> None:
     if way.startswith("geoseg"):
-        ask_for_huge_pages()  # as its command line does
+        request_huge_pages()  # as its command line does
     try:
         found = WAYS[way](scene, model, folder)
     except ImportError as error:

@@ -13,9 +13,12 @@ from tempfile import TemporaryDirectory
 
 import rasterio
 
-from geoseg.inference.plan import Job, Planner
+from geoseg.inference.plan import PlanSettings, plan_scene
+from geoseg.inference.predictor import ModelSpec
+from geoseg.inference.reader import open_scenes
 from geoseg.inference.tiling import forward_ratio
 from geoseg.models.model_file import load_model
+from geoseg.options import SceneOptions, TilingOptions
 
 
 def empty_scene(path: Path, side: int) -> Path:
@@ -35,7 +38,6 @@ def main() -> None:
     parser.add_argument("--memory", type=float, nargs="+", default=[2, 3, 4, 8], help="GB")
     options = parser.parse_args()
     model = load_model(options.model)
-    job = Job(model=options.model, bands=model.card.bands, dtype=model.card.dtype)
     print("| side | " + " | ".join(f"{memory:g} GB" for memory in options.memory) + " |")
     print("| --: |" + " --: |" * len(options.memory))
     with TemporaryDirectory() as folder:
@@ -43,8 +45,15 @@ def main() -> None:
             scene = empty_scene(Path(folder, f"{side}.tif"), side)
             ratios = []
             for memory in options.memory:
-                plan = Planner(model, job, gsd="none", memory=int(memory * 1e9)).plan((scene,))
-                ratios.append(forward_ratio(plan.cells, side, side))
+                settings = PlanSettings(
+                    model,
+                    ModelSpec(options.model),
+                    SceneOptions(gsd="none"),
+                    TilingOptions(memory=int(memory * 1e9)),
+                )
+                with open_scenes([scene]) as scenes:
+                    tiles = plan_scene(settings, (scene,), scenes).tiles
+                ratios.append(forward_ratio(tiles, side, side))
             print(f"| {side:,} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |")
 
 

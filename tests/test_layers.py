@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "geoseg"
 
 LAYERS = (
     {"_version", "errors", "options", "progress", "system"},
-    {"concurrency", "files", "heap", "legend", "work_folder"},
+    {"concurrency", "files", "legend", "work_folder"},
     {"raster"},
     {"polygons"},
     {"models"},

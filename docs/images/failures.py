@@ -15,7 +15,7 @@ from rasterio.windows import Window
 
 from geoseg.annotations.burn import burn
 from geoseg.dataset.folder import Dataset
-from geoseg.inference.dataset_labels import ByModel
+from geoseg.inference.label_source import PredictedLabels
 
 CASES = {
     "S1012": "a bridge missed",
@@ -37,7 +37,7 @@ def main(folder: Path, picture: Path) -> None:
     scenes = {scene.name: scene for scene in dataset.split("val") if scene.name in CASES}
     if missing := CASES.keys() - scenes.keys():
         sys.exit(f"{folder}: has no scene {', '.join(sorted(missing))} in val")
-    model = ByModel(dataset)
+    model = PredictedLabels(dataset)
     truths = dataset.annotations("outlines", scenes=list(scenes.values()))
     colours = np.full((256, 3), GROUND, np.uint8)
     for c in dataset.legend.objects:

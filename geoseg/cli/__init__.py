@@ -11,8 +11,8 @@ import click
 
 from geoseg._version import __version__
 from geoseg.cli import boundary
+from geoseg.cli.process import request_huge_pages
 from geoseg.cli.renamed import RENAMED_COMMANDS
-from geoseg.heap import ask_for_huge_pages
 
 GROUPS = {
     "Data": {
@@ -88,7 +88,7 @@ def geoseg(debug: bool) -> None:
     Products are written to files; stdout gets their paths, stderr all messages. Run `geoseg COMMAND
     --help` for the options of a command and examples.
     """
-    ask_for_huge_pages()
+    request_huge_pages()
     if debug:
         boundary.talk_more()
 

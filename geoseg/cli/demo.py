@@ -31,7 +31,7 @@ def demo(*, folder: Path, seed: int, overwrite: bool, progress: str) -> None:
     Needs no data and no network, and about five minutes: draws aerial scenes in DOTA's format,
     prepares them, trains a small network, scores it, and segments a scene it has never seen.
     """
-    from geoseg.heap import keep_freed_memory
+    from geoseg.cli.process import keep_freed_memory
     from geoseg.tools.demo import demo as tool
 
     keep_freed_memory()  # it trains

@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from geoseg.cli import boundary
+from geoseg.cli.process import request_huge_pages
 from geoseg.cli.segment import segment as _segment
 from geoseg.cli.vectorize import vectorize as _vectorize
-from geoseg.heap import ask_for_huge_pages
 
 
 def guest(command: click.Command) -> click.Command:
@@ -31,7 +31,7 @@ def _guarded(callback: Callable[..., None]) -> Callable[..., None]:
             callback(*args, **kwargs)
             return 0
 
-        ask_for_huge_pages()
+        request_huge_pages()
         if code := boundary.guarded(work):
             sys.exit(code)
 

@@ -54,7 +54,7 @@ def train(
     Writes OUTPUT.safetensors, and beside it a log (.log.jsonl, .log.csv) and learning curves
     (.curves.png). Under torchrun its processes share the run.
     """
-    from geoseg.heap import keep_freed_memory
+    from geoseg.cli.process import keep_freed_memory
     from geoseg.models.runtime import choose_device
     from geoseg.tools.train import train as tool
     from geoseg.tools.train import usual_workers

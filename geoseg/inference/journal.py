@@ -1,7 +1,7 @@
-"""What has been decided of a scene so far, on disk: a run that was killed goes on from here.
+"""Journal of a run: what each tile gave, on disk, so that an interrupted run resumes.
 
-One record per tile is appended as it is decided, with a checksum, so what a kill cuts off is noticed and
-decided again. The first line says what the run was about; a run about something else may not go on.
+One entry per tile is appended, with a checksum: an entry that a kill cut off is detected and the tile is
+computed again. The first line holds what the results depend on; a run with other settings must not resume.
 """
 
 from __future__ import annotations
@@ -21,106 +21,120 @@ from rasterio.windows import Window
 
 from geoseg.errors import ConfigError
 
-_HEAD = Struct("<8qI")  # number, column, row, width, height, planes, bytes, payload's crc; own crc
+_HEADER = Struct("<8qI")
+"""Number, column, row, width, height, planes, bytes and CRC-32 of the payload; CRC-32 of the header."""
+
 _FORMAT = "geoseg journal 1"
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """What was decided in a tile."""
+class JournalEntry:
+    """Result of one tile."""
 
     number: int
-    """Of the tile, in the order of the grid."""
+    """Index of the tile."""
 
-    place: Window
-    """In the scene's pixels."""
+    window: Window
+    """In scene pixels."""
 
     planes: NDArray[np.uint8] | None
-    """(planes, h, w) labels, confidence and what else was asked for; None where there is no data."""
+    """(planes, h, w) of `window`; None without data."""
 
 
 class Journal:
-    """Records of one scene, appended and read back."""
+    """Entries of one scene in an open file, appended and read back."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
 
-    def add(self, record: Record) -> None:
-        """Append a record; once this returns, the death of this process does not undo it."""
-        place, planes = record.place, record.planes
+    def append(self, entry: JournalEntry) -> None:
+        """Append an entry. Once this returns, it survives a kill of the process."""
+        window, planes = entry.window, entry.planes
         payload = b"" if planes is None else zlib.compress(planes.tobytes(), 1)
         numbers = (
-            *(record.number, place.col_off, place.row_off, place.width, place.height),
+            *(entry.number, window.col_off, window.row_off, window.width, window.height),
             *(0 if planes is None else len(planes), len(payload), zlib.crc32(payload)),
         )
-        head = _HEAD.pack(*numbers, 0)
-        own = zlib.crc32(head[:-4])
-        self._file.write(_HEAD.pack(*numbers, own) + payload)
+        header = _HEADER.pack(*numbers, 0)
+        crc = zlib.crc32(header[:-4])
+        self._file.write(_HEADER.pack(*numbers, crc) + payload)
         self._file.flush()
 
-    def records(self) -> Iterator[Record]:
-        """What was added before, in that order. What follows the last whole record is cut off; call it
-        to its end before `add`.
+    def read_entries(self) -> Iterator[JournalEntry]:
+        """Yield the entries of earlier runs, in order, and truncate the file after the last complete one.
+
+        Exhaust it before `append`.
         """
         while True:
             start = self._file.tell()
-            record = self._next()
-            if record is None:
+            entry = self._read_entry()
+            if entry is None:
                 self._file.seek(start)
                 self._file.truncate()
                 return
-            yield record
+            yield entry
 
-    def _next(self) -> Record | None:
-        head = self._file.read(_HEAD.size)
-        if len(head) < _HEAD.size:
+    def _read_entry(self) -> JournalEntry | None:
+        header = self._file.read(_HEADER.size)
+        if len(header) < _HEADER.size:
             return None
-        *numbers, own = _HEAD.unpack(head)
-        if own != zlib.crc32(head[:-4]):
+        *numbers, own = _HEADER.unpack(header)
+        if own != zlib.crc32(header[:-4]):
             return None
         number, column, row, width, height, planes, length, crc = numbers
         payload = self._file.read(length)
         if len(payload) < length or zlib.crc32(payload) != crc:
             return None
-        place = Window(column, row, width, height)
+        window = Window(column, row, width, height)
         if not planes:
-            return Record(number, place, None)
+            return JournalEntry(number, window, None)
         values = np.frombuffer(zlib.decompress(payload), np.uint8)
-        return Record(number, place, values.reshape(planes, height, width))
+        return JournalEntry(number, window, values.reshape(planes, height, width))
 
 
 @contextmanager
-def open_journal(path: Path, about: Mapping[str, Any], *, output: Path) -> Iterator[Journal]:
-    """The journal at `path`, of an earlier run or a new one; `about` is what results depend on, as plain
-    JSON data by names that a user knows, and `output` the product's name for messages.
+def open_journal(path: Path, dependencies: Mapping[str, Any], *, output: Path) -> Iterator[Journal]:
+    """Open the journal of an interrupted run, or start one.
 
-    Raises ConfigError when the earlier run was about something else.
+    Parameters
+    ----------
+    path
+        File of the journal.
+    dependencies
+        What the results depend on, by names that users know, as plain JSON data.
+    output
+        Product that messages name.
+
+    Raises
+    ------
+    ConfigError
+        If the journal belongs to a run with other dependencies.
     """
     with path.open("a+b") as file:
         file.seek(0)
-        told = {"format": _FORMAT, **json.loads(json.dumps(about))}
-        before = _first_line(file)
-        if before is None or file.tell() == path.stat().st_size:  # nothing has been decided
+        expected = {"format": _FORMAT, **json.loads(json.dumps(dependencies))}
+        found = _read_first_line(file)
+        if found is None or file.tell() == path.stat().st_size:  # no entries
             file.seek(0)
             file.truncate()
-            file.write(json.dumps(told).encode() + b"\n")
+            file.write(json.dumps(expected).encode() + b"\n")
             file.flush()
-        elif changed := _differences(before, told):
+        elif changes := _list_changes(found, expected):
             raise ConfigError(
-                f"{output}: an interrupted run with other settings left its work beside it "
-                f"({'; '.join(changed)}). repeat that command, or use --restart to begin anew"
+                f"{output}: an interrupted run with other settings left intermediate results "
+                f"({'; '.join(changes)}). Repeat that command, or start again with --restart"
             )
         yield Journal(file)
 
 
-def _first_line(file: IO[bytes]) -> Any:
+def _read_first_line(file: IO[bytes]) -> Any:
     try:
         return json.loads(file.readline() or b"null")
-    except ValueError:  # killed within it
+    except ValueError:  # cut off by a kill
         return None
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Sequence[str]:
+def _list_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Sequence[str]:
     return [
         f"{name} was {before.get(name)}, is {now.get(name)}"
         for name in sorted(before.keys() | now.keys())

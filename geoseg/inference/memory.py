@@ -1,4 +1,4 @@
-"""How much memory a window takes, told before it is computed."""
+"""Memory of a forward pass, measured before tiles are chosen."""
 
 from __future__ import annotations
 
@@ -14,85 +14,94 @@ from torch.overrides import TorchFunctionMode
 
 from geoseg.models.runtime import RuntimeNetwork
 
-_SPARE = 1.15
-"""Of what tensors take: room for what convolutions need besides, and for holes between allocations."""
+_WORKSPACE = 1.15
+"""Factor on the bytes of tensors, for workspaces of convolutions and fragmentation."""
 
-_USUAL_BYTES = 450 << 20
-"""What Python with torch and GDAL takes; memory that somebody's process holds besides is not the run's."""
+_BASE_BYTES = 450 << 20
+"""Python, torch and GDAL. Other memory of the host process is not counted."""
 
-_LATER_BYTES = 350 << 20
-"""What reading, writing and outlining need besides."""
+_PIPELINE_BYTES = 350 << 20
+"""Reading, writing and vectorizing."""
+
+_UNKNOWN_NETWORK = 1000.0
+"""Bytes per pixel assumed for a network whose tensors cannot be observed."""
 
 
-_UNSEEN = 1000.0
-"""Bytes per pixel that a network whose inside cannot be watched is thought to take."""
-
-
-@lru_cache(maxsize=8)  # the same network meets many scenes
+@lru_cache(maxsize=8)  # many scenes, one network
 def forward_bytes_per_pixel(network: nn.Module, *, bands: int, stride: int) -> float:
-    """The most bytes of tensors that exist at a time in a forward pass, per pixel of the window.
+    """Measure the peak bytes of tensors in a forward pass, per pixel of the window.
 
-    Watched in a pass over a small window; every tensor in it grows with the window.
+    The pass is over a small window; every tensor grows in proportion to the window.
     """
     if isinstance(network, RuntimeNetwork):
-        return _UNSEEN
+        return _UNKNOWN_NETWORK
     side = 2 * stride
-    live = _Live()
-    with torch.inference_mode(), live:
+    counter = _TensorBytes()
+    with torch.inference_mode(), counter:
         image = torch.zeros((1, bands, side, side))
-        live.add(image)
+        counter.add(image)
         network(image)
-    return live.most / side**2
+    return counter.peak / side**2
 
 
 def largest_window(
     network: nn.Module, *, bands: int, stride: int, limit: int, pixel_bytes: float, on_gpu: bool
 ) -> int:
-    """Pixels of the largest window that `limit` bytes suffice for. It depends on the arguments alone, so that a
-    run finds its own tiles again.
+    """Return the pixels of the largest window that fits in memory.
 
-    On the CPU `limit` is that of a process that does nothing else. `network` is in eval mode on the
-    CPU. `pixel_bytes` is what a pixel takes outside the network. On
-    a GPU `limit` is its memory alone.
+    The result depends on the arguments only, so that an interrupted run chooses the same tiles again.
+
+    Parameters
+    ----------
+    network
+        In eval mode, on the CPU.
+    bands, stride
+        Of the network.
+    limit
+        Bytes: of the GPU, or of a process that does nothing else on the CPU.
+    pixel_bytes
+        Bytes per pixel of the window outside the network.
+    on_gpu
+        True if the network does not run in the memory of the process.
     """
-    free = limit if on_gpu else limit - _USUAL_BYTES - _LATER_BYTES
-    each = forward_bytes_per_pixel(network, bands=bands, stride=stride) * _SPARE + pixel_bytes
-    return int(max(free, 0) / each)
+    available = limit if on_gpu else limit - _BASE_BYTES - _PIPELINE_BYTES
+    network_bytes = forward_bytes_per_pixel(network, bands=bands, stride=stride) * _WORKSPACE
+    return int(max(available, 0) / (network_bytes + pixel_bytes))
 
 
-class _Live(TorchFunctionMode):
+class _TensorBytes(TorchFunctionMode):
     """Counts the bytes of the storages of live tensors."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.most = 0
-        self._held = 0
-        self._users: Counter[int] = Counter()
+        self.peak = 0
+        self._bytes = 0
+        self._references: Counter[int] = Counter()
 
     def __torch_function__(
         self, func: Any, _types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        for made in result if isinstance(result, tuple | list) else (result,):
-            if isinstance(made, Tensor):
-                self.add(made)
+        for output in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(output, Tensor):
+                self.add(output)
         return result
 
     def add(self, tensor: Tensor) -> None:
-        """Count a tensor until it is dropped."""
+        """Count a tensor until it is released."""
         with DisableTorchFunction():
             self._add(tensor)
 
     def _add(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
-        if not self._users[key]:
-            self._held += size
-            self.most = max(self.most, self._held)
-        self._users[key] += 1
-        weakref.finalize(tensor, self._drop, key, size)
+        if not self._references[key]:
+            self._bytes += size
+            self.peak = max(self.peak, self._bytes)
+        self._references[key] += 1
+        weakref.finalize(tensor, self._release, key, size)
 
-    def _drop(self, key: int, size: int) -> None:
-        self._users[key] -= 1
-        if not self._users[key]:
-            self._held -= size
+    def _release(self, key: int, size: int) -> None:
+        self._references[key] -= 1
+        if not self._references[key]:
+            self._bytes -= size

@@ -1,10 +1,11 @@
-"""What the network says about a batch of tiles: class and confidence of each pixel they decide."""
+"""Class, confidence and probabilities of the pixels of a tile, from one pass of the network."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,54 +14,107 @@ from rasterio.windows import Window
 from torch import Tensor, nn
 
 from geoseg.errors import ConfigError
-from geoseg.inference.reader import Read
+from geoseg.inference.reader import TileInput
 from geoseg.legend import IGNORE
 from geoseg.models.layers import folded
-from geoseg.models.model_file import Model
-from geoseg.models.runtime import RuntimeNetwork
+from geoseg.models.model_file import Model, load_model
+from geoseg.models.onnx_import import load_onnx
+from geoseg.models.runtime import RuntimeNetwork, on_backend
+from geoseg.options import Backend
 from geoseg.raster.tiles import Tile, round_up
 
 FULL_CONFIDENCE = 200
-"""A confidence raster holds 0 to 200 for 0 to 1, and IGNORE where there is no data."""
+"""Value of a confidence of 1 in uint8 rasters; IGNORE is nodata."""
 
-_ROWS = 256  # of logits that are turned into labels at a time, which bounds the memory that takes
+_ROWS = 256
+"""Rows of logits converted to labels at once, which bounds the memory of the softmax."""
 
-View = Callable[[Tensor], Tensor]
+Transform = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
-    """A tile and what was found in the pixels it decides; IGNORE where nothing is wanted."""
+class ModelSpec:
+    """Which model computes predictions, where and how. Plain data, for workers too."""
+
+    path: Path | None = None
+    """Model file; None: the shipped model."""
+
+    card: Path | None = None
+    """Model card of an ONNX file without one."""
+
+    device: str = "cpu"
+
+    backend: Backend = "auto"
+
+    tta: bool = False
+    """Average the softmax over 8 orientations."""
+
+    probabilities: bool = False
+    """Also predict the probability of every class."""
+
+
+def open_model(spec: ModelSpec) -> Model:
+    """Open the model file of `spec`; raises ModelError or ConfigError."""
+    if spec.path is not None and spec.path.suffix.lower() == ".onnx":
+        return load_onnx(spec.path, spec.card)
+    if spec.card is not None:
+        raise ConfigError(
+            f"--card {spec.card}: only ONNX files take a card; a geoseg model contains its own. "
+            "Leave it out"
+        )
+    return load_model(spec.path)
+
+
+def create_predictor(spec: ModelSpec, model: Model | None = None) -> Predictor:
+    """Create the predictor of `spec`; pass its `model` if it is open already."""
+    return Predictor(
+        on_backend(model or open_model(spec), spec.backend),
+        spec.device,
+        tta=spec.tta,
+        probabilities=spec.probabilities,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Predicted values of the scene pixels that a tile covers."""
 
     tile: Tile
-    """In the network's pixels."""
+    """In network pixels."""
 
-    place: Window
-    """In the scene's pixels."""
+    window: Window
+    """In scene pixels."""
 
     planes: NDArray[np.uint8]
-    """(planes, h, w) of `place`: labels, confidence (softmax of the class that won, times 200), and
-    for a predictor of probabilities the softmax of each class, times 200"""
+    """(planes, h, w) of `window`: class ID; confidence (softmax of the winning class, times 200); with
+    probabilities also the softmax of each class, times 200. IGNORE outside data and area of interest."""
 
     @property
     def labels(self) -> NDArray[np.uint8]:
-        """(h, w) class ids"""
+        """(h, w) class IDs."""
         labels: NDArray[np.uint8] = self.planes[0]
         return labels
 
     @property
     def confidence(self) -> NDArray[np.uint8]:
-        """(h, w) 0 to 200"""
+        """(h, w) from 0 to 200."""
         confidence: NDArray[np.uint8] = self.planes[1]
         return confidence
 
 
 class Predictor:
-    """A model made ready to run fast on a device.
+    """A model prepared for inference on a device.
 
-    `probabilities` adds a plane for every class. `augmented` looks at every window in 8 orientations
-    and takes the mean of their softmaxes (test-time augmentation). On a GPU the network computes in
-    half precision.
+    Parameters
+    ----------
+    model
+        The model; its network is copied.
+    device
+        Device of the network. On a GPU it computes in half precision.
+    tta
+        Average the softmax over 8 orientations of every window (test-time augmentation).
+    probabilities
+        Add a plane for the probability of each class.
     """
 
     def __init__(
@@ -68,157 +122,166 @@ class Predictor:
         model: Model,
         device: str = "cpu",
         *,
+        tta: bool = False,
         probabilities: bool = False,
-        augmented: bool = False,
     ) -> None:
-        self.planes = 2 + len(model.card.legend) * probabilities
-        self._device, self._probabilities, self._augmented = device, probabilities, augmented
+        self._device, self._tta, self._probabilities = device, tta, probabilities
         self._stride = model.card.stride
         self._bands = model.card.bands
         self._window = model.window
-        self._network = _ready(model.network, device)
+        self._network = _prepare_network(model.network, device)
         self._mean = torch.tensor(model.card.mean, device=device).reshape(-1, 1, 1)
         self._std = torch.tensor(model.card.std, device=device).reshape(-1, 1, 1)
 
-    def padded(self, read: Read) -> tuple[int, int]:
-        """Height and width of what the network sees of a tile: multiples of its stride, or the one size
-        it takes."""
+    def padded_shape(self, tile: TileInput) -> tuple[int, int]:
+        """Return height and width of a tile's window for the network: multiples of its stride, or the only
+        size that it takes."""
         if self._window is not None:
             return self._window, self._window
-        height, width = read.valid.shape
+        height, width = tile.valid.shape
         return round_up(height, self._stride), round_up(width, self._stride)
 
+    def predict(self, batch: Sequence[TileInput]) -> list[Prediction]:
+        """Predict tiles of one padded shape; raises ConfigError if the memory does not suffice."""
+        with torch.inference_mode(), _out_of_memory_hint(self.padded_shape(batch[0]), len(batch)):
+            return [
+                self._to_prediction(tile, logits)
+                for tile, logits in zip(batch, self.compute_logits(batch), strict=True)
+            ]
+
     @torch.inference_mode()
-    def logits(self, batch: Sequence[Read]) -> Tensor:
-        """(N, classes, h, w) of windows that are padded to the same size. The rule is that of
-        training: pixels without data, and those beyond the scene's edge, are 0 after scaling.
+    def compute_logits(self, batch: Sequence[TileInput]) -> Tensor:
+        """Return (N, classes, h, w) logits of windows of one padded shape.
+
+        Pixels without data, and padding beyond the edge of the scene, are 0 after scaling, as in training.
         """
-        image = self._image(batch)
-        if not self._augmented:
-            return self._forward(image)
+        image = self._stack(batch)
+        if self._tta:
+            return self._average_orientations(image)
+        with self._autocast():
+            logits: Tensor = self._network(image)
+        return logits.float()
+
+    def _average_orientations(self, image: Tensor) -> Tensor:
+        """Return the logarithm of the mean softmax over 8 orientations."""
         total: Tensor | None = None
-        for there, back in orientations():
-            share = back(self._forward(there(image)).softmax(dim=1))
-            total = share if total is None else total.add_(share)
+        for rotate, restore in _orientations():
+            with self._autocast():
+                logits: Tensor = self._network(rotate(image))
+            probability = restore(logits.float().softmax(dim=1))
+            total = probability if total is None else total.add_(probability)
         assert total is not None
         return total.clamp_min_(torch.finfo(total.dtype).tiny).log_()
 
-    @torch.inference_mode()
-    def decide(self, batch: Sequence[Read]) -> list[Decided]:
-        """Labels and confidences of the cores. Raises ConfigError when the memory does not
-        suffice.
-        """
-        with _enough_memory(self.padded(batch[0]), len(batch)):
-            return [
-                self._decided(read, logits)
-                for read, logits in zip(batch, self.logits(batch), strict=True)
-            ]
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast("cuda", torch.float16, enabled=self._device == "cuda")
 
-    def _image(self, batch: Sequence[Read]) -> Tensor:
-        height, width = self.padded(batch[0])
+    def _stack(self, batch: Sequence[TileInput]) -> Tensor:
+        """Return (N, bands, h, w) scaled and padded windows."""
+        height, width = self.padded_shape(batch[0])
         image = torch.empty(
             (len(batch), self._bands, height, width),
             device=self._device,
             memory_format=torch.channels_last,
         ).zero_()
-        for index, read in enumerate(batch):
-            pixels = self._moved(read.pixels).float()
-            valid = self._moved(read.valid)
-            rows, columns = read.valid.shape
+        for index, tile in enumerate(batch):
+            pixels = self._to_device(tile.pixels).float()
+            valid = self._to_device(tile.valid)
+            rows, columns = tile.valid.shape
             image[index, :, :rows, :columns] = ((pixels - self._mean) / self._std).where(valid, 0)
         return image
 
-    def _moved(self, array: NDArray[np.generic]) -> Tensor:
+    def _to_device(self, array: NDArray[np.generic]) -> Tensor:
         tensor = torch.from_numpy(array)
-        if self._device == "cuda":  # from pinned memory, beside what the GPU is doing
+        if self._device == "cuda":  # pinned memory is copied while the GPU computes
             return tensor.pin_memory().to(self._device, non_blocking=True)
         return tensor.to(self._device)
 
-    def _forward(self, image: Tensor) -> Tensor:
-        with torch.autocast("cuda", torch.float16, enabled=self._device == "cuda"):
-            logits: Tensor = self._network(image)
-        return logits.float()
+    def _to_prediction(self, tile: TileInput, logits: Tensor) -> Prediction:
+        inner = logits[:, *tile.tile.inner].permute(1, 2, 0)  # (h, w, classes)
+        parts = [self._to_planes(part) for part in torch.split(inner, _ROWS)]
+        planes = tile.resample_core(torch.cat(parts, dim=1).numpy())
+        if not tile.selected.all():
+            planes[:, ~tile.selected] = IGNORE
+        return Prediction(tile.tile, tile.window, planes)
 
-    def _decided(self, read: Read, logits: Tensor) -> Decided:
-        inner = logits[:, *read.tile.inner].permute(1, 2, 0)  # (h, w, classes)
-        parts = [self._planes(part) for part in torch.split(inner, _ROWS)]
-        planes = read.spread(torch.cat(parts, dim=1).numpy())
-        if not read.wanted.all():
-            planes[:, ~read.wanted] = IGNORE
-        return Decided(read.tile, read.place, planes)
-
-    def _planes(self, logits: Tensor) -> Tensor:
-        """(h, w, classes) → (planes, h, w) uint8 on the CPU"""
-        shares = logits.softmax(dim=-1)
-        sureness, label = shares.max(dim=-1)
-        planes = [label, _in_200(sureness)]
+    def _to_planes(self, logits: Tensor) -> Tensor:
+        """Convert (h, w, classes) logits to (planes, h, w) uint8 on the CPU."""
+        probabilities = logits.softmax(dim=-1)
+        confidence, label = probabilities.max(dim=-1)
+        planes = [label, _quantize(confidence)]
         if self._probabilities:
-            planes += _in_200(shares).unbind(dim=-1)
+            planes += _quantize(probabilities).unbind(dim=-1)
         return torch.stack([plane.to(torch.uint8) for plane in planes]).cpu()
 
 
-def _ready(network: nn.Module, device: str) -> nn.Module:
+def predict_tiles(
+    predictor: Predictor, tiles: Iterable[TileInput], *, batch_size: int = 1
+) -> Iterator[Prediction | None]:
+    """Predict tiles in order; None for one without data.
+
+    Consecutive tiles of one padded shape share a forward pass, up to `batch_size` of them.
+    """
+    for batch in _batch_tiles(tiles, batch_size, predictor.padded_shape):
+        if batch[0].empty:
+            yield None
+        else:
+            yield from predictor.predict(batch)
+
+
+def _batch_tiles(
+    tiles: Iterable[TileInput], size: int, shape: Callable[[TileInput], tuple[int, int]]
+) -> Iterator[list[TileInput]]:
+    """Group consecutive tiles of one shape; a tile without data is a group of its own."""
+    batch: list[TileInput] = []
+    for tile in tiles:
+        if batch and (tile.empty or shape(batch[0]) != shape(tile)):
+            yield batch
+            batch = []
+        batch.append(tile)
+        if tile.empty or len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _prepare_network(network: nn.Module, device: str) -> nn.Module:
     if isinstance(network, RuntimeNetwork):
         return network
     return folded(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def _in_200(share: Tensor) -> Tensor:
-    return (share * FULL_CONFIDENCE).round_()
+def _quantize(probability: Tensor) -> Tensor:
+    return (probability * FULL_CONFIDENCE).round_()
 
 
-def orientations() -> Iterator[tuple[View, View]]:
-    """The 8 ways to turn and flip a square lattice, each with its way back; (…, h, w) images."""
+def _orientations() -> Iterator[tuple[Transform, Transform]]:
+    """Yield the 8 symmetries of the square for (..., h, w) images, each with its inverse."""
     for turns in range(4):
         for flip in (False, True):
 
-            def there(image: Tensor, turns: int = turns, flip: bool = flip) -> Tensor:
-                turned = torch.rot90(image, turns, (-2, -1))
-                turned = turned.flip(-1) if flip else turned
-                return turned.contiguous(memory_format=torch.channels_last)
+            def rotate(image: Tensor, turns: int = turns, flip: bool = flip) -> Tensor:
+                rotated = torch.rot90(image, turns, (-2, -1))
+                rotated = rotated.flip(-1) if flip else rotated
+                return rotated.contiguous(memory_format=torch.channels_last)
 
-            def back(image: Tensor, turns: int = turns, flip: bool = flip) -> Tensor:
+            def restore(image: Tensor, turns: int = turns, flip: bool = flip) -> Tensor:
                 return torch.rot90(image.flip(-1) if flip else image, -turns, (-2, -1))
 
-            yield there, back
+            yield rotate, restore
 
 
 @contextmanager
-def _enough_memory(size: tuple[int, int], batch_size: int) -> Iterator[None]:
+def _out_of_memory_hint(shape: tuple[int, int], batch_size: int) -> Iterator[None]:
+    """Turn an allocation failure into a ConfigError that names the options to lower."""
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
         if type(error) is RuntimeError and "alloc" not in str(error):
             raise
-        height, width = size
+        height, width = shape
         raise ConfigError(
-            f"not enough memory for windows of {width} x {height} pixels, {batch_size} at a time. "
-            "use a smaller --memory, --core or --batch-size"
+            f"not enough memory for {batch_size} x {width} x {height} pixels per forward pass. "
+            "Lower --memory, --core or --batch-size"
         ) from error
-
-
-# Windows → network → what was found, batch after batch.
-
-
-def decide(
-    predictor: Predictor, reads: Iterable[Read], *, batch_size: int = 1
-) -> Iterator[Decided | None]:
-    """What was found in each tile, None for one without data; neighbours of one size go through
-    the network together.
-    """
-    batch: list[Read] = []
-    for read in reads:
-        if read.empty:
-            yield from predictor.decide(batch) if batch else ()
-            batch = []
-            yield None
-            continue
-        if batch and predictor.padded(batch[0]) != predictor.padded(read):
-            yield from predictor.decide(batch)
-            batch = []
-        batch.append(read)
-        if len(batch) == batch_size:
-            yield from predictor.decide(batch)
-            batch = []
-    if batch:
-        yield from predictor.decide(batch)

@@ -1,199 +1,297 @@
-"""At which pixel size a scene is shown to the network."""
+"""A scene at the pixel size of the network, read tile by tile with its valid pixels and area of interest."""
 
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geoseg.errors import ConfigError, SceneError
+from geoseg.files import ScenePath
 from geoseg.models.model_file import ModelCard
+from geoseg.options import Gsd
 from geoseg.raster.aoi import Area
+from geoseg.raster.mosaic import Mosaic, opened_mosaic
 from geoseg.raster.resample import Axis, read_rescaled, resized
-from geoseg.raster.scene import SceneInfo
+from geoseg.raster.scene import Scene, SceneInfo, gdal_settings, opened_scene
 from geoseg.raster.tiles import Tile
 
-Gsd = float | Literal["auto", "none"]
-"""Ground sampling distance: metres on the ground that a pixel measures for the network."""
-
 _TOLERANCE = 1.5
+"""Ratio of pixel sizes within which a scene is not resampled."""
+
+_OPEN_SCENES = 16
+
+_STRIP_BYTES = 1 << 24
 
 log = logging.getLogger(__name__)
 
 
-def network_pixel(info: SceneInfo, card: ModelCard, gsd: Gsd = "auto") -> tuple[float, float]:
-    """What a pixel of the network measures in the scene's pixels, along a row and along a column.
+@dataclass(frozen=True, slots=True)
+class SceneSpec:
+    """Which pixels of which files the network reads. Plain data, for workers too."""
 
-    *none* shows the scene as it is; a number resamples it to square pixels of so many metres.
-    *auto* leaves a scene alone that is within 1.5 times the pixel sizes the model was trained at,
-    and else resamples to the nearest of them. Raises ConfigError for a number of 0 or less,
-    SceneError when a number is asked of a scene whose pixel size is not known.
-    """
-    if gsd not in ("auto", "none") and not (isinstance(gsd, float | int) and 0 < gsd < inf):
-        raise ConfigError(f"--gsd: must be auto, none, or more than 0 metres, got {gsd}")
-    sides, sizes = info.pixel_sides_m, card.pixel_size_m
-    if sides is None:
-        if not isinstance(gsd, str):
-            raise SceneError(
-                f"{info.path}: its pixel size is not known, so it cannot be brought to {gsd:g} m. "
-                "georeference it, or use --gsd none"
-            )
-        if sizes and gsd == "auto":
-            log.warning(
-                "%s: its pixel size is not known; the model was trained on %.3g to %.3g m. "
-                "results may be poor",
-                *(info.path, *sizes),
-            )
-        return 1.0, 1.0
-    if isinstance(gsd, str):
-        if sizes is None or _alike(sides, sizes):
-            return 1.0, 1.0
-        learned = f"the model was trained on {sizes[0]:.3g} to {sizes[1]:.3g} m"
-        measures = " x ".join(dict.fromkeys(f"{side:.3g}" for side in sides))
-        if gsd == "none":
-            log.warning(
-                "%s: a pixel is %s m on the ground, %s. expect poor results, or use --gsd auto",
-                *(info.path, measures, learned),
-            )
-            return 1.0, 1.0
-        metres = min(max((sides[0] * sides[1]) ** 0.5, sizes[0]), sizes[1])
-        log.info(
-            "%s: a pixel is %s m on the ground, %s: it is read at %.3g m",
-            *(info.path, measures, learned, metres),
-        )
-    else:
-        metres = gsd
-    return metres / sides[0], metres / sides[1]
+    files: tuple[ScenePath, ...]
+    """One scene, or several that form a mosaic."""
 
+    indexes: tuple[int, ...] | None = None
+    """Bands of the scene, numbered from 1; None: all but alpha."""
 
-def _alike(sides: tuple[float, float], sizes: tuple[float, float]) -> bool:
-    """True for pixels about square and about as large as those the model was trained at."""
-    smallest, largest = sizes[0] / _TOLERANCE, sizes[1] * _TOLERANCE
-    return smallest <= min(sides) and max(sides) <= min(largest, _TOLERANCE * min(sides))
+    bands: int | None = None
+    """Number of bands that the network takes."""
 
+    dtype: str | None = None
+    """Data type that the network takes."""
 
-# A scene as the network sees it: at the network's pixel size, and only where labels are wanted.
+    scale: tuple[float, float] = (1.0, 1.0)
+    """Scene pixels per network pixel, along rows and along columns."""
 
-_ROWS_OF_BYTES = 1 << 24
-
-
-class Readable(Protocol):
-    """A scene, or what reads like one."""
-
-    info: SceneInfo
-
-    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Pixels (bands, h, w) and valid (h, w) of a window."""
-        ...
+    area: Area | None = None
+    """Area of interest; None: the whole scene."""
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
-    """A tile, what the scene holds in its window, and which pixels of the scene its core decides."""
+class TileInput:
+    """Pixels of a tile's window, and the scene pixels that its core predicts."""
 
     tile: Tile
-    """In the network's pixels."""
+    """In network pixels."""
 
     pixels: NDArray[Any]
-    """(bands, h, w) of the window"""
+    """(bands, h, w) of the tile's window."""
 
     valid: NDArray[np.bool_]
-    """(h, w) of the window; True where there is data"""
+    """(h, w) of the tile's window: True where the scene has data."""
 
-    place: Window
-    """In the scene's pixels: those whose centres lie in the core."""
+    window: Window
+    """Scene pixels whose centres lie in the core."""
 
-    wanted: NDArray[np.bool_]
-    """(h, w) of `place`; True where the scene has data and lies in the area"""
+    selected: NDArray[np.bool_]
+    """(h, w) of `window`: True where the scene has data and lies in the area of interest."""
 
     nearest: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
-    """Row of the core for each row of `place`, and column for each column; None where they are one."""
+    """Row of the core for each row of `window`, and column for each column; None if they are the same."""
 
     @property
     def empty(self) -> bool:
-        """True where there is nothing to decide."""
-        return not self.wanted.any()
+        """True if no pixel is to be predicted."""
+        return not self.selected.any()
 
-    def spread(self, core: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(..., h, w) of the core → (..., h, w) of `place`: each pixel takes the value it lies in."""
+    def resample_core(self, core: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return (..., h, w) values of the core on the scene pixels of `window`, by nearest neighbour."""
         if self.nearest is None:
             return core
         rows, columns = self.nearest
         return core[..., rows[:, None], columns]
 
 
-class Reader:
-    """Reads the tiles of a scene.
+class TileReader:
+    """Reads the tiles of an open scene.
 
-    `pixel` is what a pixel of the network measures in the scene's pixels, along a row and along a
-    column; the scene is resampled unless both are 1.
+    Parameters
+    ----------
+    scene
+        Open scene or mosaic.
+    scale
+        Scene pixels per network pixel, along rows and along columns. The scene is resampled unless both
+        are 1.
+    area
+        Area of interest; None: the whole scene.
     """
 
     def __init__(
-        self, scene: Readable, *, pixel: tuple[float, float] = (1.0, 1.0), area: Area | None = None
+        self,
+        scene: Scene | Mosaic,
+        *,
+        scale: tuple[float, float] = (1.0, 1.0),
+        area: Area | None = None,
     ) -> None:
         self.info = scene.info
         self._scene, self._area = scene, area
-        self._across = resized(scene.info.width, pixel[0])
-        self._down = resized(scene.info.height, pixel[1])
-        self.rescaled = (self._across.factor, self._down.factor) != (1, 1)
+        self._across = resized(scene.info.width, scale[0])
+        self._down = resized(scene.info.height, scale[1])
+        self._resampled = (self._across.factor, self._down.factor) != (1, 1)
 
     @property
     def width(self) -> int:
-        """Of the scene, in the network's pixels."""
+        """Width of the scene in network pixels."""
         return self._across.size
 
     @property
     def height(self) -> int:
-        """Likewise."""
+        """Height of the scene in network pixels."""
         return self._down.size
 
-    def place(self, tile: Tile) -> Window:
-        """The scene's pixels that a tile decides; tiles that partition the grid partition the scene."""
+    def scene_window(self, tile: Tile) -> Window:
+        """Return the scene pixels that a tile predicts. Cores that partition the grid partition the scene."""
         core = tile.core
         left, right = self._across.own(core.col_off, core.col_off + core.width)
         top, bottom = self._down.own(core.row_off, core.row_off + core.height)
         return Window(left, top, right - left, bottom - top)
 
-    def concerns(self, tile: Tile) -> bool:
-        """False where a tile decides nothing that is wanted, whatever the scene holds there."""
-        place = self.place(tile)
-        return bool(place.width and place.height) and (
-            self._area is None or self._area.touches(place)
+    def intersects_area(self, tile: Tile) -> bool:
+        """Return False if a tile has no pixel in the area of interest, whatever the scene holds there."""
+        window = self.scene_window(tile)
+        return bool(window.width and window.height) and (
+            self._area is None or self._area.touches(window)
         )
 
-    def read(self, tile: Tile) -> Read:
-        """Raises SceneError where the scene is damaged."""
-        place = self.place(tile)
-        if not self.rescaled:
+    def read(self, tile: Tile) -> TileInput:
+        """Read a tile; raises SceneError if the file is damaged there."""
+        window = self.scene_window(tile)
+        if not self._resampled:
             pixels, valid = self._scene.read(tile.window)
-            wanted = valid[tile.inner]
+            selected = valid[tile.inner]
             nearest = None
         else:
             pixels, valid = read_rescaled(self._scene.read, self._across, self._down, tile.window)
-            wanted = self._has_data(place)
+            selected = self._read_valid(window)
             nearest = (
-                _within(self._down, place.row_off, place.height, tile.core.row_off),
-                _within(self._across, place.col_off, place.width, tile.core.col_off),
+                _core_indices(self._down, window.row_off, window.height, tile.core.row_off),
+                _core_indices(self._across, window.col_off, window.width, tile.core.col_off),
             )
         if self._area is not None:
-            wanted = wanted & self._area.inside(place)
-        return Read(tile, pixels, valid, place, wanted, nearest)
+            selected = selected & self._area.inside(window)
+        return TileInput(tile, pixels, valid, window, selected, nearest)
 
-    def _has_data(self, place: Window) -> NDArray[np.bool_]:
-        """(h, w) read by strips, since a pixel of the network may be many of the scene."""
-        rows = max(1, _ROWS_OF_BYTES // max(1, place.width))
+    def _read_valid(self, window: Window) -> NDArray[np.bool_]:
+        """Read (h, w) valid by strips: one network pixel may cover many scene pixels."""
+        rows = max(1, _STRIP_BYTES // max(1, window.width))
+        bottom = window.row_off + window.height
         strips = [
-            Window(place.col_off, row, place.width, min(rows, place.row_off + place.height - row))
-            for row in range(place.row_off, place.row_off + place.height, rows)
+            Window(window.col_off, row, window.width, min(rows, bottom - row))
+            for row in range(window.row_off, bottom, rows)
         ]
         return np.concatenate([self._scene.read(strip)[1] for strip in strips])
 
 
-def _within(axis: Axis, start: int, length: int, core: int) -> NDArray[np.intp]:
+class OpenScenes:
+    """Open scenes of one process, so that planning and prediction share a handle.
+
+    At most 16 stay open; the one used least recently is closed first. Not thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._scenes: OrderedDict[tuple[Any, ...], Scene | Mosaic] = OrderedDict()
+
+    def open(self, spec: SceneSpec) -> Scene | Mosaic:
+        """Return the scene of `spec` at its own pixel size, opened unless it is; raises SceneError."""
+        key = spec.files, spec.indexes, spec.bands, spec.dtype
+        if key not in self._scenes:
+            while len(self._scenes) >= _OPEN_SCENES:
+                self._scenes.popitem(last=False)[1].close()
+            self._scenes[key] = _open_files(spec)
+        self._scenes.move_to_end(key)
+        return self._scenes[key]
+
+    def reader(self, spec: SceneSpec) -> TileReader:
+        """Return a reader of the tiles of `spec`."""
+        return TileReader(self.open(spec), scale=spec.scale, area=spec.area)
+
+    def close(self) -> None:
+        """Close all scenes."""
+        while self._scenes:
+            self._scenes.popitem()[1].close()
+
+
+@contextmanager
+def open_scenes(files: Iterable[ScenePath]) -> Iterator[OpenScenes]:
+    """Provide `OpenScenes` for `files`, under the GDAL settings that reading them needs."""
+    scenes = OpenScenes()
+    with gdal_settings(*files):
+        try:
+            yield scenes
+        finally:
+            scenes.close()
+
+
+def _open_files(spec: SceneSpec) -> Scene | Mosaic:
+    expected: dict[str, Any] = {"bands": spec.bands, "indexes": spec.indexes, "dtype": spec.dtype}
+    if len(spec.files) > 1:
+        return opened_mosaic(spec.files, **expected)
+    return opened_scene(spec.files[0], **expected)
+
+
+def _core_indices(axis: Axis, start: int, length: int, core: int) -> NDArray[np.intp]:
     return axis.nearest(start, start + length) - core
+
+
+def choose_scale(info: SceneInfo, card: ModelCard, gsd: Gsd = "auto") -> tuple[float, float]:
+    """Choose how many scene pixels make a network pixel.
+
+    Parameters
+    ----------
+    info
+        The scene.
+    card
+        The model card, with the pixel sizes of the training data.
+    gsd
+        Pixel size of the network in metres, or *none* for that of the scene. *auto* keeps a scene within
+        1.5 times the pixel sizes of the card and resamples others to the nearest of them.
+
+    Returns
+    -------
+    tuple of float
+        Scene pixels per network pixel, along rows and along columns.
+
+    Raises
+    ------
+    ConfigError
+        If `gsd` is not positive.
+    SceneError
+        If `gsd` is a number and the pixel size of the scene is unknown.
+    """
+    if isinstance(gsd, str):
+        if gsd not in ("auto", "none"):
+            raise ConfigError(f"--gsd: expected auto, none or metres, got {gsd}")
+    elif not 0 < gsd < inf:
+        raise ConfigError(f"--gsd: must be more than 0 metres, got {gsd}")
+    sides, sizes = info.pixel_sides_m, card.pixel_size_m
+    if sides is None:
+        _check_unknown_size(info, card, gsd)
+        return 1.0, 1.0
+    if not isinstance(gsd, str):
+        return gsd / sides[0], gsd / sides[1]
+    if sizes is None or _is_within(sides, sizes):
+        return 1.0, 1.0
+    measured = " x ".join(dict.fromkeys(f"{side:.3g}" for side in sides))
+    if gsd == "none":
+        log.warning(
+            "%s: the pixel size is %s m, the model was trained on %.3g to %.3g m. "
+            "Expect poor results, or use --gsd auto",
+            *(info.path, measured, *sizes),
+        )
+        return 1.0, 1.0
+    metres = min(max((sides[0] * sides[1]) ** 0.5, sizes[0]), sizes[1])
+    log.info(
+        "%s: the pixel size is %s m, the model was trained on %.3g to %.3g m; resampled to %.3g m",
+        *(info.path, measured, *sizes, metres),
+    )
+    return metres / sides[0], metres / sides[1]
+
+
+def _check_unknown_size(info: SceneInfo, card: ModelCard, gsd: Gsd) -> None:
+    if not isinstance(gsd, str):
+        raise SceneError(
+            f"{info.path}: pixel size unknown: the raster has no CRS, so it cannot be resampled to "
+            f"{gsd:g} m. Assign one with gdal_edit.py -a_srs, or use --gsd none"
+        )
+    if card.pixel_size_m and gsd == "auto":
+        log.warning(
+            "%s: pixel size unknown: the raster has no CRS; the model was trained on %.3g to %.3g m. "
+            "Results may be poor",
+            *(info.path, *card.pixel_size_m),
+        )
+
+
+def _is_within(sides: tuple[float, float], sizes: tuple[float, float]) -> bool:
+    """Return True if pixels are about square and about as large as those of the training data."""
+    smallest, largest = sizes[0] / _TOLERANCE, sizes[1] * _TOLERANCE
+    return smallest <= min(sides) and max(sides) <= min(largest, _TOLERANCE * min(sides))

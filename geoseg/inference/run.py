@@ -1,11 +1,13 @@
-"""Work that overlaps, with as much of it in memory as is said and not more."""
+"""Prediction of a scene: read ahead, predict, write behind; tiles in the journal are not predicted again."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,56 +15,189 @@ from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
 from geoseg.concurrency import batched, map_buffered
-from geoseg.inference.journal import Journal, Record, open_journal
-from geoseg.inference.plan import Job, Plan, decide_tiles
-from geoseg.inference.predictor import Decided, Predictor, decide
+from geoseg.inference.journal import Journal, JournalEntry, open_journal
+from geoseg.inference.plan import ScenePlan, worker_identity
+from geoseg.inference.predictor import (
+    ModelSpec,
+    Prediction,
+    Predictor,
+    create_predictor,
+    predict_tiles,
+)
+from geoseg.inference.reader import OpenScenes, SceneSpec, TileReader
 from geoseg.legend import Legend
+from geoseg.polygons.styles import raster_colormap
 from geoseg.progress import Track, silent
-from geoseg.raster.cog import Colormap, working_raster
+from geoseg.raster.cog import working_raster
+from geoseg.raster.labels import legend_tags
+from geoseg.raster.scene import gdal_settings
 from geoseg.raster.tiles import Tile
 
-# A scene's labels: read prefetch → decide → write behind, tile after tile.
+LABELS, CONFIDENCE, PROBABILITIES = "labels", "confidence", "probabilities"
 
-Write = Callable[[Decided | None], None]
-"""Takes what was found in a tile, None where there is nothing to decide."""
+_BATCHES_AHEAD = 16
+"""Batches submitted to an executor before the first result is awaited."""
 
-_AHEAD = 16  # batched that an executor is given before the first comes back
+_EMPTY = Window(0, 0, 0, 0)
+
+log = logging.getLogger(__name__)
 
 
-def label(
-    job: Job,
-    tiles: Sequence[Tile],
-    write: Write,
-    *,
+@dataclass(frozen=True, slots=True)
+class WorkerTask:
+    """What a worker of an executor needs to predict tiles: plain data."""
+
+    scene: SceneSpec
+
+    model: ModelSpec
+
+    identity: str
+    """Changes when the content of scene or model does."""
+
+
+def predict_scene(
+    plan: ScenePlan,
+    reader: TileReader,
     predictor: Predictor,
+    folder: Path,
+    *,
+    legend: Legend,
+    output: Path,
     batch_size: int = 1,
     executor: Executor | None = None,
-) -> Generator[None]:
-    """Decide `tiles` in their order, give each to `write`, and yield after each.
+    track: Track = silent,
+) -> dict[str, Path]:
+    """Predict a scene into rasters on its own grid, and resume from the journal of an interrupted run.
 
-    Reading and writing run on a thread each beside the network, which `predictor` runs in this
-    one; or an `executor` decides (threads, processes, a cluster), each of its workers with files
-    and a model of its own, and this process only writes. Raises SceneError where the scene is
-    damaged, OutputError, and ConfigError when the memory does not suffice.
+    Parameters
+    ----------
+    plan
+        The scene and its tiles.
+    reader
+        Reader of the scene.
+    predictor
+        Computes the predictions unless there is an `executor`.
+    folder
+        Folder of intermediate results; rasters and journal go to a folder of the scene in it.
+    legend
+        Classes of the model.
+    output
+        Product that messages name.
+    batch_size
+        Tiles per forward pass.
+    executor
+        Predicts on its workers (threads, processes, a cluster); each opens scene and model once.
+    track
+        Progress.
+
+    Returns
+    -------
+    dict
+        Paths of the rasters: labels, confidence, and probabilities if the plan has them.
+
+    Raises
+    ------
+    SceneError
+        If the scene is damaged.
+    OutputError
+        If the rasters cannot be written.
+    ConfigError
+        If the journal belongs to other settings, or the memory does not suffice.
     """
-    with _thread() as writer:
+    work = folder / plan.key
+    work.mkdir(exist_ok=True)
+    bands = _raster_bands(plan.spec, legend)
+    with ExitStack() as stack:
+        journal = stack.enter_context(
+            open_journal(work / "journal", plan.dependencies, output=output)
+        )
+        rasters = _create_rasters(stack, plan, work, bands, legend)
+        done, has_data = _restore(journal, rasters)
+        if done:
+            log.info(
+                "%s: %d of %d tiles are in the journal already",
+                *(plan.name, len(done), len(plan.tiles)),
+            )
+        pending = {
+            number: tile
+            for number, tile in enumerate(plan.tiles)
+            if number not in done and reader.intersects_area(tile)
+        }
+        tiles = list(pending.values())
+        writer = stack.enter_context(single_thread())
         if executor is None:
-            with job.reader() as reader, _thread() as reading:
-                reads = map_buffered(reading, reader.read, tiles)
-                yield from map_buffered(
-                    writer, write, decide(predictor, reads, batch_size=batch_size)
-                )
+            predictions = stack.enter_context(
+                predict_locally(reader, predictor, tiles, batch_size=batch_size)
+            )
         else:
-            work = batched(tiles, batch_size)
-            done = map_buffered(executor, partial(decide_tiles, job), work, depth=_AHEAD)
-            found = (decided for batch in done for decided in batch)
-            yield from map_buffered(writer, write, found)
+            task = WorkerTask(plan.scene, plan.spec, worker_identity(plan))
+            predictions = predict_by_executor(executor, task, tiles, batch_size=batch_size)
+        numbered = zip(pending, predictions, strict=True)
+        stored = map_buffered(writer, partial(_store, journal, rasters), numbered)
+        for found in track(stored, "segment", total=len(pending)):
+            has_data |= found
+    if not has_data:
+        log.warning("%s: no valid pixel, so the products are empty", plan.info.path)
+    return {kind: _raster_path(work, kind) for kind in bands}
 
 
 @contextmanager
-def _thread() -> Iterator[Executor]:
-    """One thread, so that a dataset is only ever used by one; what has not begun when the block
-    ends is dropped.
+def predict_locally(
+    reader: TileReader, predictor: Predictor, tiles: Sequence[Tile], *, batch_size: int = 1
+) -> Iterator[Iterator[Prediction | None]]:
+    """Provide the predictions of `tiles` in order, while a thread reads the next ones.
+
+    None stands for a tile without data. The thread ends with the context.
+    """
+    with single_thread() as ahead:
+        inputs = map_buffered(ahead, reader.read, tiles)
+        yield predict_tiles(predictor, inputs, batch_size=batch_size)
+
+
+def predict_by_executor(
+    executor: Executor, task: WorkerTask, tiles: Sequence[Tile], *, batch_size: int = 1
+) -> Iterator[Prediction | None]:
+    """Yield the predictions of `tiles` in order, computed by the workers of `executor`."""
+    results = map_buffered(
+        executor,
+        partial(predict_in_worker, task),
+        batched(tiles, batch_size),
+        depth=_BATCHES_AHEAD,
+    )
+    for predictions in results:
+        yield from predictions
+
+
+class _WorkerState(threading.local):
+    """Scene and model that this thread has open, for the next tiles of the same task."""
+
+    task: WorkerTask | None = None
+    scenes: OpenScenes
+    predictor: Predictor
+
+
+_worker = _WorkerState()
+
+
+def predict_in_worker(task: WorkerTask, tiles: Sequence[Tile]) -> list[Prediction | None]:
+    """Predict one batch of tiles on a thread, process or machine with a scene handle of its own."""
+    with gdal_settings(*task.scene.files):
+        if _worker.task != task:
+            if _worker.task is not None:
+                _worker.scenes.close()
+            _worker.task = None
+            _worker.scenes, _worker.predictor = OpenScenes(), create_predictor(task.model)
+            _worker.scenes.open(task.scene)
+            _worker.task = task
+        inputs = map(_worker.scenes.reader(task.scene).read, tiles)
+        return list(predict_tiles(_worker.predictor, inputs, batch_size=len(tiles)))
+
+
+@contextmanager
+def single_thread() -> Iterator[Executor]:
+    """Provide an executor of one thread, so that a dataset is used by one thread only.
+
+    Work that has not begun when the context ends is dropped.
     """
     executor = ThreadPoolExecutor(max_workers=1)
     try:
@@ -71,123 +206,68 @@ def _thread() -> Iterator[Executor]:
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-# A plan becomes rasters: what a journal holds is taken from it, the rest is decided.
-
-LABELS, CONFIDENCE, PROBABILITIES = "labels", "confidence", "probabilities"
-
-_NOWHERE = Window(0, 0, 0, 0)
-
-log = logging.getLogger(__name__)
+def _raster_bands(spec: ModelSpec, legend: Legend) -> dict[str, Sequence[str]]:
+    """Return the band names of each raster, in the order of the planes of a prediction."""
+    bands: dict[str, Sequence[str]] = {LABELS: ("",), CONFIDENCE: ("",)}
+    return bands | ({PROBABILITIES: legend.names} if spec.probabilities else {})
 
 
-def work_on(
-    plan: Plan,
-    folder: Path,
-    *,
+def _raster_path(work: Path, kind: str) -> Path:
+    return work / f"{kind}.tif"
+
+
+def _create_rasters(
+    stack: ExitStack,
+    plan: ScenePlan,
+    work: Path,
+    bands: Mapping[str, Sequence[str]],
     legend: Legend,
-    colormap: Colormap,
-    tags: dict[str, str],
-    output: Path,
-    predictor: Predictor,
-    batch_size: int = 1,
-    executor: Executor | None = None,
-    track: Track = silent,
-) -> dict[str, Path]:
-    """Decide a scene and return its rasters in `folder`, by what they are: labels, confidence, and
-    probabilities if the plan wants them. `tags` and `colormap` are for the labels.
-
-    What an earlier run decided is taken from the journal in `folder`; `output` is the name that
-    messages speak of. Raises SceneError, OutputError, ConfigError.
-    """
-    here = folder / plan.key
-    kinds: dict[str, tuple[str, ...]] = {LABELS: ("",), CONFIDENCE: ("",)}
-    if plan.job.probabilities:
-        kinds[PROBABILITIES] = legend.names
-    paths = {kind: here / f"{kind}.tif" for kind in kinds}
-    here.mkdir(exist_ok=True)
-    with ExitStack() as stack:
-        about = plan.about
-        journal = stack.enter_context(open_journal(here / "journal", about, output=output))
-        for path in paths.values():  # of a run that was killed, and may be anything
-            path.unlink(missing_ok=True)
-        rasters = [
-            stack.enter_context(
-                working_raster(
-                    path,
-                    plan.info,
-                    bands=kinds[kind],
-                    tags=tags if kind == LABELS else None,
-                    colormap=colormap if kind == LABELS else None,
-                )
-            )
-            for kind, path in paths.items()
-        ]
-        write = _writer(rasters)
-        found = _decide(
-            plan, journal, write,
-            predictor=predictor, batch_size=batch_size, executor=executor, track=track,
-        )  # fmt: skip
-    if not found:
-        log.warning("%s: has no valid pixel, so nothing is found in it", plan.info.path)
-    return paths
+) -> list[DatasetWriter]:
+    rasters = []
+    for kind, names in bands.items():
+        path = _raster_path(work, kind)
+        path.unlink(missing_ok=True)  # a killed run leaves it in an unknown state
+        styled = kind == LABELS
+        raster = working_raster(
+            path,
+            plan.info,
+            bands=names,
+            tags=legend_tags(legend) if styled else None,
+            colormap=raster_colormap(legend) if styled else None,
+        )
+        rasters.append(stack.enter_context(raster))
+    return rasters
 
 
-def _decide(
-    plan: Plan,
-    journal: Journal,
-    write: Callable[[Record], None],
-    *,
-    predictor: Predictor,
-    batch_size: int,
-    executor: Executor | None,
-    track: Track,
+def _restore(journal: Journal, rasters: Sequence[DatasetWriter]) -> tuple[set[int], bool]:
+    """Write the entries of the journal; return their tile numbers, and True if one has data."""
+    done, has_data = set(), False
+    for entry in journal.read_entries():
+        _write_planes(rasters, entry)
+        done.add(entry.number)
+        has_data |= entry.planes is not None
+    return done, has_data
+
+
+def _store(
+    journal: Journal, rasters: Sequence[DatasetWriter], numbered: tuple[int, Prediction | None]
 ) -> bool:
-    """Returns False when no tile had anything to decide."""
-    before, found = set(), False
-    for record in journal.records():
-        write(record)
-        before.add(record.number)
-        found |= record.planes is not None
-    if before:
-        log.info("%s: %d of %d tiles were decided before", plan.name, len(before), len(plan.cells))
-    with plan.job.reader() as reader:
-        left = [
-            (number, cell)
-            for number, cell in enumerate(plan.cells)
-            if number not in before and reader.concerns(cell)
-        ]
-    numbers = iter([number for number, _ in left])
-
-    def keep(decided: Decided | None) -> None:
-        nonlocal found
-        number = next(numbers)
-        if decided is None:
-            journal.add(Record(number, _NOWHERE, None))
-            return
-        record = Record(number, decided.place, decided.planes)
-        write(record)
-        journal.add(record)
-        found = True
-
-    cells = [cell for _, cell in left]
-    steps = label(
-        plan.job, cells, keep, predictor=predictor, batch_size=batch_size, executor=executor
-    )
-    with closing(steps):  # its files and threads, when somebody interrupts the track
-        for _ in track(steps, "segment", total=len(left)):
-            pass
-    return found
+    """Write a prediction to rasters and journal; return False if it has no data."""
+    number, prediction = numbered
+    if prediction is None:
+        journal.append(JournalEntry(number, _EMPTY, None))
+        return False
+    entry = JournalEntry(number, prediction.window, prediction.planes)
+    _write_planes(rasters, entry)
+    journal.append(entry)
+    return True
 
 
-def _writer(rasters: list[DatasetWriter]) -> Callable[[Record], None]:
-    """Writes the planes of a record to the bands of the rasters, one after the other."""
-
-    def write(record: Record) -> None:
-        if record.planes is None:
-            return
-        first = 0
-        for raster in rasters:
-            raster.write(record.planes[first : first + raster.count], window=record.place)
-            first += raster.count
-
-    return write
+def _write_planes(rasters: Sequence[DatasetWriter], entry: JournalEntry) -> None:
+    """Write planes to the bands of the rasters, in order."""
+    if entry.planes is None:
+        return
+    first = 0
+    for raster in rasters:
+        raster.write(entry.planes[first : first + raster.count], window=entry.window)
+        first += raster.count

@@ -25,7 +25,7 @@ from rasterio.io import MemoryFile
 from geoseg._version import __version__
 from geoseg.annotations.burn import Annotations, burn
 from geoseg.dataset.folder import Dataset, DatasetScene
-from geoseg.inference.dataset_labels import Labelled
+from geoseg.inference.label_source import LabelSource
 from geoseg.legend import BACKGROUND, IGNORE, Legend
 from geoseg.metrics.evaluation import Rules
 from geoseg.models.model_file import Model
@@ -432,7 +432,7 @@ def report(
     output: Path,
     *,
     dataset: Dataset,
-    labelled: Labelled,
+    labelled: LabelSource,
     model: Model | None,
     truths: Mapping[str, Mapping[str, Annotations]],
     rules: Rules,
@@ -480,7 +480,7 @@ def report(
 def _shown(
     scene: DatasetScene,
     dataset: Dataset,
-    labelled: Labelled,
+    labelled: LabelSource,
     truths: Mapping[str, Mapping[str, Annotations]],
     rules: Rules,
 ) -> dict[str, Any]:

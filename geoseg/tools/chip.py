@@ -51,7 +51,7 @@ from geoseg.dataset.chips import (
 )
 from geoseg.dataset.folder import ANNOTATIONS, DESCRIPTION, Dataset, DatasetScene
 from geoseg.files import sha256
-from geoseg.inference.journal import Journal, Record, open_journal
+from geoseg.inference.journal import Journal, JournalEntry, open_journal
 from geoseg.legend import Legend
 from geoseg.progress import Track, silent
 from geoseg.raster.scene import Scene, open_scene
@@ -317,7 +317,7 @@ def _journal(
 
 def _done(journal: Journal, parts: Sequence[Part], cutter: Cutter) -> dict[int, Part]:
     """Parts that an interrupted run has written, as far as they are still there, by number."""
-    numbers = {record.number for record in journal.records()}
+    numbers = {entry.number for entry in journal.read_entries()}
     return {number: parts[number] for number in numbers if cutter.is_whole(parts[number])}
 
 
@@ -328,7 +328,9 @@ def _write(part: Part, *, cutter: Cutter, journal: Journal, lock: threading.Lock
         cutter.remove(part)
         raise
     with lock:
-        journal.add(Record(part.number, Window(0, 0, part.scene.width, part.scene.height), None))
+        journal.append(
+            JournalEntry(part.number, Window(0, 0, part.scene.width, part.scene.height), None)
+        )
     return part
 
 

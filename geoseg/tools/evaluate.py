@@ -13,7 +13,12 @@ from rasterio.crs import CRS
 from geoseg.dataset.folder import Dataset, DatasetScene
 from geoseg.errors import ConfigError
 from geoseg.files import check_output, write_json
-from geoseg.inference.dataset_labels import ByModel, Labelled, OnDisk, check_keep
+from geoseg.inference.label_source import (
+    LabelSource,
+    PredictedLabels,
+    StoredLabels,
+    check_keep_folder,
+)
 from geoseg.metrics.evaluation import USUAL, Evaluation, Rules, SplitCounts, count_scene
 from geoseg.models.model_file import Model, check_card_file, write_card
 from geoseg.polygons.table import Table
@@ -68,11 +73,11 @@ def evaluate(
         layer: dataset.annotations(layer, scenes=scenes) for layer in layers or dataset.layers
     }
     if keep:
-        check_keep(keep, scenes, overwrite=overwrite)
-    source: Labelled = (
-        OnDisk(dataset, labels, scenes)
+        check_keep_folder(keep, scenes, overwrite=overwrite)
+    source: LabelSource = (
+        StoredLabels(dataset, labels, scenes)
         if labels
-        else ByModel(dataset, model, device=device, keep=keep, overwrite=overwrite)
+        else PredictedLabels(dataset, model, device=device, keep=keep, overwrite=overwrite)
     )
     counts = {layer: SplitCounts() for layer in truths}
     for scene in track(scenes, "evaluate"):
@@ -106,15 +111,15 @@ def evaluate(
             told,
             page,
             dataset=dataset,
-            labelled=OnDisk(dataset, keep, scenes) if keep else source,
-            model=source.model if isinstance(source, ByModel) else None,
+            labelled=StoredLabels(dataset, keep, scenes) if keep else source,
+            model=source.model if isinstance(source, PredictedLabels) else None,
             truths=truths,
             rules=rules,
             command=command,
             overwrite=overwrite,
             track=track,
         )
-    if write and isinstance(source, ByModel):
+    if write and isinstance(source, PredictedLabels):
         _write(source.model, found)
     return found
 

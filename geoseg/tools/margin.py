@@ -14,9 +14,15 @@ from numpy.typing import NDArray
 
 from geoseg.errors import SceneError
 from geoseg.files import ScenePath
-from geoseg.inference.plan import Job
-from geoseg.inference.predictor import Predictor, decide
-from geoseg.inference.tiling import margin_px, tiles
+from geoseg.inference.predictor import (
+    ModelSpec,
+    Predictor,
+    create_predictor,
+    open_model,
+    predict_tiles,
+)
+from geoseg.inference.reader import SceneSpec, TileReader, open_scenes
+from geoseg.inference.tiling import choose_tiles, resolve_margin
 from geoseg.legend import IGNORE
 from geoseg.models.model_file import Model, ModelCard, check_card_file, write_card
 from geoseg.models.runtime import choose_device
@@ -80,19 +86,20 @@ def measure_margins(
     """
     if write:
         check_card_file(model)
-    opened = Job(model=model).open_model()
-    exact = margin_px("exact", opened)
+    spec = ModelSpec(model, device=choose_device(device))
+    opened = open_model(spec)
+    exact = resolve_margin("exact", opened)
     rounded = sorted({round_up(margin, opened.card.stride) for margin in margins})
     asked = [*(margin for margin in rounded if margin < exact), exact]
-    job = Job(
-        bands=opened.card.bands, dtype=opened.card.dtype, model=model, device=choose_device(device)
-    )
-    predictor = job.predictor(opened)
+    predictor = create_predictor(spec, opened)
     trials = [Trial(margin, 0, 0, 0.0, 0.0) for margin in asked]
     area = 0
     for scene in track(scenes, "measure"):
-        run = replace(job, scenes=(scene,))
-        *others, truth = [_labelled(run, opened, predictor, margin) for margin in asked]
+        with open_scenes([scene]) as handles:
+            reader = handles.reader(
+                SceneSpec((scene,), bands=opened.card.bands, dtype=opened.card.dtype)
+            )
+            *others, truth = [_labelled(reader, opened, predictor, margin) for margin in asked]
         seen = truth.labels != IGNORE
         area += truth.labels.size
         for number, found in enumerate([*others, truth]):
@@ -146,16 +153,15 @@ class _Labelled:
     seconds: float
 
 
-def _labelled(job: Job, model: Model, predictor: Predictor, margin: int) -> _Labelled:
+def _labelled(reader: TileReader, model: Model, predictor: Predictor, margin: int) -> _Labelled:
     """A whole scene's labels with cores of 1024 pixels, so keep scenes moderate."""
     core = round_up(_CORE, model.card.stride)
     began = perf_counter()
-    with job.reader() as reader:
-        cells = tiles(reader.width, reader.height, model, core=core, margin=margin)
-        labels = np.full((reader.height, reader.width), IGNORE, np.uint8)
-        for decided in decide(predictor, map(reader.read, cells)):
-            if decided is not None:
-                labels[decided.place.toslices()] = decided.labels
+    cells = choose_tiles(reader.width, reader.height, model, core=core, margin=margin)
+    labels = np.full((reader.height, reader.width), IGNORE, np.uint8)
+    for prediction in predict_tiles(predictor, map(reader.read, cells)):
+        if prediction is not None:
+            labels[prediction.window.toslices()] = prediction.labels
     forward = sum(cell.window.width * cell.window.height for cell in cells)
     return _Labelled(labels, forward, perf_counter() - began)
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import combinations
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from geoseg.errors import ConfigError, OutputError, SceneError, SkippedInputsError
 from geoseg.files import ScenePath, Url, check_output, discard, scene_path
-from geoseg.heap import ask_for_huge_pages
-from geoseg.inference.plan import Job, Plan, Planner
-from geoseg.inference.run import CONFIDENCE, LABELS, PROBABILITIES, work_on
+from geoseg.inference.plan import PlanSettings, ScenePlan, plan_scene
+from geoseg.inference.predictor import ModelSpec, create_predictor, open_model
+from geoseg.inference.reader import open_scenes
+from geoseg.inference.run import CONFIDENCE, LABELS, PROBABILITIES, predict_scene
 from geoseg.legend import Legend
 from geoseg.models.model_file import Model
-from geoseg.models.runtime import choose_device
+from geoseg.models.runtime import choose_device, gpu_bytes
 from geoseg.options import (
     ComputeOptions,
     PolygonOptions,
@@ -31,7 +33,7 @@ from geoseg.options import (
     WriteOptions,
     as_path,
 )
-from geoseg.polygons.styles import raster_colormap, write_raster_style
+from geoseg.polygons.styles import write_raster_style
 from geoseg.polygons.table import Table
 from geoseg.polygons.writers.dota import check_results
 from geoseg.polygons.writers.formats import check_format, write_style
@@ -39,34 +41,30 @@ from geoseg.polygons.writers.gpkg import Layers, check_appendable
 from geoseg.progress import Track, silent
 from geoseg.raster.cog import Resampling, write_cog
 from geoseg.raster.georeference import map_transform
-from geoseg.raster.labels import legend_tags
 from geoseg.report.picture import check_picture
 from geoseg.tools.vectorize import origin, vectorize
 from geoseg.work_folder import Move, open_work_folder, publish_files, resume_publishing
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
 
 class Faults:
-    """What went wrong on the way; `keep_going` goes past it."""
+    """Scenes that cannot be read; with `keep_going` they are skipped."""
 
     def __init__(self, *, keep_going: bool) -> None:
         self._keep_going = keep_going
         self._found: list[SceneError] = []
 
-    def tried(self, function: Callable[[T], R], argument: T) -> R | None:
-        """``function(argument)``, or None where that raises a SceneError that can be gone past."""
+    @contextmanager
+    def skip_scene(self) -> Iterator[None]:
+        """Log and record a SceneError of the block, or raise it unless scenes may be skipped."""
         try:
-            return function(argument)
+            yield
         except SceneError as error:
             if not self._keep_going:
                 raise
             log.warning("%s", error)
             self._found.append(error)
-            return None
 
     def check(self, *, left: int) -> None:
         """Raise the first fault when no scene is left."""
@@ -172,47 +170,44 @@ def segment(
             return output
         for product in products:
             check_output(product, overwrite=overwrite or (bool(append) and product == output))
-        job = Job(
-            indexes=scene.bands,
-            model=as_path(model),
+        spec = ModelSpec(
+            path=as_path(model),
             card=as_path(compute.card),
             device=choose_device(compute.device),
             backend=compute.backend,
+            tta=compute.tta,
             probabilities=PROBABILITIES in rasters,
-            augmented=compute.tta,
         )
-        ask_for_huge_pages()  # before the first tensor
-        opened = job.open_model()
+        opened = open_model(spec)
         legend = opened.card.legend
-        job = replace(job, bands=opened.card.bands, dtype=opened.card.dtype)
         if dota_results and not append:
             check_results(dota_results, legend, overwrite=overwrite)
-        planner = Planner(
-            opened, job, core=tiling.core, margin=tiling.margin, memory=tiling.memory,
-            batch_size=tiling.batch_size, gsd=scene.gsd, bbox=scene.bbox, aoi=as_path(scene.aoi),
-        )  # fmt: skip
+        settings = PlanSettings(opened, spec, scene, tiling, memory=gpu_bytes(spec.device))
         faults = Faults(keep_going=len(groups) > 1)
-        plans = [plan for group in groups if (plan := faults.tried(planner.plan, group))]
-        _check_together(plans, polygons, output)
-        _check_no_other_work(folder, plans, output)
-        layers = Layers(
-            by_class=outputs.layer_per_class,
-            provenance={**origin(), **_provenance(sources, opened), **(run.provenance or {})},
-        )
-        if append and output.exists():
+        plans: list[ScenePlan] = []
+        made: list[tuple[ScenePlan, dict[str, Path]]] = []
+        with open_scenes(sources) as handles:
+            for group in groups:
+                with faults.skip_scene():
+                    plans.append(plan_scene(settings, group, handles))
+            _check_together(plans, polygons, output)
+            _check_no_other_work(folder, plans, output)
+            layers = Layers(
+                by_class=outputs.layer_per_class,
+                provenance={**origin(), **_provenance(sources, opened), **(run.provenance or {})},
+            )
+            if append and output.exists():
+                for plan in plans:
+                    check_appendable(output, _table(plan, legend), layers)
+            predictor = create_predictor(spec, opened)
             for plan in plans:
-                check_appendable(output, _table(plan, legend), layers)
-        predictor = job.predictor(opened)
-
-        def worked_on(plan: Plan) -> dict[str, Path]:
-            return work_on(
-                plan, folder,
-                legend=legend, colormap=raster_colormap(legend), tags=legend_tags(legend),
-                output=output, predictor=predictor, batch_size=tiling.batch_size,
-                executor=compute.executor, track=track,
-            )  # fmt: skip
-
-        made = [(plan, found) for plan in plans if (found := faults.tried(worked_on, plan))]
+                with faults.skip_scene():
+                    found = predict_scene(
+                        plan, handles.reader(plan.scene), predictor, folder,
+                        legend=legend, output=output, batch_size=tiling.batch_size,
+                        executor=compute.executor, track=track,
+                    )  # fmt: skip
+                    made.append((plan, found))
         faults.check(left=len(made))
         moves = _made_rasters(made[0][1], rasters, legend, folder, overwrite=overwrite)
         results = _fresh_folder(folder / "results", dota_results if append else None)
@@ -351,8 +346,8 @@ def _check_gpkg(output: Path, *, many: bool, by_class: bool, append: bool) -> No
         )
 
 
-def _check_together(plans: Sequence[Plan], cleaning: PolygonOptions, output: Path) -> None:
-    outside = [plan for plan in plans if plan.outside]
+def _check_together(plans: Sequence[ScenePlan], cleaning: PolygonOptions, output: Path) -> None:
+    outside = [plan for plan in plans if plan.is_outside_area]
     for plan in outside:
         if len(outside) == len(plans):
             raise ConfigError(
@@ -377,7 +372,7 @@ def _check_together(plans: Sequence[Plan], cleaning: PolygonOptions, output: Pat
             )
 
 
-def _check_no_other_work(folder: Path, plans: Sequence[Plan], output: Path) -> None:
+def _check_no_other_work(folder: Path, plans: Sequence[ScenePlan], output: Path) -> None:
     begun = {journal.parent.name for journal in folder.glob("*/journal")}
     if begun - {plan.key for plan in plans}:
         raise ConfigError(
@@ -386,13 +381,13 @@ def _check_no_other_work(folder: Path, plans: Sequence[Plan], output: Path) -> N
         )
 
 
-def _table(plan: Plan, legend: Legend) -> Table:
+def _table(plan: ScenePlan, legend: Legend) -> Table:
     return Table(legend, plan.info.crs, map_transform(plan.info.transform), plan.name)
 
 
-def _picture_of(plan: Plan) -> Path | None:
+def _picture_of(plan: ScenePlan) -> Path | None:
     """The scene, where it is one file on this machine."""
-    (scene, *others) = plan.job.scenes
+    (scene, *others) = plan.scene.files
     return scene if isinstance(scene, Path) and not others else None
 
 
@@ -456,30 +451,31 @@ def segment_each(
         _make_folder(made)
     faults = Faults(keep_going=len(sources) > 1)
 
-    def one(source: ScenePath) -> Path:
+    done = 0
+    for source in sources:
         stem = Path(source.name).stem
         output = folder / f"{stem}.gpkg"
         named: dict[str, Any] = {
             kind: path / f"{stem}{suffix}" for kind, (path, suffix) in folders.items()
         }
-        if not run.overwrite and all(product.exists() for product in (output, *named.values())):
-            log.info("%s: is there already", output)
-            return output
-        return segment(
-            source,
-            output,
-            model=model,
-            scene=scene,
-            tiling=tiling,
-            compute=compute,
-            polygons=polygons,
-            outputs=replace(outputs, **named),
-            run=run,
-            track=track,
-        )
-
-    done = [output for source in sources if (output := faults.tried(one, source))]
-    faults.check(left=len(done))
+        with faults.skip_scene():
+            if not run.overwrite and all(product.exists() for product in (output, *named.values())):
+                log.info("%s: is there already", output)
+            else:
+                segment(
+                    source,
+                    output,
+                    model=model,
+                    scene=scene,
+                    tiling=tiling,
+                    compute=compute,
+                    polygons=polygons,
+                    outputs=replace(outputs, **named),
+                    run=run,
+                    track=track,
+                )
+            done += 1
+    faults.check(left=done)
     faults.tell(folder)
     return folder
 

@@ -162,6 +162,6 @@ def test_a_signal_ends_it_soon_and_the_same_command_goes_on(
         command, cwd=folder, env=env, capture_output=True, text=True, check=False
     )
     assert again.returncode == 0
-    assert "tiles were decided before" in again.stderr
+    assert "tiles are in the journal already" in again.stderr
     assert {"out.gpkg", "labels.tif"} <= {file.name for file in folder.iterdir()} - before
     assert not (folder / ".out.gpkg.unfinished").exists()

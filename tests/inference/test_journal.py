@@ -12,38 +12,38 @@ from hypothesis import strategies as st
 from rasterio.windows import Window
 
 from geoseg.errors import ConfigError
-from geoseg.inference.journal import Record, open_journal
+from geoseg.inference.journal import JournalEntry, open_journal
 
 ABOUT: dict[str, Any] = {"model": "abc", "--core": 64, "--gsd": (1.0, 1.0)}
 
 
-def records(count: int) -> list[Record]:
+def records(count: int) -> list[JournalEntry]:
     rng = np.random.default_rng(count)
     made = []
     for number in range(count):
         height, width = rng.integers(1, 9, 2).tolist()
         planes = rng.integers(0, 255, (2, height, width), np.uint8) if number % 3 else None
-        made.append(Record(number, Window(number, 7, width, height), planes))
+        made.append(JournalEntry(number, Window(number, 7, width, height), planes))
     return made
 
 
-def equal(one: Record, other: Record) -> bool:
+def equal(one: JournalEntry, other: JournalEntry) -> bool:
     if one.planes is None or other.planes is None:
         return one.number == other.number and one.planes is other.planes
-    same = one.number, one.place
-    return same == (other.number, other.place) and np.array_equal(one.planes, other.planes)
+    same = one.number, one.window
+    return same == (other.number, other.window) and np.array_equal(one.planes, other.planes)
 
 
-def write(path: Path, made: list[Record]) -> None:
+def write(path: Path, made: list[JournalEntry]) -> None:
     with open_journal(path, ABOUT, output=Path("out.gpkg")) as journal:
-        list(journal.records())
+        list(journal.read_entries())
         for record in made:
-            journal.add(record)
+            journal.append(record)
 
 
-def read(path: Path) -> list[Record]:
+def read(path: Path) -> list[JournalEntry]:
     with open_journal(path, ABOUT, output=Path("out.gpkg")) as journal:
-        return list(journal.records())
+        return list(journal.read_entries())
 
 
 @given(count=st.integers(1, 9), cut=st.integers(0, 10_000), noise=st.binary(max_size=60))

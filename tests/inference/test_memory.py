@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from geoseg.errors import ConfigError
 from geoseg.inference.memory import forward_bytes_per_pixel, largest_window
-from geoseg.inference.tiling import tiles
+from geoseg.inference.tiling import choose_tiles
 from tests.scenes import tiny_model
 
 
@@ -55,7 +55,7 @@ def test_what_somebodys_process_holds_besides_takes_nothing_from_a_run() -> None
 def test_cores_keep_windows_within_the_limit() -> None:
     model = tiny_model(margin=32)
     for limit in (80, 128, 500, 1100):
-        cells = tiles(3000, 2000, model, largest_window=limit**2)
+        cells = choose_tiles(3000, 2000, model, largest_window=limit**2)
         assert max(c.window.width * c.window.height for c in cells) <= limit**2
     with pytest.raises(ConfigError, match=r"--memory.*margin of 32"):
-        tiles(3000, 2000, model, largest_window=64**2)
+        choose_tiles(3000, 2000, model, largest_window=64**2)

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geoseg.inference.plan import Job, Planner
+from geoseg.inference.plan import PlanSettings, plan_scene
+from geoseg.inference.reader import open_scenes
 from geoseg.raster.tiles import Tile, cut, fitted_spans, grid
 from tests.scenes import tiny_model, write_scene
 
@@ -22,7 +23,8 @@ def test_two_cuts_of_as_many_tiles_and_the_same_first_one_are_not_taken_for_one(
     assert cuts[0][0].core == cuts[1][0].core
 
     def about(cells: list[Tile]) -> object:
-        monkeypatch.setattr("geoseg.inference.plan.tiles", lambda *_args, **_more: cells)
-        return Planner(tiny_model(), Job(bands=3, dtype="uint8")).plan((scene,)).about
+        monkeypatch.setattr("geoseg.inference.plan.choose_tiles", lambda *_args, **_more: cells)
+        with open_scenes([scene]) as scenes:
+            return plan_scene(PlanSettings(tiny_model()), (scene,), scenes).dependencies
 
     assert about(cuts[0]) != about(cuts[1])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from geoseg.errors import ConfigError
-from geoseg.inference.tiling import fitted, margin_px, tiles
+from geoseg.inference.tiling import choose_tiles, fit_tiles, resolve_margin
 from geoseg.models.model_file import Model
 from geoseg.models.receptive_field import context
 from geoseg.raster.tiles import Tile, round_up
@@ -29,7 +29,7 @@ def windows(cells: list[Tile], stride: int) -> list[tuple[int, int]]:
 def test_a_large_scene_costs_at_most_1_35_forward_pixels_a_pixel(
     width: int, height: int, stride: int, margin: int
 ) -> None:
-    cells = fitted(width, height, margin=round_up(margin, stride), stride=stride)
+    cells = fit_tiles(width, height, margin=round_up(margin, stride), stride=stride)
     forward = sum(w * h for w, h in windows(cells, stride))
     assert forward <= 1.36 * round_up(width, stride) * round_up(height, stride)
 
@@ -42,7 +42,7 @@ def test_windows_stay_small_enough_for_memory(
     width: int, height: int, stride: int, margin: int, largest: int
 ) -> None:
     margin = round_up(margin, stride)
-    cells = fitted(width, height, margin=margin, stride=stride, largest_window=largest)
+    cells = fit_tiles(width, height, margin=margin, stride=stride, largest_window=largest)
     assert all(w * h <= largest for w, h in windows(cells, stride))
 
 
@@ -70,43 +70,43 @@ def test_no_other_number_of_columns_and_rows_takes_fewer_pixels(
         for other, down in sides(height)
         if window * other <= largest
     )
-    cells = fitted(width, height, margin=margin, stride=stride, largest_window=largest)
+    cells = fit_tiles(width, height, margin=margin, stride=stride, largest_window=largest)
     forward: int = sum(t.window.width * t.window.height for t in cells)
     assert forward <= least
 
 
 def test_without_a_margin_windows_are_no_strips() -> None:
-    first = fitted(20_000, 20_000, margin=0, stride=32, largest_window=1_000_000)[0].window
+    first = fit_tiles(20_000, 20_000, margin=0, stride=32, largest_window=1_000_000)[0].window
     assert 0.5 < first.width / first.height < 2
 
 
 def test_only_the_tiles_that_are_taken_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("geoseg.inference.tiling._MOST_TILES", 6000)
+    monkeypatch.setattr("geoseg.inference.tiling._MAX_TILES", 6000)
     size = {"margin": 128, "stride": 32, "largest_window": 400**2}
-    assert len(fitted(10_000, 10_000, **size)) < 6000  # the first that fit the memory are more
-    monkeypatch.setattr("geoseg.inference.tiling._MOST_TILES", 3000)
+    assert len(fit_tiles(10_000, 10_000, **size)) < 6000  # the first that fit the memory are more
+    monkeypatch.setattr("geoseg.inference.tiling._MAX_TILES", 3000)
     with pytest.raises(ConfigError, match="more than 3,000"):
-        fitted(10_000, 10_000, **size)
+        fit_tiles(10_000, 10_000, **size)
 
 
 def test_a_small_scene_is_one_tile() -> None:
-    assert len(tiles(1000, 700, tiny_model(margin=96))) == 1
-    assert len(tiles(1250, 1250, tiny_model(margin=96))) == 1
+    assert len(choose_tiles(1000, 700, tiny_model(margin=96))) == 1
+    assert len(choose_tiles(1250, 1250, tiny_model(margin=96))) == 1
 
 
 def test_what_is_asked_is_rounded_up_to_the_stride() -> None:
     model = tiny_model()
-    assert tiles(500, 500, model, core=61, margin=0)[0].core.width == 64
-    assert margin_px(13, model) == 16
-    assert margin_px(0, model) == 0
-    assert margin_px("auto", model) == 32
+    assert choose_tiles(500, 500, model, core=61, margin=0)[0].core.width == 64
+    assert resolve_margin(13, model) == 16
+    assert resolve_margin(0, model) == 0
+    assert resolve_margin("auto", model) == 32
 
 
 def test_an_exact_margin_covers_the_receptive_field() -> None:
     model = tiny_model()
     reach = context(model.network, bands=3, stride=4)
     assert reach is not None
-    assert reach <= margin_px("exact", model) < reach + 4
+    assert reach <= resolve_margin("exact", model) < reach + 4
 
 
 class _Global(nn.Module):
@@ -116,12 +116,12 @@ class _Global(nn.Module):
 
 def test_a_network_that_sees_everything_has_no_exact_margin() -> None:
     model = Model(tiny_model().path, card(), _Global(), "0")
-    with pytest.raises(ConfigError, match="use auto"):
-        margin_px("exact", model)
+    with pytest.raises(ConfigError, match="Use auto"):
+        resolve_margin("exact", model)
 
 
 def test_impossible_sizes_are_refused() -> None:
     with pytest.raises(ConfigError, match="--core"):
-        tiles(10, 10, tiny_model(), core=0)
+        choose_tiles(10, 10, tiny_model(), core=0)
     with pytest.raises(ConfigError, match="--margin"):
-        margin_px(-1, tiny_model())
+        resolve_margin(-1, tiny_model())

@@ -214,12 +214,12 @@ def test_wishes_that_exclude_each_other_are_refused(drawn: Path, kept: Path, mod
 def test_labels_that_do_not_belong_to_the_dataset_are_refused(
     drawn: Path, perfect: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(DatasetError, match="no folder"):
+    with pytest.raises(DatasetError, match="not a folder"):
         evaluate(drawn, labels=tmp_path / "nowhere")
     with pytest.raises(DatasetError, match=r"train0\.tif or \.png.* 6 of 6 scenes"):
         evaluate(drawn, labels=perfect, split="train")
     other = write_scene(perfect / "val0.png", np.zeros((1, 9, 8), np.uint8), driver="PNG")
-    with pytest.raises(SceneError, match="8 x 9 pixels, its scene is 160 x 160"):
+    with pytest.raises(SceneError, match="8 x 9 pixels, but its scene is 160 x 160"):
         evaluate(drawn, labels=perfect)
     other.unlink()
     foreign = np.full((1, SIZE, SIZE), 77, np.uint8)

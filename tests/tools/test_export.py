@@ -13,7 +13,7 @@ import torch
 
 from geoseg.errors import ConfigError, GeosegError, OutputError
 from geoseg.inference.predictor import Predictor
-from geoseg.inference.reader import Read
+from geoseg.inference.reader import TileInput
 from geoseg.models.model_file import ModelCard, load_model, save_model
 from geoseg.models.unet import UNet
 from geoseg.raster.tiles import grid
@@ -93,14 +93,14 @@ def test_deepness_s_scaling_then_argmax_gives_geoseg_s_labels_and_confidence(
 
     (tile,) = grid(96, 96, core=96, margin=0, multiple=4)
     everywhere = np.ones((96, 96), bool)
-    read = Read(tile, pixels, everywhere, tile.core, everywhere)
-    (decided,) = Predictor(load_model(model)).decide([read])
+    tile_input = TileInput(tile, pixels, everywhere, tile.core, everywhere)
+    (prediction,) = Predictor(load_model(model)).predict([tile_input])
     best = np.sort(probabilities, axis=0)
     sure = best[-1] - best[-2] > 1e-4  # a tie may fall either way
     assert sure.mean() > 0.99
-    assert len(np.unique(decided.labels)) > 1
-    np.testing.assert_array_equal(probabilities.argmax(axis=0)[sure], decided.labels[sure])
-    np.testing.assert_allclose(best[-1] * 200, decided.confidence, atol=0.51)
+    assert len(np.unique(prediction.labels)) > 1
+    np.testing.assert_array_equal(probabilities.argmax(axis=0)[sure], prediction.labels[sure])
+    np.testing.assert_allclose(best[-1] * 200, prediction.confidence, atol=0.51)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from geoseg.errors import ConfigError
-from geoseg.inference.tiling import default_margin, margin_px
+from geoseg.inference.tiling import default_margin, resolve_margin
 from geoseg.models.model_file import load_model, read_card
 from geoseg.tools.margin import Trial, best_margin, margin_table, measure_margins
 from tests.scenes import UTM, model_file, picture, write_scene
@@ -23,7 +23,7 @@ def test_the_exact_margin_changes_nothing_and_a_smaller_one_more(
 ) -> None:
     model = model_file(tmp_path / "tiny.safetensors", margin=0)
     trials = measure_margins([scene], model=model, margins=(0, 4, 5, 8, 100), write=True)
-    exact = margin_px("exact", load_model(model))
+    exact = resolve_margin("exact", load_model(model))
     assert [trial.margin for trial in trials] == [0, 4, 8, exact]
     shares = [trial.share for trial in trials]
     assert shares == sorted(shares, reverse=True)

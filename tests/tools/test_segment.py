@@ -261,7 +261,7 @@ def test_a_scene_of_an_unlike_pixel_size_is_warned_about(
     coarse = {**UTM, "transform": Affine(2, 0, 5e5, 0, -2, 5e6)}
     far = write_scene(tmp_path / "far.tif", picture(30, 30), **coarse)
     segment(far, tmp_path / "far.gpkg", model=model, gsd="none")
-    assert "a pixel is 2 m on the ground, the model was trained on 0.1 to 0.25 m" in caplog.text
+    assert "the pixel size is 2 m, the model was trained on 0.1 to 0.25 m" in caplog.text
     assert "use --gsd auto" in caplog.text
 
 

@@ -88,7 +88,7 @@ def test_tiles_are_not_decided_twice(
         products(tmp_path / "parts", given, track=StopAfter(20))
     assert "Repeat the command to resume" in caplog.text
     products(tmp_path / "parts", given)
-    assert "of 56 tiles were decided before" in caplog.text
+    assert "of 56 tiles are in the journal already" in caplog.text
 
 
 @pytest.mark.parametrize(

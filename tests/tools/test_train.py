@@ -229,7 +229,7 @@ def test_training_as_a_library_leaves_the_allocator_of_the_process_alone(
     drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[object] = []
-    monkeypatch.setattr("geoseg.heap.ctypes", SimpleNamespace(CDLL=opened.append))
+    monkeypatch.setattr("geoseg.cli.process.ctypes", SimpleNamespace(CDLL=opened.append))
     before = dict(os.environ)
     train(config(drawn, steps=1, validation_windows=1), tmp_path / "m.safetensors", device="cpu")
     assert not opened  # the C library, for mallopt

@@ -9,7 +9,7 @@ import pytest
 from affine import Affine
 
 from geoseg.errors import ConfigError, SceneError
-from geoseg.inference.reader import network_pixel
+from geoseg.inference.reader import choose_scale
 from geoseg.raster.scene import SceneInfo, open_scene
 from tests.scenes import card, picture, write_scene
 
@@ -26,12 +26,12 @@ def info(folder: Path, size: float, **place: Any) -> SceneInfo:
 def test_auto_goes_to_the_nearest_size_that_the_model_knows(
     tmp_path: Path, size: float, factor: float
 ) -> None:
-    assert network_pixel(info(tmp_path, size), KNOWS) == pytest.approx((factor, factor))
+    assert choose_scale(info(tmp_path, size), KNOWS) == pytest.approx((factor, factor))
 
 
 def test_pixels_of_degrees_become_square(tmp_path: Path) -> None:
     degrees = {"crs": "EPSG:4326", "transform": Affine(2e-6, 0, 11, 0, -2e-6, 60)}
-    across, down = network_pixel(info(tmp_path, 0, **degrees), KNOWS)
+    across, down = choose_scale(info(tmp_path, 0, **degrees), KNOWS)
     assert across / down == pytest.approx(
         2, rel=0.01
     )  # at 60 degrees a degree east is half as long
@@ -42,23 +42,23 @@ def test_a_number_is_metres_and_none_is_as_it_is(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     scene = info(tmp_path, 2.0)
-    assert network_pixel(scene, KNOWS, 0.5) == pytest.approx((0.25, 0.25))
-    assert network_pixel(scene, card(), "auto") == (1, 1)  # a model that knows no sizes
+    assert choose_scale(scene, KNOWS, 0.5) == pytest.approx((0.25, 0.25))
+    assert choose_scale(scene, card(), "auto") == (1, 1)  # a model that knows no sizes
     assert not caplog.records
-    assert network_pixel(scene, KNOWS, "none") == (1, 1)
-    assert "expect poor results" in caplog.text
+    assert choose_scale(scene, KNOWS, "none") == (1, 1)
+    assert "Expect poor results" in caplog.text
 
 
 def test_a_scene_without_georeference_is_warned_about_or_refused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     scene = info(tmp_path, 0, crs=None, transform=Affine.identity())
-    assert network_pixel(scene, KNOWS) == (1, 1)
-    assert "pixel size is not known" in caplog.text
+    assert choose_scale(scene, KNOWS) == (1, 1)
+    assert "pixel size unknown" in caplog.text
     caplog.clear()
-    assert network_pixel(scene, KNOWS, "none") == (1, 1)
+    assert choose_scale(scene, KNOWS, "none") == (1, 1)
     assert not caplog.text
     with pytest.raises(SceneError, match="--gsd none"):
-        network_pixel(scene, KNOWS, 0.3)
+        choose_scale(scene, KNOWS, 0.3)
     with pytest.raises(ConfigError, match="--gsd"):
-        network_pixel(scene, KNOWS, -1.0)
+        choose_scale(scene, KNOWS, -1.0)

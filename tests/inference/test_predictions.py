@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import nullcontext
 from multiprocessing import get_context
 from pathlib import Path
 from types import MappingProxyType
@@ -21,10 +22,10 @@ from rasterio.windows import Window
 from torch import Tensor, nn
 
 from geoseg.errors import ConfigError
-from geoseg.inference.plan import Job
-from geoseg.inference.predictor import FULL_CONFIDENCE, Decided
-from geoseg.inference.run import label
-from geoseg.inference.tiling import margin_px, tiles
+from geoseg.inference.predictor import FULL_CONFIDENCE, ModelSpec, create_predictor
+from geoseg.inference.reader import SceneSpec, open_scenes
+from geoseg.inference.run import WorkerTask, predict_by_executor, predict_locally
+from geoseg.inference.tiling import choose_tiles, resolve_margin
 from geoseg.legend import IGNORE
 from geoseg.models.model_file import Model, load_model
 from geoseg.raster.aoi import Area
@@ -32,10 +33,10 @@ from geoseg.raster.tiles import Tile, round_up
 from tests.scenes import UTM, card, model_file, picture, tiny_model, write_scene
 
 MODEL = tiny_model()
-EXACT = margin_px("exact", MODEL)
+EXACT = resolve_margin("exact", MODEL)
 
 
-def labelled(
+def predict(
     path: Path,
     model: Model = MODEL,
     *,
@@ -43,27 +44,30 @@ def labelled(
     executor: Executor | None = None,
     order: Callable[[list[Tile]], list[Tile]] = list,
     more: Mapping[str, Any] = MappingProxyType({}),
+    tta: bool = False,
     **cut: Any,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], int]:
-    job = Job((path,), bands=model.card.bands, dtype=model.card.dtype, model=model.path, **more)
-    with job.reader() as reader:
+    scene = SceneSpec((path,), bands=model.card.bands, dtype=model.card.dtype, **more)
+    spec = ModelSpec(model.path, tta=tta)
+    with open_scenes([path]) as scenes:
+        reader = scenes.reader(scene)
         planes = np.full((2, reader.info.height, reader.info.width), IGNORE, np.uint8)
-        cells = tiles(reader.width, reader.height, model, **cut)
-    counts = [0]
-
-    def write(decided: Decided | None) -> None:
-        if decided is not None:
-            planes[:, *decided.place.toslices()] = decided.planes
-            counts[0] += 1
-
-    run: dict[str, Any] = {
-        "predictor": job.predictor(model),
-        "batch_size": batch_size,
-        "executor": executor,
-    }
-    for _ in label(job, order(cells), write, **run):
-        pass
-    return planes[0], planes[1], counts[0]
+        cells = order(choose_tiles(reader.width, reader.height, model, **cut))
+        count = 0
+        with (
+            predict_locally(reader, create_predictor(spec, model), cells, batch_size=batch_size)
+            if executor is None
+            else nullcontext(
+                predict_by_executor(
+                    executor, WorkerTask(scene, spec, ""), cells, batch_size=batch_size
+                )
+            )
+        ) as predictions:
+            for prediction in predictions:
+                if prediction is not None:
+                    planes[:, *prediction.window.toslices()] = prediction.planes
+                    count += 1
+    return planes[0], planes[1], count
 
 
 def forward(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Tensor:
@@ -109,7 +113,7 @@ def test_tiled_labels_are_those_of_one_forward_pass_over_the_whole_scene(
     path = write_scene(folder / "scene.tif", pixels, nodata=0, **UTM)
     valid = pixels.max(axis=0) > 0
     core = max(core, round((height * width) ** 0.5) // 4)  # not hundreds of tiles
-    labels, confidence, _ = labelled(
+    labels, confidence, _ = predict(
         path, core=core, margin=EXACT, batch_size=batch_size,
         order=lambda cells: order.sample(cells, len(cells)),
     )  # fmt: skip
@@ -123,10 +127,10 @@ def test_workers_decide_the_same(tmp_path: Path, kind: type[Executor], workers: 
     pixels[:, 20:50, 30:90] = 0
     path = write_scene(tmp_path / "scene.tif", pixels, nodata=0, **UTM)
     model = load_model(model_file(tmp_path / "tiny.safetensors"))
-    alone = labelled(path, model, core=32, margin=EXACT)
+    alone = predict(path, model, core=32, margin=EXACT)
     spawned = {} if kind is ThreadPoolExecutor else {"mp_context": get_context("spawn")}
     with kind(workers, **spawned) as executor:  # type: ignore[call-arg]
-        together = labelled(path, model, core=32, margin=EXACT, batch_size=2, executor=executor)
+        together = predict(path, model, core=32, margin=EXACT, batch_size=2, executor=executor)
     assert alone[2] == together[2]
     valid = pixels.max(axis=0) > 0
     check(together[0], together[1], forward(pixels, valid), valid)
@@ -138,9 +142,9 @@ def test_at_another_pixel_size_a_scene_is_labelled_on_its_own_pixels(tmp_path: P
     pixels[:, 100:, 60:] = 0
     path = write_scene(tmp_path / "scene.tif", pixels, nodata=0, **UTM)
     valid = pixels.max(axis=0) > 0
-    more = {"pixel": (130 / 52, 150 / 50)}
-    labels, confidence, _ = labelled(path, core=16, margin=EXACT, more=more)
-    whole, sureness, _ = labelled(path, core=64, margin=EXACT, more=more)
+    more = {"scale": (130 / 52, 150 / 50)}
+    labels, confidence, _ = predict(path, core=16, margin=EXACT, more=more)
+    whole, sureness, _ = predict(path, core=64, margin=EXACT, more=more)
     assert np.array_equal(labels, whole)
     assert np.abs(confidence.astype(int) - sureness).max() <= 1
     assert np.array_equal(labels == IGNORE, ~valid)
@@ -152,8 +156,8 @@ def test_at_another_pixel_size_a_scene_is_labelled_on_its_own_pixels(tmp_path: P
 def test_an_area_is_labelled_as_if_all_were_wanted(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", picture(120, 120), **UTM)
     area = Area(shapely.Point(40, 50).buffer(23))
-    everywhere, sureness, count = labelled(path, core=16, margin=EXACT)
-    labels, confidence, fewer = labelled(path, core=16, margin=EXACT, more={"area": area})
+    everywhere, sureness, count = predict(path, core=16, margin=EXACT)
+    labels, confidence, fewer = predict(path, core=16, margin=EXACT, more={"area": area})
     inside = area.inside(Window(0, 0, 120, 120))
     assert np.array_equal(labels[inside], everywhere[inside])
     assert np.array_equal(confidence[inside], sureness[inside])
@@ -164,35 +168,34 @@ def test_an_area_is_labelled_as_if_all_were_wanted(tmp_path: Path) -> None:
 def test_all_orientations_count_alike(tmp_path: Path) -> None:
     pixels = picture(64, 64)
     path = write_scene(tmp_path / "scene.tif", pixels, **UTM)
-    _, confidence, _ = labelled(path, margin=EXACT, more={"augmented": True})
+    _, confidence, _ = predict(path, margin=EXACT, tta=True)
     turned = write_scene(tmp_path / "turned.tif", np.rot90(pixels, axes=(1, 2)).copy(), **UTM)
-    _, other, _ = labelled(turned, margin=EXACT, more={"augmented": True})
+    _, other, _ = predict(turned, margin=EXACT, tta=True)
     assert np.abs(np.rot90(confidence).astype(int) - other).max() <= 1
-    _, plain, _ = labelled(path, margin=EXACT)
+    _, plain, _ = predict(path, margin=EXACT)
     assert not np.array_equal(plain, confidence)
 
 
 def test_probabilities_are_the_softmax(tmp_path: Path) -> None:
     pixels = picture(40, 56)
     path = write_scene(tmp_path / "scene.tif", pixels, **UTM)
-    job = Job((path,), bands=3, dtype="uint8", probabilities=True)
-    found: list[Decided | None] = []
-    with job.reader() as reader:
-        cells = tiles(reader.width, reader.height, MODEL)
-    for _ in label(job, cells, found.append, predictor=job.predictor(MODEL)):
-        pass
-    (decided,) = found
-    assert decided is not None
+    with open_scenes([path]) as scenes:
+        reader = scenes.reader(SceneSpec((path,), bands=3, dtype="uint8"))
+        cells = choose_tiles(reader.width, reader.height, MODEL)
+        predictor = create_predictor(ModelSpec(probabilities=True), MODEL)
+        with predict_locally(reader, predictor, cells) as predictions:
+            (prediction,) = predictions
+    assert prediction is not None
     expected = forward(pixels, np.ones((40, 56), bool)).softmax(dim=0).numpy() * FULL_CONFIDENCE
-    assert decided.planes.shape == (2 + len(MODEL.card.legend), 40, 56)
-    assert np.abs(decided.planes[2:] - expected).max() <= 0.51
+    assert prediction.planes.shape == (2 + len(MODEL.card.legend), 40, 56)
+    assert np.abs(prediction.planes[2:] - expected).max() <= 0.51
 
 
 def test_too_small_a_margin_would_be_noticed(tmp_path: Path) -> None:
     pixels = picture(100, 100)
     path = write_scene(tmp_path / "scene.tif", pixels, **UTM)
     valid = np.ones((100, 100), bool)
-    labels, confidence, _ = labelled(path, core=32, margin=0)
+    labels, confidence, _ = predict(path, core=32, margin=0)
     with pytest.raises(AssertionError):
         check(labels, confidence, forward(pixels, valid), valid)
 
@@ -201,7 +204,7 @@ def test_tiles_without_data_are_not_computed(tmp_path: Path) -> None:
     pixels = picture(96, 96)
     pixels[:, :64] = 0
     path = write_scene(tmp_path / "scene.tif", pixels, nodata=0, **UTM)
-    labels, _, count = labelled(path, core=32, margin=32)
+    labels, _, count = predict(path, core=32, margin=32)
     assert count == 3
     assert (labels[:64] == IGNORE).all()
     assert (labels[64:] != IGNORE).all()
@@ -209,7 +212,7 @@ def test_tiles_without_data_are_not_computed(tmp_path: Path) -> None:
 
 def test_a_scene_without_any_data_costs_nothing(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", np.zeros((3, 70, 70), np.uint8), nodata=0, **UTM)
-    labels, confidence, count = labelled(path, core=32)
+    labels, confidence, count = predict(path, core=32)
     assert count == 0
     assert (labels == IGNORE).all()
     assert (confidence == IGNORE).all()
@@ -228,7 +231,9 @@ class _Buggy(nn.Module):
 def test_out_of_memory_says_which_options_to_lower(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", picture(40, 40), **UTM)
     model = Model(Path("m"), card(), _TooLarge(), "0")
-    with pytest.raises(ConfigError, match=r"40 x 40 pixels, 1 at a time.*--core or --batch-size"):
-        labelled(path, model=model)
+    with pytest.raises(
+        ConfigError, match=r"1 x 40 x 40 pixels per forward pass.*--core or --batch-size"
+    ):
+        predict(path, model=model)
     with pytest.raises(RuntimeError, match="multiplied"):
-        labelled(path, model=Model(Path("m"), card(), _Buggy(), "0"))
+        predict(path, model=Model(Path("m"), card(), _Buggy(), "0"))
