@@ -18,9 +18,9 @@ from pathlib import Path
 from time import monotonic, process_time
 
 from geoseg.models.runtime import choose_device
-from geoseg.tools.train import usual_workers
+from geoseg.tools.train import default_workers
 from geoseg.training.config import read_config
-from geoseg.training.trainer import Run
+from geoseg.training.run import TrainingRun
 
 CONFIG = Path(__file__).parent.parent / "configs" / "dota-mobile.toml"
 ENOUGH = 0.90
@@ -44,26 +44,28 @@ def main(words: Sequence[str] | None = None) -> int:
     config = read_config(args.config, [*settings, f"training.steps={args.steps + 2}", *args.set])
     workers = args.workers
     if workers is None:
-        workers = usual_workers(args.device, args.threads)
-    run = Run(config, choose_device(args.device), threads=args.threads or 2, workers=workers)
+        workers = default_workers(args.device, args.threads)
+    run = TrainingRun(
+        config, choose_device(args.device), threads=args.threads or 2, workers=workers
+    )
     size = config.training.batch_size * config.training.accumulate
     for n in range(size):
-        run._sampler(n)  # opens what has to be opened
+        run.sampler(n)  # opens what has to be opened
     began = process_time()
-    samples = [run._sampler(n) for n in range(size, 2 * size)]
-    batch = run.scaling.batch(samples, run.learner.device)
+    samples = [run.sampler(n) for n in range(size, 2 * size)]
+    batch = run.scaling.make_batch(samples, run.trainer.device)
     reading = process_time() - began
-    with run.steps() as steps:
-        run.advance(next(steps))  # allocates, chooses algorithms
+    with run.load_steps() as steps:
+        run.train_step(next(steps))  # allocates, chooses algorithms
         began, used, computing = monotonic(), process_time(), 0.0
         for _ in range(args.steps):
             parts = next(steps)
             started = monotonic()
-            run.learner.advance(parts)
+            run.trainer.train_step(parts)
             computing += monotonic() - started
         wall, used = monotonic() - began, process_time() - used
     began = monotonic()
-    run.learner.advance([batch])
+    run.trainer.train_step([batch])
     undisturbed = monotonic() - began
     shares = {"wall time in the steps": computing / wall}
     if not workers:

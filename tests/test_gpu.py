@@ -16,9 +16,9 @@ from geoseg.models.mobile_unet import MobileUNet
 from geoseg.models.unet import UNet
 from geoseg.tools.evaluate import evaluate
 from geoseg.tools.train import train
-from geoseg.training.batches import Batch
 from geoseg.training.config import LossSection, TrainConfig, TrainingSection, parse_config
-from geoseg.training.optimizer import Learner
+from geoseg.training.loading import Batch
+from geoseg.training.trainer import Trainer
 from tests.calls import segment
 from tests.scenes import write_scene
 from tests.synthetic_dataset import COLOURS, dataset
@@ -33,8 +33,8 @@ def losses(network: nn.Module, device: str, precision: str) -> list[float]:
     """Of ten steps on the same windows."""
     settings = TrainingSection(warmup=0, learning_rate=1e-3, precision=precision)  # type: ignore[arg-type]
     config = TrainConfig(training=settings, loss=LossSection(dice=1.0, focal=1.0, smoothing=0.1))
-    learner = Learner(network, np.array([0.5, 1, 2, 4.0]), config, device)
-    return [learner.advance([batch(n % 2, device)]) for n in range(10)]
+    learner = Trainer(network, np.array([0.5, 1, 2, 4.0]), config, device)
+    return [learner.train_step([batch(n % 2, device)]) for n in range(10)]
 
 
 def batch(seed: int, device: str) -> Batch:

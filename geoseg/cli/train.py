@@ -56,15 +56,15 @@ def train(
     """
     from geoseg.cli.process import keep_freed_memory
     from geoseg.models.runtime import choose_device
+    from geoseg.tools.train import default_workers
     from geoseg.tools.train import train as tool
-    from geoseg.tools.train import usual_workers
     from geoseg.training.config import read_config
-    from geoseg.training.distributed import leads
+    from geoseg.training.distributed import is_leader
 
     if threads and workers:
         raise ConfigError("--threads and --workers: either the ones or the others. leave one out")
     if workers is None:
-        workers = usual_workers(device, threads)
+        workers = default_workers(device, threads)
     if choose_device(device) == "cpu":
         keep_freed_memory()
     result = tool(
@@ -78,7 +78,7 @@ def train(
         tensorboard=tensorboard,
         track=tracker(progress),
     )
-    if not leads():
+    if not is_leader():
         return
     click.echo(f"best validation mIoU {100 * result.miou:.1f} %, see {result.curves}", err=True)
     report(result.model, progress, miou=result.miou)

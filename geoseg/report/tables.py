@@ -11,7 +11,7 @@ from geoseg.dataset.statistics import ClassStats, Stats
 from geoseg.metrics.comparison import Agreement, Comparison
 from geoseg.metrics.evaluation import Evaluation
 from geoseg.metrics.objects import SIZES
-from geoseg.training.weights import WEIGHTINGS
+from geoseg.training.class_weights import WEIGHTINGS
 
 _MOST_CHANGES = 20
 """Pairs of classes that a person is shown."""

@@ -1,9 +1,11 @@
-"""Look before training: the windows that a configuration draws, with their labels."""
+"""Preview the training windows of a configuration."""
 
 from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -14,39 +16,64 @@ from geoseg.legend import BACKGROUND, IGNORE
 from geoseg.progress import Track, silent
 from geoseg.report.contact_sheet import draw_sheet
 from geoseg.training.config import TrainConfig
-from geoseg.training.setup import opened_dataset, sampler_of, scenes_of
-from geoseg.training.windows import Sample
+from geoseg.training.sampler import build_sampler, log_sampling
+from geoseg.training.windows import Sample, open_dataset, open_split
 
 
 def preview(
     config: TrainConfig,
-    output: Path,
+    output: str | PathLike[str],
     *,
     windows: int = 24,
     overwrite: bool = False,
     track: Track = silent,
 ) -> Path:
-    """Draw the first `windows` samples of the run that `config` describes to `output` (``.png``).
+    """Draw the first training windows of a run as a contact sheet, with augmentations and labels.
 
-    They are what the training sees, pixel for pixel. Raises ConfigError, DatasetError, SceneError,
-    OutputError.
+    Parameters
+    ----------
+    config
+        Configuration of the run.
+    output
+        Picture to write, ``.png``.
+    windows
+        Number of windows.
+    overwrite
+        Replace an existing picture.
+    track
+        Wrapper of the windows that reports progress.
+
+    Returns
+    -------
+    Path
+        `output`.
+
+    Raises
+    ------
+    ConfigError, DatasetError, SceneError
+        If configuration and dataset do not fit, or a scene cannot be read.
+    OutputError
+        If the picture exists or cannot be written.
     """
-    check_output(output, overwrite=overwrite)
-    if output.suffix.lower() != ".png":
-        raise ConfigError(f"{output}: a preview's name ends in .png. rename it")
-    dataset = opened_dataset(config)
-    sampler = sampler_of(config, scenes_of(config, dataset, "train"), tell=True)
-    with ThreadPoolExecutor(2) as pool:
-        samples = list(track(pool.map(sampler, range(windows)), "windows", total=windows))
-    return draw_sheet(samples, dataset.legend, _title(samples), output)
+    picture = Path(output)
+    check_output(picture, overwrite=overwrite)
+    if picture.suffix.lower() != ".png":
+        raise ConfigError(f"{picture}: a preview is written as .png. Rename it")
+    dataset = open_dataset(config.data)
+    with closing(open_split(config.data, dataset, "train")) as reader:
+        sampler = build_sampler(config, reader)
+        log_sampling(sampler, config.data)
+        with ThreadPoolExecutor(2) as pool:
+            samples = list(track(pool.map(sampler, range(windows)), "windows", total=windows))
+    return draw_sheet(samples, dataset.legend, _format_title(samples), picture)
 
 
-def _title(samples: list[Sample]) -> str:
-    held = Counter(
+def _format_title(samples: list[Sample]) -> str:
+    classes = Counter(
         class_id
         for sample in samples
         for class_id in np.unique(sample.labels).tolist()
         if class_id not in (BACKGROUND, IGNORE)
     )
     empty = sum(not np.isin(s.labels, (BACKGROUND, IGNORE), invert=True).any() for s in samples)
-    return f"{len(samples)} windows, {len(held)} classes, {empty} windows without objects"
+    return f"{len(samples)} windows, {len(classes)} classes, {empty} windows without objects"

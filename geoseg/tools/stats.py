@@ -13,7 +13,7 @@ from geoseg.dataset.statistics import ClassStats, Stats, fill, scenes_of_pairs, 
 from geoseg.errors import ConfigError, DatasetError
 from geoseg.files import check_output, write_json
 from geoseg.report.figures import Bar, plot_imbalance
-from geoseg.training.weights import WEIGHTINGS, class_weights
+from geoseg.training.class_weights import WEIGHTINGS, class_weights
 
 
 def stats(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,140 +22,182 @@ from geoseg.models.runtime import choose_device
 from geoseg.progress import Track, silent
 from geoseg.report.figures import plot_curves
 from geoseg.training.config import TrainConfig
-from geoseg.training.distributed import own_device, processes
-from geoseg.training.log import Board, write_log
-from geoseg.training.trainer import Run
+from geoseg.training.distributed import connect_processes, local_device
+from geoseg.training.log import TensorBoardLog, write_log
+from geoseg.training.run import TrainingRun
 
 log = logging.getLogger(__name__)
 
-
-_MOST_READERS = 16
+_MAX_READERS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What a training run leaves."""
+    """Files of a training run, and its score."""
 
     model: Path
     log: Path
     curves: Path
 
     miou: float
-    """Best mean IoU, without background, over the validation windows, 0 to 1."""
+    """Best mean IoU, without background, on the validation windows, 0 to 1."""
 
 
 def train(
     config: TrainConfig,
-    output: Path,
+    output: str | os.PathLike[str],
     *,
     resume: bool = False,
     overwrite: bool = False,
     device: str = "auto",
     threads: int | None = None,
     workers: int = 0,
-    tensorboard: Path | None = None,
+    tensorboard: str | os.PathLike[str] | None = None,
     track: Track = silent,
 ) -> TrainResult:
-    """Train as `config` says and write the best model to `output` (``.safetensors``).
+    """Train a model and write it to a file.
 
-    Beside it lie ``NAME.log.jsonl`` and the same as ``.csv``, ``NAME.curves.png`` and, until the run is
-    finished, ``NAME.checkpoint.safetensors``, from which `resume` continues to the same weights as if the
-    run had never stopped. `threads` read windows (default: `most_readers`) or, for a GPU that is faster than
-    one process can read, so many `workers`, processes of their own, for which a script must guard its start
-    by ``if __name__ == "__main__":``; both give the same windows in the same order. `tensorboard` is a folder
-    for TensorBoard's event files. Under torchrun its processes share the run, and the first of them writes.
-    Raises ConfigError, DatasetError, ModelError, OutputError.
+    Parameters
+    ----------
+    config
+        Configuration, see `geoseg.training.config.read_config`.
+    output
+        Model file, ``.safetensors``. Next to it are written ``NAME.log.jsonl`` and ``.csv``, ``NAME.curves.png``
+        and, until the run is finished, ``NAME.checkpoint.safetensors``.
+    resume
+        Continue from the checkpoint of an interrupted run, to the same weights as without interruption.
+    overwrite
+        Replace an existing model or checkpoint.
+    device
+        auto, cpu, cuda or mps.
+    threads
+        Threads that read windows. None: see `max_readers`.
+    workers
+        Processes that read windows instead of threads, for a GPU that is faster than one process can read; 0:
+        none. A script must guard its start by ``if __name__ == "__main__":``. The windows and their order are
+        the same.
+    tensorboard
+        Folder of TensorBoard event files. None: none.
+    track
+        Wrapper of the steps that reports progress.
+
+    Raises
+    ------
+    ConfigError, DatasetError, ModelError
+        If configuration, dataset, initial weights or checkpoint do not fit.
+    OutputError
+        If the model exists or cannot be written.
+
+    Notes
+    -----
+    Under torchrun, its processes share the run and the first of them writes.
     """
-    checkpoint = _check(output, resume=resume, overwrite=overwrite)
-    own = own_device(choose_device(device))
-    with processes(own) as shared, ExitStack() as stack:
-        run = Run(config, own, shared, threads=threads or most_readers(), workers=workers)
+    model = Path(output)
+    checkpoint = _check_files(model, resume=resume, overwrite=overwrite)
+    own_device = local_device(choose_device(device))
+    with connect_processes(own_device) as processes, ExitStack() as stack:
+        run = stack.enter_context(
+            closing(
+                TrainingRun(
+                    config,
+                    own_device,
+                    processes,
+                    threads=threads or max_readers(),
+                    workers=workers,
+                )
+            )
+        )
         if resume:
             run.restore(checkpoint)
-        if shared.leads and not config.card.terms and (terms := _terms(run)):
-            log.warning(
-                "network.pretrained: the terms of that model hold for this one too (%s). "
-                "if others do, say so in [card] terms",
-                terms,
-            )
-        board = Board(tensorboard, step=run.learner.step) if tensorboard and shared.leads else None
-        if board:
+        if processes.is_leader:
+            _warn_of_terms(run)
+        board = None
+        if tensorboard is not None and processes.is_leader:
+            board = TensorBoardLog(Path(tensorboard), step=run.trainer.step)
             stack.callback(board.close)
-
-        def keep() -> None:
-            if shared.leads:
-                run.checkpoint().save(checkpoint)
-                write_log(output, run.history)
-            if board:
-                board.tell(run.history)
-
-        _learn(run, keep, track if shared.leads else silent)
+        save = partial(_save_state, run, model, checkpoint, board)
+        _train_steps(run, save, track if processes.is_leader else silent)
         result = TrainResult(
-            output, output.with_suffix(".log.jsonl"), output.with_suffix(".curves.png"), -1.0
+            model, model.with_suffix(".log.jsonl"), model.with_suffix(".curves.png"), run.best_miou
         )
-        if not shared.leads:
-            return replace(result, miou=run.best_miou)
-        run.put_shares_right()
-        assert run.best is not None  # the last step validates
-        write_log(output, run.history)
-        if board:
-            board.tell(run.history)
-        plot_curves(run.history, result.curves)
-        save_model(output, run.best, _card(run), overwrite=overwrite)
+        if not processes.is_leader:
+            return result
+        _write_products(run, result, board, overwrite=overwrite)
         checkpoint.unlink(missing_ok=True)
         return replace(result, miou=run.best_miou)
 
 
-def _check(output: Path, *, resume: bool, overwrite: bool) -> Path:
-    """The path of the checkpoint, if all may begin."""
+def default_workers(device: str, threads: int | None = None) -> int:
+    """Return the default number of worker processes: `max_readers` for a GPU; 0 for a CPU, or if `threads` is set."""
+    return max_readers() if threads is None and choose_device(device) == "cuda" else 0
+
+
+def max_readers() -> int:
+    """Return the number of CPU cores, at most 16, divided among the processes of a run."""
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(_MAX_READERS, (os.cpu_count() or 1) // processes))
+
+
+def _check_files(output: Path, *, resume: bool, overwrite: bool) -> Path:
+    """Check that the run may start, and return the path of its checkpoint."""
     if output.suffix != ".safetensors":
-        raise ConfigError(f"{output}: a model's name ends in .safetensors. rename it")
+        raise ConfigError(f"{output}: a model file ends in .safetensors. Rename it")
     check_output(output, overwrite=overwrite)
     checkpoint = output.with_suffix(".checkpoint.safetensors")
     if resume and not checkpoint.is_file():
-        raise ModelError(f"{checkpoint}: no checkpoint to go on from. start without --resume")
+        raise ModelError(f"{checkpoint}: no checkpoint to resume from. Start without --resume")
     if checkpoint.is_file() and not resume and not overwrite:
         raise OutputError(
-            f"{checkpoint}: holds an interrupted run. go on with --resume, or use --overwrite"
+            f"{checkpoint}: belongs to an interrupted run. Continue it with --resume, or pass --overwrite"
         )
     return checkpoint
 
 
-def _learn(run: Run, keep: Callable[[], None], track: Track) -> None:
-    """Every step that is left."""
+def _train_steps(run: TrainingRun, save: Callable[[], None], track: Track) -> None:
+    """Train all remaining steps, and save checkpoints."""
     training = run.config.training
-    left = training.steps - run.learner.step
-    with run.steps() as steps:
+    remaining = training.steps - run.trainer.step
+    with run.load_steps() as steps:
         try:
-            for parts in track(steps, run.standing, total=left):
-                if run.finished:
-                    log.info("no better mIoU in %d validations: finished", training.patience)
+            for batches in track(steps, run.progress_text, total=remaining):
+                if run.is_finished:
+                    log.info("stopped early: no better mIoU in %d validations", training.patience)
                     break
-                run.advance(parts)
-                if run.learner.step % training.checkpoint_every == 0:
-                    keep()
-        except (KeyboardInterrupt, SystemExit):  # Ctrl-C; SIGTERM becomes a SystemExit
-            if run.settled:  # else what the last checkpoint says is the last that is whole
-                keep()
-            log.warning("stopped at step %d. go on with --resume", run.learner.step)
+                run.train_step(batches)
+                if run.trainer.step % training.checkpoint_every == 0:
+                    save()
+        except (KeyboardInterrupt, SystemExit):  # SIGTERM raises SystemExit
+            if run.between_steps:  # else the last checkpoint is the last consistent state
+                save()
+            log.warning("interrupted at step %d. Continue with --resume", run.trainer.step)
             raise
 
 
-def usual_workers(device: str, threads: int | None = None) -> int:
-    """How many workers read windows where nobody says it: `most_readers` for a GPU, none for a CPU, nor where
-    `threads` are asked for."""
-    return most_readers() if threads is None and choose_device(device) == "cuda" else 0
+def _save_state(
+    run: TrainingRun, model: Path, checkpoint: Path, board: TensorBoardLog | None
+) -> None:
+    if run.processes.is_leader:
+        run.checkpoint().save(checkpoint)
+        write_log(model, run.history)
+    if board:
+        board.write(run.history)
 
 
-def most_readers() -> int:
-    """As many as there are cores, at most 16, shared among the processes of a run."""
-    together = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return max(1, min(_MOST_READERS, (os.cpu_count() or 1) // together))
+def _write_products(
+    run: TrainingRun, result: TrainResult, board: TensorBoardLog | None, *, overwrite: bool
+) -> None:
+    run.adjust_logits()
+    assert run.best is not None  # the last step validates
+    write_log(result.model, run.history)
+    if board:
+        board.write(run.history)
+    plot_curves(run.history, result.curves)
+    save_model(result.model, run.best, _make_card(run), overwrite=overwrite)
 
 
-def _card(run: Run) -> ModelCard:
+def _make_card(run: TrainingRun) -> ModelCard:
     dataset, network, card = run.dataset, run.config.network, run.config.card
-    reach = context(run.learner.network, bands=dataset.bands, stride=run.stride)
+    reach = context(run.trainer.network, bands=dataset.bands, stride=run.stride)
     return ModelCard(
         architecture=network.architecture,
         parameters=network.parameters,
@@ -166,37 +209,52 @@ def _card(run: Run) -> ModelCard:
         stride=run.stride,
         margin=default_margin(reach, run.stride),
         context=reach,
-        pixel_size_m=_pixel_sizes(run) or card.pixel_size_m,
-        training={
-            **card.model_dump(mode="json", exclude={"pixel_size_m"}, exclude_defaults=True),
-            **({"terms": terms} if (terms := _terms(run)) else {}),
-            **({"ancestor": run.ancestor} if run.ancestor else {}),
-            "geoseg": __version__,
-            "date": datetime.now(UTC).date().isoformat(),
-            "configuration": _configuration(run),
-            "layer": run.layer,
-            "scenes": len(dataset.split("train")),
-            "steps": run.learner.step,
-            "hours": round(run.seconds / 3600, 3),
-            "logit_shifts": run.shifts,
-        },
+        pixel_size_m=_range_pixel_sizes(run) or card.pixel_size_m,
+        training=_describe_training(run),
         scores={"validation_windows": {"miou": round(run.best_miou, 4), "truth": run.layer}},
     )
 
 
-def _terms(run: Run) -> str | None:
-    """Under which the model may be used: its own, or those of the model that it went on from."""
+def _describe_training(run: TrainingRun) -> dict[str, Any]:
+    """Return the card's entries about data, terms and recipe."""
+    card = run.config.card
+    return {
+        **card.model_dump(mode="json", exclude={"pixel_size_m"}, exclude_defaults=True),
+        **({"terms": terms} if (terms := _find_terms(run)) else {}),
+        **({"ancestor": run.ancestor} if run.ancestor else {}),
+        "geoseg": __version__,
+        "date": datetime.now(UTC).date().isoformat(),
+        "configuration": _public_configuration(run),
+        "layer": run.layer,
+        "scenes": len(run.dataset.split("train")),
+        "steps": run.trainer.step,
+        "hours": round(run.seconds / 3600, 3),
+        "logit_shifts": run.logit_shifts,
+    }
+
+
+def _find_terms(run: TrainingRun) -> str | None:
+    """Return the terms of use: the configured ones, or those of the model that the run started from."""
     return run.config.card.terms or (run.ancestor or {}).get("terms")
 
 
-def _configuration(run: Run) -> dict[str, Any]:
-    """Of files of the user's only the names."""
-    told = run.configuration
-    if start := told["network"]["pretrained"]:
-        told["network"]["pretrained"] = Path(start).name
-    return told
+def _warn_of_terms(run: TrainingRun) -> None:
+    if not run.config.card.terms and (terms := _find_terms(run)):
+        log.warning(
+            "network.pretrained: the terms of that model also apply to this one (%s). "
+            "Set [card] terms if other terms apply",
+            terms,
+        )
 
 
-def _pixel_sizes(run: Run) -> tuple[float, float] | None:
+def _public_configuration(run: TrainingRun) -> dict[str, Any]:
+    """Return the configuration with the name instead of the path of the initial weights."""
+    configuration = run.configuration
+    if start := configuration["network"]["pretrained"]:
+        configuration["network"]["pretrained"] = Path(start).name
+    return configuration
+
+
+def _range_pixel_sizes(run: TrainingRun) -> tuple[float, float] | None:
     sizes = [scene.pixel_size_m for scene in run.dataset.split("train") if scene.pixel_size_m]
     return (min(sizes), max(sizes)) if sizes else None

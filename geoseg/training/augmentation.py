@@ -1,35 +1,53 @@
-"""Changes of a training window: where its pixels come from, and their colours."""
+"""Augmentation of training windows: geometry, colours, blur and noise, and Copy-Paste."""
 
 from __future__ import annotations
 
-from math import exp, log, sqrt
+from dataclasses import dataclass
+from math import ceil, exp, log, sqrt
 
 import cv2
 import numpy as np
+import shapely
 from affine import Affine
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from geoseg.annotations.burn import burn, transform_geometry
+from geoseg.errors import ConfigError
+from geoseg.legend import BACKGROUND
 from geoseg.training.config import AugmentSection
+from geoseg.training.windows import ObjectIndex, Sample, SplitReader, View
+
+_BORDER = 3  # pixels around a pasted object over which it is blended with the window
+_MAX_TRIES = 20  # places tried for a pasted object
+_MAX_SIDE = 0.5  # of a pasted object, as a fraction of the window's side
+_MIN_AREA = 9  # pixels of a pasted object
 
 
-def orientation(
+def draw_transform(
     rng: Generator, augment: AugmentSection, pixel_size_m: float | None = None
 ) -> Affine:
-    """A random flip, turn, rotation and zoom around the origin.
+    """Draw a flip, rotation and scale around the origin.
 
-    The zoom leads from pixels of `pixel_size_m` metres (None: not known) to one of the sizes that
-    ``augment.pixel_size_m`` asks for; without either it is one of ``augment.scale``.
+    Parameters
+    ----------
+    rng
+        Generator of the sample.
+    augment
+        Augmentations.
+    pixel_size_m
+        Pixel size of the scene in metres; None: unknown. If it is known and ``augment.pixel_size_m`` is set, the
+        scale leads to a pixel size from that range, else it comes from ``augment.scale``.
     """
     if augment.pixel_size_m and pixel_size_m:
-        zoom = pixel_size_m / _between(rng, *augment.pixel_size_m)
+        scale = pixel_size_m / _draw_log_uniform(rng, *augment.pixel_size_m)
     else:
-        zoom = _between(rng, *augment.scale)
-    return turned(rng, augment) @ Affine.scale(zoom)
+        scale = _draw_log_uniform(rng, *augment.scale)
+    return draw_rotation(rng, augment) @ Affine.scale(scale)
 
 
-def turned(rng: Generator, augment: AugmentSection) -> Affine:
-    """A random flip, turn and rotation around the origin."""
+def draw_rotation(rng: Generator, augment: AugmentSection) -> Affine:
+    """Draw a flip and rotation around the origin."""
     angle = 90.0 * rng.integers(4) if augment.rotate90 else 0.0
     if rng.random() < augment.rotate:
         angle += rng.uniform(-45, 45)
@@ -37,40 +55,10 @@ def turned(rng: Generator, augment: AugmentSection) -> Affine:
     return Affine.rotation(angle) @ Affine.scale(flip, 1)
 
 
-def warp(
-    pixels: NDArray[np.uint8], transform: Affine, size: int, *, nearest: bool = False
+def jitter_colours(
+    rng: Generator, pixels: NDArray[np.uint8], augment: AugmentSection
 ) -> NDArray[np.uint8]:
-    """Pixels (h, w) or (h, w, bands) seen through `transform` (their pixels → new pixels) in a square of
-    `size`; outside is 0.
-
-    Where it shrinks by two or more, what is seen is the mean of whole pixels, so that nothing flickers; with
-    `nearest` it is one of them.
-    """
-    if not nearest:
-        pixels, transform = _shrunk(pixels, transform)
-    # OpenCV counts from pixel centres, we count from pixel corners
-    centred = Affine.translation(-0.5, -0.5) @ transform @ Affine.translation(0.5, 0.5)
-    matrix = np.array(centred[:6], np.float64).reshape(2, 3)
-    flags = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
-    return np.asarray(cv2.warpAffine(pixels, matrix, (size, size), flags=flags), np.uint8)
-
-
-def _shrunk(pixels: NDArray[np.uint8], transform: Affine) -> tuple[NDArray[np.uint8], Affine]:
-    """Means of squares of pixels, as large as `transform` shrinks, and the transform from there."""
-    factor = int(1 / sqrt(abs(transform.determinant)) + 1e-9)
-    if factor < 2:
-        return pixels, transform
-    height, width = (-(-length // factor) * factor for length in pixels.shape[:2])
-    bottom, right = height - pixels.shape[0], width - pixels.shape[1]
-    whole = cv2.copyMakeBorder(pixels, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
-    size = (width // factor, height // factor)
-    means = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return means, transform @ Affine.scale(factor)
-
-
-def jitter(rng: Generator, pixels: NDArray[np.uint8], augment: AugmentSection) -> NDArray[np.uint8]:
-    """Pixels (h, w, bands) uint8 with other brightness and contrast; of three bands also other saturation
-    and hue."""
+    """Change brightness and contrast of (h, w, bands) pixels, and of three bands also saturation and hue."""
     brightness, contrast, saturation, hue = rng.uniform(-1, 1, 4) * (
         augment.brightness,
         augment.contrast,
@@ -88,10 +76,10 @@ def jitter(rng: Generator, pixels: NDArray[np.uint8], augment: AugmentSection) -
     return changed
 
 
-def blur_and_noise(
+def blur_and_add_noise(
     rng: Generator, pixels: NDArray[np.uint8], augment: AugmentSection
 ) -> NDArray[np.uint8]:
-    """Pixels (h, w, bands) uint8, blurred by a Gaussian or not, with Gaussian noise or not."""
+    """Blur (h, w, bands) pixels by a Gaussian and add Gaussian noise, each at random."""
     if rng.random() < augment.blur:
         blurred = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.3, 1.5))
         pixels = np.asarray(blurred, np.uint8).reshape(pixels.shape)
@@ -102,6 +90,109 @@ def blur_and_noise(
     return pixels
 
 
-def _between(rng: Generator, low: float, high: float) -> float:
-    """Drawn evenly in the logarithm."""
+@dataclass(frozen=True, slots=True)
+class _Patch:
+    """An object cut out of its scene."""
+
+    pixels: NDArray[np.uint8]
+    """(h, w, bands)"""
+
+    labels: NDArray[np.uint8]
+    """(h, w); BACKGROUND outside the object."""
+
+    opacity: NDArray[np.float32]
+    """(h, w); 1 on the object, falling to 0 over `_BORDER` pixels around it."""
+
+
+class CopyPaste:
+    """Paste objects of a split into its training windows.
+
+    Notes
+    -----
+    Ghiasi et al. 2021, arXiv 2012.07177, for nadir views: objects are rotated freely, and keep their size on the
+    ground where the pixel sizes of both scenes are known.
+    """
+
+    def __init__(
+        self, reader: SplitReader, objects: ObjectIndex, augment: AugmentSection, size: int
+    ) -> None:
+        self._reader, self._objects = reader, objects
+        self._augment, self._size = augment, size
+        self._classes = self._choose_classes()
+        rarity = 1 / np.sqrt([max(1, len(objects.by_class[c])) for c in self._classes])
+        self.probabilities = dict(zip(self._classes, (rarity / rarity.sum()).tolist(), strict=True))
+        """Class ID → probability of being drawn, proportional to 1 / √(number of its objects)."""
+
+    def __call__(self, rng: Generator, sample: Sample, view: View) -> Sample:
+        """Return the sample with objects pasted on free background, or unchanged.
+
+        Nothing is pasted over an object, over pixels that are not valid, or over another pasted object.
+        """
+        if not self._classes or rng.random() >= self._augment.copy_paste:
+            return sample
+        pixels, labels = sample.pixels.copy(), sample.labels.copy()
+        occupied = labels != BACKGROUND
+        for _ in range(rng.integers(1, self._augment.copy_paste_objects + 1)):
+            patch = self._draw_patch(rng, view)
+            place = _find_free_place(rng, occupied, patch) if patch else None
+            if patch is None or place is None:
+                continue
+            opacity = patch.opacity[..., np.newaxis]
+            blended = opacity * patch.pixels + (1 - opacity) * pixels[place]
+            pixels[place] = blended.round().astype(np.uint8)
+            labels[place] = np.where(patch.opacity == 1, patch.labels, labels[place])
+            occupied[place] |= patch.opacity > 0
+        return Sample(pixels, labels, sample.valid)
+
+    def _draw_patch(self, rng: Generator, view: View) -> _Patch | None:
+        """Draw an object, rotated and at the scale of `view`; None if it is cut off, too large or too small."""
+        class_id = rng.choice(self._classes, p=list(self.probabilities.values()))
+        number, chosen = self._objects[rng.choice(self._objects.by_class[int(class_id)])]
+        scene = self._reader.scenes[number]
+        rotation = draw_rotation(rng, self._augment) @ Affine.scale(self._scale(view, number))
+        inside_scene = shapely.box(0, 0, scene.width, scene.height).contains(chosen.geometry[0])
+        (outline,) = transform_geometry(chosen.geometry, rotation)
+        left, top, right, bottom = outline.bounds
+        side = ceil(max(right - left, bottom - top)) + 2 * (_BORDER + 1)
+        if not inside_scene or side > _MAX_SIDE * self._size or outline.area < _MIN_AREA:
+            return None
+        transform = Affine.translation(_BORDER + 1 - left, _BORDER + 1 - top) @ rotation
+        source = self._reader.read(View(number, transform), side)
+        inside = burn(chosen, side, side, transform=transform) != BACKGROUND
+        if not inside.any() or not source.valid[inside].all():
+            return None
+        distance = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 5)
+        opacity = (1 - np.asarray(distance, np.float32) / (_BORDER + 1)).clip(0, 1)
+        opacity[(source.labels != BACKGROUND) & ~inside] = 0  # without its neighbours
+        return _Patch(source.pixels, np.where(inside, source.labels, BACKGROUND), opacity)
+
+    def _scale(self, view: View, number: int) -> float:
+        """Return the scale at which an object of scene `number` appears in `view`."""
+        scale = sqrt(abs(view.transform.determinant))
+        target = self._reader.scenes[view.scene].pixel_size_m
+        source = self._reader.scenes[number].pixel_size_m
+        return scale * source / target if target and source else scale
+
+    def _choose_classes(self) -> list[int]:
+        """Return the IDs of the classes to paste that have objects."""
+        try:
+            named = [self._reader.legend.id_of(n) for n in self._augment.copy_paste_classes]
+        except ValueError as error:
+            raise ConfigError(f"augment.copy_paste_classes: {error}. Correct it") from error
+        return [c for c in self._objects.by_class if not named or c in named]
+
+
+def _find_free_place(
+    rng: Generator, occupied: NDArray[np.bool_], patch: _Patch
+) -> tuple[slice, slice] | None:
+    """Return rows and columns where `patch` overlaps nothing occupied, or None."""
+    side = len(patch.opacity)
+    for top, left in rng.integers(0, len(occupied) - side + 1, (_MAX_TRIES, 2)).tolist():
+        place = slice(top, top + side), slice(left, left + side)
+        if not (occupied[place] & (patch.opacity > 0)).any():
+            return place
+    return None
+
+
+def _draw_log_uniform(rng: Generator, low: float, high: float) -> float:
     return exp(rng.uniform(log(low), log(high)))

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from geoseg.errors import ConfigError
 from geoseg.files import input_file
 from geoseg.options import Difficult
-from geoseg.training.weights import BETA, Weighting
+from geoseg.training.class_weights import BETA, Weighting
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -101,7 +101,7 @@ class LossSection(_Section):
     """``[loss]``: class weights and terms of the loss. `geoseg.training.loss` has the formula."""
 
     weights: Weighting = "inverse"
-    """Class weights as a function of pixel counts, see `geoseg.training.weights`."""
+    """Class weights as a function of pixel counts, see `geoseg.training.class_weights`."""
 
     cap: Positive | None = None
     """Largest class weight, as a multiple of the background's."""

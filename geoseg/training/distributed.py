@@ -1,4 +1,4 @@
-"""Several processes, one per GPU or per few cores, that share a run as torchrun starts them.
+"""Training by several processes, one per GPU or per few cores, started by torchrun.
 
     torchrun --nproc-per-node 2 -m geoseg train CONFIG -o MODEL
 
@@ -21,63 +21,66 @@ from torch.nn.parallel import DistributedDataParallel
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """Those that share a run."""
+    """The processes of a run, from the point of view of one of them."""
 
     rank: int = 0
-    """Which of them this is, from 0; that one validates, writes and talks."""
+    """Number of this process, from 0. Rank 0 writes files and messages."""
 
     count: int = 1
+    """Number of processes."""
 
     @property
-    def leads(self) -> bool:
-        """True in the one that writes."""
+    def is_leader(self) -> bool:
+        """True in the process that writes files and messages."""
         return self.rank == 0
 
-    def everywhere(self, part: Tensor) -> Tensor:
-        """The sum over processes; a gradient flows to this one's part."""
+    def reduce_sum(self, part: Tensor) -> Tensor:
+        """Sum a tensor over all processes; the gradient flows to this process's part."""
         if self.count == 1:
             return part
-        rest = part.detach().clone()
-        dist.all_reduce(rest)
-        return part + (rest - part.detach())
+        total = part.detach().clone()
+        dist.all_reduce(total)
+        return part + (total - part.detach())
 
-    def same(self, tensors: Iterable[Tensor]) -> None:
-        """Make tensors what they are in the one that leads."""
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
+        """Overwrite tensors with those of the leader, in place."""
         if self.count > 1:
             for tensor in tensors:
                 dist.broadcast(tensor, src=0)
 
-    def numbers(self, step: int, batch_size: int, accumulate: int) -> list[range]:
-        """Numbers of the samples that this process learns from in a step, batch by batch."""
+    def sample_numbers(self, step: int, batch_size: int, accumulate: int) -> list[range]:
+        """Return the numbers of the samples that this process learns from in a step, by batch."""
         first = step * accumulate * self.count + self.rank
         starts = (first + batch * self.count for batch in range(accumulate))
         return [range(start * batch_size, (start + 1) * batch_size) for start in starts]
 
-    def joined(self, network: nn.Module, device: str) -> nn.Module:
-        """The network, with gradients that are the mean over processes.
+    def wrap_network(self, network: nn.Module, device: str) -> nn.Module:
+        """Return a network whose gradients are averaged over all processes.
 
-        Batch statistics stay those of each process; the running ones are those of the one that leads.
+        Notes
+        -----
+        Batch norm uses the statistics of each process's own batch; the leader's running statistics are kept.
         """
         if self.count == 1:
             return network
         return DistributedDataParallel(network, [torch.device(device)] if device != "cpu" else None)
 
 
-def leads() -> bool:
-    """True in a process that is alone, and in the first of several."""
+def is_leader() -> bool:
+    """Return True in a single process, and in the first of those that torchrun started."""
     return not dist.is_torchelastic_launched() or os.environ.get("RANK", "0") == "0"
 
 
-def own_device(device: str) -> str:
-    """The GPU of this process where there is one for each, else `device`."""
+def local_device(device: str) -> str:
+    """Return the GPU of this process under torchrun, else `device`."""
     if device != "cuda" or not dist.is_torchelastic_launched():
         return device
     return f"cuda:{os.environ['LOCAL_RANK']}"
 
 
 @contextmanager
-def processes(device: str) -> Iterator[Processes]:
-    """Those that torchrun started, connected while the block lasts; else this one alone."""
+def connect_processes(device: str) -> Iterator[Processes]:
+    """Yield the processes that torchrun started, connected for the block, or this process alone."""
     if not dist.is_torchelastic_launched() or os.environ.get("WORLD_SIZE") == "1":
         yield Processes()
         return

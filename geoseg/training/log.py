@@ -1,4 +1,4 @@
-"""The log of a run: JSON lines, a CSV table, and TensorBoard's events for those who watch."""
+"""The log of a run: JSON lines, a CSV table, and TensorBoard events."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from geoseg.errors import ConfigError
 from geoseg.files import replacing, write_json_lines
 
-Line = Mapping[str, Any]
+LogLine = Mapping[str, Any]
 """step, loss, learning_rate, miou (None between validations), seconds; after a validation also iou by class."""
 
 
-def write_log(output: Path, history: Sequence[Line]) -> Path:
-    """Write ``NAME.log.jsonl`` and ``NAME.log.csv`` beside `output`, as whole files; the path of the first.
+def write_log(output: Path, history: Sequence[LogLine]) -> Path:
+    """Write ``NAME.log.jsonl`` and ``NAME.log.csv`` next to `output`, and return the path of the first.
 
-    The table has a column for each class's IoU.
+    The table has a column for the IoU of each class.
     """
     lines = output.with_suffix(".log.jsonl")
     write_json_lines(lines, history)
@@ -25,7 +25,7 @@ def write_log(output: Path, history: Sequence[Line]) -> Path:
         replacing(output.with_suffix(".log.csv"), overwrite=True) as scratch,
         scratch.open("w", newline="", encoding="utf-8") as file,
     ):
-        rows = [_row(line) for line in history]
+        rows = [_flatten(line) for line in history]
         columns = dict.fromkeys(column for row in rows for column in row)
         table = csv.DictWriter(file, list(columns), restval="", lineterminator="\n")
         table.writeheader()
@@ -33,11 +33,23 @@ def write_log(output: Path, history: Sequence[Line]) -> Path:
     return lines
 
 
-class Board:
-    """TensorBoard's event files in a folder."""
+class TensorBoardLog:
+    """Event files of TensorBoard.
+
+    Parameters
+    ----------
+    folder
+        Folder of the event files.
+    step
+        Step that the run starts from. Events of later steps, of an interrupted run, are hidden.
+
+    Raises
+    ------
+    ConfigError
+        If TensorBoard is not installed.
+    """
 
     def __init__(self, folder: Path, *, step: int) -> None:
-        """Go on after `step`; what was written beyond it is hidden. Raises ConfigError without TensorBoard."""
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
@@ -45,24 +57,25 @@ class Board:
                 '--tensorboard: TensorBoard is not installed. pip install "geoseg[tensorboard]"'
             ) from error
         self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
-        self._told = step
+        self._last_step = step
 
-    def tell(self, history: Sequence[Line]) -> None:
-        """Write the lines that are new."""
+    def write(self, history: Sequence[LogLine]) -> None:
+        """Write the lines of steps that are not written yet."""
         for line in history:
-            if line["step"] > self._told:
-                for name, value in _row(line).items():
+            if line["step"] > self._last_step:
+                for name, value in _flatten(line).items():
                     if name != "step" and value != "":
                         self._writer.add_scalar(name.replace(" ", "/"), value, line["step"])
-        self._told = max(self._told, *(line["step"] for line in history), 0)
+        self._last_step = max(self._last_step, *(line["step"] for line in history), 0)
         self._writer.flush()
 
     def close(self) -> None:
-        """Write what is left."""
+        """Flush and close the event file."""
         self._writer.close()
 
 
-def _row(line: Line) -> dict[str, Any]:
+def _flatten(line: LogLine) -> dict[str, Any]:
+    """Return a log line without nesting: a column ``iou CLASS`` per class, "" for None."""
     plain = {name: "" if value is None else value for name, value in line.items() if name != "iou"}
     classes = {f"iou {name}": "" if v is None else v for name, v in line.get("iou", {}).items()}
     return plain | classes

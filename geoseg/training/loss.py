@@ -1,12 +1,13 @@
-"""What a step makes smaller: weighted cross-entropy, and beside it what is switched on.
+"""The training loss: weighted cross-entropy, with optional focal, label smoothing and Dice terms.
 
-``L = -1/N Σ_i Σ_c w_c q_ic (1 - p_iy)^γ log p_ic + δ D``, over the N pixels that count: p the softmax of the logits, y
-a pixel's class, ``q = (1 - ε) y + ε / C`` its smoothed label. With ``γ = ε = δ = 0`` this is the loss of the origin.
+``L = -1/N Σ_i Σ_c w_c q_ic (1 - p_iy)^γ log p_ic + δ D`` over the N labelled pixels, where p is the softmax of the
+logits, y the class of a pixel, and ``q = (1 - ε) y + ε / C`` its smoothed label. ``γ = ε = δ = 0`` is weighted
+cross-entropy.
 
-- γ, *focal*: pixels that are right already count less (Lin et al. 2017, arXiv 1708.02002).
-- ε, *smoothing*: no label is quite certain (Szegedy et al. 2016, arXiv 1512.00567); as in PyTorch, the part that
-  goes to a class has that class's weight, so one that weighs nothing gets nothing.
-- δ, *dice*: see `dice`.
+- γ, *focal*: down-weights pixels that are predicted well (Lin et al. 2017, arXiv 1708.02002).
+- ε, *smoothing*: label smoothing (Szegedy et al. 2016, arXiv 1512.00567). As in PyTorch, the part of each class has
+  that class's weight.
+- δ, *dice*: see `dice_loss`.
 
 Unlike in `torch.nn.CrossEntropyLoss`, N is the number of pixels, not the sum of their weights.
 """
@@ -22,96 +23,119 @@ from torch import Tensor
 from geoseg.legend import IGNORE
 from geoseg.training.config import LossSection
 
-Everywhere = Callable[[Tensor], Tensor]
-"""Adds up a tensor over the processes that share a batch; a gradient flows to this process's part."""
+Reduce = Callable[[Tensor], Tensor]
+"""Sum of a tensor over the processes of a run; the gradient flows to this process's part."""
 
 
-class Objective:
-    """The loss of a run: its class weights (C,) and its switches.
+class Loss:
+    """The loss of a run.
 
-    `everywhere` adds up over the processes that share a batch, so that each of them finds the loss of the
-    whole, of which the gradient reaches its own part: summed over processes, it is that of one process
-    with all of the batch.
+    Parameters
+    ----------
+    weights
+        (C,) class weights.
+    settings
+        Terms of the loss.
+    reduce
+        Sums over the processes of a run. Each process then has the loss of the whole batch and the gradient of its
+        part; the gradients of all processes add up to that of a single process with the whole batch.
     """
 
     def __init__(
-        self, weights: Tensor, settings: LossSection, everywhere: Everywhere = lambda part: part
+        self, weights: Tensor, settings: LossSection, reduce: Reduce = lambda part: part
     ) -> None:
-        self.weights, self.settings, self.everywhere = weights, settings, everywhere
+        self.weights, self.settings, self.reduce = weights, settings, reduce
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss of logits (N, C, h, w) against labels uint8 (N, H, W); 0 if no pixel counts.
+        """Compute the loss of a batch.
 
-        Labels equal to IGNORE count nowhere. Logits that are coarser than the labels, by a whole factor,
-        are compared at the label in the middle of each of their pixels.
+        Parameters
+        ----------
+        logits
+            (N, C, h, w). If they are coarser than the labels by a whole factor, each is compared with the label at
+            its centre.
+        labels
+            uint8 (N, H, W). Pixels of IGNORE do not count.
+
+        Returns
+        -------
+        Tensor
+            Scalar; 0 if no pixel counts.
         """
-        settings, everywhere = self.settings, self.everywhere
-        log_p, truth, counted = pixels_of(logits, labels)
-        total = cross_entropy(
+        settings, reduce = self.settings, self.reduce
+        log_p, target, labelled = flatten_pixels(logits, labels)
+        total = cross_entropy_sum(
             log_p,
-            truth,
-            counted,
+            target,
+            labelled,
             self.weights,
             focal=settings.focal,
             smoothing=settings.smoothing,
         )
-        loss = everywhere(total) / everywhere(counted.sum()).clamp(min=1)
+        loss = reduce(total) / reduce(labelled.sum()).clamp(min=1)
         if settings.dice:
-            loss = loss + settings.dice * dice(log_p, truth, counted, everywhere)
+            loss = loss + settings.dice * dice_loss(log_p, target, labelled, reduce)
         return loss
 
 
-def pixels_of(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-probabilities float32 (n, C), labels int64 (n,) and which of them count, bool (n,), of logits (N, C, h, w)
-    and labels (N, H, W). A label that does not count becomes 0.
+def flatten_pixels(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Flatten a batch to one row per pixel, which for channels-last logits copies nothing.
 
-    One row for each pixel is how channels-last logits lie in memory: nothing is copied.
+    Returns
+    -------
+    log_p
+        float32 (n, C) log-probabilities.
+    target
+        int64 (n,) labels, 0 where not labelled.
+    labelled
+        bool (n,) False where the label is IGNORE.
     """
     factor = labels.shape[-1] // logits.shape[-1]
-    truth = labels[..., factor // 2 :: factor, factor // 2 :: factor].flatten().long()
-    counted = truth != IGNORE
-    rows = logits.permute(0, 2, 3, 1).reshape(len(truth), -1)
-    rows = rows.float()  # sums of half precision would overflow
-    return F.log_softmax(rows, dim=1), truth.where(counted, 0), counted
+    target = labels[..., factor // 2 :: factor, factor // 2 :: factor].flatten().long()  # (n,)
+    labelled = target != IGNORE
+    rows = logits.permute(0, 2, 3, 1).reshape(len(target), -1)  # (n, C)
+    rows = rows.float()  # sums in half precision would overflow
+    return F.log_softmax(rows, dim=1), target.where(labelled, 0), labelled
 
 
-def cross_entropy(
+def cross_entropy_sum(
     log_p: Tensor,
-    truth: Tensor,
-    counted: Tensor,
+    target: Tensor,
+    labelled: Tensor,
     weights: Tensor,
     *,
     focal: float = 0,
     smoothing: float = 0,
 ) -> Tensor:
-    """Σ_i Σ_c of the module's formula, over what `pixels_of` gave: the sum, not yet the mean."""
-    right = log_p.gather(1, truth.unsqueeze(1)).squeeze(1)  # log p_iy
-    each = (smoothing - 1) * weights[truth] * right
+    """Compute Σ_i Σ_c of the module's formula, from the results of `flatten_pixels`."""
+    log_p_target = log_p.gather(1, target.unsqueeze(1)).squeeze(1)  # (n,) log p_iy
+    each = (smoothing - 1) * weights[target] * log_p_target
     if smoothing:
         each = each - smoothing / log_p.shape[1] * (log_p @ weights)
     if focal:
-        # below a millionth, the slope of a power under 1 has no bound
-        each = each * (-torch.expm1(right)).clamp(min=1e-6) ** focal
-    return each.where(counted, 0).sum()
+        # the gradient of a power below 1 is unbounded at 0
+        each = each * (-torch.expm1(log_p_target)).clamp(min=1e-6) ** focal
+    return each.where(labelled, 0).sum()
 
 
-def dice(
-    log_p: Tensor, truth: Tensor, counted: Tensor, everywhere: Everywhere = lambda part: part
+def dice_loss(
+    log_p: Tensor, target: Tensor, labelled: Tensor, reduce: Reduce = lambda part: part
 ) -> Tensor:
-    """D, the mean of ``1 - 2 Σ_i p_ic y_ic / (Σ_i p_ic + Σ_i y_ic)`` over the classes c that occur in the labels of
-    the batch, 0 to 1 (Drozdzal et al. 2016, arXiv 1608.04117; background is a class like any other).
+    """Compute D, the mean of ``1 - 2 Σ_i p_ic y_ic / (Σ_i p_ic + Σ_i y_ic)`` over the classes c in the batch's labels.
 
-    A class counts the same however few its pixels, so class weights have no place in it; a class that
-    does not occur adds nothing, so no constant is needed below the line. It looks at the probabilities that
-    the network gives on its own: what is put right after training (`geoseg.training.validation`) comes on top.
+    Notes
+    -----
+    Drozdzal et al. 2016, arXiv 1608.04117, with background as a class like any other. Every class counts the same
+    whatever its number of pixels, so class weights do not enter. Classes that do not occur are left out, so the
+    denominator needs no constant. Logit adjustment is applied after training and does not enter either.
     """
-    p, ones = log_p.exp(), counted.float()
-    hits = p.gather(1, truth.unsqueeze(1)).squeeze(1) * ones
+    p, ones = log_p.exp(), labelled.float()
+    p_target = p.gather(1, target.unsqueeze(1)).squeeze(1) * ones  # (n,)
     classes = log_p.shape[1]
-    both = everywhere(p.new_zeros(classes).index_add(0, truth, hits))
-    found = everywhere(ones @ p)
-    true = everywhere(torch.bincount(truth[counted], minlength=classes))
-    occurs = true > 0
+    intersection = reduce(p.new_zeros(classes).index_add(0, target, p_target))
+    predicted = reduce(ones @ p)
+    reference = reduce(torch.bincount(target[labelled], minlength=classes))
+    occurs = reference > 0
     if not bool(occurs.any()):
         return log_p.sum() * 0
-    return 1 - (2 * both[occurs] / (found[occurs] + true[occurs])).mean()
+    return 1 - (2 * intersection[occurs] / (predicted[occurs] + reference[occurs])).mean()

@@ -1,99 +1,138 @@
-"""Training windows: sample n of a run is a function of (seed, n) alone.
+"""Sampling of training windows: sample n of a run is a function of (seed, n) alone.
 
-So a run that was killed and resumed sees the same windows as one that was not, in whatever order, on however many
-threads or in however many processes they are read. What is drawn for one thing (place, paste, noise) comes from a
-generator of its own: switching one off leaves the others as they were.
+A resumed run therefore trains on the same windows as an uninterrupted one, whatever the order, thread or process
+that reads them. Placement, Copy-Paste and noise draw from separate generators: switching one off leaves the others
+unchanged.
 """
 
 from __future__ import annotations
+
+import logging
 
 import numpy as np
 from affine import Affine
 from numpy.random import Generator
 
-from geoseg.training.augmentation import blur_and_noise, jitter, orientation
-from geoseg.training.config import AugmentSection, DataSection
-from geoseg.training.copy_paste import Paster
-from geoseg.training.windows import Objects, Sample, Scenes, View
+from geoseg.training.augmentation import (
+    CopyPaste,
+    blur_and_add_noise,
+    draw_transform,
+    jitter_colours,
+)
+from geoseg.training.config import AugmentSection, DataSection, TrainConfig
+from geoseg.training.windows import ObjectIndex, Sample, SplitReader, View
 
-_TRIES = 50  # for a place without objects
-_PASTE, _NOISE = 1, 2
+_MAX_TRIES = 50  # places tried for a window without objects
+_COPY_PASTE, _NOISE = 1, 2  # third numbers of the seeds of their generators
+
+log = logging.getLogger(__name__)
 
 
 class Sampler:
-    """Draws training windows."""
+    """Draw the training windows of a run.
+
+    Parameters
+    ----------
+    reader
+        Scenes of the training split.
+    seed
+        Seed of the run.
+    data
+        Window size, and fractions of balanced and of background windows.
+    augment
+        Augmentations.
+    """
 
     def __init__(
-        self, scenes: Scenes, *, seed: int, data: DataSection, augment: AugmentSection
+        self, reader: SplitReader, *, seed: int, data: DataSection, augment: AugmentSection
     ) -> None:
-        self.scenes, self.seed, self.size = scenes, seed, data.window
+        self.reader, self.seed, self.size = reader, seed, data.window
         self._data, self._augment = data, augment
-        areas = np.array([s.width * s.height for s in scenes.scenes], np.float64)
-        self._by_area = areas.cumsum() / areas.sum()
-        self._objects = Objects(scenes)
+        areas = np.array([s.width * s.height for s in reader.scenes], np.float64)
+        self._cumulative_area = areas.cumsum() / areas.sum()
+        self._objects = ObjectIndex(reader)
         self._classes = list(self._objects.by_class.values())
-        self._paste = (
-            Paster(scenes, self._objects, augment, self.size) if augment.copy_paste else None
+        self._copy_paste = (
+            CopyPaste(reader, self._objects, augment, self.size) if augment.copy_paste else None
         )
-
-    def __call__(self, n: int) -> Sample:
-        """Sample number `n` of the run."""
-        rng = np.random.default_rng((self.seed, n))
-        view = self._view(rng)
-        sample = self.scenes.read(view, self.size)
-        if self._paste:
-            sample = self._paste(np.random.default_rng((self.seed, n, _PASTE)), sample, view)
-        pixels = jitter(rng, sample.pixels, self._augment)
-        pixels = blur_and_noise(
-            np.random.default_rng((self.seed, n, _NOISE)), pixels, self._augment
-        )
-        pixels[~sample.valid] = 0
-        return Sample(pixels, sample.labels, sample.valid)
 
     @property
     def classes(self) -> int:
-        """How many classes have objects."""
+        """Number of classes that have objects."""
         return len(self._classes)
 
-    def view(self, n: int) -> View:
-        """Where sample `n` lies."""
-        return self._view(np.random.default_rng((self.seed, n)))
+    def __call__(self, n: int) -> Sample:
+        """Draw, read and augment sample `n`."""
+        rng = np.random.default_rng((self.seed, n))
+        view = self._draw_view(rng)
+        sample = self.reader.read(view, self.size)
+        if self._copy_paste:
+            rng_paste = np.random.default_rng((self.seed, n, _COPY_PASTE))
+            sample = self._copy_paste(rng_paste, sample, view)
+        pixels = jitter_colours(rng, sample.pixels, self._augment)
+        rng_noise = np.random.default_rng((self.seed, n, _NOISE))
+        pixels = blur_and_add_noise(rng_noise, pixels, self._augment)
+        pixels[~sample.valid] = 0
+        return Sample(pixels, sample.labels, sample.valid)
 
-    def _view(self, rng: Generator) -> View:
+    def view(self, n: int) -> View:
+        """Return the placement of sample `n`."""
+        return self._draw_view(np.random.default_rng((self.seed, n)))
+
+    def _draw_view(self, rng: Generator) -> View:
         kind = rng.random()
         if kind < self._data.balanced and self._classes:
-            return self._around(rng, *self._near_an_object(rng))
-        view = self._around(rng, *self._anywhere(rng))
+            return self._place(rng, *self._draw_near_object(rng))
+        view = self._place(rng, *self._draw_anywhere(rng))
         if kind < self._data.balanced + self._data.background:
-            for _ in range(_TRIES):
-                if not self.scenes.objects_in(view, self.size):
+            for _ in range(_MAX_TRIES):
+                if not self.reader.count_objects(view, self.size):
                     break
-                view = self._around(rng, *self._anywhere(rng))
+                view = self._place(rng, *self._draw_anywhere(rng))
         return view
 
-    def _anywhere(self, rng: Generator) -> tuple[int, tuple[float, float]]:
-        """A scene, by its area, and a point in it."""
-        number = int(np.searchsorted(self._by_area, rng.random(), side="right"))
-        scene = self.scenes.scenes[number]
+    def _draw_anywhere(self, rng: Generator) -> tuple[int, tuple[float, float]]:
+        """Draw a scene with probability proportional to its area, and a point in it."""
+        number = int(np.searchsorted(self._cumulative_area, rng.random(), side="right"))
+        scene = self.reader.scenes[number]
         x, y = rng.uniform((0, 0), (scene.width, scene.height))
         return number, (float(x), float(y))
 
-    def _near_an_object(self, rng: Generator) -> tuple[int, tuple[float, float]]:
-        """A class, then an object of it: its scene, and a point in its box or up to a third of a window away."""
+    def _draw_near_object(self, rng: Generator) -> tuple[int, tuple[float, float]]:
+        """Draw a class, then an object of it: its scene, and a point at most 0.35 windows from its bounding box."""
         number, chosen = self._objects[rng.choice(self._classes[rng.integers(len(self._classes))])]
         left, top, right, bottom = chosen.geometry[0].bounds
         spread = 0.35 * self.size
         x, y = rng.uniform((left, top), (right, bottom)) + rng.uniform(-spread, spread, 2)
         return number, (float(x), float(y))
 
-    def _around(self, rng: Generator, number: int, centre: tuple[float, float]) -> View:
-        """A window around a point, moved inside the scene as far as it fits."""
-        scene = self.scenes.scenes[number]
-        turned = orientation(rng, self._augment, scene.pixel_size_m)
-        reach = self.size / 2 / np.sqrt(abs(turned.determinant))
+    def _place(self, rng: Generator, number: int, centre: tuple[float, float]) -> View:
+        """Place a window around a point, shifted into the scene where it fits."""
+        scene = self.reader.scenes[number]
+        transform = draw_transform(rng, self._augment, scene.pixel_size_m)
+        half_side = self.size / 2 / np.sqrt(abs(transform.determinant))
         x, y = (
-            np.clip(value, reach, length - reach) if length > 2 * reach else length / 2
+            np.clip(value, half_side, length - half_side) if length > 2 * half_side else length / 2
             for value, length in zip(centre, (scene.width, scene.height), strict=True)
         )
-        half = Affine.translation(self.size / 2, self.size / 2)
-        return View(number, half @ turned @ Affine.translation(-round(x), -round(y)))
+        to_centre = Affine.translation(self.size / 2, self.size / 2)
+        return View(number, to_centre @ transform @ Affine.translation(-round(x), -round(y)))
+
+
+def build_sampler(config: TrainConfig, reader: SplitReader) -> Sampler:
+    """Return the sampler of a configuration."""
+    seed, data = config.training.seed, config.data
+    return Sampler(reader, seed=seed, data=data, augment=config.augment)
+
+
+def log_sampling(sampler: Sampler, data: DataSection) -> None:
+    """Log how the training windows are distributed."""
+    if not sampler.classes:
+        log.warning("the training scenes have no objects: windows are placed uniformly")
+        return
+    log.info(
+        "windows: %.0f %% near an object (%d classes drawn uniformly), %.0f %% without objects, "
+        "%.0f %% placed uniformly",
+        *(100 * data.balanced, sampler.classes, 100 * data.background),
+        100 * (1 - data.balanced - data.background),
+    )

@@ -1,241 +1,234 @@
-"""A training run: a dataset, a learner, and how well it does."""
+"""Gradient descent: a network, its optimizer, and the moving average of its weights."""
 
 from __future__ import annotations
 
-import logging
-from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from time import monotonic
-from typing import Any
+import copy
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from math import cos, pi
 
 import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from geoseg.errors import ConfigError
-from geoseg.metrics.confusion import Scores
-from geoseg.training import workers as readers
-from geoseg.training.batches import Batch, batches
-from geoseg.training.checkpoint import Checkpoint
-from geoseg.training.config import TrainConfig
+from geoseg.errors import ModelError
+from geoseg.training.config import TrainConfig, TrainingSection
 from geoseg.training.distributed import Processes
-from geoseg.training.optimizer import Learner, Tensors, copied, learning_rate
-from geoseg.training.setup import (
-    built_network,
-    chosen_layer,
-    completed,
-    configured,
-    differences,
-    opened_dataset,
-    sampler_of,
-    scaling_of,
-    scenes_of,
-    weights_of,
-)
-from geoseg.training.validation import Windows, class_shifts, score
+from geoseg.training.loading import Batch
+from geoseg.training.loss import Loss
 
-_MAY_CHANGE = (
-    "training.steps:",
-    "training.validate_every:",
-    "training.checkpoint_every:",
-    "loss.logit_adjustment_windows:",
-)
-"""Settings with which a run may go on otherwise than it began."""
+Tensors = dict[str, Tensor]
 
-log = logging.getLogger(__name__)
+_MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # state of AdamW per parameter
 
 
-class Run:
-    """Everything a run has, ready for its next step."""
+def learning_rate(step: int, training: TrainingSection) -> float:
+    """Compute the learning rate of a step: linear warm-up, then cosine decay to 1 % of the configured rate."""
+    if step < training.warmup:
+        return training.learning_rate * (step + 1) / training.warmup
+    progress = (step - training.warmup) / max(1, training.steps - training.warmup)
+    return training.learning_rate * (0.01 + 0.99 * (1 + cos(pi * progress)) / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterGroup:
+    """Parameters with the same weight decay and learning rate."""
+
+    named: dict[str, nn.Parameter]
+    weight_decay: float
+
+    factor: float
+    """Multiple of the learning rate of the step."""
+
+
+def group_parameters(network: nn.Module, training: TrainingSection) -> list[ParameterGroup]:
+    """Group parameters by encoder or not, which may have its own rate, and by weight decay or not.
+
+    Parameters of at most one dimension (norms and biases) are not decayed.
+    """
+    named: dict[tuple[bool, bool], dict[str, nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        key = name.startswith("encoder."), parameter.ndim > 1
+        named.setdefault(key, {})[name] = parameter
+    encoder = (training.encoder_learning_rate or training.learning_rate) / training.learning_rate
+    return [
+        ParameterGroup(
+            parameters,
+            weight_decay=training.weight_decay if decayed else 0.0,
+            factor=encoder if encodes else 1.0,
+        )
+        for (encodes, decayed), parameters in named.items()
+    ]
+
+
+class Trainer:
+    """Train a network step by step. A step depends only on its batches and on the state before it.
+
+    Parameters
+    ----------
+    network
+        Network with its initial weights; it is moved to the device and trained in place.
+    class_weights
+        (classes,) weights of the loss.
+    config
+        Configuration of the run.
+    device
+        Device of the network.
+    processes
+        Processes that share the run.
+    """
 
     def __init__(
         self,
+        network: nn.Module,
+        class_weights: NDArray[np.float64],
         config: TrainConfig,
         device: str,
         processes: Processes | None = None,
-        *,
-        threads: int = 2,
-        workers: int = 0,
     ) -> None:
-        self.config, self.processes = config, processes or Processes()
-        self.dataset = opened_dataset(config)
-        self.layer = chosen_layer(config, self.dataset)
-        self._threads, self._workers = threads, workers
-        self._train = scenes_of(config, self.dataset, "train")
-        tell = self.processes.leads
-        self._sampler = sampler_of(config, self._train, tell=tell)
-        self.scaling = scaling_of(config, self.dataset, self._sampler)
-        self._validation = Windows(
-            scenes_of(config, self.dataset, "val"),
-            self.scaling,
-            size=config.data.window,
-            most=config.training.validation_windows,
-            device=device,
+        self.processes = processes or Processes()
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.device, self.training = device, config.training
+        self.step = 0
+        """Steps done."""
+        self._wrapped = self.processes.wrap_network(self.network, device)
+        self._loss = Loss(
+            torch.as_tensor(class_weights, dtype=torch.float32, device=device),
+            config.loss,
+            self.processes.reduce_sum,
         )
-        network, self.stride, self.ancestor = built_network(config, self.dataset)
-        weights = weights_of(config, self.dataset, tell=tell)
-        self.learner = Learner(network, weights, config, device, self.processes)
-        self.best: Tensors | None = None
-        self.best_miou = -1.0
-        self.shifts: dict[str, float] = {}
-        self.history: list[dict[str, Any]] = []
-        self.seconds = 0.0
-        self.settled = True
-        """False in the middle of a step: what `checkpoint` would give then is torn."""
-        self._losses: deque[float] = deque(maxlen=50)
-        self._stale = 0  # validations since the best
-        self._began, self._first = monotonic(), 0
-
-    @property
-    def configuration(self) -> dict[str, Any]:
-        """What decides the outcome, as JSON data."""
-        return configured(self.config, self.processes.count)
-
-    @property
-    def finished(self) -> bool:
-        """True after the last step, or when validation has not found better for too long."""
-        training = self.config.training
-        return self.learner.step >= training.steps or 0 < training.patience <= self._stale
-
-    def standing(self) -> str:
-        """How the run stands, for whoever watches."""
-        if not self._losses:
-            return "train"
-        best = f", mIoU {100 * self.best_miou:.1f} %" if self.best is not None else ""
-        done = self.learner.step - self._first
-        pace = (monotonic() - self._began) / done if done else 0.0
-        minutes = (self.config.training.steps - self.learner.step) * pace / 60
-        left = f", {minutes // 60:.0f}:{minutes % 60:02.0f} h left" if minutes >= 1 else ""
-        return f"train, loss {np.mean(self._losses):.3f}{best}{left}"
-
-    @contextmanager
-    def steps(self) -> Iterator[Iterator[Sequence[Batch]]]:
-        """The batches of each step that is left, in order, read ahead."""
-        training, processes = self.config.training, self.processes
-        numbers = (
-            batch
-            for step in range(self.learner.step, training.steps)
-            for batch in processes.numbers(step, training.batch_size, training.accumulate)
+        self._groups = group_parameters(self.network, config.training)
+        self._optimizer = torch.optim.AdamW(
+            [
+                {"params": list(group.named.values()), "weight_decay": group.weight_decay}
+                for group in self._groups
+            ],
+            lr=config.training.learning_rate,
         )
-        self._began, self._first = monotonic(), self.learner.step
-        reading = (
-            readers.workers(self.config, self._workers)
-            if self._workers
-            else readers.threads(self._sampler, self._threads)
-        )
-        with (
-            reading as submit,
-            batches(submit, numbers, self.scaling, device=self.learner.device) as read,
-        ):
-            yield zip(*[read] * training.accumulate, strict=True)
+        half = config.training.precision == "float16"  # whose gradients would underflow unscaled
+        self._scaler = torch.amp.GradScaler(torch.device(device).type, enabled=half)
+        self._average = copy_tensors(self.network.state_dict())
 
-    def advance(self, parts: Sequence[Batch]) -> None:
-        """Learn from the batches of one step; validate when it is time; keep the history."""
-        started = monotonic()
-        self.settled = False
-        training, learner = self.config.training, self.learner
-        rate = learning_rate(learner.step, training)
-        self._losses.append(learner.advance(parts))
-        last = learner.step == training.steps
-        scores = self._validate() if last or learner.step % training.validate_every == 0 else None
-        self.seconds += monotonic() - started
-        if scores is not None or learner.step % 10 == 0:
-            line: dict[str, Any] = {
-                "step": learner.step,
-                "loss": round(float(np.mean(self._losses)), 5),
-                "learning_rate": rate,
-                "miou": None if scores is None else round(_miou(scores), 5),
-                "seconds": round(self.seconds, 1),
-            }
-            if scores is not None:
-                classes = scores.to_json(self.dataset.legend)["classes"]
-                line["iou"] = {name: found["iou"] for name, found in classes.items()}
-            self.history.append(line)
-        self.settled = True
+    def train_step(self, batches: Sequence[Batch]) -> float:
+        """Take one optimizer step on the mean loss of some batches.
 
-    def checkpoint(self) -> Checkpoint:
-        """Everything that the next step depends on."""
-        best = {"best": self.best} if self.best is not None else {}
-        facts = {
-            "configuration": self.configuration,
-            "scenes": [scene.name for scene in self.dataset.scenes],
-            "best_miou": self.best_miou,
-            "stale": self._stale,
-            "losses": list(self._losses),
-            "history": self.history,
-            "seconds": self.seconds,
-            "ancestor": self.ancestor,
+        Returns
+        -------
+        float
+            The mean loss.
+
+        Raises
+        ------
+        ModelError
+            If the loss is not finite.
+        """
+        _seed_torch(self.training.seed, self.step, self.processes.rank)
+        rate = learning_rate(self.step, self.training)
+        for group, settings in zip(self._groups, self._optimizer.param_groups, strict=True):
+            settings["lr"] = rate * group.factor
+        self._optimizer.zero_grad(set_to_none=True)
+        loss = 0.0
+        for number, batch in enumerate(batches, start=1):
+            with self._defer_all_reduce(number < len(batches)):
+                loss += self._accumulate_gradient(batch, len(batches))
+        self._scaler.unscale_(self._optimizer)
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.training.gradient_norm)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self.step += 1
+        self._update_average()
+        return loss
+
+    def averaged_network(self) -> nn.Module:
+        """Return a copy in eval mode with the averaged weights, identical in every process."""
+        self.processes.broadcast(self._average.values())
+        return self.network_with(self._average)
+
+    def network_with(self, weights: Tensors) -> nn.Module:
+        """Return a copy in eval mode with these weights."""
+        network: nn.Module = copy.deepcopy(self.network).eval().requires_grad_(False)
+        network.load_state_dict(weights)
+        return network
+
+    def state(self) -> dict[str, Mapping[str, Tensor]]:
+        """Return everything that the next step depends on, by role and name."""
+        moments = self._optimizer.state_dict()["state"]
+        scaler = self._scaler.state_dict()  # empty unless enabled
+        return {
+            "weights": self.network.state_dict(),
+            "mean": self._average,
+            **{
+                moment: {n: moments[i][moment] for i, n in enumerate(self._names()) if i in moments}
+                for moment in _MOMENTS
+            },
+            "scaler": {n: torch.tensor(value, dtype=torch.float64) for n, value in scaler.items()},
         }
-        return Checkpoint(self.learner.step, {**self.learner.state(), **best}, facts)
 
-    def restore(self, path: Path) -> None:
-        """Go back to where the checkpoint `path` was taken. Raises ConfigError when it belongs to another
-        run; how long that was to be, how often looked at, and what comes after it, may change."""
-        checkpoint = Checkpoint.load(path)
-        facts = checkpoint.facts
-        changed = differences(completed(facts["configuration"]), self.configuration)
-        if facts["scenes"] != [scene.name for scene in self.dataset.scenes]:
-            changed.append("the dataset's scenes")
-        if other := [change for change in changed if not change.startswith(_MAY_CHANGE)]:
-            raise ConfigError(
-                f"{path}: was taken with other settings ({', '.join(other[:5])}). "
-                "go back to them, or start again without --resume"
-            )
-        if changed:
-            log.info("goes on with %s", ", ".join(changed))
-        self.learner.restore(checkpoint.step, checkpoint.tensors)
-        self.best = copied(checkpoint.tensors["best"]) if "best" in checkpoint.tensors else None
-        self.best_miou, self.seconds = facts["best_miou"], facts["seconds"]
-        self._stale = facts.get("stale", 0)
-        self._losses.extend(facts["losses"])
-        self.history = facts["history"]
-        self.ancestor = facts.get("ancestor", self.ancestor)
+    def restore(self, step: int, state: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Set the state that `state` returned after `step` steps."""
+        self.step = step
+        self.network.load_state_dict(state["weights"])
+        self._average = copy_tensors(state["mean"], self.device)
+        moments = {
+            i: {moment: state[moment][name] for moment in _MOMENTS}
+            for i, name in enumerate(self._names())
+            if name in state.get("step", {})
+        }
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
+        if scaler := state.get("scaler"):
+            types = self._scaler.state_dict()
+            self._scaler.load_state_dict({n: type(types[n])(t.item()) for n, t in scaler.items()})
 
-    def put_shares_right(self) -> None:
-        """Shift the logits of the best weights, class by class, to where mean IoU over training windows is
-        best."""
-        if (
-            self.best is None
-            or "head.bias" not in self.best
-            or not self.config.loss.logit_adjustment_windows
-        ):
-            return
-        network = self.learner.network_with(self.best)
-        windows = Windows(
-            self._train,
-            self.scaling,
-            size=self.config.data.window,
-            most=self.config.loss.logit_adjustment_windows,
-            device=self.learner.device,
-        )
-        with windows.read() as read:
-            shifts = class_shifts(network, read)
-        self.best["head.bias"] += torch.from_numpy(shifts)
-        names = self.dataset.legend.names
-        self.shifts = dict(zip(names, shifts.round(2).tolist(), strict=True))
-        network.load_state_dict(self.best)
-        self.best_miou = _miou(self._score(network, Processes()))
+    def _accumulate_gradient(self, batch: Batch, parts: int) -> float:
+        """Add the gradient of a batch, one of `parts` of the step, and return its part of the loss."""
+        inputs, labels = batch
+        with self._mixed_precision():
+            logits = self._wrapped.train()(inputs)
+        loss = self._loss(logits, labels) / parts
+        if not loss.isfinite():
+            raise ModelError(f"step {self.step + 1}: the loss is not finite. Lower learning_rate")
+        # each process has the whole loss and a part of the gradient, and DDP averages where parts must add up
+        self._scaler.scale(loss * self.processes.count).backward()  # type: ignore[no-untyped-call]
+        return loss.item()
 
-    def _validate(self) -> Scores:
-        """Scores over the validation windows; the best weights so far are kept."""
-        network = self.learner.mean_network()
-        scores = self._score(network, self.processes)
-        self._stale += 1
-        if (miou := _miou(scores)) > self.best_miou:
-            self.best_miou, self.best, self._stale = miou, copied(network.state_dict(), "cpu"), 0
-        return scores
+    def _mixed_precision(self) -> AbstractContextManager[object]:
+        precision = self.training.precision
+        if precision == "float32":
+            return nullcontext()
+        return torch.autocast(torch.device(self.device).type, getattr(torch, precision))
 
-    def _score(self, network: nn.Module, processes: Processes) -> Scores:
-        return score(
-            network,
-            self._validation,
-            classes=len(self.dataset.legend),
-            processes=processes,
-        )
+    def _defer_all_reduce(self, defer: bool) -> AbstractContextManager[object]:
+        """Keep gradients in this process until the last batch of the step."""
+        if defer and isinstance(self._wrapped, DistributedDataParallel):
+            return self._wrapped.no_sync()
+        return nullcontext()
+
+    def _update_average(self) -> None:
+        decay = min(self.training.ema, self.step / (10 + self.step))  # shorter memory at the start
+        averages, tensors = [], []
+        for name, tensor in self.network.state_dict().items():
+            if tensor.is_floating_point():
+                averages.append(self._average[name])
+                tensors.append(tensor)
+            else:
+                self._average[name].copy_(tensor)
+        torch._foreach_lerp_(averages, tensors, 1 - decay)  # one launch on a GPU, not hundreds
+
+    def _names(self) -> list[str]:
+        return [name for group in self._groups for name in group.named]
 
 
-def _miou(scores: Scores) -> float:
-    """Mean IoU without background, 0 to 1; 0 where the truth holds no object."""
-    return float(np.nan_to_num(scores.mean_iou()))
+def copy_tensors(tensors: Mapping[str, Tensor], device: str | None = None) -> Tensors:
+    """Return copies of tensors, on a device or where they are."""
+    return {
+        name: tensor.detach().to(device or tensor.device, copy=True)
+        for name, tensor in tensors.items()
+    }
+
+
+def _seed_torch(*numbers: int) -> None:
+    """Seed torch's generators, which dropout draws from."""
+    torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1))

@@ -1,11 +1,17 @@
-"""The scenes of one split, read window by window, each with its truth."""
+"""Training windows: pixels and labels of the scenes of one split, at any offset, scale and angle."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from math import sqrt
 from pathlib import Path
+from threading import Lock
 
+import cv2
 import numpy as np
 import shapely
 from affine import Affine
@@ -14,19 +20,22 @@ from rasterio.windows import Window
 
 from geoseg.annotations.burn import AnnotationIndex, Annotations, burn
 from geoseg.dataset.folder import Dataset, DatasetScene
+from geoseg.errors import ConfigError
 from geoseg.legend import IGNORE
 from geoseg.options import Difficult
-from geoseg.raster.scene import open_scene
+from geoseg.raster.scene import Scene, gdal_settings, opened_scene
 from geoseg.raster.tiles import grid
-from geoseg.training.augmentation import warp
+from geoseg.training.config import DataSection
+
+_MAX_OPEN_SCENES = 128  # half of the file descriptors that macOS allows a process by default
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Where a window lies."""
+    """Placement of a window in a scene."""
 
     scene: int
-    """Number of the scene in its split."""
+    """Index of the scene in its split."""
 
     transform: Affine
     """Pixels of the scene → pixels of the window."""
@@ -34,45 +43,127 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A window and its truth."""
+    """Pixels and labels of one window."""
 
     pixels: NDArray[np.uint8]
-    """(size, size, bands); 0 where not valid"""
+    """(size, size, bands); 0 where not valid."""
 
     labels: NDArray[np.uint8]
-    """(size, size) class ids, IGNORE where not valid"""
+    """(size, size) class IDs; IGNORE where not valid."""
 
     valid: NDArray[np.bool_]
-    """(size, size)"""
+    """(size, size) True where the scene has data."""
 
 
-class Scenes:
-    """The scenes of one split with their annotations."""
+class ScenePool:
+    """Open scenes of a split, at most `limit` of them idle, least recently used closed first.
+
+    Opening a scene takes longer than reading a window that lies in GDAL's block cache. A handle belongs to one
+    thread at a time, since GDAL's handles are not thread-safe, and to the process that opened it: after a fork
+    the child opens its own.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], *, bands: int, dtype: str, limit: int = _MAX_OPEN_SCENES
+    ) -> None:
+        self._paths, self._bands, self._dtype, self._limit = paths, bands, dtype, limit
+        self._lock, self._process = Lock(), os.getpid()
+        self._idle: list[tuple[int, Scene]] = []  # least recently used first
+        self._of_parent: list[tuple[int, Scene]] = []  # neither used nor closed after a fork
+
+    @contextmanager
+    def borrow(self, number: int) -> Iterator[Scene]:
+        """Yield an open scene that no other thread uses.
+
+        Parameters
+        ----------
+        number
+            Index of the scene in `paths`.
+
+        Raises
+        ------
+        SceneError
+            If the file cannot be opened, or does not have the bands and dtype of the dataset.
+        """
+        with gdal_settings(self._paths[number]):
+            scene = self._take(number) or opened_scene(
+                self._paths[number], bands=self._bands, dtype=self._dtype
+            )
+            try:
+                yield scene
+            except BaseException:
+                scene.close()  # its state is unknown
+                raise
+            self._put_back(number, scene)
+
+    def close(self) -> None:
+        """Close the idle scenes. The pool can be used again."""
+        if os.getpid() != self._process:
+            return
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for _, scene in idle:
+            scene.close()
+
+    def _take(self, number: int) -> Scene | None:
+        if os.getpid() != self._process:
+            self._lock, self._process = Lock(), os.getpid()
+            self._of_parent, self._idle = self._idle, []
+        with self._lock:
+            for position in range(len(self._idle) - 1, -1, -1):
+                if self._idle[position][0] == number:
+                    return self._idle.pop(position)[1]
+        return None
+
+    def _put_back(self, number: int, scene: Scene) -> None:
+        with self._lock:
+            self._idle.append((number, scene))
+            oldest = self._idle.pop(0)[1] if len(self._idle) > self._limit else None
+        if oldest is not None:
+            oldest.close()
+
+
+class SplitReader:
+    """Scenes of one split with their annotations, read by window from any thread."""
 
     def __init__(
         self, dataset: Dataset, split: str, *, layer: str | None, difficult: Difficult
     ) -> None:
         self.scenes: Sequence[DatasetScene] = dataset.split(split)
-        self.paths: list[Path] = [dataset.path(scene) for scene in self.scenes]
+        self.legend, self.difficult = dataset.legend, difficult
         annotations = dataset.annotations(layer, scenes=self.scenes)
         self.indexes = [
             AnnotationIndex(annotations.get(s.name, Annotations.empty())) for s in self.scenes
         ]
-        self.legend, self.difficult = dataset.legend, difficult
-        self._bands, self._dtype = dataset.bands, dataset.dtype
+        """Annotations of each scene, searchable by area."""
+        self.paths = [dataset.path(scene) for scene in self.scenes]
+        self._pool = ScenePool(self.paths, bands=dataset.bands, dtype=dataset.dtype)
+        weakref.finalize(self, self._pool.close)
+
+    def close(self) -> None:
+        """Close the files of the scenes. Reading opens them again; garbage collection closes them at the latest."""
+        self._pool.close()
 
     def read(self, view: View, size: int) -> Sample:
-        """A square of `size` pixels as `view` sees it."""
+        """Read a square of `size` pixels placed by `view`.
+
+        Notes
+        -----
+        Pixels are resampled bilinearly; labels are burned at the window's own resolution, so they are exact
+        for any scale and angle.
+        """
         scene = self.scenes[view.scene]
-        corners = np.array([~view.transform @ corner for corner in _corners(size)])
+        corners = np.array(_scene_corners(view, size))
         low = np.floor(corners.min(axis=0)).astype(int) - 1
         high = np.ceil(corners.max(axis=0)).astype(int) + 1
         low = low.clip(0, (scene.width - 1, scene.height - 1))
         high = high.clip(low + 1, (scene.width, scene.height))
         window = Window(*low.tolist(), *(high - low).tolist())
-        pixels, valid = self._window(view.scene, window)
-        placed = view.transform @ Affine.translation(*low.tolist())
-        seen = warp(valid.view(np.uint8), placed, size, nearest=True) > 0
+        with self._pool.borrow(view.scene) as opened:
+            bands, valid = opened.read(window)  # (bands, h, w), (h, w)
+        pixels = np.ascontiguousarray(np.moveaxis(bands, 0, 2))  # (h, w, bands)
+        to_window = view.transform @ Affine.translation(*low.tolist())
+        valid = warp(valid.view(np.uint8), to_window, size, nearest=True) > 0
         labels = burn(
             self.indexes[view.scene].query_window(window),
             size,
@@ -80,62 +171,127 @@ class Scenes:
             transform=view.transform,
             difficult=self.difficult,
         )
-        labels[~seen] = IGNORE
-        pixels = warp(pixels, placed, size)
-        pixels = pixels.reshape(size, size, -1)  # OpenCV drops a single band's axis
-        pixels[~seen] = 0
-        return Sample(pixels, labels, seen)
+        labels[~valid] = IGNORE
+        pixels = warp(pixels, to_window, size).reshape(size, size, -1)  # OpenCV drops a single band
+        pixels[~valid] = 0
+        return Sample(pixels, labels, valid)
 
-    def objects_in(self, view: View, size: int) -> int:
-        """How many objects touch what `read` would give."""
-        area = shapely.Polygon([~view.transform @ corner for corner in _corners(size)])
-        found = self.indexes[view.scene].query(area)
+    def count_objects(self, view: View, size: int) -> int:
+        """Count the objects that touch a square of `size` pixels placed by `view`."""
+        found = self.indexes[view.scene].query(shapely.Polygon(_scene_corners(view, size)))
         return int((~found.difficult).sum()) if self.difficult == "drop" else len(found)
 
-    def tiles(self, size: int, most: int) -> list[View]:
-        """At most `most` windows, evenly spread over the scenes, for `read`."""
-        every = [
+    def spread_views(self, size: int, most: int) -> list[View]:
+        """Return at most `most` views, evenly spread over a grid of `size` pixels on all scenes."""
+        views = [
             View(number, Affine.translation(-tile.core.col_off, -tile.core.row_off))
             for number, scene in enumerate(self.scenes)
             for tile in grid(scene.width, scene.height, core=size, margin=0, multiple=size)
         ]
-        if len(every) <= most:
-            return every
-        return [every[i] for i in np.linspace(0, len(every) - 1, most).round().astype(int)]
-
-    def _window(self, number: int, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Pixels (h, w, bands) and valid (h, w)."""
-        with open_scene(self.paths[number], bands=self._bands, dtype=self._dtype) as scene:
-            pixels, valid = scene.read(window)
-        return np.ascontiguousarray(np.moveaxis(pixels, 0, 2)), valid
+        if len(views) <= most:
+            return views
+        return [views[i] for i in np.linspace(0, len(views) - 1, most).round().astype(int)]
 
 
-class Objects:
-    """The annotated objects of all scenes of a split that can be looked for, numbered from 0."""
+class ObjectIndex:
+    """Objects of a split that windows are centred on or that are pasted, numbered from 0."""
 
-    def __init__(self, scenes: Scenes) -> None:
-        wanted = [
+    def __init__(self, reader: SplitReader) -> None:
+        ranks = [
             np.flatnonzero(
                 (i.annotations.class_id != IGNORE)
-                & (~i.annotations.difficult | (scenes.difficult == "keep"))
+                & (~i.annotations.difficult | (reader.difficult == "keep"))
             )
-            for i in scenes.indexes
+            for i in reader.indexes
         ]
-        self._indexes = scenes.indexes
-        self._scene = np.repeat(np.arange(len(wanted)), [len(ranks) for ranks in wanted])
-        self._rank = np.concatenate(wanted)
-        classes = [
-            i.annotations.class_id[ranks] for i, ranks in zip(scenes.indexes, wanted, strict=True)
-        ]
-        of = np.concatenate(classes)
-        self.by_class = {int(c): np.flatnonzero(of == c) for c in np.unique(of)}
-        """Class id → numbers of its objects; only classes that have any."""
+        self._indexes = reader.indexes
+        self._scene = np.repeat(np.arange(len(ranks)), [len(of_scene) for of_scene in ranks])
+        self._rank = np.concatenate(ranks)
+        class_ids = np.concatenate(
+            [
+                index.annotations.class_id[of_scene]
+                for index, of_scene in zip(reader.indexes, ranks, strict=True)
+            ]
+        )
+        self.by_class = {int(c): np.flatnonzero(class_ids == c) for c in np.unique(class_ids)}
+        """Class ID → numbers of its objects; only classes that occur."""
 
     def __getitem__(self, number: int) -> tuple[int, Annotations]:
-        """The scene that object `number` lies in, and the object alone."""
+        """Return the index of the scene of object `number`, and the object alone."""
         scene, rank = int(self._scene[number]), int(self._rank[number])
         return scene, self._indexes[scene].annotations[[rank]]
 
 
-def _corners(size: int) -> tuple[tuple[int, int], ...]:
-    return (0, 0), (size, 0), (size, size), (0, size)
+def open_dataset(data: DataSection) -> Dataset:
+    """Open the dataset of a configuration.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration names none.
+    DatasetError
+        If the folder is not a dataset.
+    """
+    if not data.dataset:
+        raise ConfigError("data.dataset: missing. Name a folder written by geoseg prepare")
+    return Dataset.open(Path(data.dataset))
+
+
+def choose_layer(data: DataSection, dataset: Dataset) -> str:
+    """Return the annotation layer to learn from. Raises ConfigError if the dataset does not have it."""
+    if data.layer is not None and data.layer not in dataset.layers:
+        known = ", ".join(dataset.layers)
+        raise ConfigError(f"data.layer: the dataset has no layer {data.layer!r}. Known: {known}")
+    return data.layer or dataset.default_layer
+
+
+def open_split(data: DataSection, dataset: Dataset, split: str) -> SplitReader:
+    """Return a reader of the scenes and annotations of a split."""
+    return SplitReader(dataset, split, layer=choose_layer(data, dataset), difficult=data.difficult)
+
+
+def warp(
+    pixels: NDArray[np.uint8], transform: Affine, size: int, *, nearest: bool = False
+) -> NDArray[np.uint8]:
+    """Resample an image into a square.
+
+    Parameters
+    ----------
+    pixels
+        (h, w) or (h, w, bands).
+    transform
+        Pixels of the image → pixels of the square.
+    size
+        Side of the square. Outside the image it is 0.
+    nearest
+        Resample by nearest neighbour instead of bilinearly. Without it, an image that shrinks by a factor of 2
+        or more is averaged over blocks of pixels first, against aliasing.
+    """
+    if not nearest:
+        pixels, transform = _average_blocks(pixels, transform)
+    # OpenCV counts from pixel centres, geoseg from pixel corners
+    centred = Affine.translation(-0.5, -0.5) @ transform @ Affine.translation(0.5, 0.5)
+    matrix = np.array(centred[:6], np.float64).reshape(2, 3)
+    flags = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+    return np.asarray(cv2.warpAffine(pixels, matrix, (size, size), flags=flags), np.uint8)
+
+
+def _average_blocks(
+    pixels: NDArray[np.uint8], transform: Affine
+) -> tuple[NDArray[np.uint8], Affine]:
+    """Average square blocks by the whole factor that `transform` shrinks, and return the remaining transform."""
+    factor = int(1 / sqrt(abs(transform.determinant)) + 1e-9)
+    if factor < 2:
+        return pixels, transform
+    height, width = (-(-length // factor) * factor for length in pixels.shape[:2])
+    bottom, right = height - pixels.shape[0], width - pixels.shape[1]
+    padded = cv2.copyMakeBorder(pixels, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+    size = (width // factor, height // factor)
+    means = np.asarray(cv2.resize(padded, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return means, transform @ Affine.scale(factor)
+
+
+def _scene_corners(view: View, size: int) -> list[tuple[float, float]]:
+    """Return the corners of a window in pixels of its scene."""
+    inverse = ~view.transform
+    return [inverse @ corner for corner in ((0, 0), (size, 0), (size, size), (0, size))]

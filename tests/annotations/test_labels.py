@@ -28,7 +28,7 @@ from geoseg.dataset.images import look_at_image
 from geoseg.errors import AnnotationError, ConfigError, GeosegError
 from geoseg.legend import IGNORE, Legend
 from geoseg.tools.prepare import prepare_drawn
-from geoseg.training.windows import Objects, Scenes, View
+from geoseg.training.windows import ObjectIndex, SplitReader, View
 from tests.scenes import LEGEND, UTM, picture, write_scene
 
 LABELS = arrays(
@@ -119,10 +119,10 @@ def test_a_dataset_of_labels_has_the_same_labels_and_training_ignores_what_they_
         )
         there = labels[round(top) :, round(left) :][: part.height, : part.width]
         np.testing.assert_array_equal(burn(annotations[part.name], part.height, part.width), there)
-    for_training = Scenes(dataset, "train", layer=None, difficult="keep")
+    for_training = SplitReader(dataset, "train", layer=None, difficult="keep")
     sample = for_training.read(View(0, Affine.identity()), 32)
     assert (sample.labels == IGNORE).any()
-    assert set(Objects(for_training).by_class) == {1, 2, 3}
+    assert set(ObjectIndex(for_training).by_class) == {1, 2, 3}
 
 
 def _at(columns: float) -> dict[str, Any]:

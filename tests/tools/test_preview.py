@@ -10,7 +10,7 @@ from geoseg.errors import ConfigError, OutputError
 from geoseg.tools.preview import preview
 from geoseg.training.config import TrainConfig, parse_config
 from geoseg.training.sampler import Sampler
-from geoseg.training.setup import scenes_of
+from geoseg.training.windows import open_split
 from tests.synthetic_dataset import dataset
 
 
@@ -32,7 +32,10 @@ def test_a_preview_shows_the_windows_of_the_training_pixel_for_pixel(
     settings = config(drawn)
     opened = Dataset.open(drawn)
     draw = Sampler(
-        scenes_of(settings, opened, "train"), seed=0, data=settings.data, augment=settings.augment
+        open_split(settings.data, opened, "train"),
+        seed=0,
+        data=settings.data,
+        augment=settings.augment,
     )
     windows = np.lib.stride_tricks.sliding_window_view(shown, (20, 20, 3))[:, :, 0]
     for n in range(6):
@@ -53,7 +56,7 @@ def test_the_command_writes_where_it_was_told(
 
 
 def test_what_cannot_be_drawn_is_refused(drawn: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"ends in \.png"):
+    with pytest.raises(ConfigError, match=r"is written as \.png"):
         preview(config(drawn), tmp_path / "sheet.jpg")
     with pytest.raises(OutputError, match="folder does not exist"):
         preview(config(drawn), tmp_path / "nowhere" / "sheet.png")

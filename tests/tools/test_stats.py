@@ -11,7 +11,7 @@ from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError, DatasetError, OutputError
 from geoseg.report.tables import stats_table
 from geoseg.tools.stats import stats
-from geoseg.training.weights import WEIGHTINGS, class_weights
+from geoseg.training.class_weights import WEIGHTINGS, class_weights
 from tests.dataset import chip_folders as folders
 from tests.synthetic_dataset import COLOURS, dataset
 

@@ -22,10 +22,10 @@ from geoseg.models.model_file import load_model
 from geoseg.progress import Text
 from geoseg.report.tables import score_table
 from geoseg.tools.evaluate import evaluate
-from geoseg.tools.train import train, usual_workers
+from geoseg.tools.train import default_workers, train
 from geoseg.training.checkpoint import Checkpoint
 from geoseg.training.config import RENAMED_KEYS, TrainConfig, parse_config
-from geoseg.training.trainer import Run
+from geoseg.training.run import TrainingRun
 from tests.synthetic_dataset import dataset
 
 
@@ -110,13 +110,13 @@ def test_workers_read_for_a_gpu_as_many_as_its_process_has_cores(
 ) -> None:
     monkeypatch.setattr(sys.modules["geoseg.tools.train"], "choose_device", lambda name: name)
     monkeypatch.setattr("os.cpu_count", lambda: 12)
-    assert usual_workers("cpu") == 0
-    assert usual_workers("cuda") == 12
-    assert usual_workers("cuda", threads=3) == 0
+    assert default_workers("cpu") == 0
+    assert default_workers("cuda") == 12
+    assert default_workers("cuda", threads=3) == 0
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    assert usual_workers("cuda") == 3
+    assert default_workers("cuda") == 3
     monkeypatch.setattr("os.cpu_count", lambda: 128)
-    assert usual_workers("cuda") == 16
+    assert default_workers("cuda") == 16
 
 
 def test_threads_and_workers_exclude_each_other(
@@ -145,11 +145,11 @@ def test_a_run_that_is_stopped_in_the_middle_of_a_step_keeps_its_last_whole_stat
 ) -> None:
     whole = train(config(drawn), tmp_path / "whole.safetensors")
 
-    def impatient(_run: Run) -> float:
+    def impatient(_run: TrainingRun) -> float:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "_validate", impatient)
+        patch.setattr(TrainingRun, "validate", impatient)
         with pytest.raises(KeyboardInterrupt):
             train(config(drawn), tmp_path / "m.safetensors")
     resumed = train(config(drawn), tmp_path / "m.safetensors", resume=True)
@@ -180,10 +180,10 @@ def test_a_run_may_go_on_for_longer_than_it_was_to(
     output = tmp_path / "m.safetensors"
     with pytest.raises(KeyboardInterrupt):
         train(config(drawn), output, track=stop_after(1))
-    longer = Run(config(drawn, steps=99), "cpu")
+    longer = TrainingRun(config(drawn, steps=99), "cpu")
     longer.restore(output.with_suffix(".checkpoint.safetensors"))
-    assert longer.learner.step == 1
-    assert "goes on with training.steps: 12 → 99" in caplog.text
+    assert longer.trainer.step == 1
+    assert "resuming with training.steps: 12 → 99" in caplog.text
 
 
 @pytest.mark.slow
@@ -303,7 +303,7 @@ def test_a_run_can_go_on_from_another_model(
         ({"network": {"architecture": "unett"}}, ModelError, "unknown architecture"),
         ({"network": {"pretrained": "package"}}, ConfigError, "takes no pretrained"),
         ({"network": {"mean": [1.0], "std": [1.0]}}, ConfigError, "has 3 bands"),
-        ({"network": {"mean": [1.0]}}, ConfigError, "come together"),
+        ({"network": {"mean": [1.0]}}, ConfigError, "only one is set"),
     ],
 )
 def test_a_run_that_cannot_be_is_refused_before_it_begins(
@@ -332,11 +332,11 @@ def test_a_run_that_gets_no_better_stops_early_and_keeps_its_best(
 ) -> None:
     found = iter([0.3, 0.5, 0.5, 0.4, 0.2, 0.9])  # the last is what the finished model gets
 
-    def scored(_run: Run, *_: object) -> Scores:
+    def scored(_run: TrainingRun, *_: object) -> Scores:
         hits = round(1000 * next(found))
         return Scores(np.array([[1000, 0], [1000 - hits, hits]]))
 
-    monkeypatch.setattr(Run, "_score", scored)
+    monkeypatch.setattr(TrainingRun, "score", scored)
     monkeypatch.setattr(Scores, "to_json", lambda *_: {"classes": {}})
     made = train(config(drawn, steps=100, validate_every=2, patience=3), tmp_path / "m.safetensors")
     lines = [json.loads(line) for line in made.log.read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""A few steps of a run, alone or under torchrun, for `test_parallel`.
+"""A few steps of a run, alone or under torchrun, for `test_distributed`.
 
     python shared_run.py DATASET BATCH_SIZE ACCUMULATE OUTPUT
 
@@ -18,10 +18,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from geoseg.models import architectures
-from geoseg.training.batches import Batch
 from geoseg.training.config import parse_config
-from geoseg.training.distributed import processes
-from geoseg.training.trainer import Run
+from geoseg.training.distributed import connect_processes
+from geoseg.training.loading import Batch
+from geoseg.training.run import TrainingRun
 
 STEPS = 3
 
@@ -71,20 +71,20 @@ def main(dataset: str, batch_size: int, accumulate: int, output: Path) -> None:
         "test",
     )
     torch.set_num_threads(1)
-    with processes("cpu") as shared:
-        run = Run(config, "cpu", shared)
+    with connect_processes("cpu") as shared:
+        run = TrainingRun(config, "cpu", shared)
         windows, losses, slopes = [], [], {}
-        with run.steps() as steps:
+        with run.load_steps() as steps:
             for step, parts in enumerate(steps):
                 windows.append(digests(parts))
-                run.advance(parts)
-                losses.append(run._losses[-1])
+                run.train_step(parts)
+                losses.append(run.losses[-1])
                 if step == 0:
-                    named = run.learner.network.named_parameters()
+                    named = run.trainer.network.named_parameters()
                     slopes = {n: p.grad.clone() for n, p in named if p.grad is not None}
         facts = {"windows": windows, "losses": losses, "miou": run.best_miou}
         (output / f"{shared.rank}.json").write_text(json.dumps(facts), encoding="utf-8")
-        weights = {n: t.contiguous() for n, t in run.learner.network.state_dict().items()}
+        weights = {n: t.contiguous() for n, t in run.trainer.network.state_dict().items()}
         save_file(
             {f"weights/{n}": t for n, t in weights.items()}
             | {f"slopes/{n}": t.contiguous() for n, t in slopes.items()},

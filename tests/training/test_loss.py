@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from geoseg.legend import IGNORE
 from geoseg.training.config import LossSection
-from geoseg.training.loss import Objective
+from geoseg.training.loss import Loss
 
 WEIGHTS = np.array([0.5, 2.0, 7.0, 0.0])  # the last class does not occur in the dataset
 
@@ -22,8 +22,8 @@ def drawn(seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
     return rng.normal(scale=2, size=(2, 4, 6, 5)), labels
 
 
-def objective(**switches: float) -> Objective:
-    return Objective(torch.tensor(WEIGHTS, dtype=torch.float32), LossSection(**switches))  # type: ignore[arg-type]
+def objective(**switches: float) -> Loss:
+    return Loss(torch.tensor(WEIGHTS, dtype=torch.float32), LossSection(**switches))  # type: ignore[arg-type]
 
 
 def loss(logits: NDArray[Any], labels: NDArray[np.uint8], **switches: float) -> float:

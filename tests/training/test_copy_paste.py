@@ -5,9 +5,9 @@ from affine import Affine
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError
 from geoseg.legend import BACKGROUND, IGNORE
+from geoseg.training.augmentation import CopyPaste
 from geoseg.training.config import AugmentSection
-from geoseg.training.copy_paste import Paster
-from geoseg.training.windows import Objects, Sample, Scenes, View
+from geoseg.training.windows import ObjectIndex, Sample, SplitReader, View
 from tests.synthetic_dataset import COLOURS, dataset
 
 SIZE = 96
@@ -15,14 +15,14 @@ HERE = View(0, Affine.identity())
 
 
 @pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Scenes:
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> SplitReader:
     folder = dataset(tmp_path_factory.mktemp("drawn"), scenes=4, size=200)
-    return Scenes(Dataset.open(folder), "train", layer=None, difficult="keep")
+    return SplitReader(Dataset.open(folder), "train", layer=None, difficult="keep")
 
 
-def paster(scenes: Scenes, **settings: object) -> Paster:
+def paster(scenes: SplitReader, **settings: object) -> CopyPaste:
     augment = AugmentSection(**{"copy_paste": 1.0, **settings})  # type: ignore[arg-type]
-    return Paster(scenes, Objects(scenes), augment, SIZE)
+    return CopyPaste(scenes, ObjectIndex(scenes), augment, SIZE)
 
 
 def empty(value: int = 120) -> Sample:
@@ -33,7 +33,7 @@ def empty(value: int = 120) -> Sample:
     )
 
 
-def test_an_object_comes_with_its_label_and_in_its_colours(scenes: Scenes) -> None:
+def test_an_object_comes_with_its_label_and_in_its_colours(scenes: SplitReader) -> None:
     paste = paster(scenes)
     looks = {scenes.legend.id_of(name): colour for name, colour in COLOURS.items()}
     found = set()
@@ -48,7 +48,7 @@ def test_an_object_comes_with_its_label_and_in_its_colours(scenes: Scenes) -> No
     assert found == looks.keys()
 
 
-def test_the_border_fades_and_beyond_it_nothing_changes(scenes: Scenes) -> None:
+def test_the_border_fades_and_beyond_it_nothing_changes(scenes: SplitReader) -> None:
     changed = 0
     for n in range(20):
         before = empty(0)  # the ground of the drawn scenes is bright
@@ -70,7 +70,7 @@ def test_the_border_fades_and_beyond_it_nothing_changes(scenes: Scenes) -> None:
     assert changed > 10
 
 
-def test_nothing_is_pasted_over_objects_or_where_there_is_no_data(scenes: Scenes) -> None:
+def test_nothing_is_pasted_over_objects_or_where_there_is_no_data(scenes: SplitReader) -> None:
     before = empty()
     before.labels[:, :40] = 7
     before.labels[60:, :] = IGNORE
@@ -84,7 +84,7 @@ def test_nothing_is_pasted_over_objects_or_where_there_is_no_data(scenes: Scenes
     assert pasted > 5
 
 
-def test_a_window_without_room_stays_as_it_is(scenes: Scenes) -> None:
+def test_a_window_without_room_stays_as_it_is(scenes: SplitReader) -> None:
     full = empty()
     full.labels[:] = 7
     after = paster(scenes)(np.random.default_rng(0), full, HERE)
@@ -92,7 +92,7 @@ def test_a_window_without_room_stays_as_it_is(scenes: Scenes) -> None:
     assert (after.labels == 7).all()
 
 
-def test_objects_keep_their_size_on_the_ground(scenes: Scenes) -> None:
+def test_objects_keep_their_size_on_the_ground(scenes: SplitReader) -> None:
     areas = {}
     for zoom in (0.5, 1.0):
         view = View(0, Affine.scale(zoom))
@@ -107,16 +107,16 @@ def test_objects_keep_their_size_on_the_ground(scenes: Scenes) -> None:
     assert areas[0.5] / areas[1.0] == pytest.approx(0.25, rel=0.35)
 
 
-def test_rare_classes_are_drawn_more_often(scenes: Scenes) -> None:
-    objects = Objects(scenes)
+def test_rare_classes_are_drawn_more_often(scenes: SplitReader) -> None:
+    objects = ObjectIndex(scenes)
     few, *_, many = sorted(objects.by_class)
     objects.by_class[few] = objects.by_class[few][:1]
-    chances = Paster(scenes, objects, AugmentSection(copy_paste=1.0), SIZE).chances
+    chances = CopyPaste(scenes, objects, AugmentSection(copy_paste=1.0), SIZE).probabilities
     assert chances[few] / chances[many] == pytest.approx(np.sqrt(4 / 1))
     assert sum(chances.values()) == pytest.approx(1)
 
 
-def test_only_the_classes_that_are_named_are_pasted(scenes: Scenes) -> None:
+def test_only_the_classes_that_are_named_are_pasted(scenes: SplitReader) -> None:
     ship = scenes.legend.id_of("ship")
     paste = paster(scenes, copy_paste_classes=("ship",))
     labels = np.concatenate(
@@ -127,7 +127,7 @@ def test_only_the_classes_that_are_named_are_pasted(scenes: Scenes) -> None:
         paster(scenes, copy_paste_classes=("shipp",))
 
 
-def test_the_share_of_windows_that_get_something_is_as_asked_for(scenes: Scenes) -> None:
+def test_the_share_of_windows_that_get_something_is_as_asked_for(scenes: SplitReader) -> None:
     paste = paster(scenes, copy_paste=0.3)
     got = [paste(np.random.default_rng(n), empty(), HERE).labels.any() for n in range(200)]
     assert np.mean(got) == pytest.approx(0.3, abs=0.1)

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from geoseg.training.validation import class_shifts
+from geoseg.training.logit_adjustment import fit_logit_shifts
 
 
 class Fixed(nn.Module):
@@ -24,7 +24,7 @@ def test_a_network_that_sees_too_much_of_some_classes_is_brought_back() -> None:
     logits[:, 1:3] += [[[5.0]], [[7.0]]]  # everything is an object, most of them of class 2
     batch = torch.zeros(1, 1, 128, 128), torch.from_numpy(truth)
     network = Fixed(torch.tensor(logits, dtype=torch.float32))
-    shifts = class_shifts(network, [batch])
+    shifts = fit_logit_shifts(network, [batch])
     assert shifts[3] == 0  # the labels do not hold it
     mended = (logits + shifts.reshape(1, 4, 1, 1)).argmax(1)
     assert (mended == truth).mean() > 0.99
@@ -35,4 +35,4 @@ def test_a_network_that_is_right_stays_as_it_is() -> None:
     logits = np.zeros((1, 3, 64, 64))
     np.put_along_axis(logits, truth[:, None], 9.0, axis=1)
     batch = torch.zeros(1, 1, 64, 64), torch.from_numpy(truth)
-    assert not class_shifts(Fixed(torch.tensor(logits)), [batch]).any()
+    assert not fit_logit_shifts(Fixed(torch.tensor(logits)), [batch]).any()

@@ -1,4 +1,4 @@
-"""Workers read what threads would, tell what went wrong, and end with whoever started them."""
+"""Worker processes read the windows that threads read, pass errors on, and end with their parent."""
 
 import os
 import signal
@@ -14,37 +14,37 @@ import psutil
 import pytest
 
 from geoseg.errors import DatasetError, SceneError
-from geoseg.training import workers as readers
 from geoseg.training.config import TrainConfig, parse_config
-from geoseg.training.setup import opened_dataset, sampler_of, scenes_of
-from geoseg.training.windows import Sample
+from geoseg.training.loading import read_in_processes, read_in_threads
+from geoseg.training.sampler import Sampler, build_sampler
+from geoseg.training.windows import Sample, open_dataset, open_split
 from tests.synthetic_dataset import dataset
+
+
+def settings(folder: Path) -> TrainConfig:
+    data = {"dataset": str(folder), "window": 64}
+    return parse_config({"data": data, "augment": {"copy_paste": 0.5, "noise": 0.1}}, "test")
+
+
+def open_sampler(config: TrainConfig) -> Sampler:
+    return build_sampler(config, open_split(config.data, open_dataset(config.data), "train"))
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
-    drawn = dataset(tmp_path_factory.mktemp("drawn"))
-    return parse_config(
-        {
-            "data": {"dataset": str(drawn), "window": 64},
-            "augment": {"copy_paste": 0.5, "noise": 0.1},
-        },
-        "test",
-    )
+    return settings(dataset(tmp_path_factory.mktemp("synthetic")))
 
 
 @pytest.fixture(scope="module")
 def submit(config: TrainConfig) -> Iterator[Callable[[int], Future[Sample]]]:
-    with readers.workers(config, 2) as submit:
+    with read_in_processes(config, 2) as submit:
         yield submit
 
 
-def test_workers_and_threads_read_the_same(
+def test_processes_and_threads_read_the_same(
     config: TrainConfig, submit: Callable[[int], Future[Sample]]
 ) -> None:
-    scenes = scenes_of(config, opened_dataset(config), "train")
-    sampler = sampler_of(config, scenes, tell=False)
-    with readers.threads(sampler, 2) as here:
+    with read_in_threads(open_sampler(config), 2) as here:
         for one, other in [(here(n), submit(n)) for n in range(12)]:
             ours, theirs = one.result(), other.result(timeout=60)
             np.testing.assert_array_equal(theirs.pixels, ours.pixels)
@@ -52,24 +52,23 @@ def test_workers_and_threads_read_the_same(
             np.testing.assert_array_equal(theirs.labels, ours.labels)
 
 
-def test_an_error_in_a_worker_is_raised_as_it_is(
-    config: TrainConfig, submit: Callable[[int], Future[Sample]]
-) -> None:
-    scenes = Path(config.data.dataset, "scenes")
-    scenes.rename(scenes.with_name("gone"))
-    try:
-        with pytest.raises(SceneError, match="No such file"):
-            submit(1).result(timeout=60)
-    finally:
-        scenes.with_name("gone").rename(scenes)
+def test_an_error_in_a_worker_is_that_of_a_thread(tmp_path: Path) -> None:
+    broken = settings(dataset(tmp_path))
+    for scene in Path(broken.data.dataset, "scenes").iterdir():
+        scene.write_bytes(b"not a raster")  # before any process can have opened it
+    with pytest.raises(SceneError) as expected:
+        open_sampler(broken)(1)
+    with read_in_processes(broken, 1) as submit, pytest.raises(SceneError) as raised:
+        submit(1).result(timeout=60)
+    assert str(raised.value) == str(expected.value)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-def test_a_worker_that_dies_is_told_in_a_line(config: TrainConfig) -> None:
+def test_the_death_of_a_worker_is_an_error_of_one_line(config: TrainConfig) -> None:
     with (
-        pytest.raises(DatasetError, match="use fewer if memory ran out"),
-        readers.workers(config, 1) as submit,
+        pytest.raises(DatasetError, match="Use fewer workers if memory ran out"),
+        read_in_processes(config, 1) as submit,
     ):
         submit(0).result(timeout=60)
         for child in _workers(psutil.Process()):
@@ -78,18 +77,18 @@ def test_a_worker_that_dies_is_told_in_a_line(config: TrainConfig) -> None:
 
 
 @pytest.mark.slow
-def test_a_dataset_that_is_gone_when_workers_begin_is_told_as_ever(
+def test_a_missing_dataset_is_an_error_of_a_worker_s_first_sample(
     config: TrainConfig, capfd: pytest.CaptureFixture[str]
 ) -> None:
     gone = parse_config({"data": {"dataset": f"{config.data.dataset} gone"}}, "test")
-    with readers.workers(gone, 1) as submit, pytest.raises(DatasetError, match="gone"):
+    with read_in_processes(gone, 1) as submit, pytest.raises(DatasetError, match="gone"):
         submit(0).result(timeout=60)
     assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.slow
 def test_no_worker_outlives_the_block(config: TrainConfig) -> None:
-    with pytest.raises(KeyboardInterrupt), readers.workers(config, 2) as submit:
+    with pytest.raises(KeyboardInterrupt), read_in_processes(config, 2) as submit:
         submit(0).result(timeout=60)
         raise KeyboardInterrupt
     assert not _workers(psutil.Process())
@@ -124,15 +123,15 @@ def test_no_worker_outlives_a_training(config: TrainConfig, tmp_path: Path, word
             os.killpg(run.pid, signal.SIGINT)
         else:
             getattr(run, word)()
-        told = run.communicate(timeout=60)[1]
-    assert "Traceback" not in told, told
+        stderr = run.communicate(timeout=60)[1]
+    assert "Traceback" not in stderr, stderr
     for _ in _patience():
         if not any(_lives(worker) for worker in workers):
             break
 
 
 def _workers(parent: psutil.Process) -> list[psutil.Process]:
-    """Those of its children that read windows: the other is the resource tracker of multiprocessing."""
+    """Return the children that read windows; the other is the resource tracker of multiprocessing."""
     return [child for child in parent.children() if "spawn_main" in " ".join(child.cmdline())]
 
 

@@ -8,7 +8,7 @@ from scipy.stats import chisquare
 from geoseg.dataset.folder import Dataset
 from geoseg.training.config import AugmentSection, DataSection
 from geoseg.training.sampler import Sampler
-from geoseg.training.windows import Objects, Scenes
+from geoseg.training.windows import ObjectIndex, SplitReader
 from tests.synthetic_dataset import COLOURS, dataset
 
 STILL = AugmentSection(brightness=0, contrast=0, saturation=0, hue=0)
@@ -30,7 +30,7 @@ def sampler(
     background: float = 0.0,
     augment: AugmentSection = STILL,
 ) -> Sampler:
-    scenes = Scenes(drawn, "train", layer=None, difficult="keep")
+    scenes = SplitReader(drawn, "train", layer=None, difficult="keep")
     data = DataSection(window=size, balanced=balanced, background=background)
     return Sampler(scenes, seed=seed, data=data, augment=augment)
 
@@ -95,7 +95,7 @@ def test_uniform_windows_lie_anywhere(drawn: Dataset) -> None:
 
 def test_balanced_windows_are_drawn_around_every_class_equally_often(drawn: Dataset) -> None:
     draw = sampler(drawn, balanced=1.0, size=32)
-    objects = Objects(draw.scenes)
+    objects = ObjectIndex(draw.reader)
     boxes = {
         class_id: [(objects[n][0], objects[n][1].geometry[0].bounds) for n in numbers.tolist()]
         for class_id, numbers in objects.by_class.items()
@@ -133,7 +133,7 @@ def test_every_class_is_as_likely_however_rare_its_objects(drawn: Dataset) -> No
     for n in range(900):
         rng = np.random.default_rng((draw.seed, n))
         rng.random()  # which kind of window
-        number, (x, y) = draw._near_an_object(rng)
+        number, (x, y) = draw._draw_near_object(rng)
         left, top, right, bottom = only.geometry[0].bounds
         spread = 0.35 * draw.size
         inside = left - spread <= x <= right + spread and top - spread <= y <= bottom + spread
@@ -150,7 +150,7 @@ def test_as_many_windows_hold_no_object_as_asked_for(drawn: Dataset, share: floa
     draw = sampler(drawn, balanced=0.0, background=share, size=32)
     plain = sampler(drawn, balanced=0.0, size=32)
     empty, by_chance = (
-        np.array([not each.scenes.objects_in(each.view(n), 32) for n in range(400)])
+        np.array([not each.reader.count_objects(each.view(n), 32) for n in range(400)])
         for each in (draw, plain)
     )
     expected = share + (1 - share) * by_chance.mean()

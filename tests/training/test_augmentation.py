@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from affine import Affine
 
-from geoseg.training.augmentation import blur_and_noise, jitter, orientation, warp
+from geoseg.training.augmentation import blur_and_add_noise, draw_transform, jitter_colours
 from geoseg.training.config import AugmentSection
+from geoseg.training.windows import warp
 
 STILL = AugmentSection(
     flip=False, rotate90=False, brightness=0, contrast=0, saturation=0, hue=0, scale=(1.0, 1.0)
@@ -31,7 +32,7 @@ def test_beyond_the_pixels_there_is_nothing() -> None:
 def test_every_flip_turn_and_zoom_occurs_and_nothing_else() -> None:
     rng = np.random.default_rng(0)
     augment = AugmentSection(scale=(0.5, 2.0))
-    drawn = [orientation(rng, augment) for _ in range(300)]
+    drawn = [draw_transform(rng, augment) for _ in range(300)]
     zooms = np.array([abs(t.determinant) ** 0.5 for t in drawn])
     assert zooms.min() == pytest.approx(0.5, rel=0.05)
     assert zooms.max() == pytest.approx(2.0, rel=0.05)
@@ -45,15 +46,15 @@ def test_every_flip_turn_and_zoom_occurs_and_nothing_else() -> None:
 def test_without_switches_nothing_changes() -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (8, 8, 3)).astype(np.uint8)
-    assert orientation(rng, STILL).almost_equals(Affine.identity())
-    assert (jitter(rng, pixels, STILL) == pixels).all()
+    assert draw_transform(rng, STILL).almost_equals(Affine.identity())
+    assert (jitter_colours(rng, pixels, STILL) == pixels).all()
 
 
 def test_jitter_keeps_shape_and_type_for_any_number_of_bands() -> None:
     rng = np.random.default_rng(0)
     for bands in (1, 3, 4):
         pixels = rng.integers(0, 256, (8, 8, bands)).astype(np.uint8)
-        changed = jitter(rng, pixels, AugmentSection(brightness=0.5))
+        changed = jitter_colours(rng, pixels, AugmentSection(brightness=0.5))
         assert changed.shape == pixels.shape
         assert changed.dtype == np.uint8
         assert (changed != pixels).any()
@@ -62,7 +63,7 @@ def test_jitter_keeps_shape_and_type_for_any_number_of_bands() -> None:
 def test_the_zoom_leads_to_the_size_on_the_ground_that_is_asked_for() -> None:
     rng = np.random.default_rng(0)
     augment = AugmentSection(pixel_size_m=(0.4, 0.4), scale=(3.0, 3.0))
-    known, unknown = orientation(rng, augment, 0.1), orientation(rng, augment, None)
+    known, unknown = draw_transform(rng, augment, 0.1), draw_transform(rng, augment, None)
     assert abs(known.determinant) ** 0.5 == pytest.approx(0.25)
     assert abs(unknown.determinant) ** 0.5 == pytest.approx(3.0)  # as `scale` says
 
@@ -79,15 +80,15 @@ def test_a_window_that_shrinks_shows_the_mean_of_its_pixels(factor: int) -> None
 def test_blur_takes_contrast_and_noise_adds_it() -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(60, 190, (64, 64, 3)).astype(np.uint8)
-    blurred = blur_and_noise(rng, pixels, AugmentSection(blur=1.0))
+    blurred = blur_and_add_noise(rng, pixels, AugmentSection(blur=1.0))
     assert blurred.std() < pixels.std()
     assert blurred.mean() == pytest.approx(pixels.mean(), abs=1)
     deviations = [
-        (blur_and_noise(rng, pixels, AugmentSection(noise=0.1)).astype(int) - pixels).std()
+        (blur_and_add_noise(rng, pixels, AugmentSection(noise=0.1)).astype(int) - pixels).std()
         for _ in range(60)
     ]
     assert max(deviations) == pytest.approx(25.5, rel=0.15)
     assert np.mean(deviations) == pytest.approx(25.5 / 2, rel=0.3)
-    assert (blur_and_noise(rng, pixels, AugmentSection()) == pixels).all()
-    one_band = blur_and_noise(rng, pixels[..., :1], AugmentSection(blur=1.0, noise=0.1))
+    assert (blur_and_add_noise(rng, pixels, AugmentSection()) == pixels).all()
+    one_band = blur_and_add_noise(rng, pixels[..., :1], AugmentSection(blur=1.0, noise=0.1))
     assert one_band.shape == (64, 64, 1)

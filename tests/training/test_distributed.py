@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from geoseg.models.model_file import load_model
-from geoseg.training.distributed import Processes, leads, own_device, processes
+from geoseg.training.distributed import Processes, connect_processes, is_leader, local_device
 from tests.synthetic_dataset import dataset
 
 SCRIPT = Path(__file__).with_name("shared_run.py")
@@ -27,19 +27,21 @@ few = st.integers(1, 5)
 def test_processes_together_learn_from_what_one_would_in_the_same_order(
     step: int, count: int, batch_size: int, accumulate: int
 ) -> None:
-    parts = [Processes(rank, count).numbers(step, batch_size, accumulate) for rank in range(count)]
+    parts = [
+        Processes(rank, count).sample_numbers(step, batch_size, accumulate) for rank in range(count)
+    ]
     together = [n for batch in range(accumulate) for part in parts for n in part[batch]]
-    alone = Processes().numbers(step, batch_size * count, accumulate)
+    alone = Processes().sample_numbers(step, batch_size * count, accumulate)
     assert together == [n for batch in alone for n in batch]
 
 
 def test_a_process_that_nobody_else_started_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "8")  # as batch systems set it
     monkeypatch.setenv("RANK", "3")
-    with processes("cpu") as alone:
+    with connect_processes("cpu") as alone:
         assert alone == Processes(0, 1)
-    assert leads()
-    assert own_device("cuda") == "cuda"
+    assert is_leader()
+    assert local_device("cuda") == "cuda"
 
 
 def environment(threads: int = 1) -> dict[str, str]:

@@ -1,0 +1,341 @@
+"""A training run: dataset, trainer, validation and history, which can be checkpointed and resumed."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from geoseg.dataset.folder import Dataset
+from geoseg.errors import ConfigError
+from geoseg.metrics.confusion import Scores
+from geoseg.models.architectures import build
+from geoseg.models.pretrained import load_pretrained
+from geoseg.training.checkpoint import (
+    Checkpoint,
+    complete_configuration,
+    describe_configuration,
+    list_differences,
+)
+from geoseg.training.class_weights import class_weights
+from geoseg.training.config import TrainConfig
+from geoseg.training.distributed import Processes
+from geoseg.training.loading import (
+    Batch,
+    choose_scaling,
+    load_batches,
+    read_in_processes,
+    read_in_threads,
+)
+from geoseg.training.log import LogLine
+from geoseg.training.logit_adjustment import fit_logit_shifts
+from geoseg.training.sampler import build_sampler, log_sampling
+from geoseg.training.trainer import Tensors, Trainer, copy_tensors, learning_rate
+from geoseg.training.validation import EvenWindows, score_network
+from geoseg.training.windows import choose_layer, open_dataset, open_split
+
+_CHANGEABLE = (
+    "training.steps:",
+    "training.validate_every:",
+    "training.checkpoint_every:",
+    "loss.logit_adjustment_windows:",
+)
+"""Settings that may change when a run is resumed."""
+
+_LOG_EVERY = 10  # steps
+_SMOOTHED_LOSSES = 50  # steps over which the logged loss is averaged
+
+log = logging.getLogger(__name__)
+
+
+class TrainingRun:
+    """State of a run between two steps.
+
+    Parameters
+    ----------
+    config
+        Configuration of the run.
+    device
+        Device of the network.
+    processes
+        Processes that share the run; None: this one alone.
+    threads
+        Threads that read windows.
+    workers
+        Processes that read windows instead of threads; 0: none.
+
+    Raises
+    ------
+    ConfigError, DatasetError, ModelError
+        If configuration, dataset and initial weights do not fit.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        device: str,
+        processes: Processes | None = None,
+        *,
+        threads: int = 2,
+        workers: int = 0,
+    ) -> None:
+        self.config, self.processes = config, processes or Processes()
+        self._threads, self._workers = threads, workers
+        self.dataset = open_dataset(config.data)
+        self.layer = choose_layer(config.data, self.dataset)
+        self._train = open_split(config.data, self.dataset, "train")
+        self.sampler = build_sampler(config, self._train)
+        if self.processes.is_leader:
+            log_sampling(self.sampler, config.data)
+        self.scaling = choose_scaling(config.network, self.dataset, self.sampler)
+        self._val = open_split(config.data, self.dataset, "val")
+        self._validation = EvenWindows(
+            self._val,
+            self.scaling,
+            size=config.data.window,
+            most=config.training.validation_windows,
+            device=device,
+        )
+        network, self.ancestor = build_network(config, self.dataset)
+        self.stride = int(network.stride)  # type: ignore[arg-type]
+        weights = compute_class_weights(config, self.dataset)
+        if self.processes.is_leader:
+            log_class_weights(config, self.dataset, weights)
+        self.trainer = Trainer(network, weights, config, device, self.processes)
+        self.best: Tensors | None = None
+        """Averaged weights of the best validation."""
+        self.best_miou = -1.0
+        self.logit_shifts: dict[str, float] = {}
+        """By class, after `adjust_logits`."""
+        self.history: list[LogLine] = []
+        self.seconds = 0.0
+        """Time spent in steps and validations."""
+        self.between_steps = True
+        """False during a step, when `checkpoint` would return an inconsistent state."""
+        self.losses: deque[float] = deque(maxlen=_SMOOTHED_LOSSES)
+        self._validations_since_best = 0
+        self._started, self._first_step = monotonic(), 0
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """Settings that determine the weights, as JSON data."""
+        return describe_configuration(self.config, self.processes.count)
+
+    @property
+    def is_finished(self) -> bool:
+        """True after the last step, or after `patience` validations without a better mIoU."""
+        training = self.config.training
+        return (
+            self.trainer.step >= training.steps
+            or 0 < training.patience <= self._validations_since_best
+        )
+
+    def progress_text(self) -> str:
+        """Return loss, best mIoU and remaining time."""
+        if not self.losses:
+            return "train"
+        best = f", mIoU {100 * self.best_miou:.1f} %" if self.best is not None else ""
+        done = self.trainer.step - self._first_step
+        seconds = (monotonic() - self._started) / done if done else 0.0
+        minutes = (self.config.training.steps - self.trainer.step) * seconds / 60
+        left = f", {minutes // 60:.0f}:{minutes % 60:02.0f} h left" if minutes >= 1 else ""
+        return f"train, loss {np.mean(self.losses):.3f}{best}{left}"
+
+    @contextmanager
+    def load_steps(self) -> Iterator[Iterator[Sequence[Batch]]]:
+        """Yield an iterator of the batches of each remaining step, loaded ahead."""
+        training = self.config.training
+        numbers = (
+            batch
+            for step in range(self.trainer.step, training.steps)
+            for batch in self.processes.sample_numbers(
+                step, training.batch_size, training.accumulate
+            )
+        )
+        self._started, self._first_step = monotonic(), self.trainer.step
+        reading = (
+            read_in_processes(self.config, self._workers)
+            if self._workers
+            else read_in_threads(self.sampler, self._threads)
+        )
+        with (
+            reading as submit,
+            load_batches(submit, numbers, self.scaling, device=self.trainer.device) as batches,
+        ):
+            yield zip(*[batches] * training.accumulate, strict=True)
+
+    def train_step(self, batches: Sequence[Batch]) -> None:
+        """Train on the batches of one step, validate if it is due, and extend the history."""
+        started = monotonic()
+        self.between_steps = False
+        training, trainer = self.config.training, self.trainer
+        rate = learning_rate(trainer.step, training)
+        self.losses.append(trainer.train_step(batches))
+        is_last = trainer.step == training.steps
+        due = is_last or trainer.step % training.validate_every == 0
+        scores = self.validate() if due else None
+        self.seconds += monotonic() - started
+        if scores is not None or trainer.step % _LOG_EVERY == 0:
+            self.history.append(self._log_line(rate, scores))
+        self.between_steps = True
+
+    def validate(self) -> Scores:
+        """Score the averaged weights on the validation windows, and keep the best."""
+        network = self.trainer.averaged_network()
+        scores = self.score(network, self.processes)
+        self._validations_since_best += 1
+        if (miou := _mean_iou(scores)) > self.best_miou:
+            self.best_miou, self.best = miou, copy_tensors(network.state_dict(), "cpu")
+            self._validations_since_best = 0
+        return scores
+
+    def score(self, network: nn.Module, processes: Processes) -> Scores:
+        """Score a network on the validation windows."""
+        classes = len(self.dataset.legend)
+        return score_network(network, self._validation, classes=classes, processes=processes)
+
+    def adjust_logits(self) -> None:
+        """Adjust the logits of the best weights on training windows, and score them again."""
+        most = self.config.loss.logit_adjustment_windows
+        if self.best is None or "head.bias" not in self.best or not most:
+            return
+        network = self.trainer.network_with(self.best)
+        windows = EvenWindows(
+            self._train,
+            self.scaling,
+            size=self.config.data.window,
+            most=most,
+            device=self.trainer.device,
+        )
+        with windows.load() as batches:
+            shifts = fit_logit_shifts(network, batches)
+        self.best["head.bias"] += torch.from_numpy(shifts)
+        names = self.dataset.legend.names
+        self.logit_shifts = dict(zip(names, shifts.round(2).tolist(), strict=True))
+        network.load_state_dict(self.best)
+        self.best_miou = _mean_iou(self.score(network, Processes()))
+
+    def checkpoint(self) -> Checkpoint:
+        """Return everything that the next step depends on."""
+        best = {"best": self.best} if self.best is not None else {}
+        facts = {
+            "configuration": self.configuration,
+            "scenes": [scene.name for scene in self.dataset.scenes],
+            "best_miou": self.best_miou,
+            "stale": self._validations_since_best,
+            "losses": list(self.losses),
+            "history": self.history,
+            "seconds": self.seconds,
+            "ancestor": self.ancestor,
+        }
+        return Checkpoint(self.trainer.step, {**self.trainer.state(), **best}, facts)
+
+    def restore(self, path: str | PathLike[str]) -> None:
+        """Set the state of a checkpoint.
+
+        Raises
+        ------
+        ConfigError
+            If it belongs to a run with other settings. The number of steps, the intervals of validations and
+            checkpoints, and logit adjustment may differ.
+        ModelError
+            If it is not a checkpoint.
+        """
+        checkpoint = Checkpoint.load(path)
+        facts = checkpoint.facts
+        changed = list_differences(
+            complete_configuration(facts["configuration"]), self.configuration
+        )
+        if facts["scenes"] != [scene.name for scene in self.dataset.scenes]:
+            changed.append("the dataset's scenes")
+        if fixed := [change for change in changed if not change.startswith(_CHANGEABLE)]:
+            raise ConfigError(
+                f"{path}: belongs to a run with other settings ({', '.join(fixed[:5])}). "
+                "Restore them, or start again without --resume"
+            )
+        if changed:
+            log.info("resuming with %s", ", ".join(changed))
+        self.trainer.restore(checkpoint.step, checkpoint.tensors)
+        best = checkpoint.tensors.get("best")
+        self.best = copy_tensors(best) if best is not None else None
+        self.best_miou, self.seconds = facts["best_miou"], facts["seconds"]
+        self._validations_since_best = facts.get("stale", 0)
+        self.losses.extend(facts["losses"])
+        self.history = facts["history"]
+        self.ancestor = facts.get("ancestor", self.ancestor)
+
+    def close(self) -> None:
+        """Close the files of the scenes."""
+        self._train.close()
+        self._val.close()
+
+    def _log_line(self, rate: float, scores: Scores | None) -> LogLine:
+        line: dict[str, Any] = {
+            "step": self.trainer.step,
+            "loss": round(float(np.mean(self.losses)), 5),
+            "learning_rate": rate,
+            "miou": None if scores is None else round(_mean_iou(scores), 5),
+            "seconds": round(self.seconds, 1),
+        }
+        if scores is not None:
+            classes = scores.to_json(self.dataset.legend)["classes"]
+            line["iou"] = {name: of_class["iou"] for name, of_class in classes.items()}
+        return line
+
+
+def build_network(config: TrainConfig, dataset: Dataset) -> tuple[nn.Module, dict[str, Any] | None]:
+    """Build the network with its initial weights, seeded by the configuration.
+
+    Returns
+    -------
+    network
+        With an integer attribute `stride`.
+    ancestor
+        Summary of the training of the geoseg model that it starts from, or None.
+
+    Raises
+    ------
+    ConfigError
+        If the window size is not a multiple of the stride.
+    ModelError
+        If the architecture is unknown, or the initial weights cannot be read.
+    """
+    torch.manual_seed(config.training.seed)
+    settings, window = config.network, config.data.window
+    network = build(settings.architecture, dataset.bands, len(dataset.legend), settings.parameters)
+    ancestor = load_pretrained(network, settings.pretrained) if settings.pretrained else None
+    if window % network.stride:  # type: ignore[operator]
+        raise ConfigError(
+            f"data.window: {window} is not a multiple of the network's stride {network.stride}. "
+            "Choose a multiple"
+        )
+    return network, ancestor
+
+
+def compute_class_weights(config: TrainConfig, dataset: Dataset) -> NDArray[np.float64]:
+    """Compute class weights from the pixel counts of the training split."""
+    counts = dataset.layers[choose_layer(config.data, dataset)].splits["train"].pixels
+    pixels = [counts.get(name, 0) for name in dataset.legend.names]
+    loss = config.loss
+    return class_weights(pixels, loss.weights, cap=loss.cap, beta=loss.beta)
+
+
+def log_class_weights(config: TrainConfig, dataset: Dataset, weights: NDArray[np.float64]) -> None:
+    """Log the weight of each class."""
+    pairs = zip(dataset.legend.names, weights, strict=True)
+    listed = ", ".join(f"{name} {weight:.3g}" for name, weight in pairs)
+    log.info("class weights (%s): %s", config.loss.weights, listed)
+
+
+def _mean_iou(scores: Scores) -> float:
+    """Return the mean IoU without background, 0 to 1; 0 if the reference has no objects."""
+    return float(np.nan_to_num(scores.mean_iou()))
