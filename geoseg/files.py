@@ -91,7 +91,7 @@ def input_file(path: str | os.PathLike[str], error: type[GeosegError] = SceneErr
     except (OSError, ValueError) as fault:
         if _NOT_LOCAL.match(text):
             raise error(
-                f"{text}: not a local file. Name a local file, or pass --allow-remote to read "
+                f"{text}: not a local file. Pass local files, or --allow-remote to read "
                 "GeoTIFFs from https:// or s3://"
             ) from fault
         reason = fault.strerror if isinstance(fault, OSError) else str(fault)

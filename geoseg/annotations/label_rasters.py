@@ -28,7 +28,7 @@ from geoseg.legend import BACKGROUND, IGNORE, IGNORED, Legend
 from geoseg.polygons.trace import trace
 from geoseg.raster.checks import check_georeference, open_raster
 from geoseg.raster.georeference import on_one_grid
-from geoseg.raster.labels import Labels, largest_class, open_labels, read_legend
+from geoseg.raster.labels import LabelFile, largest_class, open_labels, read_legend
 from geoseg.raster.scene import SceneInfo
 
 _SUFFIXES = (".tif", ".tiff", ".png")  # not JPEG, which changes colours
@@ -242,7 +242,7 @@ class LabelRaster:
 
 
 class _ClassIds(LabelRaster):
-    def __init__(self, labels: Labels, legend: Legend) -> None:
+    def __init__(self, labels: LabelFile, legend: Legend) -> None:
         super().__init__(labels.dataset, labels.path, legend.names)
         self._labels, self._classes, self._largest = labels, len(legend), 0
 

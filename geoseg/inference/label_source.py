@@ -24,11 +24,11 @@ from geoseg.models.model_file import load_model
 from geoseg.models.runtime import choose_device
 from geoseg.options import SceneOptions
 from geoseg.polygons.styles import raster_colormap
-from geoseg.raster.cog import Resampling, working_raster, write_cog
+from geoseg.raster.cog import Resampling, create_working_raster, write_cog
 from geoseg.raster.labels import (
     LEGEND_TAG,
-    Confidence,
-    Labels,
+    ConfidenceFile,
+    LabelFile,
     legend_tags,
     open_confidence,
     open_labels,
@@ -39,7 +39,7 @@ _SUFFIXES = (".tif", ".tiff", ".png")
 _CONFIDENCE_SUFFIX = ".confidence.tif"
 _OVERVIEWS: Sequence[Resampling] = ("mode", "average")
 
-LabelsAndConfidence = tuple[Labels, Confidence | None]
+LabelsAndConfidence = tuple[LabelFile, ConfidenceFile | None]
 
 
 class LabelSource(Protocol):
@@ -119,8 +119,8 @@ class PredictedLabels:
             plan = plan_scene(self._settings, (scene,), scenes)
             reader = scenes.reader(plan.scene)
             with (
-                working_raster(paths[0], plan.info, tags=tags, colormap=colormap) as labels,
-                working_raster(paths[1], plan.info) as confidence,
+                create_working_raster(paths[0], plan.info, tags=tags, colormap=colormap) as labels,
+                create_working_raster(paths[1], plan.info) as confidence,
                 single_thread() as writer,
                 predict_locally(reader, self._predictor, plan.tiles) as predictions,
             ):

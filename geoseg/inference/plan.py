@@ -22,7 +22,7 @@ from geoseg.inference.reader import OpenScenes, SceneSpec, choose_scale
 from geoseg.inference.tiling import choose_tiles, forward_ratio, resolve_margin
 from geoseg.models.model_file import Model
 from geoseg.options import SceneOptions, TilingOptions, as_path
-from geoseg.raster.aoi import Area, area_of_box, area_of_file, overlap
+from geoseg.raster.aoi import AreaOfInterest, aoi_from_bbox, intersect_aois, read_aoi
 from geoseg.raster.scene import SceneInfo
 from geoseg.raster.tiles import Tile
 
@@ -83,7 +83,7 @@ class ScenePlan:
     def is_outside_area(self) -> bool:
         """True if the area of interest does not touch the scene."""
         whole = Window(0, 0, self.info.width, self.info.height)
-        return self.scene.area is not None and not self.scene.area.touches(whole)
+        return self.scene.area is not None and not self.scene.area.intersects(whole)
 
 
 def plan_scene(
@@ -118,14 +118,14 @@ def plan_scene(
     )
 
 
-def _select_area(options: SceneOptions, info: SceneInfo) -> Area | None:
+def _select_area(options: SceneOptions, info: SceneInfo) -> AreaOfInterest | None:
     areas = []
     if options.bbox:
-        areas.append(area_of_box(options.bbox, info.transform))
+        areas.append(aoi_from_bbox(options.bbox, info.transform))
     if aoi := as_path(options.aoi):
         size = info.width, info.height
-        areas.append(area_of_file(aoi, info.crs, info.transform, size))
-    return overlap(areas) if areas else None
+        areas.append(read_aoi(aoi, info.crs, info.transform, size))
+    return intersect_aois(areas) if areas else None
 
 
 def _choose_tiles(

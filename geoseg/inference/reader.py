@@ -18,10 +18,10 @@ from geoseg.errors import ConfigError, SceneError
 from geoseg.files import ScenePath
 from geoseg.models.model_file import ModelCard
 from geoseg.options import Gsd
-from geoseg.raster.aoi import Area
-from geoseg.raster.mosaic import Mosaic, opened_mosaic
-from geoseg.raster.resample import Axis, read_rescaled, resized
-from geoseg.raster.scene import Scene, SceneInfo, gdal_settings, opened_scene
+from geoseg.raster.aoi import AreaOfInterest
+from geoseg.raster.mosaic import Mosaic
+from geoseg.raster.resample import ResampledAxis, read_resampled, resample_axis
+from geoseg.raster.scene import Scene, SceneInfo, gdal_env
 from geoseg.raster.tiles import Tile
 
 _TOLERANCE = 1.5
@@ -53,7 +53,7 @@ class SceneSpec:
     scale: tuple[float, float] = (1.0, 1.0)
     """Scene pixels per network pixel, along rows and along columns."""
 
-    area: Area | None = None
+    area: AreaOfInterest | None = None
     """Area of interest; None: the whole scene."""
 
 
@@ -111,12 +111,12 @@ class TileReader:
         scene: Scene | Mosaic,
         *,
         scale: tuple[float, float] = (1.0, 1.0),
-        area: Area | None = None,
+        area: AreaOfInterest | None = None,
     ) -> None:
         self.info = scene.info
         self._scene, self._area = scene, area
-        self._across = resized(scene.info.width, scale[0])
-        self._down = resized(scene.info.height, scale[1])
+        self._across = resample_axis(scene.info.width, scale[0])
+        self._down = resample_axis(scene.info.height, scale[1])
         self._resampled = (self._across.factor, self._down.factor) != (1, 1)
 
     @property
@@ -132,15 +132,15 @@ class TileReader:
     def scene_window(self, tile: Tile) -> Window:
         """Return the scene pixels that a tile predicts. Cores that partition the grid partition the scene."""
         core = tile.core
-        left, right = self._across.own(core.col_off, core.col_off + core.width)
-        top, bottom = self._down.own(core.row_off, core.row_off + core.height)
+        left, right = self._across.source_span(core.col_off, core.col_off + core.width)
+        top, bottom = self._down.source_span(core.row_off, core.row_off + core.height)
         return Window(left, top, right - left, bottom - top)
 
     def intersects_area(self, tile: Tile) -> bool:
         """Return False if a tile has no pixel in the area of interest, whatever the scene holds there."""
         window = self.scene_window(tile)
         return bool(window.width and window.height) and (
-            self._area is None or self._area.touches(window)
+            self._area is None or self._area.intersects(window)
         )
 
     def read(self, tile: Tile) -> TileInput:
@@ -151,14 +151,14 @@ class TileReader:
             selected = valid[tile.inner]
             nearest = None
         else:
-            pixels, valid = read_rescaled(self._scene.read, self._across, self._down, tile.window)
+            pixels, valid = read_resampled(self._scene.read, self._across, self._down, tile.window)
             selected = self._read_valid(window)
             nearest = (
                 _core_indices(self._down, window.row_off, window.height, tile.core.row_off),
                 _core_indices(self._across, window.col_off, window.width, tile.core.col_off),
             )
         if self._area is not None:
-            selected = selected & self._area.inside(window)
+            selected = selected & self._area.rasterize(window)
         return TileInput(tile, pixels, valid, window, selected, nearest)
 
     def _read_valid(self, window: Window) -> NDArray[np.bool_]:
@@ -205,7 +205,7 @@ class OpenScenes:
 def open_scenes(files: Iterable[ScenePath]) -> Iterator[OpenScenes]:
     """Provide `OpenScenes` for `files`, under the GDAL settings that reading them needs."""
     scenes = OpenScenes()
-    with gdal_settings(*files):
+    with gdal_env(*files):
         try:
             yield scenes
         finally:
@@ -215,11 +215,11 @@ def open_scenes(files: Iterable[ScenePath]) -> Iterator[OpenScenes]:
 def _open_files(spec: SceneSpec) -> Scene | Mosaic:
     expected: dict[str, Any] = {"bands": spec.bands, "indexes": spec.indexes, "dtype": spec.dtype}
     if len(spec.files) > 1:
-        return opened_mosaic(spec.files, **expected)
-    return opened_scene(spec.files[0], **expected)
+        return Mosaic.open(spec.files, **expected)
+    return Scene.open(spec.files[0], **expected)
 
 
-def _core_indices(axis: Axis, start: int, length: int, core: int) -> NDArray[np.intp]:
+def _core_indices(axis: ResampledAxis, start: int, length: int, core: int) -> NDArray[np.intp]:
     return axis.nearest(start, start + length) - core
 
 

@@ -28,9 +28,9 @@ from geoseg.inference.reader import OpenScenes, SceneSpec, TileReader
 from geoseg.legend import Legend
 from geoseg.polygons.styles import raster_colormap
 from geoseg.progress import Track, silent
-from geoseg.raster.cog import working_raster
+from geoseg.raster.cog import create_working_raster
 from geoseg.raster.labels import legend_tags
-from geoseg.raster.scene import gdal_settings
+from geoseg.raster.scene import gdal_env
 from geoseg.raster.tiles import Tile
 
 LABELS, CONFIDENCE, PROBABILITIES = "labels", "confidence", "probabilities"
@@ -181,7 +181,7 @@ _worker = _WorkerState()
 
 def predict_in_worker(task: WorkerTask, tiles: Sequence[Tile]) -> list[Prediction | None]:
     """Predict one batch of tiles on a thread, process or machine with a scene handle of its own."""
-    with gdal_settings(*task.scene.files):
+    with gdal_env(*task.scene.files):
         if _worker.task != task:
             if _worker.task is not None:
                 _worker.scenes.close()
@@ -228,7 +228,7 @@ def _create_rasters(
         path = _raster_path(work, kind)
         path.unlink(missing_ok=True)  # a killed run leaves it in an unknown state
         styled = kind == LABELS
-        raster = working_raster(
+        raster = create_working_raster(
             path,
             plan.info,
             bands=names,

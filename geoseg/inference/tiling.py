@@ -10,7 +10,7 @@ from geoseg.models.model_file import Model
 from geoseg.models.receptive_field import context
 from geoseg.models.runtime import RuntimeNetwork
 from geoseg.options import Margin
-from geoseg.raster.tiles import Tile, cut, fitted_spans, grid, round_up
+from geoseg.raster.tiles import Tile, cut_tiles, fit_spans, round_up, tile_grid
 
 _MAX_RATIO = 1.35
 """Network pixels per scene pixel beyond which windows grow, if the memory allows."""
@@ -113,7 +113,7 @@ def choose_tiles(
     if core < 1:
         raise ConfigError(f"--core: must be 1 pixel or more, got {core}")
     _check_count(width, height, ceil(width / core) * ceil(height / core))
-    return grid(width, height, core=round_up(core, stride), margin=pixels, multiple=stride)
+    return tile_grid(width, height, core=round_up(core, stride), margin=pixels, multiple=stride)
 
 
 def _core_of_window(model: Model, window: int, core: int | None, margin: int) -> int:
@@ -175,10 +175,10 @@ def fit_tiles(
             "Allow more, or use a smaller --margin"
         )
     _, window_width, window_height = best
-    across = fitted_spans(width, window_width, margin)
-    down = fitted_spans(height, window_height, margin)
+    across = fit_spans(width, window_width, margin)
+    down = fit_spans(height, window_height, margin)
     _check_count(width, height, len(across) * len(down))
-    return cut(across, down, margin=margin)
+    return cut_tiles(across, down, margin=margin)
 
 
 def _total_length(length: int, count: int, margin: int) -> int:

@@ -1,4 +1,4 @@
-"""The part of a scene that is wanted: a polygon in the scene's own pixels."""
+"""Area of interest: a polygon in pixels of the scene, from a bounding box or a vector file."""
 
 from __future__ import annotations
 
@@ -22,95 +22,120 @@ from shapely.geometry.base import BaseGeometry
 
 from geoseg.errors import AnnotationError, ConfigError
 from geoseg.files import is_parquet, vector_file
+from geoseg.options import Box
 from geoseg.raster.georeference import map_transform
-
-Box = tuple[float, float, float, float]
-"""West, south, east, north, in coordinates of the scene's CRS."""
 
 
 @dataclass(frozen=True, slots=True)
-class Area:
+class AreaOfInterest:
     """A region of a scene."""
 
     geometry: BaseGeometry
-    """In pixels of the scene, x right, y down."""
+    """In pixels of the scene: x right, y down."""
 
-    def touches(self, window: Window) -> bool:
-        """True where the region and the window have a point in common."""
+    def intersects(self, window: Window) -> bool:
+        """Return True if the region and the window have a point in common."""
         left, top = window.col_off, window.row_off
         box = shapely.box(left, top, left + window.width, top + window.height)
         return bool(shapely.intersects(self.geometry, box))
 
-    def inside(self, window: Window) -> NDArray[np.bool_]:
-        """(h, w) True for the pixels whose centre lies in the region."""
+    def rasterize(self, window: Window) -> NDArray[np.bool_]:
+        """Return (h, w), True for pixels of the window whose centre lies in the region."""
         transform = Affine.translation(window.col_off, window.row_off)
         shape = (window.height, window.width)
-        if not self.touches(window):
+        if not self.intersects(window):
             return np.zeros(shape, bool)
         inside: NDArray[np.bool_] = geometry_mask([self.geometry], shape, transform, invert=True)
         return inside
 
 
-def area_of_box(box: Box, transform: Affine) -> Area:
-    """The region of a rectangle along the axes of the map; `transform` is the scene's."""
+def aoi_from_bbox(box: Box, transform: Affine) -> AreaOfInterest:
+    """Return the region of a bounding box in map coordinates.
+
+    Parameters
+    ----------
+    box
+        West, south, east, north, in the CRS of the scene.
+    transform
+        Pixel-to-CRS transform of the scene.
+
+    Raises
+    ------
+    ConfigError
+        If the box is empty or not finite.
+    """
     west, south, east, north = box
     if not (west < east and south < north and all(map(isfinite, box))):
         raise ConfigError(
-            f"--bbox {','.join(f'{value:g}' for value in box)}: must be west, south, east, north, "
-            "with west below east and south below north"
+            f"--bbox {','.join(f'{value:g}' for value in box)}: not a bounding box. "
+            "Pass west,south,east,north, with west below east and south below north"
         )
-    return _in_pixels(shapely.box(west, south, east, north), transform)
+    return _to_pixels(shapely.box(west, south, east, north), transform)
 
 
-def area_of_file(path: Path, crs: CRS | None, transform: Affine, size: tuple[int, int]) -> Area:
-    """The region covered by the polygons of a vector file (see `geoseg.files`), in
-    all of its layers, brought into the CRS of a scene of `size` (width, height).
+def read_aoi(
+    path: Path, crs: CRS | None, transform: Affine, size: tuple[int, int]
+) -> AreaOfInterest:
+    """Return the union of the polygons of a vector file, in all of its layers.
 
-    Raises AnnotationError when it is no such file, has no polygon, or only one of it and the scene has a
-    CRS.
+    Parameters
+    ----------
+    path
+        File of a format that `geoseg.files.vector_file` accepts.
+    crs
+        CRS of the scene; polygons are transformed to it.
+    transform
+        Pixel-to-CRS transform of the scene.
+    size
+        Width and height of the scene in pixels.
+
+    Raises
+    ------
+    AnnotationError
+        If the file cannot be read, holds no polygon, or if only one of file and scene has a CRS.
     """
-    geometry = _read(vector_file(path))
+    geometry = _read_geometries(vector_file(path))
     shapes = geometry[geometry.geom_type.isin(["Polygon", "MultiPolygon"])]
     if shapes.empty:
-        raise AnnotationError(f"{path}: holds no polygon. draw the area as one")
+        raise AnnotationError(f"{path}: holds no polygon. Draw the area as a polygon")
     if crs is not None:
         if shapes.crs is None:
-            raise AnnotationError(f"{path}: has no coordinate reference system. give it one")
+            raise AnnotationError(
+                f"{path}: has no coordinate reference system. Assign that of its coordinates in a GIS"
+            )
         near = _outline(crs, transform, size).to_crs(shapes.crs).union_all()
-        if shapely.is_valid(near) and np.isfinite(near.bounds).all():  # a world has no place in UTM
+        if (
+            shapely.is_valid(near) and np.isfinite(near.bounds).all()
+        ):  # clip polygons outside a UTM zone
             shapes = shapes.make_valid().intersection(near.buffer(near.length / 8).envelope)
         shapes = shapes.to_crs(crs.to_wkt())
     elif shapes.crs is not None:
         raise AnnotationError(
-            f"{path}: has a coordinate reference system, the scene has none. use --bbox"
+            f"{path}: has a coordinate reference system, the scene has none. Pass --bbox instead"
         )
     union = shapely.union_all(shapely.make_valid(shapes.to_numpy()))
     if not np.isfinite(shapely.bounds(union)).all():
         raise AnnotationError(
-            f"{path}: lies where the scene's coordinate system has no place for it"
+            f"{path}: lies outside the area of use of the scene's coordinate reference system. "
+            "Check which scene it belongs to"
         )
-    return _in_pixels(union, transform)
+    return _to_pixels(union, transform)
 
 
-def overlap(areas: Sequence[Area]) -> Area:
-    """What all regions have in common."""
-    return Area(shapely.intersection_all([area.geometry for area in areas]))
+def intersect_aois(areas: Sequence[AreaOfInterest]) -> AreaOfInterest:
+    """Return the region that all areas have in common."""
+    return AreaOfInterest(shapely.intersection_all([area.geometry for area in areas]))
 
 
 def _outline(crs: CRS, transform: Affine, size: tuple[int, int]) -> gpd.GeoSeries:
-    """Of the scene, on the map."""
+    """Return the outline of the scene in map coordinates."""
     box = shapely.segmentize(shapely.box(0, 0, *size), max(size) / 16)
-    corners = map_transform(transform)
-
-    def move(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        x, y = corners @ (points[:, 0], points[:, 1])  # type: ignore[operator]
-        return np.stack([x, y], axis=1)
-
-    return gpd.GeoSeries([shapely.transform(box, move)], crs=crs.to_wkt())
+    outline = _transform_points(box, map_transform(transform))
+    return gpd.GeoSeries([outline], crs=crs.to_wkt())
 
 
-def _read(file: Path) -> gpd.GeoSeries:
-    """Geometries of all layers."""
+def _read_geometries(file: Path) -> gpd.GeoSeries:
+    """Read the geometries of all layers, in the CRS of the first."""
     try:
         if is_parquet(file):
             return gpd.read_parquet(file).geometry
@@ -122,15 +147,17 @@ def _read(file: Path) -> gpd.GeoSeries:
         ]
         return gpd.GeoSeries(pd.concat(parts, ignore_index=True), crs=first)
     except (DataSourceError, RuntimeError, IndexError, ValueError) as error:
-        raise AnnotationError(f"{file}: damaged ({error}). copy or download it again") from error
+        raise AnnotationError(f"{file}: damaged ({error}). Copy or download it again") from error
 
 
-def _in_pixels(geometry: BaseGeometry, transform: Affine) -> Area:
-    inverse = ~map_transform(transform)
+def _to_pixels(geometry: BaseGeometry, transform: Affine) -> AreaOfInterest:
+    return AreaOfInterest(_transform_points(geometry, ~map_transform(transform)))
 
+
+def _transform_points(geometry: BaseGeometry, transform: Affine) -> BaseGeometry:
     def move(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        x, y = inverse @ (points[:, 0], points[:, 1])
+        x, y = transform @ (points[:, 0], points[:, 1])  # type: ignore[operator]
         return np.stack([x, y], axis=1)
 
     moved: BaseGeometry = shapely.transform(geometry, move)
-    return Area(moved)
+    return moved

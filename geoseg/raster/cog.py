@@ -1,4 +1,9 @@
-"""Rasters to work on: written by windows, read once more, and then gone."""
+"""Write Cloud Optimized GeoTIFFs with bounded memory.
+
+A product is first written by windows to a temporary raster, then copied to a COG with its overviews. GDAL would
+compute the overviews of a raster with a colour table from whole rows, which takes 3 GB at 100,000 columns, and cannot
+be interrupted while it computes them; here they are computed by blocks.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +31,9 @@ from geoseg.raster.checks import stored_block
 from geoseg.raster.scene import CACHE_BYTES, SceneInfo
 
 BLOCK = 512
+
+_READ = 8 * BLOCK
+
 WORKING: Mapping[str, Any] = {
     "driver": "GTiff",
     "dtype": "uint8",
@@ -40,13 +48,18 @@ WORKING: Mapping[str, Any] = {
     "interleave": "band",
     "photometric": "minisblack",
 }
-"""How rasters are written that are read once more and then go."""
+"""Creation options of temporary rasters."""
 
 Colormap = Mapping[int, tuple[int, int, int, int]]
+"""Value to red, green, blue, alpha."""
+
+Pixels = NDArray[np.uint8]
+
+Resampling = Literal["mode", "average"]
 
 
 @contextmanager
-def working_raster(
+def create_working_raster(
     path: Path,
     info: SceneInfo,
     *,
@@ -54,14 +67,34 @@ def working_raster(
     tags: Mapping[str, str] | None = None,
     colormap: Colormap | None = None,
 ) -> Iterator[DatasetWriter]:
-    """A new uint8 GeoTIFF on the scene's own grid with `bands` of these names, to be written by windows;
-    what is never written reads as IGNORE.
+    """Create a temporary uint8 GeoTIFF on the grid of a scene, to be written by windows.
 
-    Raises OutputError when the disk does not take it.
+    Parameters
+    ----------
+    path
+        File to create.
+    info
+        Scene with the size, CRS and transform.
+    bands
+        Descriptions of the bands.
+    tags
+        GDAL metadata items.
+    colormap
+        Colour table of the first band.
+
+    Yields
+    ------
+    DatasetWriter
+        Raster whose unwritten blocks read as IGNORE.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full.
     """
     try:
         with (
-            no_georeference_is_fine(),
+            ignore_missing_georeference(),
             rasterio.open(
                 str(path.absolute()),
                 "w",
@@ -81,60 +114,65 @@ def working_raster(
                 raster.write_colormap(1, dict(colormap))
             yield raster
     except (RasterioError, CPLE_BaseError) as error:
-        raise unwritable(path) from error
+        raise disk_full_error(path) from error
 
 
-def unwritable(path: Path) -> OutputError:
-    """What to raise when the disk does not take `path`."""
-    return OutputError(f"{path.parent}: labels could not be written there. is the disk full?")
+def disk_full_error(path: Path) -> OutputError:
+    """Return the error for a raster that GDAL could not write."""
+    return OutputError(
+        f"{path.parent}: a raster could not be written. Check whether the disk is full"
+    )
 
 
 @contextmanager
-def no_georeference_is_fine() -> Iterator[None]:
-    """Scenes need not lie anywhere: rasterio's warning of it is not shown."""
+def ignore_missing_georeference() -> Iterator[None]:
+    """Suppress the warning of rasterio about rasters without georeference."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
 
 
-# Overviews of working rasters: each half of the one before.
-#
-# GDAL makes those of a raster with a colour table from whole rows, which takes 3 GB at 100,000 pixels a side, and
-# cannot be stopped while it makes the others. These are made by blocks.
-
-Pixels = NDArray[np.uint8]
-Resampling = Literal["mode", "average"]
-
-_READ = 8 * BLOCK
+# Overviews
 
 
 def write_overviews(source: Path, folder: Path, resampling: Resampling) -> list[Path]:
-    """Rasters of half of the size of `source`, rounded up, a quarter, …, until all of it is one block, written to
-    `folder`, the largest first. `source` is uint8, IGNORE where it holds nothing; that counts for no
-    overview as long as another pixel holds something.
+    """Write overviews of a raster, each half the size of the one before, until one fits into a block.
+
+    Parameters
+    ----------
+    source
+        uint8 raster, IGNORE where there is no data. Such pixels count only if all four are.
+    folder
+        Existing folder for the overviews.
+    resampling
+        "mode" for classes, "average" for values.
+
+    Returns
+    -------
+    list of Path
+        Overviews, the largest first.
     """
     levels: list[Path] = []
     while _longer_side(finest := levels[-1] if levels else source) > BLOCK:
         levels.append(folder / f"{2 ** (len(levels) + 1)}.tif")
-        _halve(finest, levels[-1], {"mode": most_frequent, "average": average}[resampling])
+        _halve(finest, levels[-1], {"mode": reduce_by_mode, "average": reduce_by_mean}[resampling])
     return levels
 
 
-def most_frequent(pixels: Pixels) -> Pixels:
-    """(h, w) → (⌈h / 2⌉, ⌈w / 2⌉), of each square of 2 x 2 pixels the label that most of them have; of labels that
-    are as frequent, the one that is so first, row by row."""
+def reduce_by_mode(pixels: Pixels) -> Pixels:
+    """Return (⌈h / 2⌉, ⌈w / 2⌉) most frequent labels of 2 x 2 pixels; of a tie the first one, row by row."""
     a, b, c, d = quarters = _quarters(pixels)
     found = d.copy()
     for one in reversed(quarters):
         np.copyto(found, one, where=one != IGNORE)
-    # from the pair that is complete last to the one that is complete first
+    # from the pair that completes last to the one that completes first
     for one, other in ((c, d), (b, d), (a, d), (b, c), (a, c), (a, b)):
         np.copyto(found, one, where=(one == other) & (one != IGNORE))
     return found
 
 
-def average(pixels: Pixels) -> Pixels:
-    """(h, w) → (⌈h / 2⌉, ⌈w / 2⌉), means of squares of 2 x 2 pixels, a half rounded up."""
+def reduce_by_mean(pixels: Pixels) -> Pixels:
+    """Return (⌈h / 2⌉, ⌈w / 2⌉) means of 2 x 2 pixels, halves rounded up."""
     quarters = np.stack(_quarters(pixels)).astype(np.uint16)
     holds = quarters != IGNORE
     count = holds.sum(0, dtype=np.uint16)
@@ -144,7 +182,7 @@ def average(pixels: Pixels) -> Pixels:
 
 
 def _quarters(pixels: Pixels) -> tuple[Pixels, Pixels, Pixels, Pixels]:
-    """The upper left pixel of each square, the upper right, the lower left, the lower right."""
+    """Return upper left, upper right, lower left and lower right pixels of all squares of 2 x 2."""
     height, width = pixels.shape
     even = np.pad(pixels, ((0, height % 2), (0, width % 2)), constant_values=IGNORE)
     return even[::2, ::2], even[::2, 1::2], even[1::2, ::2], even[1::2, 1::2]
@@ -155,7 +193,7 @@ def _longer_side(raster: Path) -> int:
         return max(int(dataset.width), int(dataset.height))
 
 
-def _halve(source: Path, output: Path, halved: Callable[[Pixels], Pixels]) -> None:
+def _halve(source: Path, output: Path, reduce: Callable[[Pixels], Pixels]) -> None:
     with (
         rasterio.open(source.absolute()) as fine,
         rasterio.open(
@@ -171,9 +209,9 @@ def _halve(source: Path, output: Path, halved: Callable[[Pixels], Pixels]) -> No
             for band in fine.indexes:
                 pixels = fine.read(band, window=window)
                 if (pixels != IGNORE).any():
-                    made = halved(pixels)
-                    place = Window(window.col_off // 2, window.row_off // 2, *made.shape[::-1])
-                    coarse.write(made, band, window=place)
+                    reduced = reduce(pixels)
+                    place = Window(window.col_off // 2, window.row_off // 2, *reduced.shape[::-1])
+                    coarse.write(reduced, band, window=place)
 
 
 def _windows(width: int, height: int) -> Iterator[Window]:
@@ -182,21 +220,34 @@ def _windows(width: int, height: int) -> Iterator[Window]:
             yield Window(column, row, min(_READ, width - column), min(_READ, height - row))
 
 
-# The raster that a user keeps: a cloud optimised GeoTIFF, made of a working raster.
+# Cloud Optimized GeoTIFF
 
 
 def write_cog(source: Path, output: Path, *, overviews: Resampling) -> None:
-    """Copy a working raster to a cloud optimised GeoTIFF with overviews. Raises OutputError when
-    the disk does not take it.
+    """Copy a raster to a Cloud Optimized GeoTIFF with overviews.
+
+    Parameters
+    ----------
+    source
+        uint8 raster, as `create_working_raster` writes it.
+    output
+        COG to create.
+    overviews
+        Resampling of the overviews.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full.
     """
     folder = output.with_name(f"{output.name}.overviews")
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
     try:
         folder.mkdir()
-        with no_georeference_is_fine(), rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+        with ignore_missing_georeference(), rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
             levels = write_overviews(source, folder, overviews)
             copy(
-                str(_joined(source, levels, folder / "all.vrt").absolute()),
+                str(_build_vrt(source, levels, folder / "all.vrt").absolute()),
                 str(output.absolute()),
                 driver="COG",
                 compress="deflate",
@@ -204,16 +255,16 @@ def write_cog(source: Path, output: Path, *, overviews: Resampling) -> None:
                 num_threads="all_cpus",
                 bigtiff="if_safer",
             )
-            if not _is_whole(output):
-                raise unwritable(output)
+            if not _is_complete(output):
+                raise disk_full_error(output)
     except (RasterioError, CPLE_BaseError, OSError) as error:
-        raise unwritable(output) from error
+        raise disk_full_error(output) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _joined(source: Path, overviews: Sequence[Path], output: Path) -> Path:
-    """A raster that is `source` and has `overviews`, which lie beside `output`."""
+def _build_vrt(source: Path, overviews: Sequence[Path], output: Path) -> Path:
+    """Write a VRT of `source` with `overviews`, which are in the same folder."""
     copy(str(source.absolute()), str(output.absolute()), driver="VRT")
     tree = ElementTree.parse(output)
     for band in tree.iter("VRTRasterBand"):
@@ -226,13 +277,13 @@ def _joined(source: Path, overviews: Sequence[Path], output: Path) -> Path:
     return output
 
 
-def _is_whole(cog: Path) -> bool:
-    """False where blocks are missing: GDAL does not tell when the disk refuses what its threads have compressed."""
+def _is_complete(cog: Path) -> bool:
+    """Return False if blocks are missing: GDAL reports no error when its threads cannot write them."""
     size = cog.stat().st_size
-    with rasterio.open(cog.absolute()) as made:
-        rows, columns = (range(-(-side // BLOCK)) for side in made.shape)
-        places = product(columns, rows, made.indexes)
+    with rasterio.open(cog.absolute()) as dataset:
+        rows, columns = (range(-(-side // BLOCK)) for side in dataset.shape)
+        places = product(columns, rows, dataset.indexes)
         return all(
-            (block := stored_block(made, *place)) is not None and sum(block) <= size
+            (block := stored_block(dataset, *place)) is not None and sum(block) <= size
             for place in places
         )

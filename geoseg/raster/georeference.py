@@ -1,4 +1,4 @@
-"""How large a pixel is on the ground."""
+"""Positions and sizes of pixels on the ground."""
 
 from __future__ import annotations
 
@@ -10,49 +10,64 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import transform as warp
 
-_OFF = 0.05  # pixels
+_GRID_TOLERANCE = 0.05  # pixels; coordinates are rounded when they are stored
 
 
 def map_transform(transform: Affine) -> Affine:
-    """From pixels to where a GIS shows them: `transform`, or for a raster that has none (the identity) what
-    QGIS does with it: units are pixels, y goes up, and the picture hangs below the x axis.
+    """Return the pixel-to-map transform that a GIS displays a raster with.
+
+    A raster without geotransform (the identity) has its upper left corner at the origin and y pointing up, as in QGIS.
+    A geotransform without CRS is kept.
     """
     return Affine.scale(1, -1) if transform == Affine.identity() else transform
 
 
 def on_one_grid(one: Affine, other: Affine, *, width: int, height: int) -> bool:
-    """True where the pixels of two rasters of this size lie upon each other, to a twentieth of a pixel:
-    coordinates are rounded when they are stored.
-    """
+    """Return True if the pixels of two rasters of this size coincide, to a twentieth of a pixel."""
     across = ~one @ other
     corners = ((0, 0), (width, 0), (0, height))
     moved = (across @ corner for corner in corners)
     return all(
-        abs(x - u) <= _OFF and abs(y - v) <= _OFF
+        abs(x - u) <= _GRID_TOLERANCE and abs(y - v) <= _GRID_TOLERANCE
         for (x, y), (u, v) in zip(moved, corners, strict=True)
     )
 
 
 def pixel_size_m(crs: CRS | None, transform: Affine, width: int, height: int) -> float | None:
-    """Side, in metres on the ground, of a square as large as the pixel at the scene's centre;
-    None without a CRS.
+    """Compute the ground sampling distance at the centre of a scene.
 
-    Projected coordinates are taken by their unit. Degrees and Mercator metres are none on the
-    ground: for them the size at the centre's latitude counts (an EPSG:3857 pixel of 2 m is one of
-    1 m at 60 degrees north).
+    Parameters
+    ----------
+    crs
+        CRS of the scene, or None.
+    transform
+        Pixel-to-CRS transform.
+    width, height
+        Size of the scene in pixels.
+
+    Returns
+    -------
+    float or None
+        Side in metres of a square with the area of the pixel; None without a CRS, or if it has no metres.
+
+    Notes
+    -----
+    Projected coordinates are converted by their linear unit. Geographic and Mercator coordinates are scaled by the
+    size of a degree, or the cosine of the latitude, at the centre: an EPSG:3857 pixel of 2 m at 60 degrees north
+    measures 1 m on the ground.
     """
-    metres = _metres(crs, transform, width, height)
+    metres = _metres_per_unit(crs, transform, width, height)
     return None if metres is None else sqrt(abs(transform.determinant) * metres[0] * metres[1])
 
 
 def pixel_sides_m(
     crs: CRS | None, transform: Affine, width: int, height: int
 ) -> tuple[float, float] | None:
-    """Sides along a row and along a column, in metres on the ground, of the pixel at the scene's
-    centre; None without a CRS. A pixel of equal degrees is narrower than high, except at the
-    equator.
+    """Compute the sides of the central pixel in metres, along a row and along a column.
+
+    None as for `pixel_size_m`. A pixel of equal degrees is narrower than high, except at the equator.
     """
-    metres = _metres(crs, transform, width, height)
+    metres = _metres_per_unit(crs, transform, width, height)
     if metres is None:
         return None
     east, north = metres
@@ -62,32 +77,29 @@ def pixel_sides_m(
     )
 
 
-def _metres(
+def _metres_per_unit(
     crs: CRS | None, transform: Affine, width: int, height: int
 ) -> tuple[float, float] | None:
-    """Metres on the ground that one unit of the first and of the second coordinate is long."""
+    """Return the ground length of one unit of the first and of the second coordinate."""
     if crs is None:
         return None
     x, y = transform @ (width / 2, height / 2)
     try:
         if crs.is_geographic:
             to_degrees = degrees(crs.units_factor[1])
-            return _of_a_degree(y * to_degrees, to_degrees)
+            return _metres_of_degrees(y * to_degrees, to_degrees)
         metres = float(crs.units_factor[1])
         if not _is_mercator(crs):
             return metres, metres
         _, (latitude,) = warp(crs, CRS.from_epsg(4326), [x], [y])
         metres *= cos(radians(latitude))
         return (metres, metres) if isfinite(metres) else None
-    except (
-        CRSError,
-        CPLE_BaseError,
-    ):  # a CRS that PROJ cannot make sense of has no size on the ground
+    except (CRSError, CPLE_BaseError):  # a CRS that PROJ cannot interpret
         return None
 
 
-def _of_a_degree(latitude: float, degree: float) -> tuple[float, float] | None:
-    """Lengths of `degree` degrees to the east and to the north on the WGS 84 ellipsoid."""
+def _metres_of_degrees(latitude: float, degree: float) -> tuple[float, float] | None:
+    """Return the lengths of `degree` degrees to the east and to the north on the WGS 84 ellipsoid."""
     if not -90 < latitude < 90:  # metres under a geographic CRS
         return None
     phi = radians(latitude)

@@ -1,4 +1,4 @@
-"""The legend that a label raster carries, ours or anybody's."""
+"""Label and confidence rasters: class IDs from a file or an array, read by strips, and their legend."""
 
 from __future__ import annotations
 
@@ -26,38 +26,39 @@ from geoseg.raster.checks import check_georeference, open_raster
 from geoseg.raster.georeference import map_transform, on_one_grid
 
 LEGEND_TAG = "GEOSEG_LEGEND"
-"""Name of the GDAL metadata item (in a TIFF: inside the file) that holds a legend as JSON."""
+"""GDAL metadata item with the legend as JSON; in a TIFF it is inside the file."""
 
 _RGBA = tuple[int, int, int, int]
 
 
 def legend_tags(legend: Legend) -> dict[str, str]:
-    """Tags for ``dataset.update_tags(**…)`` by which a label raster carries its legend."""
+    """Return the tags, for ``dataset.update_tags``, that store a legend in a label raster."""
     return {LEGEND_TAG: json.dumps(legend.to_json(), ensure_ascii=False)}
 
 
-def read_legend(labels: Labels | ArrayLabels) -> Legend:
-    """The legend a label raster carries: its GEOSEG_LEGEND tag, else its category names and
-    colour table.
+def read_legend(labels: LabelFile | LabelArray) -> Legend:
+    """Return the legend of a label raster: its GEOSEG_LEGEND tag, else its category names and colour table.
 
-    What they leave open is filled in, ``class_<id>`` up to the largest id that occurs; for that
-    the raster is read once more. An array carries nothing. Raises SceneError when the tag is damaged.
+    Classes without a name are called ``class_<id>``, up to the largest ID that occurs; for that the raster is read
+    once more. An array has no names. Raises SceneError if the tag is not a legend.
     """
-    if isinstance(labels, ArrayLabels):
-        return _filled_in([], {}, _largest(labels))
+    if isinstance(labels, LabelArray):
+        return _complete_legend([], {}, _largest(labels))
     text = labels.dataset.tags().get(LEGEND_TAG)
     if text is None:
-        return _filled_in(_category_names(labels.path), _colours(labels.dataset), _largest(labels))
+        return _complete_legend(
+            _category_names(labels.path), _colours(labels.dataset), _largest(labels)
+        )
     try:
         return Legend.from_json(json.loads(text))
     except ValueError as error:
         raise SceneError(
-            f"{labels.path}: its tag {LEGEND_TAG} is not a legend ({error}). remove the tag"
+            f"{labels.path}: its tag {LEGEND_TAG} is not a legend ({error}). Remove the tag: gdal_edit.py -unsetmd"
         ) from error
 
 
 def _category_names(path: Path) -> list[str]:
-    """Names by id from ``NAME.tif.aux.xml``, where GDAL keeps them."""
+    """Read the category names by ID from ``NAME.tif.aux.xml``, where GDAL stores them."""
     try:
         document = ElementTree.parse(path.with_name(path.name + ".aux.xml"))
     except (OSError, ElementTree.ParseError):
@@ -74,11 +75,11 @@ def _colours(dataset: DatasetReader) -> Mapping[int, _RGBA]:
     return colours
 
 
-def _largest(labels: Labels | ArrayLabels) -> int:
+def _largest(labels: LabelFile | LabelArray) -> int:
     return max(largest_class(labels.read(window)) for window in labels.strips())
 
 
-def _filled_in(names: list[str], colours: Mapping[int, _RGBA], largest: int) -> Legend:
+def _complete_legend(names: list[str], colours: Mapping[int, _RGBA], largest: int) -> Legend:
     number = min(max(largest + 1, len(names), 2), IGNORE)
     classes: list[LegendClass] = []
     for class_id in range(number):
@@ -91,21 +92,20 @@ def _filled_in(names: list[str], colours: Mapping[int, _RGBA], largest: int) -> 
 
 def _colour(class_id: int, colours: Mapping[int, _RGBA]) -> str:
     red, green, blue = colours.get(class_id, (0, 0, 0, 0))[:3]
-    if class_id and not (red or green or blue):  # TIFF fills its colour tables up with black
-        hue = class_id * 0.618034 % 1  # by the golden angle no two near ids get near hues
+    if class_id and not (red or green or blue):  # TIFF pads colour tables with black
+        hue = class_id * 0.618034 % 1  # golden angle: near IDs get distant hues
         red, green, blue = (round(255 * v) for v in colorsys.hsv_to_rgb(hue, 0.75, 0.95))
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-# Label and confidence rasters as a source of polygons, read strip by strip.
+# Rasters
 
 _ROWS = 512
 _CACHE = 16 << 20  # strips are whole blocks, none is read twice
 
 
-class Labels:
-    """An open raster of class ids: one band, integers, 0 background, 1 to 254 classes, 255 and
-    nodata nothing."""
+class LabelFile:
+    """An open raster of class IDs: one band of integers, 0 background, 1 to 254 classes, 255 and nodata ignored."""
 
     def __init__(self, dataset: DatasetReader, path: Path) -> None:
         self.dataset = dataset
@@ -113,17 +113,17 @@ class Labels:
 
     @property
     def name(self) -> str:
-        """What its polygons are said to come from."""
+        """Name of the file."""
         return self.path.name
 
     @property
     def crs(self) -> CRS | None:
-        """None where it has none."""
+        """CRS, or None."""
         return self.dataset.crs or None
 
     @property
     def transform(self) -> Affine:
-        """From pixel corners to where a GIS shows them."""
+        """Pixel-to-map transform, see `geoseg.raster.georeference.map_transform`."""
         return map_transform(self.dataset.transform)
 
     @property
@@ -133,15 +133,16 @@ class Labels:
         return rows, columns
 
     def strips(self) -> list[Window]:
-        """Windows of full width that cover the raster from top to bottom, so high that a block is
-        decoded once."""
+        """Return windows of full width from top to bottom, whose heights are multiples of a block."""
         block = self.dataset.block_shapes[0][0]
         rows = _ROWS // block * block if block <= _ROWS else min(block, 4 * _ROWS)
         return _strips(self.shape, rows)
 
     def read(self, window: Window) -> NDArray[np.uint8]:
-        """(h, w) class ids, IGNORE where there is nodata. Raises SceneError when a value is no
-        class id."""
+        """Return (h, w) class IDs, IGNORE where there is nodata.
+
+        Raises SceneError if a value is not a class ID, or the file is damaged.
+        """
         values = read_band(self.dataset, self.path, window)
         nodata = self.dataset.nodata
         if nodata is None or nodata in (BACKGROUND, IGNORE):
@@ -152,8 +153,8 @@ class Labels:
         return labels
 
 
-class ArrayLabels:
-    """Class ids in memory, (rows, columns) of any integer type, as `Labels` are in a file."""
+class LabelArray:
+    """Class IDs in memory, (rows, columns) of any integer type, with the interface of `LabelFile`."""
 
     def __init__(
         self,
@@ -174,19 +175,19 @@ class ArrayLabels:
         self.shape: tuple[int, int] = values.shape
 
     def strips(self) -> list[Window]:
-        """Windows of full width that cover them from top to bottom."""
+        """Return windows of full width from top to bottom."""
         return _strips(self.shape, _ROWS)
 
     def read(self, window: Window) -> NDArray[np.uint8]:
-        """(h, w) class ids. Raises SceneError when a value is none."""
+        """Return (h, w) class IDs. Raises SceneError if a value is not one."""
         rows = slice(window.row_off, window.row_off + window.height)
         return _checked(self.values[rows], self.name)
 
 
 def largest_class(ids: NDArray[np.uint8]) -> int:
-    """The largest class id that occurs, 0 if none does."""
+    """Return the largest class ID, 0 if there is none."""
     largest = int(ids.max(initial=0))
-    # numpy is a hundred times quicker without a condition
+    # numpy is a hundred times faster without a condition
     return largest if largest != IGNORE else int(ids.max(where=ids != IGNORE, initial=0))
 
 
@@ -201,29 +202,29 @@ def _checked(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > IGNORE:
         raise SceneError(
-            f"{name}: holds the value {low if low < 0 else high}, class ids are 0 to 254. "
-            "renumber the classes, or declare the value as nodata"
+            f"{name}: holds the value {low if low < 0 else high}, class IDs are 0 to 254. "
+            "Renumber the classes, or declare the value as nodata"
         )
     return values.astype(np.uint8)
 
 
-class Confidence:
-    """An open confidence raster on the grid of the labels: uint8, 0 to 200 meaning 0 to 1."""
+class ConfidenceFile:
+    """An open confidence raster on the grid of the labels: uint8, 0 to 200 for 0 to 1."""
 
     def __init__(self, dataset: DatasetReader, path: Path) -> None:
         self.dataset = dataset
         self.path = path
 
     def read(self, window: Window) -> NDArray[np.uint8]:
-        """(h, w) confidence in steps of 1/200."""
+        """Return (h, w) confidence in steps of 1/200."""
         values: NDArray[np.uint8] = read_band(self.dataset, self.path, window)
         return values
 
 
-class ArrayConfidence:
-    """Confidences in memory: (rows, columns) uint8, 0 to 200 meaning 0 to 1, 255 unknown."""
+class ConfidenceArray:
+    """Confidence in memory: (rows, columns) uint8, 0 to 200 for 0 to 1, 255 unknown."""
 
-    def __init__(self, values: NDArray[Any], labels: Labels | ArrayLabels) -> None:
+    def __init__(self, values: NDArray[Any], labels: LabelFile | LabelArray) -> None:
         if values.shape != labels.shape or values.dtype != np.uint8:
             raise ValueError(
                 f"confidence must be {labels.shape} uint8 as the labels, "
@@ -232,77 +233,80 @@ class ArrayConfidence:
         self.values: NDArray[np.uint8] = values
 
     def read(self, window: Window) -> NDArray[np.uint8]:
-        """(h, w) confidence in steps of 1/200."""
+        """Return (h, w) confidence in steps of 1/200."""
         return self.values[window.row_off : window.row_off + window.height]
 
 
 @contextmanager
-def open_labels(path: Path) -> Iterator[Labels]:
-    """Open a label raster. Raises SceneError when it cannot be one."""
+def open_labels(path: Path) -> Iterator[LabelFile]:
+    """Open a label raster. Raises SceneError if it has several bands or no integers."""
     with _open(path) as dataset:
         if dataset.count != 1:
             raise SceneError(
-                f"{path}: has {dataset.count} bands, labels have one. is it the scene itself?"
+                f"{path}: has {dataset.count} bands, labels have one. Check that it is not the scene"
             )
         if np.dtype(dataset.dtypes[0]).kind not in "iu":
             raise SceneError(
-                f"{path}: its pixels are {dataset.dtypes[0]}, class ids are integers. "
-                "convert it: gdal_translate -ot Byte IN OUT.tif"
+                f"{path}: its pixels are {dataset.dtypes[0]}, class IDs are integers. "
+                "Convert it: gdal_translate -ot Byte IN OUT.tif"
             )
-        yield Labels(dataset, path)
+        yield LabelFile(dataset, path)
 
 
 @contextmanager
-def open_confidence(path: Path, labels: Labels) -> Iterator[Confidence]:
-    """Open the confidence raster that belongs to `labels`. Raises SceneError when it does not."""
+def open_confidence(path: Path, labels: LabelFile) -> Iterator[ConfidenceFile]:
+    """Open the confidence raster of `labels`. Raises SceneError if it is not uint8 on the same grid."""
     with _open(path) as dataset:
         if dataset.count != 1 or dataset.dtypes[0] != "uint8":
             raise SceneError(
                 f"{path}: has {dataset.count} bands of {dataset.dtypes[0]}, "
-                "confidence has one of uint8. use what geoseg segment --confidence wrote"
+                "confidence has one of uint8. Use the file that geoseg segment --confidence wrote"
             )
         rows, columns = labels.shape
         if dataset.shape != (rows, columns) or not on_one_grid(
             labels.dataset.transform, dataset.transform, width=columns, height=rows
         ):
             raise SceneError(
-                f"{path}: is not on the grid of {labels.path}. use the confidence of the same run"
+                f"{path}: is not on the grid of {labels.path}. Use the confidence of the same run"
             )
-        yield Confidence(dataset, path)
+        yield ConfidenceFile(dataset, path)
 
 
 def read_strips(
-    labels: Labels | ArrayLabels,
-    confidence: Confidence | ArrayConfidence | None,
+    labels: LabelFile | LabelArray,
+    confidence: ConfidenceFile | ConfidenceArray | None,
     legend: Legend,
     track: Track = silent,
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8] | None]]:
-    """Class ids and confidences of all strips, from top to bottom. Raises what `read_classes` does."""
+    """Yield class IDs and confidence of all strips, from top to bottom. Raises as `read_class_ids`."""
     for window in track(labels.strips(), "vectorize"):
-        yield read_classes(labels, legend, window), confidence.read(window) if confidence else None
+        yield (
+            read_class_ids(labels, legend, window),
+            confidence.read(window) if confidence else None,
+        )
 
 
-def read_classes(labels: Labels | ArrayLabels, legend: Legend, window: Window) -> NDArray[np.uint8]:
-    """(h, w) class ids. Raises SceneError where the file is damaged, or holds a class that `legend` does not."""
+def read_class_ids(
+    labels: LabelFile | LabelArray, legend: Legend, window: Window
+) -> NDArray[np.uint8]:
+    """Return (h, w) class IDs. Raises SceneError for damage, and for classes that are not in `legend`."""
     ids = labels.read(window)
     largest = largest_class(ids)
     if largest >= len(legend):
         raise SceneError(
             f"{getattr(labels, 'path', labels.name)}: holds class {largest}, but its legend "
-            f"ends at {len(legend) - 1}. use the legend of the model that made the labels"
+            f"ends at {len(legend) - 1}. Use the legend of the model that made the labels"
         )
     return ids
 
 
 def read_band(dataset: DatasetReader, path: Path, window: Window) -> NDArray[Any]:
-    """(h, w) values of the first band. Raises SceneError when the file is damaged there."""
+    """Return (h, w) values of the first band. Raises SceneError if the file is damaged there."""
     try:
         values: NDArray[Any] = dataset.read(1, window=window)
     except RasterioError as error:
         rows = f"rows {window.row_off} to {window.row_off + window.height}"
-        raise SceneError(
-            f"{path}: damaged somewhere in {rows}. copy or download it again"
-        ) from error
+        raise SceneError(f"{path}: damaged within {rows}. Copy or download it again") from error
     return values
 
 

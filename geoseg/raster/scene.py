@@ -1,4 +1,4 @@
-"""A scene: a raster file, opened after checks, read by windows together with where it has data."""
+"""A scene: a raster file that passed all checks, read by windows together with its valid pixels."""
 
 from __future__ import annotations
 
@@ -22,101 +22,153 @@ from rasterio.windows import Window
 
 from geoseg.errors import SceneError
 from geoseg.files import ScenePath, Url
+from geoseg.options import StrPath
 from geoseg.raster.checks import (
-    alpha_band,
     check_georeference,
     check_pixels,
+    find_alpha_band,
     open_raster,
-    picture_bands,
+    select_bands,
     stored_block,
 )
 from geoseg.raster.georeference import pixel_sides_m, pixel_size_m
 
 CACHE_BYTES = 64 << 20
-"""What GDAL may keep of decoded blocks, whatever the size of the machine; in bytes, since small
-numbers would be taken as such.
-"""
+"""GDAL's block cache. In bytes: GDAL takes small numbers for megabytes."""
 
-
-_SERVERS = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # a file's neighbours are none of our business
+_HTTP_OPTIONS = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # do not list the folder of the file
     "GDAL_HTTP_CONNECTTIMEOUT": 10,
     "GDAL_HTTP_TIMEOUT": 60,
     "GDAL_HTTP_MAX_RETRY": 4,
     "GDAL_HTTP_RETRY_DELAY": 0.5,  # seconds, growing
 }
-"""How GDAL talks to servers, when it is allowed to."""
 
-_RETRIES = (0.5, 1.0, 2.0, 4.0)
-"""Seconds to wait after a read from a server that failed."""
+_RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0)
+"""Seconds to wait after each failed read from a server."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class SceneInfo:
-    """What a scene says about itself."""
+    """Metadata of a scene."""
 
     path: ScenePath
 
     width: int
+    """Columns."""
 
     height: int
+    """Rows."""
 
     count: int
-    """Bands in the file, alpha among them."""
+    """Bands in the file, including alpha."""
 
     dtype: str
+    """Data type of all bands, as NumPy names it."""
 
     crs: CRS | None
 
     transform: Affine
-    """From pixels (x right, y down, origin at the upper left corner) to coordinates; the identity
-    when the file has none.
-    """
+    """Pixel-to-CRS transform: x right, y down, origin at the upper left corner. The identity if there is none."""
 
     nodata: float | None
-    """The first band's, in units of `dtype`."""
+    """Nodata value of the first band."""
 
     pixel_size_m: float | None
-    """Side of a pixel in metres on the ground, at the scene's centre; None without a CRS."""
+    """Ground sampling distance in metres at the centre of the scene; None without a CRS."""
 
     pixel_sides_m: tuple[float, float] | None = None
-    """The same along a row and along a column."""
+    """Sides in metres of that pixel, along a row and along a column."""
 
 
 class Scene:
-    """An open scene. Windows are integer, half-open, and lie inside it."""
+    """An open scene, read by integer windows that lie inside it."""
 
     def __init__(
         self, dataset: DatasetReader, info: SceneInfo, indexes: tuple[int, ...], alpha: int | None
     ) -> None:
         self.info = info
         self.indexes = indexes
-        """The bands that `read` gives, numbered from 1, in this order."""
+        """Bands that `read` returns, numbered from 1, in this order."""
         self._dataset = dataset
         self._alpha = alpha
 
-    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Pixels (bands, h, w) in the scene's dtype, and valid (h, w): True where the scene has
-        data.
+    @classmethod
+    def open(
+        cls,
+        path: ScenePath | str,
+        *,
+        bands: int | None = None,
+        indexes: tuple[int, ...] | None = None,
+        dtype: str | None = None,
+    ) -> Scene:
+        """Open and check a raster under `gdal_env`; the caller closes it.
 
-        Pixels that are not valid are zero. What is transparent, masked, nodata in every band
-        read, not finite in one of them, or was never written is not valid. Raises SceneError when
-        the file is damaged there, ValueError when `window` leaves the scene.
+        Parameters
+        ----------
+        path
+            GeoTIFF, PNG, JPEG or JPEG 2000 file, or the Url of a GeoTIFF.
+        bands
+            Number of bands that must remain without alpha.
+        indexes
+            Bands to read, numbered from 1; None: all but alpha.
+        dtype
+            Required data type.
+
+        Raises
+        ------
+        SceneError
+            If the file is not such a raster, is damaged or unsafe to read, or does not match the arguments. Checks use
+            metadata alone where possible.
+        """
+        dataset = open_raster(path)
+        try:
+            file = path if isinstance(path, Url) else Path(path)
+            check_pixels(dataset, file)
+            check_georeference(dataset, file)
+            indexes, alpha = _choose_bands(dataset, file, bands, indexes)
+            if dtype is not None and dataset.dtypes[0] != dtype:
+                raise SceneError(
+                    f"{file}: its pixels are {dataset.dtypes[0]}, the model was trained on {dtype}. "
+                    "Scale them as the training data: gdal_translate -scale MIN MAX 0 255 -ot Byte IN OUT.tif"
+                )
+            return cls(dataset, read_scene_info(dataset, file), indexes, alpha)
+        except BaseException:
+            dataset.close()
+            raise
+
+    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read a window.
+
+        Returns
+        -------
+        pixels
+            (bands, h, w) in the scene's data type; 0 where not valid.
+        valid
+            (h, w) False where the scene is transparent, masked, nodata in all bands read, not finite in one of them,
+            or in blocks that were never written.
+
+        Raises
+        ------
+        SceneError
+            If the file is damaged there.
+        ValueError
+            If the window is not inside the scene.
         """
         left, top, width, height = window.col_off, window.row_off, window.width, window.height
         if left < 0 or top < 0 or left + width > self.info.width or top + height > self.info.height:
             raise ValueError(
-                f"{window} leaves a scene of {self.info.width} x {self.info.height} pixels"
+                f"{window} is not inside a scene of {self.info.width} x {self.info.height} pixels"
             )
         try:
             pixels, valid = self._read(window)
         except RasterioError as error:
             where = f"columns {left} to {left + width}, rows {top} to {top + height}"
-            fault = "damaged somewhere in {where}. copy or download it again"
+            fault = "damaged within {where}. Copy or download it again"
             if isinstance(self.info.path, Url):
-                fault = "cannot be read in {where}. check the network, and try again"
+                fault = "cannot be read within {where}. Check the network and try again"
             raise SceneError(f"{self.info.path}: {fault.format(where=where)}") from error
         if not valid.all():
             np.copyto(pixels, 0, where=~valid)
@@ -127,13 +179,13 @@ class Scene:
         self._dataset.close()
 
     def _read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Several times, if a server fails: GDAL does not repeat requests that it makes in parallel."""
-        for wait in _RETRIES if isinstance(self.info.path, Url) else ():
+        """Read, and retry if a server fails: GDAL does not repeat its parallel requests."""
+        for wait in _RETRY_DELAYS if isinstance(self.info.path, Url) else ():
             try:
                 pixels = self._dataset.read(list(self.indexes), window=window)
                 return pixels, self._valid(pixels, window)
             except RasterioError as error:
-                log.debug("%s: %s, once more in %g s", self.info.path, error, wait)
+                log.debug("%s: %s, retry in %g s", self.info.path, error, wait)
                 sleep(wait)
         pixels = self._dataset.read(list(self.indexes), window=window)
         return pixels, self._valid(pixels, window)
@@ -154,7 +206,7 @@ class Scene:
         return valid
 
     def _has_data(self, pixels: NDArray[Any]) -> NDArray[np.bool_]:
-        """True where one of the bands is not its nodata value; NaN is found as not finite."""
+        """Return True where a band differs from its nodata value; NaN is handled as not finite."""
         valid = np.zeros(pixels.shape[1:], dtype=bool)
         for band, index in zip(pixels, self.indexes, strict=True):
             nodata = self._dataset.nodatavals[index - 1]
@@ -164,7 +216,7 @@ class Scene:
         return valid
 
     def _written(self, window: Window) -> NDArray[np.bool_]:
-        """False in the blocks of a sparse TIFF that were never written; they read as zeros."""
+        """Return False in blocks of a sparse TIFF that were never written; they read as zeros."""
         valid = np.ones((window.height, window.width), dtype=bool)
         if self._dataset.driver != "GTiff":
             return valid
@@ -183,83 +235,63 @@ class Scene:
 
 @contextmanager
 def open_scene(
-    path: ScenePath | str,
+    path: ScenePath | StrPath,
     *,
     bands: int | None = None,
     indexes: tuple[int, ...] | None = None,
     dtype: str | None = None,
 ) -> Iterator[Scene]:
-    """Open a raster that fits: with `bands` bands beside alpha (or those numbered `indexes`, from
-    1) of type `dtype`.
+    """Open and check a scene, and close it when the block ends.
 
-    Raises SceneError, from metadata alone where possible, when it is no raster, damaged,
-    dangerous to read, or does not fit.
+    Parameters and errors are those of `Scene.open`.
+
+    Examples
+    --------
+    >>> with open_scene("scene.tif") as scene:  # doctest: +SKIP
+    ...     pixels, valid = scene.read(Window(0, 0, 512, 512))
     """
-    with gdal_settings(path):
-        scene = opened_scene(path, bands=bands, indexes=indexes, dtype=dtype)
+    name = path if isinstance(path, Url) else Path(path)
+    with gdal_env(name):
+        scene = Scene.open(name, bands=bands, indexes=indexes, dtype=dtype)
         try:
             yield scene
         finally:
             scene.close()
 
 
-def gdal_settings(*scenes: ScenePath | str) -> rasterio.Env:
-    """Under which scenes are opened and read."""
+def gdal_env(*scenes: ScenePath | str) -> rasterio.Env:
+    """Return the GDAL options under which scenes are opened and read."""
     remote = any(isinstance(scene, Url) for scene in scenes)
     return rasterio.Env(
         GDAL_CACHEMAX=CACHE_BYTES,
         GDAL_PNG_WHOLE_IMAGE_OPTIM="NO",
-        **(_SERVERS if remote else {}),
+        **(_HTTP_OPTIONS if remote else {}),
     )
 
 
-def opened_scene(
-    path: ScenePath | str,
-    *,
-    bands: int | None = None,
-    indexes: tuple[int, ...] | None = None,
-    dtype: str | None = None,
-) -> Scene:
-    """As `open_scene`, for a caller who closes it, and lives under `gdal_settings`."""
-    dataset = open_raster(path)
-    try:
-        file = path if isinstance(path, Url) else Path(path)
-        check_pixels(dataset, file)
-        check_georeference(dataset, file)
-        indexes, alpha = _chosen_bands(dataset, file, bands, indexes)
-        if dtype is not None and dataset.dtypes[0] != dtype:
-            raise SceneError(
-                f"{file}: its pixels are {dataset.dtypes[0]}, the model was trained on {dtype}. "
-                "scale them alike: gdal_translate -scale MIN MAX 0 255 -ot Byte IN OUT.tif"
-            )
-        return Scene(dataset, scene_info(dataset, file), indexes, alpha)
-    except BaseException:
-        dataset.close()
-        raise
-
-
-def _chosen_bands(
+def _choose_bands(
     dataset: DatasetReader, file: ScenePath, bands: int | None, indexes: tuple[int, ...] | None
 ) -> tuple[tuple[int, ...], int | None]:
-    """The bands to read, and the one that says where the scene is transparent."""
+    """Return the bands to read, and the alpha band if it is not one of them."""
     if indexes is not None and not all(1 <= i <= dataset.count for i in indexes):
         raise SceneError(
-            f"{file}: has bands 1 to {dataset.count}, got --bands {','.join(map(str, indexes))}"
+            f"{file}: has bands 1 to {dataset.count}. Pass some of these to --bands, "
+            f"not {','.join(map(str, indexes))}"
         )
     if indexes is not None and bands is not None and len(indexes) != bands:
         raise SceneError(
-            f"{file}: --bands names {len(indexes)}, the model wants {bands}. name {bands}"
+            f"{file}: --bands names {len(indexes)} bands, the model needs {bands}. Name {bands}"
         )
     try:
-        alpha = alpha_band(dataset, file)
+        alpha = find_alpha_band(dataset, file)
     except RasterioError as error:
-        raise SceneError(f"{file}: damaged. copy or download it again") from error
-    chosen = indexes or picture_bands(dataset, alpha, bands=bands, file=file)
+        raise SceneError(f"{file}: damaged. Copy or download it again") from error
+    chosen = indexes or select_bands(dataset, alpha, bands=bands, file=file)
     return chosen, None if alpha in chosen else alpha
 
 
-def scene_info(dataset: DatasetReader, file: ScenePath) -> SceneInfo:
-    """What an open raster, `file`, says about itself."""
+def read_scene_info(dataset: DatasetReader, file: ScenePath) -> SceneInfo:
+    """Return the metadata of an open raster."""
     return SceneInfo(
         path=file,
         width=dataset.width,

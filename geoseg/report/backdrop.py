@@ -18,7 +18,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from geoseg.errors import SceneError
-from geoseg.raster.checks import alpha_band, check_pixels, open_raster, picture_bands
+from geoseg.raster.checks import check_pixels, find_alpha_band, open_raster, select_bands
 from geoseg.raster.georeference import map_transform, pixel_size_m
 from geoseg.raster.scene import CACHE_BYTES
 
@@ -112,8 +112,8 @@ def _read(
     scene: DatasetReader, path: Path, width: int, height: int
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """(3, h, w) pixels as red, green, blue, and (h, w) where they are valid, decimated."""
-    alpha = alpha_band(scene, path)
-    bands = picture_bands(scene, alpha, bands=None, file=path)
+    alpha = find_alpha_band(scene, path)
+    bands = select_bands(scene, alpha, bands=None, file=path)
     bands = bands[:3] if len(bands) >= 3 else bands[:1] * 3
     pixels = scene.read(list(bands), out_shape=(3, height, width), resampling=Resampling.average)
     valid = (

@@ -31,7 +31,7 @@ from geoseg.metrics.evaluation import Rules
 from geoseg.models.model_file import Model
 from geoseg.options import Difficult
 from geoseg.progress import Track, silent
-from geoseg.raster.labels import ArrayLabels, Labels
+from geoseg.raster.labels import LabelArray, LabelFile
 from geoseg.report.backdrop import read_backdrop
 from geoseg.report.page import page, resource, text, write_page
 
@@ -311,7 +311,7 @@ class Looked:
 
 def look(
     path: Path,
-    labels: Labels | ArrayLabels,
+    labels: LabelFile | LabelArray,
     truths: Mapping[str, Annotations],
     *,
     difficult: Difficult = "keep",

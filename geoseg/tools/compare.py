@@ -20,17 +20,17 @@ from geoseg.metrics.evaluation import USUAL, Rules
 from geoseg.polygons.attributes import RowArea, row_areas
 from geoseg.polygons.styles import raster_colormap
 from geoseg.progress import Track, silent
-from geoseg.raster.cog import working_raster, write_cog
+from geoseg.raster.cog import create_working_raster, write_cog
 from geoseg.raster.georeference import on_one_grid
 from geoseg.raster.labels import (
     LEGEND_TAG,
-    Labels,
+    LabelFile,
     legend_tags,
     open_labels,
-    read_classes,
+    read_class_ids,
     read_legend,
 )
-from geoseg.raster.scene import scene_info
+from geoseg.raster.scene import read_scene_info
 from geoseg.tools.evaluate import evaluate
 
 CHANGED = Legend.of({"changed": "#f902bd"})
@@ -65,9 +65,9 @@ def compare(
             scratch = stack.enter_context(replacing(output, overwrite=overwrite))
             made = scratch.with_name(f"{scratch.stem}.work.tif")
             stack.callback(discard, made)
-            with working_raster(
+            with create_working_raster(
                 made,
-                scene_info(one.dataset, one.path),
+                read_scene_info(one.dataset, one.path),
                 tags=legend_tags(CHANGED),
                 colormap=raster_colormap(CHANGED),
             ) as raster:
@@ -119,10 +119,10 @@ def compare_models(
 
 
 def _both(
-    one: Labels, other: Labels, legend: Legend, track: Track
+    one: LabelFile, other: LabelFile, legend: Legend, track: Track
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
     for window in track(one.strips(), "compare"):
-        yield read_classes(one, legend, window), read_classes(other, legend, window)
+        yield read_class_ids(one, legend, window), read_class_ids(other, legend, window)
 
 
 def _written(
@@ -135,7 +135,7 @@ def _written(
         yield a, b
 
 
-def _check_grids(one: Labels, other: Labels) -> None:
+def _check_grids(one: LabelFile, other: LabelFile) -> None:
     """What a raster does not say of its place is taken to be the same."""
     transforms = [labels.dataset.transform for labels in (one, other)]
     placed = Affine.identity() not in transforms
@@ -150,7 +150,7 @@ def _check_grids(one: Labels, other: Labels) -> None:
         )
 
 
-def _common_legend(one: Labels, other: Labels) -> Legend:
+def _common_legend(one: LabelFile, other: LabelFile) -> Legend:
     """The one that a tag gives, else the longer one."""
     legends = [read_legend(labels) for labels in (one, other)]
     told = [LEGEND_TAG in labels.dataset.tags() for labels in (one, other)]
@@ -162,5 +162,5 @@ def _common_legend(one: Labels, other: Labels) -> Legend:
     return max(zip(told, legends, strict=True), key=lambda pair: (pair[0], len(pair[1])))[1]
 
 
-def _areas(labels: Labels) -> RowArea:
+def _areas(labels: LabelFile) -> RowArea:
     return row_areas(labels.transform, labels.crs, labels.shape[1])

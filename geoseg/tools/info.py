@@ -13,7 +13,7 @@ from geoseg.dataset.folder import DESCRIPTION, REPORT, Dataset
 from geoseg.errors import DatasetError, SceneError
 from geoseg.models.model_file import load_model
 from geoseg.raster.checks import open_raster
-from geoseg.raster.scene import open_scene, scene_info
+from geoseg.raster.scene import open_scene, read_scene_info
 
 _LONGEST_LINE = 100
 
@@ -46,7 +46,7 @@ def describe(facts: dict[str, Any]) -> str:
 
 def _scene(path: Path) -> dict[str, Any]:
     with open_raster(path) as dataset:
-        facts = scene_info(dataset, path)
+        facts = read_scene_info(dataset, path)
         crs = facts.crs
         told = {
             "kind": "scene",

@@ -29,10 +29,10 @@ from geoseg.polygons.writers.formats import check_format, write_style, writer
 from geoseg.polygons.writers.gpkg import Layers, append_polygons, check_appendable
 from geoseg.progress import Track, silent
 from geoseg.raster.labels import (
-    ArrayConfidence,
-    ArrayLabels,
-    Confidence,
-    Labels,
+    ConfidenceArray,
+    ConfidenceFile,
+    LabelArray,
+    LabelFile,
     open_confidence,
     open_labels,
     read_legend,
@@ -280,22 +280,22 @@ def _open(
     crs: CRS | str | None,
     transform: Affine | None,
     name: str | None,
-) -> Labels | ArrayLabels:
+) -> LabelFile | LabelArray:
     if isinstance(labels, np.ndarray):
         place = None if crs is None else CRS.from_user_input(crs)
-        return ArrayLabels(labels, crs=place, transform=transform, name=name or "labels")
+        return LabelArray(labels, crs=place, transform=transform, name=name or "labels")
     if crs is not None or transform is not None:
         raise ValueError("crs and transform place an array; a file has its own")
     return stack.enter_context(open_labels(Path(labels)))
 
 
 def _open_confidence(
-    stack: ExitStack, confidence: Raster | None, labels: Labels | ArrayLabels
-) -> Confidence | ArrayConfidence | None:
+    stack: ExitStack, confidence: Raster | None, labels: LabelFile | LabelArray
+) -> ConfidenceFile | ConfidenceArray | None:
     if confidence is None:
         return None
     if isinstance(confidence, np.ndarray):
-        return ArrayConfidence(confidence, labels)
-    if isinstance(labels, ArrayLabels):
+        return ConfidenceArray(confidence, labels)
+    if isinstance(labels, LabelArray):
         raise ValueError("the confidence of an array is an array")
     return stack.enter_context(open_confidence(Path(confidence), labels))

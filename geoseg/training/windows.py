@@ -23,8 +23,8 @@ from geoseg.dataset.folder import Dataset, DatasetScene
 from geoseg.errors import ConfigError
 from geoseg.legend import IGNORE
 from geoseg.options import Difficult
-from geoseg.raster.scene import Scene, gdal_settings, opened_scene
-from geoseg.raster.tiles import grid
+from geoseg.raster.scene import Scene, gdal_env
+from geoseg.raster.tiles import tile_grid
 from geoseg.training.config import DataSection
 
 _MAX_OPEN_SCENES = 128  # half of the file descriptors that macOS allows a process by default
@@ -85,8 +85,8 @@ class ScenePool:
         SceneError
             If the file cannot be opened, or does not have the bands and dtype of the dataset.
         """
-        with gdal_settings(self._paths[number]):
-            scene = self._take(number) or opened_scene(
+        with gdal_env(self._paths[number]):
+            scene = self._take(number) or Scene.open(
                 self._paths[number], bands=self._bands, dtype=self._dtype
             )
             try:
@@ -186,7 +186,7 @@ class SplitReader:
         views = [
             View(number, Affine.translation(-tile.core.col_off, -tile.core.row_off))
             for number, scene in enumerate(self.scenes)
-            for tile in grid(scene.width, scene.height, core=size, margin=0, multiple=size)
+            for tile in tile_grid(scene.width, scene.height, core=size, margin=0, multiple=size)
         ]
         if len(views) <= most:
             return views

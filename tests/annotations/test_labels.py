@@ -306,7 +306,7 @@ MISTAKES: list[tuple[Callable[[Path], object], dict[str, Any], type[GeosegError]
         lambda f: raster(f / "labels" / "s.tif", blotches(20, 30).astype(np.float32)),
         {},
         GeosegError,
-        "class ids are integers",
+        "class IDs are integers",
     ),
     (small(), {"colours": "mars"}, ConfigError, "unknown colour map. Use isaid, potsdam"),
     (small(), {"colours": "nowhere.json"}, ConfigError, "cannot be read"),

@@ -9,7 +9,7 @@ import pytest
 
 from geoseg.inference.plan import PlanSettings, plan_scene
 from geoseg.inference.reader import open_scenes
-from geoseg.raster.tiles import Tile, cut, fitted_spans, grid
+from geoseg.raster.tiles import Tile, cut_tiles, fit_spans, tile_grid
 from tests.scenes import tiny_model, write_scene
 
 
@@ -17,8 +17,8 @@ def test_two_cuts_of_as_many_tiles_and_the_same_first_one_are_not_taken_for_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = write_scene(tmp_path / "scene.tif", np.zeros((3, 180, 180), np.uint8))
-    fitted = fitted_spans(180, 104, 32)
-    cuts = grid(180, 180, core=72, margin=32, multiple=4), cut(fitted, fitted, margin=32)
+    fitted = fit_spans(180, 104, 32)
+    cuts = tile_grid(180, 180, core=72, margin=32, multiple=4), cut_tiles(fitted, fitted, margin=32)
     assert len(cuts[0]) == len(cuts[1])
     assert cuts[0][0].core == cuts[1][0].core
 

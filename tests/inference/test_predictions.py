@@ -28,7 +28,7 @@ from geoseg.inference.run import WorkerTask, predict_by_executor, predict_locall
 from geoseg.inference.tiling import choose_tiles, resolve_margin
 from geoseg.legend import IGNORE
 from geoseg.models.model_file import Model, load_model
-from geoseg.raster.aoi import Area
+from geoseg.raster.aoi import AreaOfInterest
 from geoseg.raster.tiles import Tile, round_up
 from tests.scenes import UTM, card, model_file, picture, tiny_model, write_scene
 
@@ -155,10 +155,10 @@ def test_at_another_pixel_size_a_scene_is_labelled_on_its_own_pixels(tmp_path: P
 
 def test_an_area_is_labelled_as_if_all_were_wanted(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", picture(120, 120), **UTM)
-    area = Area(shapely.Point(40, 50).buffer(23))
+    area = AreaOfInterest(shapely.Point(40, 50).buffer(23))
     everywhere, sureness, count = predict(path, core=16, margin=EXACT)
     labels, confidence, fewer = predict(path, core=16, margin=EXACT, more={"area": area})
-    inside = area.inside(Window(0, 0, 120, 120))
+    inside = area.rasterize(Window(0, 0, 120, 120))
     assert np.array_equal(labels[inside], everywhere[inside])
     assert np.array_equal(confidence[inside], sureness[inside])
     assert (labels[~inside] == IGNORE).all()

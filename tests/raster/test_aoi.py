@@ -14,7 +14,7 @@ from rasterio.features import geometry_mask
 from rasterio.windows import Window
 
 from geoseg.errors import AnnotationError, ConfigError
-from geoseg.raster.aoi import area_of_box, area_of_file, overlap
+from geoseg.raster.aoi import aoi_from_bbox, intersect_aois, read_aoi
 
 UTM = CRS.from_epsg(32633)
 TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_500_000)
@@ -39,47 +39,47 @@ def test_a_file_of_another_coordinate_system_covers_the_same_pixels(
     x, y = transform @ (40, 30)
     disc = shapely.Point(x, y).buffer(9)
     degrees = gpd.GeoSeries([disc], crs=UTM.to_wkt()).to_crs(4326).iloc[0]
-    area = area_of_file(file(tmp_path / name, degrees, 4326), UTM, transform, (80, 60))
+    area = read_aoi(file(tmp_path / name, degrees, 4326), UTM, transform, (80, 60))
     expected = geometry_mask([disc], (60, 80), transform, invert=True)
-    found = area.inside(WHOLE)
+    found = area.rasterize(WHOLE)
     assert found.any()
     assert (found != expected).sum() <= 2  # centres that lie on the edge but for a rounding
     part = Window(33, 20, 21, 17)
-    assert np.array_equal(area.inside(part), found[part.toslices()])
-    assert area.touches(part)
-    assert not area.touches(Window(0, 0, 5, 5))
-    assert not area.inside(Window(0, 0, 5, 5)).any()
+    assert np.array_equal(area.rasterize(part), found[part.toslices()])
+    assert area.intersects(part)
+    assert not area.intersects(Window(0, 0, 5, 5))
+    assert not area.rasterize(Window(0, 0, 5, 5)).any()
 
 
 def test_a_box_is_in_the_scenes_coordinates() -> None:
-    area = area_of_box((500_005, 5_499_980, 500_015, 5_499_995), TRANSFORM)
-    inside = area.inside(WHOLE)
+    area = aoi_from_bbox((500_005, 5_499_980, 500_015, 5_499_995), TRANSFORM)
+    inside = area.rasterize(WHOLE)
     assert np.argwhere(inside).min(axis=0).tolist() == [10, 10]
     assert np.argwhere(inside).max(axis=0).tolist() == [39, 29]
     assert inside.sum() == 30 * 20
 
 
 def test_a_scene_without_georeference_lies_where_qgis_shows_it() -> None:
-    area = area_of_box((10, -30, 20, -5), Affine.identity())
-    assert np.argwhere(area.inside(WHOLE)).min(axis=0).tolist() == [5, 10]
+    area = aoi_from_bbox((10, -30, 20, -5), Affine.identity())
+    assert np.argwhere(area.rasterize(WHOLE)).min(axis=0).tolist() == [5, 10]
 
 
 def test_two_regions_give_what_they_share() -> None:
-    one = area_of_box((500_000, 5_499_980, 500_015, 5_500_000), TRANSFORM)
-    other = area_of_box((500_010, 5_499_970, 500_040, 5_499_990), TRANSFORM)
-    both = overlap([one, other]).inside(WHOLE)
-    assert np.array_equal(both, one.inside(WHOLE) & other.inside(WHOLE))
+    one = aoi_from_bbox((500_000, 5_499_980, 500_015, 5_500_000), TRANSFORM)
+    other = aoi_from_bbox((500_010, 5_499_970, 500_040, 5_499_990), TRANSFORM)
+    both = intersect_aois([one, other]).rasterize(WHOLE)
+    assert np.array_equal(both, one.rasterize(WHOLE) & other.rasterize(WHOLE))
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="west, south, east, north"):
-        area_of_box((3, 0, 1, 2), TRANSFORM)
+    with pytest.raises(ConfigError, match="west,south,east,north"):
+        aoi_from_bbox((3, 0, 1, 2), TRANSFORM)
     points = file(tmp_path / "points.gpkg", shapely.Point(0, 0), 4326)
     with pytest.raises(AnnotationError, match="no polygon"):
-        area_of_file(points, UTM, TRANSFORM, (80, 60))
+        read_aoi(points, UTM, TRANSFORM, (80, 60))
     bare = file(tmp_path / "bare.gpkg", shapely.box(0, 0, 1, 1), None)
     with pytest.raises(AnnotationError, match="coordinate reference system"):
-        area_of_file(bare, UTM, TRANSFORM, (80, 60))
+        read_aoi(bare, UTM, TRANSFORM, (80, 60))
 
 
 @pytest.mark.parametrize("name", ["aoi.gpkg", "aoi.geojson", "aoi.vrt"])
@@ -92,12 +92,12 @@ def test_a_file_that_points_elsewhere_is_not_opened(tmp_path: Path, name: str) -
         "</OGRVRTLayer></OGRVRTDataSource>"
     )
     with pytest.raises(AnnotationError, match="not a GeoPackage"):
-        area_of_file(disguised, UTM, TRANSFORM, (80, 60))
+        read_aoi(disguised, UTM, TRANSFORM, (80, 60))
 
 
 def test_the_whole_world_covers_a_scene(tmp_path: Path) -> None:
     world = file(tmp_path / "world.geojson", shapely.box(-180, -90, 180, 90), 4326)
-    assert area_of_file(world, UTM, TRANSFORM, (80, 60)).inside(WHOLE).all()
+    assert read_aoi(world, UTM, TRANSFORM, (80, 60)).rasterize(WHOLE).all()
 
 
 def test_all_layers_count(tmp_path: Path) -> None:
@@ -107,11 +107,11 @@ def test_all_layers_count(tmp_path: Path) -> None:
             geometry=[shapely.box(left, 5_499_980, left + 10, 5_499_990)], crs=32633
         )
         frame.to_file(path, layer=name)
-    inside = area_of_file(path, UTM, TRANSFORM, (80, 60)).inside(WHOLE)
+    inside = read_aoi(path, UTM, TRANSFORM, (80, 60)).rasterize(WHOLE)
     assert inside.sum() == 2 * 20 * 20
 
 
 def test_coordinates_on_a_scene_without_any_are_refused(tmp_path: Path) -> None:
     here = file(tmp_path / "here.gpkg", shapely.box(0, 0, 1, 1), 4326)
     with pytest.raises(AnnotationError, match="the scene has none"):
-        area_of_file(here, None, Affine.identity(), (80, 60))
+        read_aoi(here, None, Affine.identity(), (80, 60))

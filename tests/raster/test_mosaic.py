@@ -14,7 +14,7 @@ from rasterio.merge import merge
 from rasterio.windows import Window
 
 from geoseg.errors import SceneError
-from geoseg.raster.mosaic import opened_mosaic
+from geoseg.raster.mosaic import Mosaic
 from tests.scenes import UTM, picture, write_scene
 
 CRS = {"crs": "EPSG:32633"}
@@ -37,7 +37,7 @@ def scenes(tmp_path: Path) -> list[Path]:
 
 def test_it_is_rasterios_merge_the_first_on_top(scenes: list[Path]) -> None:
     expected, transform = merge(scenes, method="first")
-    with closing(opened_mosaic(scenes)) as mosaic:
+    with closing(Mosaic.open(scenes)) as mosaic:
         info = mosaic.info
         assert (info.height, info.width) == expected.shape[1:]
         assert info.transform.almost_equals(transform, 1e-6)
@@ -54,7 +54,7 @@ def test_many_files_are_not_open_at_once(tmp_path: Path) -> None:
     paths = [
         write_scene(tmp_path / f"{n}.tif", picture(8, 8, seed=n), **at(8 * n, 0)) for n in range(40)
     ]
-    with closing(opened_mosaic(paths)) as mosaic:
+    with closing(Mosaic.open(paths)) as mosaic:
         whole, _ = mosaic.read(Window(0, 0, 320, 8))
         assert len(mosaic._open) <= 32
     expected, _ = merge(paths)
@@ -75,12 +75,12 @@ def test_what_does_not_lie_on_the_grid_is_refused(
     one = write_scene(tmp_path / "one.tif", picture(30, 30), **UTM)
     other = write_scene(tmp_path / "other.tif", picture(30, 30), **place)
     with pytest.raises(SceneError, match=words) as caught:
-        opened_mosaic([one, other])
+        Mosaic.open([one, other])
     assert str(caught.value).startswith(str(other))
 
 
 def test_bands_and_their_order_are_the_scenes(scenes: list[Path]) -> None:
-    with closing(opened_mosaic(scenes, indexes=(3, 1))) as mosaic:
+    with closing(Mosaic.open(scenes, indexes=(3, 1))) as mosaic:
         pixels, _ = mosaic.read(Window(20, 0, 30, 9))
     with rasterio.open(scenes[0]) as one:
         assert np.array_equal(pixels, one.read([3, 1], window=Window(0, 0, 30, 9)))

@@ -14,7 +14,7 @@ from rasterio.enums import Resampling
 from rasterio.io import MemoryFile
 
 from geoseg.legend import IGNORE
-from geoseg.raster.cog import average, most_frequent
+from geoseg.raster.cog import reduce_by_mean, reduce_by_mode
 
 LABELS = arrays.arrays(
     np.uint8,
@@ -37,7 +37,7 @@ def squares(pixels: NDArray[np.uint8]) -> list[list[list[int]]]:
 
 @given(LABELS)
 def test_no_label_is_more_frequent_than_the_one_that_is_taken(pixels: NDArray[np.uint8]) -> None:
-    taken = most_frequent(pixels)
+    taken = reduce_by_mode(pixels)
     for row, line in zip(taken, squares(pixels), strict=True):
         for label, square in zip(row, line, strict=True):
             counts = Counter(square)
@@ -50,7 +50,7 @@ def test_an_average_is_of_what_holds_something(pixels: NDArray[np.uint8]) -> Non
         [np.floor(np.mean(square) + 0.5) if square else IGNORE for square in line]
         for line in squares(pixels)
     ]
-    np.testing.assert_array_equal(average(pixels), expected)
+    np.testing.assert_array_equal(reduce_by_mean(pixels), expected)
 
 
 def test_both_are_those_of_gdal() -> None:
@@ -64,5 +64,5 @@ def test_both_are_those_of_gdal() -> None:
                 raster.read(1, out_shape=(64, 64), resampling=how)
                 for how in (Resampling.mode, Resampling.average)
             )
-    np.testing.assert_array_equal(most_frequent(pixels), mode)
-    np.testing.assert_array_equal(average(pixels), mean)
+    np.testing.assert_array_equal(reduce_by_mode(pixels), mode)
+    np.testing.assert_array_equal(reduce_by_mean(pixels), mean)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.raster.tiles import Tile, cut, fitted_spans, grid
+from geoseg.raster.tiles import Tile, cut_tiles, fit_spans, tile_grid
 
 
 def check(cells: list[Tile], width: int, height: int, multiple: int) -> None:
@@ -31,7 +31,9 @@ def check(cells: list[Tile], width: int, height: int, multiple: int) -> None:
 def test_cores_cover_a_scene_exactly_once(
     width: int, height: int, multiple: int, core: int, margin: int
 ) -> None:
-    cells = grid(width, height, core=core * multiple, margin=margin * multiple, multiple=multiple)
+    cells = tile_grid(
+        width, height, core=core * multiple, margin=margin * multiple, multiple=multiple
+    )
     check(cells, width, height, multiple)
 
 
@@ -47,8 +49,8 @@ def test_fitted_cores_do_so_too_and_no_window_is_longer_than_asked(
 ) -> None:
     ring = margin * multiple
     across, down = (core * multiple + 2 * ring for core in cores)
-    columns, rows = fitted_spans(width, across, ring), fitted_spans(height, down, ring)
-    cells = cut(columns, rows, margin=ring)
+    columns, rows = fit_spans(width, across, ring), fit_spans(height, down, ring)
+    cells = cut_tiles(columns, rows, margin=ring)
     check(cells, width, height, multiple)
     assert all(t.window.width <= across and t.window.height <= down for t in cells)
     for length, window, spans in ((width, across, columns), (height, down, rows)):
@@ -57,11 +59,11 @@ def test_fitted_cores_do_so_too_and_no_window_is_longer_than_asked(
 
 
 def test_a_window_that_is_all_margin_is_refused() -> None:
-    with pytest.raises(ValueError, match="nothing between margins"):
-        fitted_spans(100, 32, 16)
+    with pytest.raises(ValueError, match="no core between margins"):
+        fit_spans(100, 32, 16)
 
 
 @pytest.mark.parametrize(("core", "margin"), [(10, 0), (16, 5), (0, 0), (16, -16)])
 def test_numbers_that_do_not_fit_the_stride_are_refused(core: int, margin: int) -> None:
     with pytest.raises(ValueError, match="multiples of 16"):
-        grid(100, 100, core=core, margin=margin, multiple=16)
+        tile_grid(100, 100, core=core, margin=margin, multiple=16)

@@ -18,7 +18,7 @@ from rasterio.io import MemoryFile
 
 from geoseg.annotations.burn import Annotations
 from geoseg.legend import IGNORE
-from geoseg.raster.labels import ArrayLabels
+from geoseg.raster.labels import LabelArray
 from geoseg.report.evaluation import Looked, choose, look, mistakes, pictures, write_evaluation_page
 from tests.browser import Pages
 from tests.report.evaluations import LEGEND, counts, evaluation, legend_of, log
@@ -350,7 +350,7 @@ def test_a_large_scene_is_looked_at_as_its_middle_pixels_say(tmp_path: Path) -> 
     box = Annotations(
         np.array([shapely.box(300, 600, 1200, 2500)]), np.array([2], np.uint8), np.array([False])
     )
-    looked = look(scene, ArrayLabels(labels), {"quads": box})
+    looked = look(scene, LabelArray(labels), {"quads": box})
     rows, columns = looked.image.shape[:2]
     assert (rows, columns) == (1024, 696)
     at = np.ix_(

@@ -16,7 +16,7 @@ from geoseg.inference.predictor import Predictor
 from geoseg.inference.reader import TileInput
 from geoseg.models.model_file import ModelCard, load_model, save_model
 from geoseg.models.unet import UNet
-from geoseg.raster.tiles import grid
+from geoseg.raster.tiles import tile_grid
 from geoseg.tools.export import export
 from tests.scenes import LEGEND, card, model_file, picture
 
@@ -91,7 +91,7 @@ def test_deepness_s_scaling_then_argmax_gives_geoseg_s_labels_and_confidence(
     probabilities = session.run(None, {session.get_inputs()[0].name: batch})[0][0]
     np.testing.assert_allclose(probabilities.sum(axis=0), 1, atol=1e-5)
 
-    (tile,) = grid(96, 96, core=96, margin=0, multiple=4)
+    (tile,) = tile_grid(96, 96, core=96, margin=0, multiple=4)
     everywhere = np.ones((96, 96), bool)
     tile_input = TileInput(tile, pixels, everywhere, tile.core, everywhere)
     (prediction,) = Predictor(load_model(model)).predict([tile_input])

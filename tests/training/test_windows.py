@@ -17,7 +17,7 @@ from rasterio.windows import Window
 
 from geoseg.dataset.folder import Dataset
 from geoseg.legend import IGNORE
-from geoseg.raster.scene import Scene, open_scene, opened_scene
+from geoseg.raster.scene import Scene, open_scene
 from geoseg.training.loading import Batch, Scaling, load_batches, read_in_threads
 from geoseg.training.windows import ObjectIndex, Sample, ScenePool, SplitReader, View
 from tests.synthetic_dataset import COLOURS, dataset
@@ -151,7 +151,7 @@ def count_openings(
     lock = Lock()
 
     def open_and_count(path: Path, **needs: Any) -> Scene:
-        scene = opened_scene(path, **needs)
+        scene = Scene.open(path, **needs)
         close = scene.close
 
         def close_and_count() -> None:
