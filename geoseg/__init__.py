@@ -13,14 +13,17 @@ from geoseg._version import __version__
 
 if TYPE_CHECKING:
     from geoseg.annotations.burn import Annotations, burn
-    from geoseg.dataset.chips import Tiling
     from geoseg.dataset.folder import Dataset
     from geoseg.errors import GeosegError
     from geoseg.legend import Legend
     from geoseg.models.model_file import load_model
     from geoseg.options import (
+        AnnotationOptions,
+        BatchOptions,
+        ChipOptions,
         ComputeOptions,
         PolygonOptions,
+        PrepareOptions,
         RunOptions,
         SceneOptions,
         SegmentOutputs,
@@ -30,13 +33,13 @@ if TYPE_CHECKING:
     )
     from geoseg.polygons.trace import trace
     from geoseg.raster.scene import open_scene
-    from geoseg.tools.chip import tile
+    from geoseg.tools.chip import chip
     from geoseg.tools.compare import compare, compare_models
     from geoseg.tools.demo import demo
     from geoseg.tools.evaluate import evaluate
     from geoseg.tools.export import export
     from geoseg.tools.info import info
-    from geoseg.tools.prepare import prepare
+    from geoseg.tools.prepare import prepare, prepare_scenes
     from geoseg.tools.preview import preview
     from geoseg.tools.segment import segment
     from geoseg.tools.stats import stats
@@ -45,21 +48,25 @@ if TYPE_CHECKING:
     from geoseg.tools.view import view
 
 __all__ = [
+    "AnnotationOptions",
     "Annotations",
+    "BatchOptions",
+    "ChipOptions",
     "ComputeOptions",
     "Dataset",
     "GeosegError",
     "Legend",
     "PolygonOptions",
+    "PrepareOptions",
     "RunOptions",
     "SceneOptions",
     "SegmentOutputs",
-    "Tiling",
     "TilingOptions",
     "VectorizeOutputs",
     "WriteOptions",
     "__version__",
     "burn",
+    "chip",
     "compare",
     "compare_models",
     "demo",
@@ -69,10 +76,10 @@ __all__ = [
     "load_model",
     "open_scene",
     "prepare",
+    "prepare_scenes",
     "preview",
     "segment",
     "stats",
-    "tile",
     "trace",
     "train",
     "vectorize",
@@ -80,6 +87,10 @@ __all__ = [
 ]
 
 _HOME = {
+    "PrepareOptions": "options",
+    "ChipOptions": "options",
+    "BatchOptions": "options",
+    "AnnotationOptions": "options",
     "Annotations": "annotations.burn",
     "ComputeOptions": "options",
     "PolygonOptions": "options",
@@ -92,7 +103,6 @@ _HOME = {
     "Dataset": "dataset.folder",
     "GeosegError": "errors",
     "Legend": "legend",
-    "Tiling": "dataset.chips",
     "burn": "annotations.burn",
     "compare": "tools.compare",
     "compare_models": "tools.compare",
@@ -103,10 +113,11 @@ _HOME = {
     "load_model": "models.model_file",
     "open_scene": "raster.scene",
     "prepare": "tools.prepare",
+    "prepare_scenes": "tools.prepare",
     "preview": "tools.preview",
     "segment": "tools.segment",
     "stats": "tools.stats",
-    "tile": "tools.chip",
+    "chip": "tools.chip",
     "trace": "polygons.trace",
     "train": "tools.train",
     "vectorize": "tools.vectorize",

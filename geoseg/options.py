@@ -81,9 +81,10 @@ def option_fields(options: type) -> list[tuple[Field[Any], OptionInfo]]:
     return [(f, f.metadata["option"]) for f in fields(options) if "option" in f.metadata]
 
 
-def group_of(options: type) -> str:
-    """Return the heading of an options dataclass: what precedes the colon of its docstring."""
-    return (options.__doc__ or "").partition(":")[0]
+def group_of(options: type, name: str) -> str:
+    """Return the heading of a field: what precedes the colon in the docstring of its dataclass."""
+    declaring = next(kind for kind in options.__mro__ if name in kind.__annotations__)
+    return (declaring.__doc__ or "").partition(":")[0]
 
 
 def as_path(path: StrPath | None) -> Path | None:
@@ -98,10 +99,12 @@ def check_range(options: Any) -> None:
         if not isinstance(value, int | float) or isinstance(value, bool):
             continue
         low, high = info.minimum, info.maximum
-        if low is not None and (not isfinite(value) or value < low):
+        within = isfinite(value) and (low is None or value >= low)
+        if low is not None and high is not None:
+            if not within or value > high:
+                raise ValueError(f"{declared.name} must be {low:g} to {high:g}, got {value}")
+        elif low is not None and not within:
             raise ValueError(f"{declared.name} must be {low:g} or more, got {value}")
-        if high is not None and (not isfinite(value) or value > high):
-            raise ValueError(f"{declared.name} must be {high:g} or less, got {value}")
 
 
 def parse_bands(text: str) -> tuple[int, ...]:
@@ -262,6 +265,8 @@ class VectorOutputs:
     picture: StrPath | None = option(
         None, "Draw the polygons over the scene, with a legend, to this PNG.", metavar="PNG"
     )
+    provenance: Mapping[str, Any] | None = None
+    """Metadata to store with the polygons, in addition to scene, model, version and date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,15 +360,220 @@ class PolygonOptions:
 
 @dataclass(frozen=True, slots=True)
 class WriteOptions:
-    """Output: existing products, and provenance."""
+    """Output: existing products."""
 
     overwrite: bool = option(False, "Replace existing products.")
-    provenance: Mapping[str, Any] | None = None
-    """Metadata for the product, in addition to scene, model, version and date."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions(WriteOptions):
-    """Output: existing products, provenance, and interrupted runs."""
+    """Output: existing products and interrupted runs."""
 
     restart: bool = option(False, "Discard the work of an interrupted run and start again.")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOptions(RunOptions):
+    """Performance: many input files."""
+
+    skip_bad: bool = option(
+        False,
+        "Skip input files with errors instead of stopping; the exit code is 6 then.",
+        group="Input",
+    )
+    jobs: int | None = option(
+        None,
+        "Process this many files at once.",
+        metavar="N",
+        minimum=1,
+        default_text="number of cores",
+    )
+
+    def __post_init__(self) -> None:
+        check_range(self)
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationOptions:
+    """Input: format of an annotation file."""
+
+    format: str = option(
+        "vector",
+        "Read annotations of this format: vector; coco (instances, also those of iSAID); labels "
+        "(rasters in a folder, or one for all scenes); yolo-obb or yolo-seg (a folder of text files); "
+        "or a format of an installed plugin.",
+        metavar="NAME",
+    )
+    class_column: str = option(
+        "class", "Read the class of a polygon from this column.", metavar="NAME"
+    )
+    layer: str | None = option(
+        None, "Read this layer of the vector file.", metavar="NAME", default_text="the only layer"
+    )
+    colours: str | None = option(
+        None,
+        "Assign classes to the colours of label rasters by this table: isaid, potsdam, vaihingen, or "
+        "a .toml or .json file of colour and class.",
+        metavar="NAME|FILE",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareOptions:
+    """Data: splits and classes of the dataset."""
+
+    val_share: float = option(
+        0.2,
+        "Assign this share of the scenes or blocks without a split to val.",
+        metavar="SHARE",
+        minimum=0,
+    )
+    split_list: StrPath | None = option(
+        None,
+        "Read the split of every scene from the columns scene and split of this file.",
+        metavar="CSV",
+    )
+    block: int | None = option(
+        None,
+        "Cut scenes into blocks of about this side before they are divided into train and val.",
+        metavar="PX",
+        minimum=32,
+        default_text="about 16 blocks of few scenes; 8 or more scenes, and DOTA folders, stay whole",
+    )
+    gap: int = option(
+        0,
+        "Leave this distance between blocks of train and val out of both.",
+        metavar="PX",
+        minimum=0,
+    )
+    legend: str | None = option(
+        None,
+        "Use these classes: dota-v1.0, dota-v1.5, dota-v2.0, a model file, shipped, or a .json list "
+        "of id, name, colour.",
+        metavar="NAME|FILE",
+        default_text="the smallest legend of DOTA that fits; with --annotations the classes found",
+    )
+    classes: StrPath | None = option(
+        None,
+        "Rename, merge and drop classes by this file, with lines such as "
+        '"large-vehicle" = "vehicle" or "helipad" = "".',
+        metavar="TOML",
+    )
+    difficult: Literal["keep", "drop"] = option(
+        "keep",
+        "Keep objects marked as difficult (in COCO: crowd) with their mark, or drop them.",
+        choices=("keep", "drop"),
+    )
+
+    def __post_init__(self) -> None:
+        check_range(self)
+        if not self.val_share < 1:
+            raise ValueError(f"val_share must be less than 1, got {self.val_share}")
+
+
+LARGEST_CHIP = 16_384
+"""Largest side of a chip in pixels."""
+
+
+def parse_chip_size(text: str) -> int | None:
+    """Convert a number of pixels; 0 stands for whole scenes."""
+    if not text.isdecimal():
+        raise ValueError(f"{text!r} is not a number of pixels")
+    return int(text) or None
+
+
+def parse_empty(text: str) -> float:
+    """Convert ``keep``, ``drop``, or a share from 0 to 1."""
+    try:
+        return 1.0 if text == "keep" else 0.0 if text == "drop" else float(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not keep, drop, or a share from 0 to 1") from error
+
+
+@dataclass(frozen=True, slots=True)
+class ChipOptions:
+    """Chips: windows and formats."""
+
+    format: str = option(
+        "png",
+        "Write labels as images (png, tif), COCO JSON, YOLO text of outlines (yolo-seg) or oriented "
+        "boxes (yolo-obb), or DOTA text of quads.",
+        choices=("png", "tif", "coco", "yolo-seg", "yolo-obb", "dota"),
+    )
+    size: int | None = option(
+        1024,
+        "Cut chips of this side; 0 for whole scenes.",
+        metavar="PX",
+        parse=parse_chip_size,
+    )
+    overlap: int | None = option(
+        None,
+        "Let neighbouring chips overlap by at least this distance.",
+        metavar="PX",
+        minimum=0,
+        default_text="200, or a fifth of chips smaller than 1000",
+    )
+    edge: Literal["shift", "pad", "crop"] = option(
+        "shift",
+        "At the edge of a scene, shift the last chip inward, pad it with black, or crop it. Scenes "
+        "smaller than a chip are padded, except with crop.",
+        choices=("shift", "pad", "crop"),
+    )
+    min_visible: float = option(
+        0.0,
+        "Treat objects as --hardly-visible where a chip contains less than this share of their area.",
+        metavar="SHARE",
+        minimum=0,
+        maximum=1,
+    )
+    hardly_visible: Literal["drop", "difficult"] = option(
+        "drop",
+        "Drop such objects, or mark them as difficult. In label images they are 255.",
+        choices=("drop", "difficult"),
+    )
+    difficult: Difficult = option(
+        "keep",
+        "Keep objects marked as difficult, ignore them (255 in label images), or drop them. COCO and "
+        "DOTA keep the mark.",
+        choices=("keep", "ignore", "drop"),
+    )
+    empty: float = option(
+        1.0,
+        "Keep chips without objects, drop them, or keep this share of them.",
+        metavar="keep|drop|SHARE",
+        minimum=0,
+        maximum=1,
+        default_text="keep",
+        parse=parse_empty,
+    )
+    image: Literal["png", "jpg", "tif"] | None = option(
+        None,
+        "Write images in this format; tif takes any band count and data type.",
+        choices=("png", "jpg", "tif"),
+        default_text="tif with --format tif, else png",
+    )
+    quality: int = option(
+        95,
+        "Write --image jpg with this quality.",
+        flag="--jpeg-quality",
+        metavar="N",
+        minimum=1,
+        maximum=100,
+    )
+
+    def __post_init__(self) -> None:
+        check_range(self)
+        if self.overlap is None:
+            default = 200 if self.size is None else min(200, self.size // 5)
+            object.__setattr__(self, "overlap", default)
+        if self.size is not None and not 1 <= self.size <= LARGEST_CHIP:
+            raise ValueError(f"size must be 1 to {LARGEST_CHIP}, got {self.size}")
+        if self.size is not None and not 0 <= self.minimum_overlap < self.size:
+            raise ValueError(f"overlap must be less than the size {self.size}, got {self.overlap}")
+        if self.edge not in ("shift", "pad", "crop"):
+            raise ValueError(f"edge must be one of shift, pad, crop, got {self.edge!r}")
+
+    @property
+    def minimum_overlap(self) -> int:
+        """Pixels that neighbouring chips share at least."""
+        return self.overlap or 0

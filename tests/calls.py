@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 from geoseg.options import (
+    AnnotationOptions,
+    BatchOptions,
+    ChipOptions,
     ComputeOptions,
     PolygonOptions,
+    PrepareOptions,
     RunOptions,
     SceneOptions,
     SegmentOutputs,
@@ -17,6 +22,8 @@ from geoseg.options import (
     VectorizeOutputs,
     WriteOptions,
 )
+from geoseg.tools import chip as chip_module
+from geoseg.tools import prepare as prepare_module
 from geoseg.tools import segment as segment_module
 from geoseg.tools import vectorize as vectorize_module
 
@@ -36,7 +43,9 @@ def grouped(
             if name in fields_of[argument] and name not in keywords
         }
         if own:
-            keywords[argument] = kind(**own)
+            keywords[argument] = (
+                replace(keywords[argument], **own) if argument in keywords else kind(**own)
+            )
     unknown = set(given).difference(keywords, *fields_of.values())
     assert not unknown, unknown
     return keywords
@@ -46,22 +55,47 @@ SEGMENT = {
     "scene": SceneOptions, "tiling": TilingOptions, "compute": ComputeOptions,
     "polygons": PolygonOptions, "outputs": SegmentOutputs, "run": RunOptions,
 }  # fmt: skip
+PREPARE = {"options": PrepareOptions, "run": BatchOptions}
+CHIP = {"chips": ChipOptions, "run": BatchOptions}
 VECTORIZE = {"polygons": PolygonOptions, "outputs": VectorizeOutputs, "run": WriteOptions}
 
 
-def segment(scenes: Any, output: Any, **given: Any) -> Any:
+def segment(scenes: Any, output: Any, **given: Any) -> Path:
     """Call `geoseg.segment`."""
     tool = segment_module.segment
-    return tool(scenes, output, **grouped(tool, SEGMENT, given))
+    product: Path = tool(scenes, output, **grouped(tool, SEGMENT, given))
+    return product
 
 
-def segment_each(scenes: Any, folder: Any, **given: Any) -> Any:
+def segment_each(scenes: Any, folder: Any, **given: Any) -> Path:
     """Call `geoseg.tools.segment.segment_each`."""
     tool = segment_module.segment_each
-    return tool(scenes, folder, **grouped(tool, SEGMENT, given))
+    product: Path = tool(scenes, folder, **grouped(tool, SEGMENT, given))
+    return product
 
 
 def vectorize(labels: Any, output: Any = None, **given: Any) -> Any:
     """Call `geoseg.vectorize`."""
     tool = vectorize_module.vectorize
     return tool(labels, output, **grouped(tool, VECTORIZE, given))
+
+
+def prepare(folders: Any, output: Any, **given: Any) -> Path:
+    """Call `geoseg.prepare`."""
+    tool = prepare_module.prepare
+    product: Path = tool(folders, output, **grouped(tool, PREPARE, given))
+    return product
+
+
+def prepare_scenes(scenes: Any, output: Any, **given: Any) -> Path:
+    """Call `geoseg.prepare_scenes`."""
+    tool = prepare_module.prepare_scenes
+    kinds = {"source": AnnotationOptions, **PREPARE}
+    product: Path = tool(scenes, output, **grouped(tool, kinds, given))
+    return product
+
+
+def chip(folder: Any, output: Any, **given: Any) -> Any:
+    """Call `geoseg.chip`."""
+    tool = chip_module.chip
+    return tool(folder, output, **grouped(tool, CHIP, given))

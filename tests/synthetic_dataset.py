@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from rasterio.transform import from_origin
 
-from geoseg.tools.prepare import prepare
+from tests.calls import prepare
 from tests.scenes import write_scene
 
 COLOURS = {"plane": (230, 60, 60), "ship": (60, 60, 230), "harbor": (60, 220, 60)}

@@ -145,7 +145,7 @@ def _invoke(command: click.Command, args: list[str]) -> int:
 def _in_our_words(error: click.ClickException) -> ConfigError:
     message = error.format_message().replace("\n", " ").rstrip(". ")
     context = getattr(error, "ctx", None)
-    return ConfigError(f"{message}. see '{context.command_path if context else NAME} --help'")
+    return ConfigError(f"{message}. See '{context.command_path if context else NAME} --help'")
 
 
 def _reader_went_away() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Callable, Container, Mapping
 from dataclasses import MISSING
@@ -15,7 +16,7 @@ import click
 from geoseg.cli.renamed import RENAMED_OPTIONS
 from geoseg.options import OptionInfo, group_of, option_fields
 
-GROUPS = ("Input", "Data", "Output", "Polygons", "Scores", "Performance")
+GROUPS = ("Input", "Data", "Output", "Polygons", "Chips", "Scores", "Performance")
 """Headings in the help of a command, in this order; options without one follow under General."""
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
@@ -29,12 +30,14 @@ class Option(click.Option):
         self.group = group
 
     def get_help_extra(self, ctx: click.Context) -> Any:
-        """Return the bracketed remarks of the help; a range only if it has an upper limit."""
+        """Return the bracketed remarks of the help; a range only if it has both limits."""
         extra = super().get_help_extra(ctx)
         if "default" in extra:
             extra["default"] = extra["default"].removesuffix(".0").strip("()")
-        if getattr(self.type, "max", None) is None:
-            extra.pop("range", None)
+        limits = (getattr(self.type, "min", None), getattr(self.type, "max", None))
+        extra.pop("range", None)
+        if None not in limits:
+            extra["range"] = "{:g} to {:g}".format(*limits)
         return extra
 
 
@@ -115,6 +118,11 @@ def options_of(
         if only is None or declared.name in only
     }
 
+    flag_of = {
+        name: flags.get(name) or info.flag or "--" + name.replace("_", "-")
+        for name, (_, info) in offered.items()
+    }
+
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         @wraps(function)
         def with_options(**arguments: Any) -> None:
@@ -122,19 +130,18 @@ def options_of(
             try:
                 instance = options(**given)
             except ValueError as fault:
-                raise click.UsageError(str(fault).replace("_", "-")) from fault
+                raise click.UsageError(_with_flags(str(fault), flag_of)) from fault
             function(**arguments, **{argument: instance})
 
         decorated: Callable[..., None] = with_options
         for name, (declared, info) in reversed(offered.items()):
-            flag = flags.get(name) or info.flag or "--" + name.replace("_", "-")
             attributes = _attributes(_hints(options)[name], info)
             default = declared.default if declared.default is not MISSING else None
             add = click.option(
-                flag,
+                flag_of[name],
                 f"{argument}__{name}",
                 cls=Option,
-                group=info.group or group_of(options),
+                group=info.group or group_of(options, name),
                 default=default,
                 **attributes,
                 **_help(info, default),
@@ -143,6 +150,11 @@ def options_of(
         return decorated
 
     return decorate
+
+
+def _with_flags(message: str, flag_of: Mapping[str, str]) -> str:
+    """Replace the names of fields in the message of a dataclass by those of the command line."""
+    return re.sub(r"\w+", lambda word: flag_of.get(word.group(), word.group()), message)
 
 
 def _help(info: OptionInfo, default: Any) -> dict[str, Any]:

@@ -77,6 +77,16 @@ progress = option(
 )
 
 
+reference = option(
+    "--reference",
+    "layer",
+    metavar="LAYER",
+    show_default="outlines where the dataset has them",
+    group="Input",
+    help="Use this layer of annotations: outlines or quads.",
+)
+
+
 def command_line() -> str:
     """Return the command of this process for a product's provenance, without secrets in addresses."""
     typed = shlex.join(["geoseg", *sys.argv[1:]])

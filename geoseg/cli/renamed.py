@@ -9,6 +9,7 @@ _REFERENCE = "renamed to '--reference'"
 
 RENAMED_OPTIONS = {
     ("chip", "--truth"): _REFERENCE,
+    ("chip", "--whole"): "removed; write '--size 0'",
     ("compare", "--truth"): _REFERENCE,
     ("evaluate", "--truth"): _REFERENCE,
     ("stats", "--truth"): _REFERENCE,

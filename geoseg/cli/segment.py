@@ -70,7 +70,7 @@ def segment(
     allow_remote: bool,
     output: str,
     scene: SceneOptions,
-    run: RunOptions,
+    outputs: SegmentOutputs,
     progress: str,
     **how: Any,
 ) -> None:
@@ -96,7 +96,7 @@ def segment(
             sources,
             Path(output),
             scene=scene,
-            run=replace(run, provenance={"command": options.command_line()}),
+            outputs=replace(outputs, provenance={"command": options.command_line()}),
             track=tracker(progress),
             **how,
         )

@@ -58,8 +58,8 @@ def vectorize(
         output,
         confidence=confidence,
         polygons=polygons,
-        outputs=outputs,
-        run=replace(run, provenance=provenance),
+        outputs=replace(outputs, provenance=provenance),
+        run=run,
         track=tracker(progress),
     )
     report(output, progress)

@@ -34,7 +34,6 @@ from geoseg.annotations.validation import (
 )
 from geoseg.dataset.classes import Renaming, legend_named, read_classes, united, unknown_class
 from geoseg.dataset.folder import ANNOTATIONS, DESCRIPTION, REPORT, SCENES, describe
-from geoseg.dataset.options import Settings
 from geoseg.dataset.placement import common_crs
 from geoseg.dataset.scenes import (
     JOURNAL,
@@ -52,9 +51,10 @@ from geoseg.dataset.validate import check_ground, check_twins, checked
 from geoseg.errors import AnnotationError, ConfigError, DatasetError, OutputError, SceneError
 from geoseg.files import check_parent, write_json
 from geoseg.legend import Legend
+from geoseg.options import BatchOptions, PrepareOptions
 from geoseg.polygons.table import GEOMETRY
 from geoseg.polygons.writers.gpkg import add_layer_style
-from geoseg.progress import Track
+from geoseg.progress import Track, silent
 from geoseg.work_folder import open_work_folder, publish_folder, restore_folder
 
 T = TypeVar("T")
@@ -292,7 +292,7 @@ def _class_names(class_id: NDArray[np.uint8], legend: Legend) -> NDArray[np.obje
 class Run:
     """What goes with a run, for those who gather its inputs."""
 
-    settings: Settings
+    settings: PrepareOptions
     threads: Threads
     report: ValidationReport
 
@@ -306,22 +306,30 @@ class Run:
 Gather = Callable[[Run], Sequence[Input]]
 
 
-def make(output: Path, settings: Settings, gather: Gather, *, spatial: bool) -> Path:
+def make(
+    output: Path,
+    settings: PrepareOptions,
+    gather: Gather,
+    *,
+    spatial: bool,
+    run: BatchOptions,
+    track: Track = silent,
+) -> Path:
     """Make the dataset folder `output` of what `gather` finds, and return it.
 
     With `spatial`, or where blocks are asked for, scenes without a split are divided by the ground they
     show, else by their names.
     """
-    report = ValidationReport(skip=settings.skip_bad)
+    report = ValidationReport(skip=run.skip_bad)
     asked = legend_named(settings.legend) if settings.legend else None
-    renaming = read_classes(settings.classes) if settings.classes else Renaming()
+    renaming = read_classes(Path(settings.classes)) if settings.classes else Renaming()
     with (
         warnings.catch_warnings(),
-        building(output, overwrite=settings.overwrite, restart=settings.restart) as (
+        building(output, overwrite=run.overwrite, restart=run.restart) as (
             folder,
             record,
         ),
-        Threads(settings.jobs, settings.track) as threads,
+        Threads(run.jobs, track) as threads,
     ):
         # here, because threads that change the filters by turns undo one another's changes
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -387,7 +395,7 @@ def _with_ids(scene: Input, table: np.ndarray, legend: Legend, report: Validatio
 
 
 def _split(
-    inputs: Sequence[Input], settings: Settings, report: ValidationReport, *, spatial: bool
+    inputs: Sequence[Input], settings: PrepareOptions, report: ValidationReport, *, spatial: bool
 ) -> list[Input]:
     """Every input with a split, or blocks of it."""
     if settings.split_list:
@@ -396,7 +404,7 @@ def _split(
                 f"{settings.split_list}: says which scenes are in which split. leave out --block and --gap"
             )
         images = {i.source.name: i.source.image for i in inputs}
-        splits = by_list(images, settings.split_list, report)
+        splits = by_list(images, Path(settings.split_list), report)
         return [_into(i, splits[i.source.name]) for i in inputs if i.source.name in splits]
     undecided = [i for i in inputs if i.source.split is None]
     decided = [i for i in inputs if i.source.split is not None]

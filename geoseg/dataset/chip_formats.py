@@ -20,10 +20,11 @@ from geoseg.annotations.coco import encode_instance, write_instances
 from geoseg.annotations.dota import format_dota
 from geoseg.annotations.label_rasters import encode_label_png, legend_palette
 from geoseg.annotations.yolo import fit_quad, format_yolo, write_data_yaml
-from geoseg.dataset.chips import LARGEST, Format, Gathered, Line, Pair, Tiling
+from geoseg.dataset.chips import Format, Gathered, Line, Pair
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError, OutputError
 from geoseg.legend import IGNORE
+from geoseg.options import LARGEST_CHIP, ChipOptions
 
 _PNG_LEVEL = 2  # 5 % larger than 6 and four times as fast
 _BLOCK = 256  # pixels
@@ -256,7 +257,7 @@ def image_for(format: str, image: str | None, dataset: Dataset) -> str:
     return image
 
 
-def check_fit(format: str, tiling: Tiling, dataset: Dataset) -> None:
+def check_fit(format: str, tiling: ChipOptions, dataset: Dataset) -> None:
     """Raise ConfigError for what a format cannot say, and for scenes too large to be one window."""
     marked = tiling.difficult == "ignore" or (
         tiling.min_visible and tiling.hardly_visible == "difficult"
@@ -265,7 +266,7 @@ def check_fit(format: str, tiling: Tiling, dataset: Dataset) -> None:
         raise ConfigError(
             f"--format {format}: has no word for difficult objects. keep them or drop them"
         )
-    large = [s for s in dataset.scenes if s.width * s.height > LARGEST**2]
+    large = [s for s in dataset.scenes if s.width * s.height > LARGEST_CHIP**2]
     if tiling.size is None and large:
         raise ConfigError(
             f"{dataset.path(large[0])}: {large[0].width} x {large[0].height} pixels are too many "

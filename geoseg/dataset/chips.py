@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal, Protocol, get_args
+from typing import IO, Any, Protocol
 
 import numpy as np
 import shapely
@@ -24,79 +24,39 @@ from geoseg.dataset.folder import DIGITS, DatasetScene
 from geoseg.errors import OutputError
 from geoseg.files import check_parent, replacing, write_json
 from geoseg.legend import IGNORE, Legend
-from geoseg.options import Difficult
+from geoseg.options import ChipOptions
 from geoseg.work_folder import publish_folder
 
-Edge = Literal["shift", "pad", "crop"]
-"""The last window of a row or column is moved inward, sticks out, or ends with the scene."""
 
-Hardly = Literal["drop", "difficult"]
-"""What becomes of objects that a window shows too little of."""
+def cut_windows(chips: ChipOptions, width: int, height: int) -> list[Window]:
+    """Return windows that cover a scene of `width` x `height` pixels, row by row.
 
-LARGEST = 16_384
-"""Side of the largest window, in pixels: it is held in memory."""
+    They have the full size, also where they extend beyond the right and lower edges of the scene: with
+    ``pad``, and with ``shift`` those of a smaller scene. With ``crop`` they end at the edge.
+    """
+    if chips.size is None:
+        return [Window(0, 0, width, height)]
+    return [
+        Window(left, top, across, down)
+        for top, down in _spans(chips, height, chips.size)
+        for left, across in _spans(chips, width, chips.size)
+    ]
 
 
-@dataclass(frozen=True, slots=True)
-class Tiling:
-    """How scenes are cut into windows. Raises ValueError for what cannot be."""
+def _spans(chips: ChipOptions, length: int, size: int) -> list[tuple[int, int]]:
+    """Return start and length of every window along one side."""
+    step = size - chips.minimum_overlap
+    starts = [step * n for n in range(ceil(max(0, length - size) / step) + 1)]
+    if chips.edge == "shift" and length > size:
+        starts[-1] = length - size
+    return [(s, min(size, length - s) if chips.edge == "crop" else size) for s in starts]
 
-    size: int | None = 1024
-    """Side of a window in pixels; None for whole scenes."""
 
-    overlap: int = 200
-    """Pixels that neighbours share, at least."""
-
-    edge: Edge = "shift"
-
-    min_visible: float = 0.0
-    """Objects of which a window shows less than this share of their area are `hardly_visible`."""
-
-    hardly_visible: Hardly = "drop"
-
-    difficult: Difficult = "keep"
-
-    empty: float = 1.0
-    """Share of the windows without objects that are written, 0 to 1."""
-
-    def __post_init__(self) -> None:
-        if self.size is not None and not 1 <= self.size <= LARGEST:
-            raise ValueError(f"size must be 1 to {LARGEST}, got {self.size}")
-        if self.size is not None and not 0 <= self.overlap < self.size:
-            raise ValueError(f"overlap must be less than the size {self.size}, got {self.overlap}")
-        if self.edge not in get_args(Edge):
-            raise ValueError(f"edge must be one of {', '.join(get_args(Edge))}, got {self.edge!r}")
-        for name in ("min_visible", "empty"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be 0 to 1, got {getattr(self, name)}")
-
-    def windows(self, width: int, height: int) -> list[Window]:
-        """Windows that cover a scene of `width` x `height` pixels, row by row.
-
-        They have the full size, also where they stick out of the scene on the right and below: with `pad`,
-        and with `shift` those of a scene that is smaller. With `crop` they end with the scene.
-        """
-        if self.size is None:
-            return [Window(0, 0, width, height)]
-        return [
-            Window(left, top, across, down)
-            for top, down in self._spans(height, self.size)
-            for left, across in self._spans(width, self.size)
-        ]
-
-    def _spans(self, length: int, size: int) -> list[tuple[int, int]]:
-        """Start and length of every window along one side."""
-        step = size - self.overlap
-        starts = [step * n for n in range(ceil(max(0, length - size) / step) + 1)]
-        if self.edge == "shift" and length > size:
-            starts[-1] = length - size
-        return [(s, min(size, length - s) if self.edge == "crop" else size) for s in starts]
-
-    def name(self, scene: str, window: Window) -> str:
-        """``SCENE__SIZE__COLUMN___ROW``, as mmrotate names it; the scene's own where that is whole."""
-        if self.size is None:
-            return scene
-        return f"{scene}__{self.size}__{window.col_off}___{window.row_off}"
+def chip_name(chips: ChipOptions, scene: str, window: Window) -> str:
+    """Return ``SCENE__SIZE__COLUMN___ROW``, as mmrotate does, or for a whole scene its name."""
+    if chips.size is None:
+        return scene
+    return f"{scene}__{chips.size}__{window.col_off}___{window.row_off}"
 
 
 def inside(window: Window, width: int, height: int) -> Window:
@@ -130,7 +90,7 @@ class Visible:
         return len(self.whole)
 
 
-def visible(index: AnnotationIndex, window: Window, tiling: Tiling) -> Visible:
+def visible(index: AnnotationIndex, window: Window, tiling: ChipOptions) -> Visible:
     """The objects of a scene that `window`, which lies within it, shows.
 
     What lies wholly inside keeps its coordinates to 1e-6 of a pixel.
@@ -158,7 +118,7 @@ def visible(index: AnnotationIndex, window: Window, tiling: Tiling) -> Visible:
 
 
 def labels_of(
-    index: AnnotationIndex, window: Window, valid: NDArray[np.bool_], tiling: Tiling
+    index: AnnotationIndex, window: Window, valid: NDArray[np.bool_], tiling: ChipOptions
 ) -> NDArray[np.uint8]:
     """(h, w) class ids of a window, as those of the whole scene are there.
 
@@ -181,7 +141,9 @@ def labels_of(
     return labels
 
 
-def _hardly(objects: Annotations, area: NDArray[np.float64], tiling: Tiling) -> NDArray[np.bool_]:
+def _hardly(
+    objects: Annotations, area: NDArray[np.float64], tiling: ChipOptions
+) -> NDArray[np.bool_]:
     """True where `area`, the visible one, is too little of an object."""
     hardly: NDArray[np.bool_] = area < tiling.min_visible * shapely.area(objects.geometry)
     return hardly
@@ -424,12 +386,12 @@ def _end(part: Part, folder: Path) -> dict[str, Any]:
     return end
 
 
-def parts_of(scenes: Sequence[DatasetScene], tiling: Tiling) -> list[Part]:
+def parts_of(scenes: Sequence[DatasetScene], tiling: ChipOptions) -> list[Part]:
     """All windows of scenes, in parts small enough to share the work on one scene."""
     shares = [
         (scene, windows[first : first + _WINDOWS])
         for scene in scenes
-        for windows in [tiling.windows(scene.width, scene.height)]
+        for windows in [cut_windows(tiling, scene.width, scene.height)]
         for first in range(0, len(windows), _WINDOWS)
     ]
     return [Part(n, scene, tuple(windows)) for n, (scene, windows) in enumerate(shares)]

@@ -21,10 +21,10 @@ from rasterio.windows import Window
 from geoseg.annotations.burn import AnnotationIndex, Annotations, transform_geometry
 from geoseg.annotations.validation import Action, IssueKind, ValidationReport
 from geoseg.dataset.folder import is_plain_name
-from geoseg.dataset.options import Settings
 from geoseg.dataset.scenes import Input
 from geoseg.errors import ConfigError, DatasetError, SceneError
 from geoseg.files import input_file
+from geoseg.options import PrepareOptions
 from geoseg.raster.scene import SceneInfo
 
 _ENOUGH_SCENES = 8
@@ -278,7 +278,9 @@ Indexes = Mapping[str, AnnotationIndex]
 """Layer name → annotations of one scene."""
 
 
-def in_blocks(inputs: Sequence[Input], settings: Settings, report: ValidationReport) -> list[Input]:
+def in_blocks(
+    inputs: Sequence[Input], settings: PrepareOptions, report: ValidationReport
+) -> list[Input]:
     """The inputs cut into blocks, which are in *train* or *val*: no ground is in both.
 
     Blocks that share ground are never parted. Raises DatasetError when there is nothing to validate by.
@@ -311,7 +313,7 @@ def _validating(
     indexes: Sequence[Indexes],
     blocks: Sequence[Block],
     ground: Sequence[Affine],
-    settings: Settings,
+    settings: PrepareOptions,
 ) -> list[bool]:
     """Which blocks are for validation, by the first layer."""
     footprints = np.array([footprint(ground[b.image], b.window) for b in blocks], object)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import shapely
@@ -14,7 +15,6 @@ from rasterio.windows import Window
 
 from geoseg.annotations.burn import OUTLINES, QUADS, Annotations
 from geoseg.annotations.validation import Action, IssueKind, ValidationReport
-from geoseg.dataset.options import Marked
 from geoseg.dataset.placement import common_crs
 from geoseg.dataset.scenes import Input, ends
 from geoseg.dataset.split import footprint
@@ -24,7 +24,7 @@ from geoseg.raster.scene import SceneInfo
 _SHARED = 1e-6  # of a scene's area: neighbours share a border only
 
 
-def checked(scene: Input, *, difficult: Marked, report: ValidationReport) -> Input:
+def checked(scene: Input, *, difficult: Literal["keep", "drop"], report: ValidationReport) -> Input:
     """A scene without objects outside it, objects that come twice, and, to be dropped, difficult ones."""
     truths = {}
     for layer, objects in scene.truths.items():

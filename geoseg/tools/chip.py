@@ -37,8 +37,8 @@ from geoseg.dataset.chips import (
     Part,
     Recorder,
     Records,
-    Tiling,
     check_folder,
+    chip_name,
     inside,
     is_complete,
     labels_of,
@@ -53,6 +53,7 @@ from geoseg.dataset.folder import ANNOTATIONS, DESCRIPTION, Dataset, DatasetScen
 from geoseg.files import sha256
 from geoseg.inference.journal import Journal, JournalEntry, open_journal
 from geoseg.legend import Legend
+from geoseg.options import BatchOptions, ChipOptions, StrPath
 from geoseg.progress import Track, silent
 from geoseg.raster.scene import Scene, open_scene
 from geoseg.work_folder import open_work_folder
@@ -69,7 +70,7 @@ class Cutter:
 
     dataset: Dataset
     indexes: Mapping[str, AnnotationIndex]
-    tiling: Tiling
+    tiling: ChipOptions
     format: Format
 
     suffix: str
@@ -118,7 +119,7 @@ class Cutter:
     def remove(self, part: Part) -> None:
         """Remove what there is of a part."""
         for window in part.windows:
-            name = self.tiling.name(part.scene.name, window)
+            name = chip_name(self.tiling, part.scene.name, window)
             for file in (
                 self._image(part.scene.split, name),
                 self.format.truth(part.scene.split, name),
@@ -135,7 +136,7 @@ class Cutter:
         """What a window shows; None, and `told` why, if it is to be left out."""
         tiling, index = self.tiling, self.indexes[scene.name]
         within = inside(window, scene.width, scene.height)
-        name = tiling.name(scene.name, window)
+        name = chip_name(tiling, scene.name, window)
         objects = visible(index, within, tiling)
         if not len(objects) and not _chosen(name, tiling.empty):
             told[EMPTY] += 1
@@ -199,10 +200,13 @@ log = logging.getLogger(__name__)
 
 _STATE, _PRODUCTS = "state", "products"
 
+_FORMAT_OPTIONS = ("format", "image", "quality")
+"""Fields of `ChipOptions` that do not change which windows are cut."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """What `tile` has made."""
+    """Chips that were exported."""
 
     folder: Path
 
@@ -226,49 +230,60 @@ class Tiles:
         return f"{sum(self.windows.values()):,} windows ({splits}), {self.objects:,} objects{told}"
 
 
-def tile(
-    folder: Path,
-    output: Path,
+def chip(
+    folder: StrPath,
+    output: StrPath,
     *,
-    format: str = "png",
-    tiling: Tiling | None = None,
+    chips: ChipOptions = ChipOptions(),
     splits: Sequence[str] = (),
     layer: str | None = None,
-    image: str | None = None,
-    quality: int = 95,
-    skip_bad: bool = False,
-    jobs: int | None = None,
-    restart: bool = False,
-    overwrite: bool = False,
+    run: BatchOptions = BatchOptions(),
     track: Track = silent,
 ) -> Tiles:
-    """Write windows of the dataset `folder` as files for other tools into the folder `output`.
+    """Export training chips of a dataset: image and label pairs for other tools.
 
-    `format` is one of `FORMATS`, `splits` are those to write (default: all), `layer` is the truth (default:
-    quads for formats of quads, else the best there is). `image` is ``png``, ``jpg`` (of `quality` 1 to 100)
-    or ``tif``, the only one that takes any number of bands and any type. ``docs/tiles.md`` tells what lies
-    where.
+    Parameters
+    ----------
+    folder
+        Dataset folder.
+    output
+        Folder to write. ``docs/tiles.md`` describes its layout.
+    chips
+        Windows and formats.
+    splits
+        Splits to export. Default: all.
+    layer
+        Annotation layer. Default: quads for formats of quads, else outlines where the dataset has
+        them.
+    run
+        Treatment of an existing folder, of interrupted runs and of scenes with errors.
+    track
+        Progress of an iterable.
 
-    A run that was interrupted goes on where it was, unless `restart`. Scenes at fault stop the work, or with
-    `skip_bad` are left out and listed by a SkippedInputsError once the folder is complete. Raises
-    DatasetError, ConfigError, OutputError, SceneError.
+    Raises
+    ------
+    DatasetError, ConfigError, OutputError, SceneError
+    SkippedInputsError
+        After the folder is complete, if scenes were skipped.
     """
-    tiling, target = tiling or Tiling(), output.resolve()
-    check_folder(output, overwrite=overwrite)
+    folder, output = Path(folder), Path(output)
+    tiling, format, target = chips, chips.format, output.resolve()
+    check_folder(output, overwrite=run.overwrite)
     dataset = Dataset.open(folder)
     check_fit(format, tiling, dataset)
-    suffix = image_for(format, image, dataset)
+    suffix = image_for(format, chips.image, dataset)
     layer = layer or layer_for(format, dataset)
     splits = tuple(dict.fromkeys(splits)) or dataset.splits
     scenes = [scene for split in splits for scene in dataset.split(split)]
     truth = dataset.annotations(layer, scenes=scenes)
     about: dict[str, Any] = {"dataset": folder.resolve().name, "truth": layer, "labels": format}
-    about |= {"image": suffix, "quality": quality if suffix == "jpg" else None, **asdict(tiling)}
-    report = ValidationReport(skip=skip_bad)
+    cuts = {key: value for key, value in asdict(chips).items() if key not in _FORMAT_OPTIONS}
+    about |= {"image": suffix, "quality": chips.quality if suffix == "jpg" else None, **cuts}
+    report = ValidationReport(skip=run.skip_bad)
     with (
-        open_work_folder(target, restart=restart) as scratch,
+        open_work_folder(target, restart=run.restart) as scratch,
         _journal(scratch, {**about, "splits": splits}, dataset, output) as journal,
-        Threads(jobs, track) as threads,
+        Threads(run.jobs, track) as threads,
     ):
         cutter = Cutter(
             dataset=dataset,
@@ -276,7 +291,7 @@ def tile(
             tiling=tiling,
             format=FORMATS[format](dataset.legend),
             suffix=f".{suffix}",
-            quality=quality,
+            quality=chips.quality,
             products=scratch / _PRODUCTS,
             records=scratch / _STATE,
             check=threads.check,

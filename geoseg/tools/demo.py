@@ -11,7 +11,7 @@ from geoseg.dataset.folder import Dataset
 from geoseg.errors import OutputError
 from geoseg.files import write_json
 from geoseg.metrics.evaluation import Evaluation
-from geoseg.options import PolygonOptions, RunOptions, SegmentOutputs
+from geoseg.options import BatchOptions, PolygonOptions, RunOptions, SegmentOutputs
 from geoseg.progress import Track, silent
 from geoseg.report.figures import plot_classes
 from geoseg.report.picture import draw_picture
@@ -65,7 +65,11 @@ def demo(
     scene = folder / "unseen.tif"
     dota = draw(folder / "dota", scene, seed=seed, track=track)
     dataset = prepare(
-        dota, folder / "dataset", outlines=dota / OUTLINES, overwrite=True, track=track
+        dota,
+        folder / "dataset",
+        outlines=dota / OUTLINES,
+        run=BatchOptions(overwrite=True),
+        track=track,
     )
     classes = picture_classes(dataset, folder / "classes.png")
     config = folder / CONFIG.name

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from os import PathLike
 from pathlib import Path
-from typing import Unpack
 
 import numpy as np
 
@@ -18,44 +18,67 @@ from geoseg.dataset.build import Run, make
 from geoseg.dataset.classes import smallest_legend, unknown_class, with_names
 from geoseg.dataset.folder import ANNOTATIONS, DESCRIPTION, Dataset, DatasetScene
 from geoseg.dataset.images import SUFFIXES, look_at_image
-from geoseg.dataset.options import Common, Settings
 from geoseg.dataset.scenes import Input, look
 from geoseg.dataset.sources import Source, find_sources
 from geoseg.errors import AnnotationError, ConfigError, DatasetError
 from geoseg.legend import BACKGROUND, DOTA_V2, Legend
+from geoseg.options import AnnotationOptions, BatchOptions, PrepareOptions, StrPath, as_path
+from geoseg.progress import Track, silent
 
 
-def prepare_drawn(
-    scenes: Sequence[Path],
-    output: Path,
+def prepare_scenes(
+    scenes: StrPath | Sequence[StrPath],
+    output: StrPath,
     *,
-    annotations: Path,
-    format: str = "vector",
-    class_column: str = "class",
-    layer: str | None = None,
-    colours: str | None = None,
-    **common: Unpack[Common],
+    annotations: StrPath,
+    source: AnnotationOptions = AnnotationOptions(),
+    options: PrepareOptions = PrepareOptions(),
+    run: BatchOptions = BatchOptions(),
+    track: Track = silent,
 ) -> Path:
-    """Turn scenes (or folders of them) and what was drawn over them into the dataset folder `output`, and return it.
+    """Build a dataset from scenes and an annotation file.
 
-    `annotations` is a vector file with a class in `class_column`, or what else the reader named `format`
-    reads (`geoseg.annotations.registry`; for `colours` see `geoseg.annotations.colours`). What is not
-    inside a polygon counts as background. `common` are the fields of `Settings`: scenes are cut into blocks
-    of about `block` pixels a side (default: about 16 blocks of up to 7 scenes; more scenes stay whole), and
-    those blocks become the split *val* that hold together about `val_share` of the ground and of the area
-    of each class; blocks that share ground are never parted. The default legend has the classes found.
+    Parameters
+    ----------
+    scenes
+        Raster files, or folders of them. By default up to 7 scenes are cut into about 16 blocks, and
+        more stay whole; blocks that overlap on the ground get the same split.
+    output
+        Folder to write.
+    annotations
+        Vector file with a class column, or a file or folder of another format. Pixels outside all
+        polygons are background.
+    source
+        Format of `annotations`.
+    options
+        Splits and classes. The default legend has the classes found.
+    run
+        Treatment of an existing dataset, of interrupted runs and of scenes with errors.
+    track
+        Progress of an iterable.
 
-    A scene at fault stops the work, or with `skip_bad` is left out; see `prepare` for what is told.
-    Raises SceneError, AnnotationError, DatasetError, ConfigError, OutputError.
+    Returns
+    -------
+    Path
+        `output`.
+
+    Raises
+    ------
+    SceneError, AnnotationError, DatasetError, ConfigError, OutputError
+    SkippedInputsError
+        After the dataset is complete, if scenes were skipped.
     """
-    read = find_reader(format)
+    annotations = Path(annotations)
+    read = find_reader(source.format)
 
-    def gathered(run: Run) -> list[Input]:
-        images = run.threads.run(look_at_image, _files(scenes), "look at scenes", run.report)
-        run.report.raise_rejected()
-        asked = None if run.renaming.path else run.asked
-        options = ReaderOptions(class_column, layer, run.asked, colours)
-        found = read(annotations, images, options, run.report) if images else []
+    def gathered(gather: Run) -> list[Input]:
+        images = gather.threads.run(
+            look_at_image, _files(_listed(scenes)), "look at scenes", gather.report
+        )
+        gather.report.raise_rejected()
+        asked = None if gather.renaming.path else gather.asked
+        reading = ReaderOptions(source.class_column, source.layer, gather.asked, source.colours)
+        found = read(annotations, images, reading, gather.report) if images else []
         drawn = {n: part for n, part in enumerate(found) if part is not None}
         if not drawn:
             return []
@@ -66,7 +89,11 @@ def prepare_drawn(
             for truth in [{OUTLINES: _annotations(annotations, part, legend)}]
         ]
 
-    return make(output, Settings(**common), gathered, spatial=True)
+    return make(Path(output), options, gathered, spatial=True, run=run, track=track)
+
+
+def _listed(paths: StrPath | Sequence[StrPath]) -> list[Path]:
+    return [Path(p) for p in ([paths] if isinstance(paths, str | PathLike) else paths)]
 
 
 def _files(scenes: Sequence[Path]) -> list[Path]:
@@ -256,33 +283,60 @@ def _renamed(parts: dict[Path, list[Input]], report: ValidationReport) -> list[I
 
 
 def prepare(
-    folders: Path | Sequence[Path],
-    output: Path,
+    folders: StrPath | Sequence[StrPath],
+    output: StrPath,
     *,
     splits: Sequence[str] | None = None,
-    outlines: Path | None = None,
-    **common: Unpack[Common],
+    outlines: StrPath | None = None,
+    options: PrepareOptions = PrepareOptions(),
+    run: BatchOptions = BatchOptions(),
+    track: Track = silent,
 ) -> Path:
-    """Turn DOTA folders and datasets into the dataset folder `output`, and return it.
+    """Build a dataset from DOTA folders and other datasets.
 
-    A DOTA folder has images/ and labelTxt/, or sub-folders that have them, one per split; a dataset is a
-    folder that this made. `splits` names the sub-folders, or splits of datasets, to use (default: all).
-    Of a folder without them `val_share` of the scenes become the split *val*. `outlines` is a
-    GeoParquet file of the true outlines in DOTA folders. `common` are the fields of `Settings`; the
-    default legend is the smallest of DOTA that has all the classes found, or those of the datasets
-    united by name.
+    Parameters
+    ----------
+    folders
+        DOTA folders, with ``images/`` and ``labelTxt/`` or sub-folders per split that have them, and
+        datasets, which are merged.
+    output
+        Folder to write.
+    splits
+        Sub-folders, or splits of datasets, to use. Default: all.
+    outlines
+        GeoParquet file of outlines for DOTA folders: columns image, category, and geometry in
+        pixels.
+    options
+        Splits and classes. The default legend is the smallest of DOTA with all classes found, or
+        the union of the datasets' classes by name.
+    run
+        Treatment of an existing dataset, of interrupted runs and of input with errors.
+    track
+        Progress of an iterable.
 
-    Scenes with a CRS keep their georeference and must share the CRS. Others are laid out side by
-    side on a plane that has none, y up, in metres where gsd is known and else in pixels, so that
-    scenes and annotations cover each other when both are opened in a GIS.
+    Returns
+    -------
+    Path
+        `output`.
 
-    What is odd about the input, and what was done about it, is logged and stands in report.json. Input
-    at fault stops the work with a SceneError or AnnotationError that lists it; with `skip_bad` it is
-    left out, and listed by a SkippedInputsError once the dataset is complete. Raises DatasetError when
-    a folder holds nothing of the kind, ConfigError for an unknown legend or class, OutputError when
-    `output` cannot be written.
+    Raises
+    ------
+    SceneError, AnnotationError
+        With a list of the inputs that have errors, unless ``run.skip_bad`` is set.
+    DatasetError
+        If a folder has neither layout.
+    ConfigError
+        For an unknown legend or class.
+    OutputError
+        If `output` cannot be written.
+    SkippedInputsError
+        After the dataset is complete, if inputs were skipped.
+
+    Notes
+    -----
+    Scenes with a CRS keep their georeference and must share the CRS. Others are arranged side by
+    side on a plane without a CRS, in metres where the GSD is known, else in pixels. All issues of
+    the input are logged and written to ``report.json``.
     """
-    settings = Settings(**common)
-    named = [folders] if isinstance(folders, Path) else list(folders)
-    gather = partial(gathered, named, splits, outlines)
-    return make(output, settings, gather, spatial=False)
+    gather = partial(gathered, _listed(folders), splits, as_path(outlines))
+    return make(Path(output), options, gather, spatial=False, run=run, track=track)

@@ -128,7 +128,7 @@ def segment(
         Products beside the polygons. Rasters are written for a single scene, on its grid; they are
         255 where the scene is nodata or outside the area.
     run
-        Treatment of existing products and of interrupted runs; provenance.
+        Treatment of existing products and of interrupted runs.
     track
         Progress of an iterable.
 
@@ -194,7 +194,11 @@ def segment(
             _check_no_other_work(folder, plans, output)
             layers = Layers(
                 by_class=outputs.layer_per_class,
-                provenance={**origin(), **_provenance(sources, opened), **(run.provenance or {})},
+                provenance={
+                    **origin(),
+                    **_provenance(sources, opened),
+                    **(outputs.provenance or {}),
+                },
             )
             if append and output.exists():
                 for plan in plans:
@@ -230,8 +234,9 @@ def segment(
                     picture=drawn if picture else None,
                     scene=_picture_of(plan),
                     name=plan.name,
+                    provenance=layers.provenance,
                 ),
-                run=WriteOptions(overwrite=True, provenance=layers.provenance),
+                run=WriteOptions(overwrite=True),
                 track=track,
             )
         if picture:

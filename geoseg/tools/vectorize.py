@@ -180,9 +180,9 @@ def vectorize(  # type: ignore[misc]
     polygons
         Cleaning and simplification.
     outputs
-        Layers, and products beside the polygons.
+        Layers, provenance, and products beside the polygons.
     run
-        Treatment of existing products; provenance.
+        Treatment of existing products.
     track
         Progress of an iterable.
 
@@ -234,7 +234,7 @@ def vectorize(  # type: ignore[misc]
         )
         if target is None:
             return to_frame(found, table, polygons)
-        record = {**origin(), **(run.provenance or {"labels": table.scene})}
+        record = {**origin(), **(outputs.provenance or {"labels": table.scene})}
         layers = Layers(by_class=outputs.layer_per_class, provenance=record)
         if append == "in place" and target.exists():
             append_polygons(target, found, table, cleaning=polygons, layers=layers)

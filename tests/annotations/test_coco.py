@@ -32,7 +32,7 @@ from geoseg.dataset.folder import Dataset
 from geoseg.errors import AnnotationError
 from geoseg.legend import DOTA_V1
 from geoseg.raster.scene import SceneInfo
-from geoseg.tools.prepare import prepare_drawn
+from tests.calls import prepare_scenes
 from tests.scenes import picture, write_scene
 
 SHED = [[10, 10, 30, 10, 30, 25, 10, 25]]
@@ -376,7 +376,7 @@ def test_real_outlines_come_through_a_dataset_unchanged(real_data: Path, tmp_pat
         ],
     )
     (tmp_path / "val.json").write_text(json.dumps(data))
-    out = prepare_drawn(
+    out = prepare_scenes(
         [real_data / "dota" / "val" / "images" / f"{name}.jpg" for name in names],
         tmp_path / "out",
         annotations=tmp_path / "val.json",

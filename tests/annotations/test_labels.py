@@ -27,8 +27,8 @@ from geoseg.dataset.folder import Dataset
 from geoseg.dataset.images import look_at_image
 from geoseg.errors import AnnotationError, ConfigError, GeosegError
 from geoseg.legend import IGNORE, Legend
-from geoseg.tools.prepare import prepare_drawn
 from geoseg.training.windows import ObjectIndex, SplitReader, View
+from tests.calls import prepare_scenes
 from tests.scenes import LEGEND, UTM, picture, write_scene
 
 LABELS = arrays(
@@ -96,7 +96,7 @@ def test_a_dataset_of_labels_has_the_same_labels_and_training_ignores_what_they_
     for n in range(2):
         raster(tmp_path / "labels" / f"{n}.png", labels, driver="PNG")
     (tmp_path / "legend.json").write_text(json.dumps(LEGEND.to_json()))
-    folder = prepare_drawn(
+    folder = prepare_scenes(
         scenes,
         tmp_path / "out",
         annotations=tmp_path / "labels",

@@ -7,7 +7,7 @@ from pathlib import Path
 import geopandas as gpd
 import shapely
 
-from geoseg.tools.prepare import prepare
+from tests.calls import prepare
 from tests.dota_folder import PLANE, SHIP, Thing, add
 
 LONG = Thing((90, 100, 250, 130, 246, 150, 86, 120), "harbor")

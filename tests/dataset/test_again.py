@@ -25,8 +25,8 @@ from geoseg.dataset import images, scenes
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import OutputError, SceneError
 from geoseg.progress import Text, Track
-from geoseg.tools.prepare import prepare
 from geoseg.work_folder import open_work_folder
+from tests.calls import prepare
 from tests.dota_folder import PLANE, SHIP, Thing, add
 
 T = TypeVar("T")
@@ -136,9 +136,9 @@ def test_only_what_has_changed_is_written_and_the_outcome_is_that_of_a_fresh_run
     assert set(written) == set(SIZES)
     change(dota)
     written.clear()
-    prepare(dota, out, overwrite=True, **options)  # type: ignore[arg-type]
+    prepare(dota, out, overwrite=True, **options)
     assert set(written) == expected
-    fresh = prepare(dota, tmp_path / "fresh", **options)  # type: ignore[arg-type]
+    fresh = prepare(dota, tmp_path / "fresh", **options)
     assert contents(out) == contents(fresh)
 
 

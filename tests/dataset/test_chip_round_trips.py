@@ -10,20 +10,19 @@ import shapely
 
 from geoseg.annotations.burn import Annotations
 from geoseg.annotations.dota import read_dota
-from geoseg.dataset.chips import Tiling
 from geoseg.dataset.folder import Dataset
 from geoseg.legend import DOTA_V1
-from geoseg.tools.chip import tile
-from geoseg.tools.prepare import prepare, prepare_drawn
+from geoseg.options import ChipOptions
+from tests.calls import chip, prepare, prepare_scenes
 from tests.dataset.chip_folders import dataset, dota
 
-WHOLE = Tiling(size=None)
+WHOLE = ChipOptions(size=None)
 
 
 def test_dota_text_comes_back_with_its_corners_classes_and_marks(tmp_path: Path) -> None:
     source = dota(tmp_path / "dota")
     folder = prepare(source, tmp_path / "set")
-    out = tile(folder, tmp_path / "out", format="dota", tiling=WHOLE).folder
+    out = chip(folder, tmp_path / "out", format="dota", chips=WHOLE).folder
     compare(source, out)
     again = prepare(out, tmp_path / "again")
     assert Dataset.open(again).layers == Dataset.open(folder).layers
@@ -35,11 +34,11 @@ def test_polygons_come_back_with_their_corners_classes_and_marks(
 ) -> None:
     folder = dataset(tmp_path)
     layer = "quads" if format == "yolo-obb" else "outlines"
-    out = tile(folder, tmp_path / "out", format=format, tiling=WHOLE, splits=["train"]).folder
+    out = chip(folder, tmp_path / "out", format=format, chips=WHOLE, splits=["train"]).folder
     truth = out / ("annotations/instances_train.json" if format == "coco" else "train/labels")
     images = sorted((out / "train/images").iterdir())
     again = tmp_path / "again"
-    prepare_drawn(images, again, annotations=truth, format=format, val_share=0, block=10_000)
+    prepare_scenes(images, again, annotations=truth, format=format, val_share=0, block=10_000)
     before, after = Dataset.open(folder), Dataset.open(again)
     for name in ("a", "b"):
         objects = before.annotations(layer)[name]
@@ -73,7 +72,7 @@ def test_real_dota_text_comes_back(real_data: Path, tmp_path: Path) -> None:
         for file in sorted((real_data / "dota/val" / part).iterdir())[:12]:
             (source / "val" / part / file.name).symlink_to(file)
     folder = prepare(source, tmp_path / "set")
-    compare(source, tile(folder, tmp_path / "out", format="dota", tiling=WHOLE).folder)
+    compare(source, chip(folder, tmp_path / "out", format="dota", chips=WHOLE).folder)
 
 
 def compare(source: Path, out: Path) -> None:

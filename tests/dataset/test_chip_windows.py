@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.dataset.chips import Edge, Tiling, inside
+from geoseg.dataset.chips import chip_name, cut_windows, inside
+from geoseg.options import ChipOptions
 
 sides = st.integers(1, 400)
 sizes = st.integers(1, 150).flatmap(lambda s: st.tuples(st.just(s), st.integers(0, s - 1)))
@@ -18,11 +20,11 @@ sizes = st.integers(1, 150).flatmap(lambda s: st.tuples(st.just(s), st.integers(
 
 @given(sides, sides, sizes, st.sampled_from(["shift", "pad", "crop"]))
 def test_windows_cover_the_scene_and_neighbours_share_the_overlap(
-    width: int, height: int, size: tuple[int, int], edge: Edge
+    width: int, height: int, size: tuple[int, int], edge: Literal["shift", "pad", "crop"]
 ) -> None:
-    tiling = Tiling(size=size[0], overlap=size[1], edge=edge)
+    tiling = ChipOptions(size=size[0], overlap=size[1], edge=edge)
     seen = np.zeros((height, width), bool)
-    windows = tiling.windows(width, height)
+    windows = cut_windows(tiling, width, height)
     for window in windows:
         assert 0 <= window.col_off < width
         assert 0 <= window.row_off < height
@@ -39,7 +41,7 @@ def test_windows_cover_the_scene_and_neighbours_share_the_overlap(
     assert seen.all()
     lefts = sorted({window.col_off for window in windows})
     assert all(b - a <= size[0] - size[1] for a, b in pairwise(lefts))
-    assert len({tiling.name("a", window) for window in windows}) == len(windows)
+    assert len({chip_name(tiling, "a", window) for window in windows}) == len(windows)
 
 
 @given(sides, sizes)
@@ -51,18 +53,18 @@ def test_windows_lie_where_mmrotate_puts_them(length: int, size: tuple[int, int]
     starts = [step * i for i in range(number)]
     if len(starts) > 1 and starts[-1] + side > length:
         starts[-1] = length - side
-    windows = Tiling(size=side, overlap=overlap).windows(length, 1)
+    windows = cut_windows(ChipOptions(size=side, overlap=overlap), length, 1)
     assert [window.col_off for window in windows] == starts
 
 
 def test_names_say_size_and_place_and_whole_scenes_keep_theirs() -> None:
-    tiling = Tiling(size=64, overlap=0)
-    assert [tiling.name("P1", w) for w in tiling.windows(100, 20)] == [
+    tiling = ChipOptions(size=64, overlap=0)
+    assert [chip_name(tiling, "P1", w) for w in cut_windows(tiling, 100, 20)] == [
         "P1__64__0___0",
         "P1__64__36___0",
     ]
-    whole = Tiling(size=None)
-    assert [whole.name("P1", w) for w in whole.windows(100, 20)] == ["P1"]
+    whole = ChipOptions(size=None)
+    assert [chip_name(whole, "P1", w) for w in cut_windows(whole, 100, 20)] == ["P1"]
 
 
 @pytest.mark.parametrize(
@@ -77,4 +79,4 @@ def test_names_say_size_and_place_and_whole_scenes_keep_theirs() -> None:
 )
 def test_what_cannot_be_is_a_value_error(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(reversed(wrong))):
-        Tiling(**wrong)  # type: ignore[arg-type]
+        ChipOptions(**wrong)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from geoseg.dataset.classes import Renaming, read_classes
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import AnnotationError, ConfigError
 from geoseg.legend import DOTA_V2, Legend
-from geoseg.tools.prepare import prepare, prepare_drawn
+from tests.calls import prepare, prepare_scenes
 from tests.dataset.found import found
 from tests.dota_folder import SHIP, Thing, add
 from tests.scenes import picture, write_scene
@@ -82,7 +82,7 @@ def test_drawn_classes_are_renamed_too_and_fit_a_legend_that_is_asked_for(tmp_pa
     table.to_file(tmp_path / "drawn.gpkg")
     legend = Legend.of({"vehicle": "#ff0000", "tree": "#00ff00"})
     (tmp_path / "legend.json").write_text(str(legend.to_json()).replace("'", '"'), encoding="utf-8")
-    out = prepare_drawn(
+    out = prepare_scenes(
         [scene],
         tmp_path / "out",
         annotations=tmp_path / "drawn.gpkg",

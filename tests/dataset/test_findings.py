@@ -22,7 +22,7 @@ from geoseg.dataset.folder import Dataset
 from geoseg.dataset.validate import repeated
 from geoseg.errors import AnnotationError, SkippedInputsError
 from geoseg.tools.info import describe, info
-from geoseg.tools.prepare import prepare
+from tests.calls import prepare
 from tests.dataset.found import found
 from tests.dota_folder import PLANE, SHIP, Thing, add
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import AnnotationError, DatasetError
 from geoseg.legend import DOTA_V1
-from geoseg.tools.prepare import prepare
+from tests.calls import prepare
 from tests.dota_folder import PLANE, SHIP, Thing, add, annotated
 
 

@@ -15,7 +15,7 @@ from geoseg.annotations.burn import burn
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError, DatasetError, SceneError
 from geoseg.legend import DOTA_V1, DOTA_V2
-from geoseg.tools.prepare import prepare, prepare_drawn
+from tests.calls import prepare, prepare_scenes
 from tests.dataset.found import found
 from tests.dota_folder import PLANE, SHIP, Thing, add
 from tests.scenes import picture, write_scene
@@ -33,7 +33,7 @@ def drawn(folder: Path, name: str, classes: list[str], *, left: float = 0) -> Pa
     table = gpd.GeoDataFrame({"class": classes}, geometry=shapes, crs="EPSG:32631")
     table.to_file(folder / f"{name}.gpkg")
     annotations = folder / f"{name}.gpkg"
-    return prepare_drawn([scene], folder / "data", annotations=annotations, val_share=0, block=999)
+    return prepare_scenes([scene], folder / "data", annotations=annotations, val_share=0, block=999)
 
 
 def outline(path: Path) -> Path:

@@ -12,7 +12,7 @@ import shapely
 from geoseg.annotations.dota import read_dota, write_dota
 from geoseg.dataset.folder import Dataset
 from geoseg.legend import DOTA_V1
-from geoseg.tools.prepare import prepare
+from tests.calls import prepare
 
 SCENES = 12
 

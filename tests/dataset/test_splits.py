@@ -15,14 +15,14 @@ from rasterio.windows import Window
 from geoseg.annotations.burn import OUTLINES, Annotations
 from geoseg.annotations.validation import ValidationReport
 from geoseg.dataset.folder import Dataset
-from geoseg.dataset.options import Settings
 from geoseg.dataset.scenes import Input
 from geoseg.dataset.sources import Source
 from geoseg.dataset.split import by_share, in_blocks
 from geoseg.errors import ConfigError, DatasetError, SceneError, SkippedInputsError
 from geoseg.legend import DOTA_V1
+from geoseg.options import PrepareOptions
 from geoseg.raster.scene import SceneInfo
-from geoseg.tools.prepare import prepare
+from tests.calls import prepare
 from tests.dataset.found import found
 from tests.dota_folder import SHIP, add
 
@@ -139,7 +139,7 @@ def test_no_window_of_any_size_sees_ground_that_is_nearer_to_the_other_split_tha
     scenes = [scene(f"s{n}", *box, objects=12) for n, box in enumerate(boxes)]
     try:
         parts = in_blocks(
-            scenes, Settings(block=block, gap=gap, val_share=share), ValidationReport()
+            scenes, PrepareOptions(block=block, gap=gap, val_share=share), ValidationReport()
         )
     except DatasetError:  # everything shares ground, or the gap eats what was to validate
         return
@@ -161,8 +161,8 @@ def test_no_window_of_any_size_sees_ground_that_is_nearer_to_the_other_split_tha
 def test_the_gap_costs_only_what_validates_and_is_told() -> None:
     report = ValidationReport()
     whole = scene("s", 1, 1, 400, 400, objects=40)
-    without = in_blocks([whole], Settings(block=100), ValidationReport())
-    with_gap = in_blocks([whole], Settings(block=100, gap=10), report)
+    without = in_blocks([whole], PrepareOptions(block=100), ValidationReport())
+    with_gap = in_blocks([whole], PrepareOptions(block=100, gap=10), report)
     for before, after in zip(without, with_gap, strict=True):
         assert before.source.name == after.source.name
         assert before.source.split == after.source.split
@@ -174,12 +174,12 @@ def test_the_gap_costs_only_what_validates_and_is_told() -> None:
 def test_a_gap_that_leaves_nothing_to_validate_is_refused() -> None:
     whole = scene("s", 1, 1, 400, 400, objects=40)
     with pytest.raises(DatasetError, match="use a smaller --gap"):
-        in_blocks([whole], Settings(block=100, gap=300), ValidationReport())
+        in_blocks([whole], PrepareOptions(block=100, gap=300), ValidationReport())
 
 
 def test_scenes_that_do_not_overlap_and_have_no_place_share_no_ground() -> None:
     bare = [scene(f"s{n}", 0, 0, 100, 100) for n in range(9)]
-    splits = [part.source.split for part in in_blocks(bare, Settings(), ValidationReport())]
+    splits = [part.source.split for part in in_blocks(bare, PrepareOptions(), ValidationReport())]
     assert splits.count("val") == 2
 
 

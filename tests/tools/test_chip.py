@@ -19,19 +19,18 @@ from rasterio.windows import Window
 
 from geoseg.annotations.burn import AnnotationIndex, burn
 from geoseg.cli import boundary, geoseg
-from geoseg.dataset.chips import Tiling
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError, DatasetError, OutputError, SceneError, SkippedInputsError
 from geoseg.legend import IGNORE
-from geoseg.tools.chip import tile
-from geoseg.tools.prepare import prepare
+from geoseg.options import ChipOptions
 from geoseg.work_folder import work_folder_path
+from tests.calls import chip, prepare
 from tests.dataset.chip_decoding import pixels_of_rle, polygon_of, yolo
 from tests.dataset.chip_folders import OVER_THE_EDGE, RING, TWO, dataset
 from tests.dota_folder import SHIP, Thing, add, drawn, write_image
 
 T = TypeVar("T")
-SMALL = Tiling(size=128, overlap=32)
+SMALL = ChipOptions(size=128, overlap=32)
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +63,8 @@ def read(path: Path, window: Window | None = None) -> Any:
 def test_pairs_are_windows_of_the_scene_and_of_its_burned_annotations(
     folder: Path, tmp_path: Path, format: str, edge: str
 ) -> None:
-    tiling = Tiling(size=128, overlap=32, edge=edge)  # type: ignore[arg-type]
-    tiles = tile(folder, tmp_path / "out", format=format, tiling=tiling)
+    tiling = ChipOptions(size=128, overlap=32, edge=edge)  # type: ignore[arg-type]
+    tiles = chip(folder, tmp_path / "out", format=format, chips=tiling)
     opened = Dataset.open(folder)
     truth = opened.annotations("outlines")
     entries = manifest(tmp_path / "out")["windows"]
@@ -98,7 +97,7 @@ def test_a_viewer_shows_the_legend_s_colours_and_a_gis_the_place(
 ) -> None:
     opened = Dataset.open(folder)
     for format in ("png", "tif"):
-        made = tile(folder, tmp_path / format, format=format, tiling=SMALL, splits=["train"]).folder
+        made = chip(folder, tmp_path / format, format=format, chips=SMALL, splits=["train"]).folder
         labels = made / f"train/labels/b__128__0___0.{format}"
         with rasterio.open(labels) as raster:
             colours = raster.colormap(1)
@@ -118,8 +117,8 @@ def test_a_viewer_shows_the_legend_s_colours_and_a_gis_the_place(
 def test_difficult_objects_are_what_was_asked_for(folder: Path, tmp_path: Path) -> None:
     found = {}
     for difficult in ("keep", "ignore", "drop"):
-        how = Tiling(size=None, difficult=difficult)
-        made = tile(folder, tmp_path / difficult, tiling=how, layer="quads", splits=["val"]).folder
+        how = ChipOptions(size=None, difficult=difficult)
+        made = chip(folder, tmp_path / difficult, chips=how, layer="quads", splits=["val"]).folder
         found[difficult] = read(made / "val/labels/c.png")[0]
     plane = Dataset.open(folder).legend.id_of("plane")
     assert (found["keep"] == plane).any()
@@ -135,25 +134,25 @@ def test_windows_without_objects_or_data_are_left_out_and_counted(tmp_path: Path
     (tmp_path / "dota/images/a.png").unlink()
     write_image(tmp_path / "dota/images/a.tif", pixels, nodata=0)
     folder = prepare(tmp_path / "dota", tmp_path / "set", val_share=0)
-    everything = tile(folder, tmp_path / "all", tiling=Tiling(size=100, overlap=0))
+    everything = chip(folder, tmp_path / "all", chips=ChipOptions(size=100, overlap=0))
     assert everything.windows == {"train": 3}
     assert everything.told == {"windows without data were left out": 1}
-    few = tile(folder, tmp_path / "few", tiling=Tiling(size=100, overlap=0, empty=0))
+    few = chip(folder, tmp_path / "few", chips=ChipOptions(size=100, overlap=0, empty=0))
     assert few.windows == {"train": 2}
     assert few.told == {"windows without objects were left out": 2}
-    how = Tiling(size=20, overlap=0, empty=0.5)
-    half = tile(folder, tmp_path / "half", tiling=how)
+    how = ChipOptions(size=20, overlap=0, empty=0.5)
+    half = chip(folder, tmp_path / "half", chips=how)
     left = half.told["windows without objects were left out"]
     assert 25 < left < 70  # of some 95
-    assert tile(folder, tmp_path / "again", tiling=how).told == half.told
+    assert chip(folder, tmp_path / "again", chips=how).told == half.told
 
 
 # --- text ---------------------------------------------------------------------------------------
 
 
 def test_coco_says_parts_exactly_and_holes_as_pixels(folder: Path, tmp_path: Path) -> None:
-    tiles = tile(
-        folder, tmp_path / "out", format="coco", tiling=Tiling(size=None), layer="outlines"
+    tiles = chip(
+        folder, tmp_path / "out", format="coco", chips=ChipOptions(size=None), layer="outlines"
     )
     told = json.loads((tmp_path / "out/annotations/instances_train.json").read_text())
     images = {image["id"]: image for image in told["images"]}
@@ -182,7 +181,7 @@ def test_coco_says_parts_exactly_and_holes_as_pixels(folder: Path, tmp_path: Pat
 
 
 def test_coco_polygons_are_those_of_shapely_in_every_window(folder: Path, tmp_path: Path) -> None:
-    tile(folder, tmp_path / "out", format="coco", tiling=SMALL, layer="quads", splits=["train"])
+    chip(folder, tmp_path / "out", format="coco", chips=SMALL, layer="quads", splits=["train"])
     told = json.loads((tmp_path / "out/annotations/instances_train.json").read_text())
     entries = manifest(tmp_path / "out")["windows"]
     truth = Dataset.open(folder).annotations("quads")
@@ -204,7 +203,7 @@ def test_coco_polygons_are_those_of_shapely_in_every_window(folder: Path, tmp_pa
 
 
 def test_yolo_gets_outlines_with_a_line_for_each_part(folder: Path, tmp_path: Path) -> None:
-    tiles = tile(folder, tmp_path / "out", format="yolo-seg", tiling=Tiling(size=None))
+    tiles = chip(folder, tmp_path / "out", format="yolo-seg", chips=ChipOptions(size=None))
     assert tiles.told == {
         "objects are in several parts, a line each in YOLO": 1,
         "objects have holes, which YOLO fills": 1,
@@ -224,7 +223,7 @@ def test_yolo_gets_outlines_with_a_line_for_each_part(folder: Path, tmp_path: Pa
 def test_yolo_s_oriented_boxes_are_the_quads_and_stay_in_their_windows(
     folder: Path, tmp_path: Path
 ) -> None:
-    tile(folder, tmp_path / "out", format="yolo-obb", tiling=SMALL)
+    chip(folder, tmp_path / "out", format="yolo-obb", chips=SMALL)
     truth = Dataset.open(folder).annotations("quads")
     for entry in manifest(tmp_path / "out")["windows"]:
         left, top, width, height = entry["window"]
@@ -242,11 +241,11 @@ def test_yolo_s_oriented_boxes_are_the_quads_and_stay_in_their_windows(
 
 def test_yolo_cannot_mark_objects(folder: Path, tmp_path: Path) -> None:
     for how in (
-        Tiling(difficult="ignore"),
-        Tiling(min_visible=0.5, hardly_visible="difficult"),
+        ChipOptions(difficult="ignore"),
+        ChipOptions(min_visible=0.5, hardly_visible="difficult"),
     ):
         with pytest.raises(ConfigError, match="no word for difficult"):
-            tile(folder, tmp_path / "out", format="yolo-obb", tiling=how)
+            chip(folder, tmp_path / "out", format="yolo-obb", chips=how)
 
 
 # --- interruptions and products -----------------------------------------------------------------
@@ -278,10 +277,10 @@ def stopping(after: int) -> Any:
 def test_an_interrupted_run_goes_on_to_the_same_files(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, lost: str
 ) -> None:
-    once = tile(folder, tmp_path / "once", format=format, tiling=SMALL).folder
+    once = chip(folder, tmp_path / "once", format=format, chips=SMALL).folder
     again = tmp_path / "again"
     with pytest.raises(KeyboardInterrupt):
-        tile(folder, again, format=format, tiling=SMALL, jobs=1, track=stopping(1))
+        chip(folder, again, format=format, chips=SMALL, jobs=1, track=stopping(1))
     assert not again.exists()
     left = work_folder_path(again) / lost
     written = sorted(path for path in left.iterdir() if path.name != "journal")
@@ -289,18 +288,18 @@ def test_an_interrupted_run_goes_on_to_the_same_files(
     for file in written[:: len(written) - 1]:
         os.truncate(file, file.stat().st_size // 3 if lost == "state" else 0)  # by a loss of power
     with pytest.raises(ConfigError, match="overlap was 32, is 0"):
-        tile(folder, again, format=format, tiling=Tiling(size=128, overlap=0))
+        chip(folder, again, format=format, chips=ChipOptions(size=128, overlap=0))
     with monkeypatch.context() as later, pytest.raises(ConfigError, match=r"geoseg was .* is 99"):
         later.setattr("geoseg.tools.chip.__version__", "99")
-        tile(folder, again, format=format, tiling=SMALL)
-    tile(folder, again, format=format, tiling=SMALL)
+        chip(folder, again, format=format, chips=SMALL)
+    chip(folder, again, format=format, chips=SMALL)
     assert files(again) == files(once)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 def test_threads_change_nothing(folder: Path, tmp_path: Path) -> None:
     made = [
-        files(tile(folder, tmp_path / f"{jobs}", format="coco", tiling=SMALL, jobs=jobs).folder)
+        files(chip(folder, tmp_path / f"{jobs}", format="coco", chips=SMALL, jobs=jobs).folder)
         for jobs in (1, 5)
     ]
     assert made[0] == made[1]
@@ -309,18 +308,18 @@ def test_threads_change_nothing(folder: Path, tmp_path: Path) -> None:
 def test_only_windows_are_ever_replaced(folder: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
-    tile(folder, mine, tiling=SMALL)
+    chip(folder, mine, chips=SMALL)
     with pytest.raises(OutputError, match="--overwrite"):
-        tile(folder, mine, tiling=SMALL)
-    tile(folder, mine, format="dota", tiling=SMALL, overwrite=True)
+        chip(folder, mine, chips=SMALL)
+    chip(folder, mine, format="dota", chips=SMALL, overwrite=True)
     assert not (mine / "train/labels").exists()
     (mine / "tiles.json").unlink()
     with pytest.raises(OutputError, match="holds no windows"):
-        tile(folder, mine, tiling=SMALL, overwrite=True)
-    with pytest.raises(OutputError, match="create"):
-        tile(folder, tmp_path / "no/where", tiling=SMALL)
+        chip(folder, mine, chips=SMALL, overwrite=True)
+    with pytest.raises(OutputError, match="Create"):
+        chip(folder, tmp_path / "no/where", chips=SMALL)
     with pytest.raises(DatasetError, match="no split 'test'"):
-        tile(folder, tmp_path / "out", splits=["test"])
+        chip(folder, tmp_path / "out", splits=["test"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine"]
 
 
@@ -329,7 +328,7 @@ def test_the_folder_one_stands_in_may_be_filled(
 ) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    tile(folder, Path(), tiling=SMALL)
+    chip(folder, Path(), chips=SMALL)
     assert manifest(tmp_path / "here")["counts"] == {"train": 7, "val": 6}
 
 
@@ -338,10 +337,10 @@ def test_a_damaged_scene_stops_the_work_or_is_left_out(tmp_path: Path) -> None:
     scene = folder / "scenes/c.tif"
     os.truncate(scene, scene.stat().st_size // 2)
     with pytest.raises(SceneError, match=r"c\.tif.*--skip-bad"):
-        tile(folder, tmp_path / "out", tiling=SMALL)
+        chip(folder, tmp_path / "out", chips=SMALL)
     assert not (tmp_path / "out").exists()
     with pytest.raises(SkippedInputsError, match=r"c\.tif"):
-        tile(folder, tmp_path / "out", tiling=SMALL, skip_bad=True)
+        chip(folder, tmp_path / "out", chips=SMALL, skip_bad=True)
     assert manifest(tmp_path / "out")["counts"] == {"train": 7, "val": 0}
     assert list((tmp_path / "out/val/images").iterdir()) == []
 
@@ -362,8 +361,18 @@ def test_the_command_tells_what_it_made(
     assert told.out == f"{out}\n"
     assert "13 windows (train 7, val 6)" in told.err
     assert "hardly visible in a window and were left out there" in told.err
-    again = ("--overwrite", "--progress", "json", "--whole", "--split", "val", "--empty", "drop")
-    assert run(folder, "-o", out, "--truth", "quads", *again) == 0
+    again = (
+        "--overwrite",
+        "--progress",
+        "json",
+        "--size",
+        "0",
+        "--split",
+        "val",
+        "--empty",
+        "drop",
+    )
+    assert run(folder, "-o", out, "--reference", "quads", *again) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result["counts"] == {"val": 1}
     assert result["objects"] == 2
@@ -394,7 +403,7 @@ def test_wrong_options_are_told_in_one_line(
 
 
 def test_objects_over_the_edge_keep_their_quads_in_dota(folder: Path, tmp_path: Path) -> None:
-    tile(folder, tmp_path / "out", format="dota", tiling=SMALL, splits=["train"])
+    chip(folder, tmp_path / "out", format="dota", chips=SMALL, splits=["train"])
     text = (tmp_path / "out/train/labelTxt/a__128__0___0.txt").read_text().splitlines()
     assert text[:2] == ["imagesource:unknown", "gsd:0.5"]
     harbors = [line.split() for line in text if "harbor" in line]

@@ -38,7 +38,7 @@ from geoseg.errors import (
 from geoseg.legend import DOTA_V1, DOTA_V2, DOTA_V15, Legend
 from geoseg.progress import Text, Track
 from geoseg.raster.scene import open_scene
-from geoseg.tools.prepare import prepare
+from tests.calls import prepare
 from tests.dota_folder import PLANE, SHIP, Thing, add, annotated, drawn, write_image
 
 T = TypeVar("T")

@@ -28,7 +28,7 @@ from geoseg.dataset.split import choose, cut, groups
 from geoseg.errors import AnnotationError, ConfigError, DatasetError, GeosegError, SceneError
 from geoseg.legend import DOTA_V1
 from geoseg.raster.scene import SceneInfo
-from geoseg.tools.prepare import prepare_drawn
+from tests.calls import prepare_scenes
 from tests.scenes import LEGEND, model_file, picture, write_scene
 
 UTM = Affine(0.5, 0, 500_000, 0, -0.5, 5_800_000)
@@ -73,7 +73,7 @@ def test_polygons_of_any_crs_become_the_labels_that_gdal_burns_into_the_whole_sc
 ) -> None:
     table = polygons()
     table.to_crs(crs).to_file(tmp_path / "drawn.gpkg")
-    folder = prepare_drawn(
+    folder = prepare_scenes(
         [scene(tmp_path / "s.tif")],
         tmp_path / "dataset",
         annotations=tmp_path / "drawn.gpkg",
@@ -103,7 +103,7 @@ def test_polygons_of_any_crs_become_the_labels_that_gdal_burns_into_the_whole_sc
 def test_the_pixels_of_the_blocks_are_those_of_the_scene(tmp_path: Path) -> None:
     polygons().to_file(tmp_path / "drawn.gpkg")
     source = scene(tmp_path / "s.tif")
-    folder = prepare_drawn(
+    folder = prepare_scenes(
         [source], tmp_path / "dataset", annotations=tmp_path / "drawn.gpkg", class_column="what"
     )
     together = np.zeros((3, 300, 420), np.uint8)
@@ -121,7 +121,7 @@ def test_a_scene_without_georeference_is_drawn_on_as_qgis_shows_it(tmp_path: Pat
     hung = Affine.scale(1, -1)
     table = polygons(hung).set_crs(None, allow_override=True)
     table.to_file(tmp_path / "drawn.gpkg")
-    folder = prepare_drawn(
+    folder = prepare_scenes(
         [tmp_path / "plain.tif"],
         tmp_path / "dataset",
         annotations=tmp_path / "drawn.gpkg",
@@ -144,7 +144,7 @@ def test_no_ground_is_in_two_splits_even_where_scenes_overlap(tmp_path: Path) ->
         for number in range(4)
     ]
     polygons().to_file(tmp_path / "drawn.gpkg")
-    folder = prepare_drawn(
+    folder = prepare_scenes(
         scenes,
         tmp_path / "dataset",
         annotations=tmp_path / "drawn.gpkg",
@@ -171,7 +171,7 @@ def bounds(path: Path) -> tuple[float, float, float, float]:
 
 def test_every_class_is_in_both_splits_and_val_has_about_its_share(tmp_path: Path) -> None:
     polygons(count=200).to_file(tmp_path / "drawn.gpkg")
-    folder = prepare_drawn(
+    folder = prepare_scenes(
         [scene(tmp_path / "s.tif")],
         tmp_path / "dataset",
         annotations=tmp_path / "drawn.gpkg",
@@ -231,7 +231,7 @@ def test_the_legend_can_be_that_of_a_model(tmp_path: Path, name: str) -> None:
     table["what"] = "plane"
     table.to_file(tmp_path / "drawn.gpkg")
     model_file(tmp_path / "m.safetensors")
-    folder = prepare_drawn(
+    folder = prepare_scenes(
         [scene(tmp_path / "s.tif")],
         tmp_path / "dataset",
         annotations=tmp_path / "drawn.gpkg",
@@ -275,11 +275,11 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     table.to_file(tmp_path / "drawn.gpkg")
     settings = {"class_column": "what", "block": 100} | more
     with pytest.raises(kind, match=why) as caught:
-        prepare_drawn(
+        prepare_scenes(
             [scene(tmp_path / "s.tif")],
             tmp_path / "dataset",
             annotations=tmp_path / "drawn.gpkg",
-            **settings,  # type: ignore[arg-type]
+            **settings,
         )
     assert "\n" not in str(caught.value)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["drawn.gpkg", "s.tif"]
@@ -293,7 +293,7 @@ def test_a_file_that_only_points_elsewhere_is_not_followed(tmp_path: Path) -> No
         "</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>"
     )
     with pytest.raises(AnnotationError, match="not a GeoPackage"):
-        prepare_drawn(
+        prepare_scenes(
             [scene(tmp_path / "s.tif")], tmp_path / "d", annotations=lure, class_column="what"
         )
 
@@ -306,17 +306,17 @@ def test_one_of_several_layers_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(
         AnnotationError, match=r"Choose one by --layer: (roofs, ponds|ponds, roofs)"
     ):
-        prepare_drawn([source], tmp_path / "dataset", **settings)  # type: ignore[arg-type]
+        prepare_scenes([source], tmp_path / "dataset", **settings)
     with pytest.raises(AnnotationError, match=r"has no layer 'lakes' with geometries\. Name one"):
-        prepare_drawn([source], tmp_path / "dataset", layer="lakes", **settings)  # type: ignore[arg-type]
-    prepare_drawn([source], tmp_path / "dataset", layer="ponds", **settings)  # type: ignore[arg-type]
+        prepare_scenes([source], tmp_path / "dataset", layer="lakes", **settings)
+    prepare_scenes([source], tmp_path / "dataset", layer="ponds", **settings)
 
 
 def test_two_scenes_without_georeference_are_refused(tmp_path: Path) -> None:
     scenes = [write_scene(tmp_path / f"{n}.tif", picture(64, 64)) for n in "ab"]
     polygons().to_file(tmp_path / "drawn.gpkg")
     with pytest.raises(SceneError, match="no georeference"):
-        prepare_drawn(scenes, tmp_path / "d", annotations=tmp_path / "drawn.gpkg")
+        prepare_scenes(scenes, tmp_path / "d", annotations=tmp_path / "drawn.gpkg")
 
 
 # --- other formats, and the command -------------------------------------------------------------
@@ -336,7 +336,7 @@ def test_another_package_can_bring_a_format(
     point = EntryPoint("ponds", f"{__name__}:read_all_as_ponds", "geoseg.annotations")
     monkeypatch.setattr(EntryPoint, "load", lambda _: read_all_as_ponds)
     monkeypatch.setattr(readers, "entry_points", lambda **_: [point])
-    folder = prepare_drawn(
+    folder = prepare_scenes(
         [scene(tmp_path / "s.tif")],
         tmp_path / "dataset",
         annotations=tmp_path / "any.ponds",
