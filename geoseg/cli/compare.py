@@ -57,7 +57,7 @@ def compare(
     With --dataset both are evaluated on the same scenes, and the difference of each score gets an
     interval from resampling the scenes, which tells whether it is more than their choice.
     """
-    from geoseg.report.tables import agreement_text, comparison_text
+    from geoseg.report.tables import format_agreement, format_comparison
     from geoseg.tools.compare import compare as compare_labels
     from geoseg.tools.compare import compare_models
 
@@ -68,7 +68,7 @@ def compare(
         found = compare_labels(
             a, b, output=output, json_output=json_output, overwrite=overwrite, track=track
         )
-        told, text = {"a": a.name, "b": b.name, **found.to_json()}, agreement_text(found)
+        told, text = {"a": a.name, "b": b.name, **found.to_json()}, format_agreement(found)
     else:
         if {".tif", ".tiff"} & {a.suffix.lower(), b.suffix.lower()}:
             raise click.UsageError("label rasters are compared with each other, without --dataset")
@@ -87,7 +87,7 @@ def compare(
             track=track,
         )
         told = {"comparisons": [comparison.to_json() for comparison in comparisons]}
-        text = "\n".join(map(comparison_text, comparisons))
+        text = "\n".join(map(format_comparison, comparisons))
     if progress == "json":
         report(output or json_output or a, progress, **told)
     else:

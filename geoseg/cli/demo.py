@@ -43,13 +43,13 @@ def demo(*, folder: Path, seed: int, overwrite: bool, progress: str) -> None:
 
 def summary(result: DemoResult) -> str:
     """The scores, and what to open next."""
-    from geoseg.report.tables import score_table
+    from geoseg.report.tables import format_scores
 
     best = next((e for e in result.evaluations if e.layer == "outlines"), result.evaluations[0])
     return f"""
 Scores on {len(best.scenes)} validation scenes, in percent ({best.layer}):
 
-{score_table(best)}
+{format_scores(best)}
 
 Open next:
   {result.picture}  the unseen scene, its objects outlined

@@ -65,7 +65,7 @@ def evaluate(
     polygons that geoseg segment would write, matched with the annotated ones; --min-pixels,
     --fill-holes, --split-objects and --oriented-boxes shape them and leave the pixels alone.
     """
-    from geoseg.report.tables import report_text
+    from geoseg.report.tables import format_evaluation
     from geoseg.tools.evaluate import evaluate as tool
 
     evaluations = tool(
@@ -87,6 +87,6 @@ def evaluate(
     if progress == "json":
         report(json_output or page or dataset, progress, scores=[e.to_json() for e in evaluations])
         return
-    click.echo("\n".join(map(report_text, evaluations)))
+    click.echo("\n".join(map(format_evaluation, evaluations)))
     if page:
         click.echo(page)

@@ -44,7 +44,7 @@ def stats(
     Objects, pixels, sizes, how much of its quads a class fills, and how many times as much as background each
     class weighting counts a pixel.
     """
-    from geoseg.report.tables import co_occurrence_table, stats_table
+    from geoseg.report.tables import format_co_occurrence, format_stats
     from geoseg.tools.stats import stats as tool
 
     file = Path(as_json) if as_json and as_json != _STDOUT else None
@@ -52,6 +52,6 @@ def stats(
     if as_json == _STDOUT:
         click.echo(json.dumps(found.to_json(), indent=1))
         return
-    click.echo(stats_table(found))
+    click.echo(format_stats(found))
     if co_occurrence:
-        click.echo("\n" + co_occurrence_table(found))
+        click.echo("\n" + format_co_occurrence(found))

@@ -1,4 +1,4 @@
-"""A contact sheet: windows, and beside each the same with its labels."""
+"""Contact sheet: training windows, each without and with its labels."""
 
 from __future__ import annotations
 
@@ -16,32 +16,34 @@ from numpy.typing import NDArray
 from geoseg.files import replacing
 from geoseg.legend import BACKGROUND, IGNORE, Legend
 
-_SIDE = 320  # pixels of a window on the sheet, at most
+_SIDE = 320  # largest side of a window on the sheet in pixels
 _GAP = 8
 _DPI = 100
 
 
-class Shown(Protocol):
-    """A window and its truth."""
+class LabelledWindow(Protocol):
+    """Pixels and labels of a training window."""
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
-        """(size, size, bands)"""
+        """(size, size, bands) values 0 to 255."""
         ...
 
     @property
     def labels(self) -> NDArray[np.uint8]:
-        """(size, size) class ids, IGNORE where nothing counts"""
+        """(size, size) class IDs; 255 is ignored."""
         ...
 
 
-def draw_sheet(windows: Sequence[Shown], legend: Legend, title: str, output: Path) -> Path:
-    """Pairs of windows, numbered from 0, in rows, with the classes that occur below; PNG.
+def draw_contact_sheet(
+    windows: Sequence[LabelledWindow], legend: Legend, title: str, output: Path
+) -> Path:
+    """Draw windows without and with labels, numbered from 0, and a legend of their classes, as PNG.
 
-    Labels are outlined, and filled a little, in their class's colour; what does not count is hatched.
+    Labels are outlined and tinted in the colour of their class; ignored pixels are hatched.
     """
     columns = max(1, round(sqrt(len(windows) / 2)))
-    pairs = [_pair(window, legend, number) for number, window in enumerate(windows)]
+    pairs = [_draw_pair(window, legend, number) for number, window in enumerate(windows)]
     height, width = pairs[0].shape[:2]
     rows = ceil(len(pairs) / columns)
     sheet = np.full((rows * (height + _GAP) + _GAP, columns * (width + 2 * _GAP), 3), 255, np.uint8)
@@ -49,10 +51,10 @@ def draw_sheet(windows: Sequence[Shown], legend: Legend, title: str, output: Pat
         row, column = divmod(number, columns)
         top, left = row * (height + _GAP) + _GAP, column * (width + 2 * _GAP) + _GAP
         sheet[top : top + height, left : left + width] = pair
-    return _save(sheet, _entries(windows, legend), title, output)
+    return _write_png(sheet, _legend_entries(windows, legend), title, output)
 
 
-def _pair(window: Shown, legend: Legend, number: int) -> NDArray[np.uint8]:
+def _draw_pair(window: LabelledWindow, legend: Legend, number: int) -> NDArray[np.uint8]:
     picture = window.pixels[..., :3] if window.pixels.shape[2] >= 3 else window.pixels[..., [0] * 3]
     labels = window.labels
     side = min(_SIDE, len(labels))
@@ -60,42 +62,42 @@ def _pair(window: Shown, legend: Legend, number: int) -> NDArray[np.uint8]:
         picture = np.asarray(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA))
         nearest = cv2.resize(labels, (side, side), interpolation=cv2.INTER_NEAREST)
         labels = np.asarray(nearest, np.uint8)
-    bare = np.ascontiguousarray(picture)
-    told = bare.astype(np.float32)
+    plain = np.ascontiguousarray(picture)
+    labelled = plain.astype(np.float32)
     colours = np.zeros((256, 3), np.float32)
     for c in legend:
         colours[c.id] = legend.rgb(c.id)
     objects = ~np.isin(labels, (BACKGROUND, IGNORE))
-    told[objects] = 0.65 * told[objects] + 0.35 * colours[labels[objects]]
+    labelled[objects] = 0.65 * labelled[objects] + 0.35 * colours[labels[objects]]
     edge = np.zeros_like(objects)
     edge[:-1] |= labels[:-1] != labels[1:]
     edge[:, :-1] |= labels[:, :-1] != labels[:, 1:]
-    edge |= np.roll(edge, 1, 0) | np.roll(edge, 1, 1)  # two pixels wide
+    edge |= np.roll(edge, 1, 0) | np.roll(edge, 1, 1)  # widen to two pixels
     inner = edge & objects
-    told[inner] = colours[labels[inner]]
+    labelled[inner] = colours[labels[inner]]
     rows, cells = np.indices(labels.shape)
-    told[(labels == IGNORE) & ((rows + cells) % 8 < 2)] = 128
+    labelled[(labels == IGNORE) & ((rows + cells) % 8 < 2)] = 128
     pair = np.full((side, 2 * side + 2, 3), 255, np.uint8)
-    pair[:, :side], pair[:, side + 2 :] = bare, told.astype(np.uint8)
-    place, font = (4, 13), cv2.FONT_HERSHEY_SIMPLEX
+    pair[:, :side], pair[:, side + 2 :] = plain, labelled.astype(np.uint8)
+    position, font = (4, 13), cv2.FONT_HERSHEY_SIMPLEX
     for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(pair, str(number), place, font, 0.42, colour, width, cv2.LINE_AA)
+        cv2.putText(pair, str(number), position, font, 0.42, colour, width, cv2.LINE_AA)
     return pair
 
 
-def _entries(windows: Sequence[Shown], legend: Legend) -> list[Patch]:
-    """The classes that occur, each with the number of windows that hold it."""
-    held = np.bincount(
+def _legend_entries(windows: Sequence[LabelledWindow], legend: Legend) -> list[Patch]:
+    """Return the classes in the windows, each with the number of windows that contain it."""
+    count = np.bincount(
         np.concatenate([np.unique(window.labels) for window in windows]), minlength=256
     )
-    occur = [c for c in legend.objects if held[c.id]]
+    present = [c for c in legend.objects if count[c.id]]
     return [
-        Patch(facecolor=c.colour, edgecolor="#333333", label=f"{c.name} ({held[c.id]})")
-        for c in sorted(occur, key=lambda c: -held[c.id])
+        Patch(facecolor=c.colour, edgecolor="#333333", label=f"{c.name} ({count[c.id]})")
+        for c in sorted(present, key=lambda c: -count[c.id])
     ]
 
 
-def _save(sheet: NDArray[np.uint8], entries: list[Patch], title: str, output: Path) -> Path:
+def _write_png(sheet: NDArray[np.uint8], entries: list[Patch], title: str, output: Path) -> Path:
     height, width = sheet.shape[:2]
     columns = max(1, width // 190)
     head, foot = 34, 18 + 22 * ceil(len(entries) / columns)

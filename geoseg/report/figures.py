@@ -1,4 +1,4 @@
-"""Plots: learning curves and class counts."""
+"""Figures: learning curves, class counts, class imbalance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from geoseg.legend import Legend
 
 
 def plot_curves(history: Sequence[Mapping[str, Any]], output: Path) -> Path:
-    """Loss and validation mIoU against the step, from the lines of a training log; PNG."""
+    """Plot loss and validation mIoU over the training steps of a log, as PNG."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes: Axes = figure.subplots()
     axes.plot([h["step"] for h in history], [h["loss"] for h in history], color="#4363d8")
@@ -35,7 +35,7 @@ def plot_curves(history: Sequence[Mapping[str, Any]], output: Path) -> Path:
 def plot_classes(
     objects: Mapping[str, int], pixels: Mapping[str, int], legend: Legend, output: Path
 ) -> Path:
-    """Objects and pixels of every class on a logarithmic scale, most frequent first; PNG."""
+    """Plot objects and pixels per class on a logarithmic scale, most frequent first, as PNG."""
     names = sorted((c.name for c in legend.objects), key=lambda name: -objects.get(name, 0))
     figure = Figure(figsize=(10, 5.5), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
@@ -55,20 +55,18 @@ def plot_classes(
 
 
 def save_png(figure: Figure, output: Path) -> Path:
-    """Write a figure, replacing what was there."""
+    """Write a figure as PNG; replace an existing file."""
     with replacing(output, overwrite=True) as scratch:
         figure.savefig(scratch, dpi=120, format="png")
     return output
 
 
-# A plot of how unevenly the classes of a dataset occur.
-
-_PAIRED = 30  # classes, the first of them, whose pairs are shown
+_MAX_PAIRED = 30  # classes in the co-occurrence matrix
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
-    """One class."""
+class ClassBar:
+    """Statistics of one class, as the imbalance figure shows them."""
 
     name: str
     colour: str
@@ -76,47 +74,49 @@ class Bar:
     pixels: int
 
     size: tuple[float, float, float] | None
-    """Smallest, middle and largest side of its objects, pixels."""
+    """5th, 50th and 95th percentile of the square root of object areas in pixels; None without objects."""
 
     quad_fill: float | None
-    """Area of its outlines by that of their quads."""
+    """Area of its outlines divided by that of their quads; None if unknown."""
 
     scenes: int
-    """That hold it."""
+    """Scenes that contain the class."""
 
     together: Mapping[str, int]
-    """Other class → scenes that hold both."""
+    """Other class to number of scenes that contain both."""
 
     weights: Mapping[str, float]
-    """By weighting, as multiples of the background's."""
+    """Weighting to class weight, relative to that of background."""
 
 
-def plot_imbalance(bars: Sequence[Bar], title: str, output: Path) -> Path:
-    """Pixels, objects, sizes and weights of classes, in the order given, on logarithmic scales; below, which
-    classes (up to 30) are in the same scenes, and how much of their quads they fill; PNG.
+def plot_imbalance(bars: Sequence[ClassBar], title: str, output: Path) -> Path:
+    """Plot pixels, objects, sizes and weights of classes on logarithmic scales, as PNG.
+
+    Below, plot the co-occurrence of the first 30 classes in scenes, and the share of their quads that they
+    fill.
     """
-    held = [bar for bar in bars if bar.scenes][:_PAIRED]
-    upper, lower = 1.4 + 0.36 * len(bars), (2.2 + 0.42 * len(held)) * bool(held)
+    present = [bar for bar in bars if bar.scenes][:_MAX_PAIRED]
+    upper, lower = 1.4 + 0.36 * len(bars), (2.2 + 0.42 * len(present)) * bool(present)
     figure = Figure(figsize=(16, upper + lower), layout="constrained")
     figure.suptitle(title)
-    if not held:
-        _counts(figure, bars)
+    if not present:
+        _plot_counts(figure, bars)
         return save_png(figure, output)
     (above,), (below,) = figure.subfigures(
         2, 1, squeeze=False, height_ratios=(upper, lower), hspace=0.03
     )
-    _counts(above, bars)
-    filled = any(bar.quad_fill is not None for bar in held)
+    _plot_counts(above, bars)
+    filled = any(bar.quad_fill is not None for bar in present)
     left, right = below.subplots(1, 2, width_ratios=(1.9, 1))
-    _together(left, held)
+    _plot_co_occurrence(left, present)
     if filled:
-        _filled(right, held)
+        _plot_fill(right, present)
     else:
         right.remove()
     return save_png(figure, output)
 
 
-def _counts(figure: Figure | SubFigure, bars: Sequence[Bar]) -> None:
+def _plot_counts(figure: Figure | SubFigure, bars: Sequence[ClassBar]) -> None:
     axes: Sequence[Axes] = figure.subplots(1, 4, sharey=True, width_ratios=(1, 1, 0.8, 1.2))
     names = [bar.name for bar in bars]
     for of, counts, what in (
@@ -128,38 +128,38 @@ def _counts(figure: Figure | SubFigure, bars: Sequence[Bar]) -> None:
         labels = [f"{count:,}" if count else "none" for count in counts]
         of.bar_label(drawn, labels, padding=3, fontsize=8)
         least, most = min(filter(None, counts), default=1), max(10, *counts)
-        room = (most / least) ** 0.45 * 5  # for the numbers beside the bars
+        room = (most / least) ** 0.45 * 5  # space for the bar labels
         of.set(xscale="log", title=what, xlim=(max(0.5, least / 20), most * room))
-    _sizes(axes[2], bars)
-    _weights(axes[3], bars)
+    _plot_sizes(axes[2], bars)
+    _plot_weights(axes[3], bars)
     for of in axes:
         of.grid(axis="x", alpha=0.25)
         of.spines[["top", "right"]].set_visible(False)
     axes[0].invert_yaxis()
 
 
-def _sizes(axes: Axes, bars: Sequence[Bar]) -> None:
+def _plot_sizes(axes: Axes, bars: Sequence[ClassBar]) -> None:
     for row, bar in enumerate(bars):
         if bar.size:
             low, middle, high = bar.size
             axes.plot((low, high), (row, row), color="#555555", linewidth=2)
             axes.plot(middle, row, "o", color=bar.colour, markeredgecolor="#333333")
-    axes.set(xscale="log", title="size of objects")
-    axes.set_xlabel("side in pixels: middle, and 5 to 95 %")
+    axes.set(xscale="log", title="object size")
+    axes.set_xlabel("√area in pixels: median, 5th to 95th percentile")
 
 
-def _weights(axes: Axes, bars: Sequence[Bar]) -> None:
+def _plot_weights(axes: Axes, bars: Sequence[ClassBar]) -> None:
     names = [bar.name for bar in bars]
     for weighting, mark in zip(bars[0].weights, "|osD^vP", strict=False):
         values = [bar.weights[weighting] for bar in bars]
         axes.plot(values, names, mark, label=weighting, markersize=6, alpha=0.85)
-    axes.set(xscale="log", title="weight in the loss")
-    axes.set_xlabel("times the background's")
+    axes.set(xscale="log", title="class weight in the loss")
+    axes.set_xlabel("relative to background")
     axes.legend(fontsize=8)
 
 
-def _together(axes: Axes, bars: Sequence[Bar]) -> None:
-    """A cell for each pair of classes: the scenes with both, coloured by their share of those with the row's."""
+def _plot_co_occurrence(axes: Axes, bars: Sequence[ClassBar]) -> None:
+    """Plot scenes with both classes of a pair; colour is their share of the scenes with the row's class."""
     scenes = np.array(
         [[bar.together.get(other.name, bar.scenes) for other in bars] for bar in bars]
     )
@@ -185,13 +185,13 @@ def _together(axes: Axes, bars: Sequence[Bar]) -> None:
     axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set_title("scenes with both classes (grey: with the class at all)")
+    axes.set_title("scenes with both classes (grey: scenes with the class)")
     scale = axes.figure.colorbar(drawn, ax=axes, pad=0.01, aspect=30)
-    scale.set_label("share of the scenes with the row's class", fontsize=9)
+    scale.set_label("share of the scenes with the class of the row", fontsize=9)
     scale.outline.set_visible(False)
 
 
-def _filled(axes: Axes, bars: Sequence[Bar]) -> None:
+def _plot_fill(axes: Axes, bars: Sequence[ClassBar]) -> None:
     names = [bar.name for bar in bars]
     values = [100 * bar.quad_fill if bar.quad_fill is not None else 0 for bar in bars]
     colours = [bar.colour for bar in bars]
@@ -199,8 +199,8 @@ def _filled(axes: Axes, bars: Sequence[Bar]) -> None:
     labels = ["-" if bar.quad_fill is None else f"{100 * bar.quad_fill:.0f}" for bar in bars]
     axes.bar_label(drawn, labels, padding=3, fontsize=8)
     axes.axvline(100, color="#555555", linewidth=1, linestyle="--")
-    axes.set(title="how much of its quads a class fills", xlim=(0, max(112, *values) * 1.08))
+    axes.set(title="share of quads covered by outlines", xlim=(0, max(112, *values) * 1.08))
     axes.set_ylim(len(bars) - 0.5, -0.5)
-    axes.set_xlabel("area of outlines, % of that of quads")
+    axes.set_xlabel("area of outlines in % of quads")
     axes.grid(axis="x", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,7 @@
-"""Polygons in few bytes: whole numbers, differences, base64; the inverse is ``map_data.js``."""
+"""Compact encoding of polygons and attributes for the HTML map; ``assets/map_data.js`` decodes it.
+
+Coordinates are integers, stored as differences in variable-length encoding and base64.
+"""
 
 from __future__ import annotations
 
@@ -12,100 +15,112 @@ import shapely
 from numpy.typing import NDArray
 
 _BATCH = 20_000
-_BITS = 7  # of a number in every byte; the eighth says that more follow
+_BITS = 7  # payload bits per byte; the eighth bit marks that more bytes follow
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The coordinates of a page: whole numbers from the upper left corner, x right, y down."""
+    """Integer coordinates of a map page: origin at the upper left, x to the right, y down."""
 
     left: float
+    """X of the origin in map units."""
+
     top: float
+    """Y of the origin in map units."""
 
     step_x: float
-    """Units of the map between two of them; so small that nobody sees it."""
+    """Map units per step; far below a pixel of the screen."""
 
     step_y: float
+    """Map units per step."""
 
-    def place(self, xy: NDArray[np.float64]) -> NDArray[np.int64]:
-        """(n, 2) map coordinates -> whole numbers."""
+    def quantize(self, xy: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Convert (n, 2) map coordinates to steps."""
         steps = (xy - (self.left, self.top)) / (self.step_x, -self.step_y)
         return steps.round().astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
-class Outlines:
-    """Rings of polygons: three lists of variable-length numbers."""
+class PackedOutlines:
+    """Rings of polygons as three lists of variable-length integers."""
 
     rings: bytes
-    """How many of each polygon"""
+    """Number of rings of each polygon."""
 
     vertices: bytes
-    """How many of each ring; the last is not the first again"""
+    """Number of vertices of each ring; the first is not repeated at the end."""
 
     steps: bytes
-    """x and y from each vertex to the next, through all rings, as zigzag numbers"""
+    """X and y offsets from each vertex to the next, through all rings, zigzag encoded."""
 
     @property
     def size(self) -> int:
-        """Bytes on the page."""
+        """Bytes in the page, as base64."""
         return sum(-(-len(part) // 3) * 4 for part in (self.rings, self.vertices, self.steps))
 
     def to_json(self) -> dict[str, str]:
-        """In base64."""
-        return {n: encoded(getattr(self, n)) for n in ("rings", "vertices", "steps")}
+        """Return the three lists in base64."""
+        return {n: encode_base64(getattr(self, n)) for n in ("rings", "vertices", "steps")}
 
 
-def packed_outlines(
+def pack_outlines(
     geometry: NDArray[np.object_], frame: Frame, *, tolerance: float = 0.0
-) -> Outlines:
-    """Polygons and multipolygons, no line further from its place than `tolerance` (in `frame`'s steps).
+) -> PackedOutlines:
+    """Pack the outlines of polygons and multipolygons.
 
-    A ring that becomes a point stays as one.
+    Parameters
+    ----------
+    geometry
+        (n,) shapely polygons or multipolygons in map units.
+    frame
+        Integer coordinates of the page.
+    tolerance
+        Largest displacement of an outline by simplification, in steps of `frame`. Rings that collapse to a
+        point are kept.
     """
     rings, vertices, steps = [], [], []
     last = np.zeros((1, 2), np.int64)
     for first in range(0, len(geometry), _BATCH):
         batch = geometry[first : first + _BATCH]
         if tolerance:
-            batch = _simplified(batch, tolerance * frame.step_y)
+            batch = _simplify(batch, tolerance * frame.step_y)
         parts, owner = shapely.get_parts(batch, return_index=True)
         _, xy, (ring_starts, part_starts) = shapely.to_ragged_array(parts)
-        counts, xy = _without_repeats(frame.place(xy), ring_starts)
+        counts, xy = _drop_repeats(frame.quantize(xy), ring_starts)
         rings.append(
-            varints(np.bincount(owner, np.diff(part_starts), len(batch)).astype(np.uint64))
+            encode_varints(np.bincount(owner, np.diff(part_starts), len(batch)).astype(np.uint64))
         )
-        vertices.append(varints(counts))
-        steps.append(varints(zigzag(np.diff(xy, axis=0, prepend=last).ravel())))
+        vertices.append(encode_varints(counts))
+        steps.append(encode_varints(encode_zigzag(np.diff(xy, axis=0, prepend=last).ravel())))
         last = xy[-1:]
-    return Outlines(*(b"".join(part) for part in (rings, vertices, steps)))
+    return PackedOutlines(*(b"".join(part) for part in (rings, vertices, steps)))
 
 
-def _simplified(geometry: NDArray[np.object_], tolerance: float) -> NDArray[np.object_]:
-    """In the fast way, and in the careful one what that would have made vanish."""
+def _simplify(geometry: NDArray[np.object_], tolerance: float) -> NDArray[np.object_]:
+    """Simplify without regard to topology, and with it those that would vanish."""
     simple: NDArray[np.object_] = shapely.simplify(geometry, tolerance, preserve_topology=False)
-    lost = shapely.is_empty(simple)
-    simple[lost] = shapely.simplify(geometry[lost], tolerance)
+    vanished = shapely.is_empty(simple)
+    simple[vanished] = shapely.simplify(geometry[vanished], tolerance)
     return simple
 
 
-def _without_repeats(
+def _drop_repeats(
     xy: NDArray[np.int64], starts: NDArray[Any]
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """(rings,) number of vertices and (n, 2) vertices that differ from those before them."""
+    """Return (rings,) numbers of vertices, and (n, 2) vertices that differ from their predecessor."""
     kept = np.append(True, (xy[1:] != xy[:-1]).any(axis=1))
-    kept[starts[1:] - 1] = False  # the last of a ring is its first again
+    kept[starts[1:] - 1] = False  # the last vertex of a ring repeats its first
     kept[starts[:-1]] = True
     return np.add.reduceat(kept, starts[:-1]).astype(np.uint64), xy[kept]
 
 
-def zigzag(values: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """0, -1, 1, -2, 2, … -> 0, 1, 2, 3, 4, …: small numbers stay small, whatever their sign."""
+def encode_zigzag(values: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Map 0, -1, 1, -2, 2, … to 0, 1, 2, 3, 4, …, so that small absolute values stay small."""
     return ((values << 1) ^ (values >> 63)).astype(np.uint64)
 
 
-def varints(values: NDArray[np.uint64]) -> bytes:
-    """Numbers below 2^35 in as few bytes as they need, seven bits in each, the lowest first."""
+def encode_varints(values: NDArray[np.uint64]) -> bytes:
+    """Encode integers below 2^35 with seven bits per byte, lowest bits first (LEB128)."""
     length = np.ones(len(values), np.int64)
     for more in range(1, 5):
         length += values >= np.uint64(1 << (_BITS * more))
@@ -118,77 +133,80 @@ def varints(values: NDArray[np.uint64]) -> bytes:
     return out.tobytes()
 
 
-# Attributes of polygons as JSON that is small; the inverse is ``map_data.js``.
+def pack_column(name: str, values: NDArray[Any]) -> dict[str, Any]:
+    """Pack an attribute of polygons as JSON data.
 
-
-def packed_column(name: str, values: NDArray[Any]) -> dict[str, Any]:
-    """An attribute as JSON: ``{name, kind: number | truth | text, type, data}``, text with its ``words``,
-    numbers perhaps with a ``scale`` to divide them by.
-
-    type: f8, f4, i4, u4, u2, u1 (little endian). Nothing known is nan, word 0 is none.
+    Returns
+    -------
+    dict
+        ``{name, kind, type, data}``. ``kind`` is number, truth (boolean) or text. ``type`` is f8, f4, i4, u4, u2
+        or u1 (little endian). Text has ``words`` that the data index; word 0 is missing. Numbers may have a
+        ``scale`` to divide by; NaN is missing.
     """
-    values = _plain(values)
+    values = _normalize(values)
     if values.dtype.kind == "b":
-        return {"name": name, "kind": "truth", **_array(values.astype(np.uint8))}
-    if values.dtype.kind == "f" and _in_thousandths(values):
+        return {"name": name, "kind": "truth", **_array_json(values.astype(np.uint8))}
+    if values.dtype.kind == "f" and _fits_thousandths(values):
         thousandths = (1000 * values).round().astype(np.int64)
-        return {"name": name, "kind": "number", "scale": 1000, **_array(_small(thousandths))}
+        return {"name": name, "kind": "number", "scale": 1000, **_array_json(_shrink(thousandths))}
     if values.dtype.kind in "iuf":
-        return {"name": name, "kind": "number", **_array(_small(values))}
+        return {"name": name, "kind": "number", **_array_json(_shrink(values))}
     words, codes = np.unique(values.astype(str), return_inverse=True)
     if len(words) == 0 or words[0] != "":
         words, codes = np.append("", words), codes + 1
-    return {"name": name, "kind": "text", "words": words.tolist(), **_array(_small(codes))}
+    return {"name": name, "kind": "text", "words": words.tolist(), **_array_json(_shrink(codes))}
 
 
-def size_of(column: dict[str, Any]) -> int:
-    """Bytes of a packed column on the page, about."""
+def column_size(column: dict[str, Any]) -> int:
+    """Estimate the bytes of a packed column in the page."""
     return len(column["data"]) + sum(len(word) + 3 for word in column.get("words", ()))
 
 
-def encoded(data: bytes) -> str:
-    """Base64."""
+def encode_base64(data: bytes) -> str:
+    """Encode bytes as base64 text."""
     return base64.b64encode(data).decode()
 
 
-def in_words(values: NDArray[Any]) -> NDArray[np.object_]:
-    """(n,) the values as text, "" where there is none; whole numbers without a point, also where
-    empty cells have made them floats."""
+def format_values(values: NDArray[Any]) -> NDArray[np.object_]:
+    """Format (n,) values as text; missing ones become "".
+
+    Whole numbers have no decimal point, also where missing cells turned a column into floats.
+    """
     if values.dtype.kind == "f" and (np.isnan(values) | (values == values.round())).all():
         return np.array(["" if np.isnan(v) else str(int(v)) for v in values], object)
     if values.dtype.kind == "M":
         values = np.where(np.isnat(values), "", values.astype(str))
-    return np.array(["" if _missing(v) else str(v) for v in values.tolist()], object)
+    return np.array(["" if _is_missing(v) else str(v) for v in values.tolist()], object)
 
 
-def _missing(value: Any) -> bool:
+def _is_missing(value: Any) -> bool:
     if isinstance(value, float):
         return isnan(value)
     return value is None or type(value).__name__ in ("NAType", "NaTType")  # of pandas
 
 
-def _plain(values: NDArray[Any]) -> NDArray[Any]:
-    """Truth values, numbers (nan: none) or text ("": none)."""
+def _normalize(values: NDArray[Any]) -> NDArray[Any]:
+    """Convert values to booleans, numbers (NaN is missing) or text ("" is missing)."""
     if values.dtype.kind in "biuf":
         return values
-    found = values.tolist() if values.dtype.kind == "O" else [""]
-    known = [v for v in found if not _missing(v)]
-    if known and all(isinstance(v, bool) for v in known) and len(known) == len(found):
+    items = values.tolist() if values.dtype.kind == "O" else [""]
+    known = [v for v in items if not _is_missing(v)]
+    if known and all(isinstance(v, bool) for v in known) and len(known) == len(items):
         return values.astype(bool)
     if known and all(isinstance(v, int | float) and not isinstance(v, bool) for v in known):
-        return np.array([nan if _missing(v) else float(v) for v in found])
-    return in_words(values)
+        return np.array([nan if _is_missing(v) else float(v) for v in items])
+    return format_values(values)
 
 
-def _in_thousandths(values: NDArray[Any]) -> bool:
-    """True for the likes of confidences."""
+def _fits_thousandths(values: NDArray[Any]) -> bool:
+    """True if thousandths hold all values exactly, as for confidences."""
     scaled = 1000 * values
     known = np.isfinite(values).all() and (values >= 0).all() and (values <= 65).all()
     return bool(known and np.allclose(scaled, scaled.round(), rtol=0, atol=1e-6))
 
 
-def _small(values: NDArray[Any]) -> NDArray[Any]:
-    """The same numbers in a smaller type."""
+def _shrink(values: NDArray[Any]) -> NDArray[Any]:
+    """Convert numbers to the smallest type that holds them."""
     if values.dtype.kind == "f":
         single = values.astype(np.float32)
         whole = np.array_equal(values, values.round(), equal_nan=True)
@@ -201,6 +219,6 @@ def _small(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.float64)
 
 
-def _array(values: NDArray[Any]) -> dict[str, str]:
+def _array_json(values: NDArray[Any]) -> dict[str, str]:
     little = values.astype(values.dtype.newbyteorder("<"), copy=False)
-    return {"type": values.dtype.str[1:], "data": encoded(little.tobytes())}
+    return {"type": values.dtype.str[1:], "data": encode_base64(little.tobytes())}

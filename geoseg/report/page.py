@@ -1,4 +1,4 @@
-"""A page for a browser that is complete in one file: no network, no framework, nothing beside it."""
+"""Self-contained HTML pages: one file without network access, frameworks or sidecar files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from geoseg._version import __version__
 from geoseg.files import replacing
 
-# A policy in the page itself: whatever stood in the data, no script but ours runs and nothing is fetched.
+# The page carries its own policy: whatever the data hold, only our scripts run and nothing is fetched.
 _POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {scripts}; "
     "base-uri 'none'; form-action 'none'"
@@ -48,7 +48,7 @@ _PAGE = """\
 _ENDS_SCRIPT = re.compile(r"<(?:/script|!--)", re.IGNORECASE)
 
 
-def page(
+def render_page(
     title: str,
     body: str,
     *,
@@ -56,53 +56,69 @@ def page(
     styles: Sequence[str] = (),
     scripts: Sequence[str] = (),
 ) -> str:
-    """The HTML of a page in geoseg's style.
+    """Render the HTML of a page in the style of geoseg.
 
-    body: HTML with an element ``id="main"``; what comes from outside went through `text` first.
-    data: what JSON can say, which scripts find as ``page.data``.
-    styles, scripts: names of files beside this one; they follow ``page.css`` and ``page.js``.
+    Parameters
+    ----------
+    title
+        Title of the page; escaped here.
+    body
+        HTML with an element ``id="main"``. Text from outside must have been escaped with `escape_text`.
+    data
+        JSON data that the scripts read as ``page.data``.
+    styles, scripts
+        Names of files in ``assets/``; they follow ``page.css`` and ``page.js``.
 
-    Raises ValueError for data that JSON cannot say (nan is none).
+    Raises
+    ------
+    ValueError
+        If the data are not valid JSON (NaN is not), or if a script contains ``</script``.
     """
-    code = [resource(name) for name in ("page.js", *scripts)]
+    code = [read_asset(name) for name in ("page.js", *scripts)]
     for source in code:
         if _ENDS_SCRIPT.search(source):
-            raise ValueError("a script holds </script or <!--: inside a page it would end there")
+            raise ValueError("a script contains </script or <!--, which would end it in a page")
     return _PAGE.format(
-        policy=_POLICY.format(scripts=" ".join(map(_fingerprint, code)) or "'none'"),
+        policy=_POLICY.format(scripts=" ".join(map(_hash_source, code)) or "'none'"),
         version=__version__,
-        title=text(title),
-        style="".join(resource(name) for name in ("page.css", *styles)),
+        title=escape_text(title),
+        style="".join(read_asset(name) for name in ("page.css", *styles)),
         body=body,
-        data=_embedded(data),
+        data=_embed_json(data),
         scripts="\n".join(f"<script>{source}</script>" for source in code),
     )
 
 
-def text(words: object) -> str:
-    """`words` for the inside of an element or of a quoted attribute, whatever characters they hold."""
-    # names of files may hold bytes that are no text
-    return escape(str(words).encode("utf-8", "replace").decode())
+def escape_text(text: object) -> str:
+    """Escape text for the inside of an element or of a quoted attribute."""
+    # file names may contain bytes that are not valid text
+    return escape(str(text).encode("utf-8", "replace").decode())
 
 
 def write_page(html: str, output: Path, *, overwrite: bool = False) -> Path:
-    """Write a page as a whole or not at all. Raises OutputError."""
+    """Write a page completely or not at all.
+
+    Raises
+    ------
+    OutputError
+        If `output` exists and `overwrite` is off, or if it cannot be written.
+    """
     with replacing(output, overwrite=overwrite) as scratch:
         scratch.write_text(html, encoding="utf-8", newline="\n")
     return output
 
 
-def _embedded(data: Mapping[str, Any]) -> str:
-    """JSON in which no character can end the element around it."""
-    said = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    return said.replace("<", "\\u003c")
+def read_asset(name: str) -> str:
+    """Return the text of a file in ``assets/``."""
+    return resources.files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
 
 
-def _fingerprint(source: str) -> str:
+def _embed_json(data: Mapping[str, Any]) -> str:
+    """Serialize data so that no character can end the surrounding element."""
+    serialized = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return serialized.replace("<", "\\u003c")
+
+
+def _hash_source(source: str) -> str:
     digest = hashlib.sha256(source.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
-
-
-def resource(name: str) -> str:
-    """The text of a file beside this one."""
-    return resources.files(__package__).joinpath("assets", name).read_text(encoding="utf-8")

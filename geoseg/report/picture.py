@@ -1,4 +1,4 @@
-"""The legend beside a picture: what the colours mean, how many there are, how large a metre is."""
+"""Picture of a scene with its polygons, and a legend panel with polygon counts and a scale bar."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from geoseg.errors import ConfigError, SceneError
 from geoseg.files import check_output, input_file, replacing
 from geoseg.legend import Legend
-from geoseg.report.backdrop import Backdrop, read_backdrop
+from geoseg.report.quicklook import Quicklook, read_quicklook
 
 WIDTH = 340
-"""Pixels of a panel, on a scale where its text is 15 pixels high."""
+"""Width of the panel in pixels at scale 1, where its text is 15 pixels high."""
 
 _MARGIN, _LINE = 24, 30
 _INK, _GREY = "#1c1c1c", "#6b6b6b"
@@ -42,43 +42,59 @@ def draw_panel(
     scale: float = 1.0,
     pixel_size_m: float | None = None,
 ) -> NDArray[np.uint8]:
-    """(height, WIDTH * scale, 3) picture of the classes that `counts` (class id: polygons) names.
+    """Draw the legend of a picture.
 
-    The most frequent come first; what does not fit is summed up. With the size of the picture's
-    pixels there is a scale bar.
+    Parameters
+    ----------
+    title
+        Title, shortened to 36 characters.
+    counts
+        Class ID to number of polygons. The most frequent classes come first; those that do not fit are summed.
+    legend
+        Names and colours of the classes.
+    height
+        Height of the panel in pixels.
+    scale
+        Enlargement of text and spacing.
+    pixel_size_m
+        Size of a pixel of the picture in metres, for the scale bar; None: no scale bar.
+
+    Returns
+    -------
+    (height, WIDTH * scale, 3) array of uint8
     """
-    page = _Page(height=round(height / scale), scale=scale)
+    panel = _Panel(height=round(height / scale), scale=scale)
     title = _short(title, 36)
-    page.text(_MARGIN, 34, title, size=min(17, 450 / len(title)), weight="bold")
+    panel.text(_MARGIN, 34, title, size=min(17, 450 / len(title)), weight="bold")
     total, kinds = sum(counts.values()), sum(1 for n in counts.values() if n)
     summary = f"{_plural(total, 'polygon')} in {_plural(kinds, 'class', 'classes')}"
-    page.text(_MARGIN, 60, summary if total else "no polygons", colour=_GREY)
+    panel.text(_MARGIN, 60, summary if total else "no polygons", colour=_GREY)
     ranked = sorted((item for item in counts.items() if item[1]), key=lambda item: -item[1])
-    room = max(1, (page.height - 100 - (70 if pixel_size_m else 20)) // _LINE)
+    room = max(1, (panel.height - 100 - (70 if pixel_size_m else 20)) // _LINE)
     shown = ranked if len(ranked) <= room else ranked[: room - 1]
     for number, (class_id, count) in enumerate(shown):
         y = 100 + _LINE * number
-        page.swatch(_MARGIN, y, legend[class_id].colour)
-        page.text(_MARGIN + 34, y, _short(legend[class_id].name, 22))
-        page.text(WIDTH - _MARGIN, y, f"{count:,}", align="right")
+        panel.swatch(_MARGIN, y, legend[class_id].colour)
+        panel.text(_MARGIN + 34, y, _short(legend[class_id].name, 22))
+        panel.text(WIDTH - _MARGIN, y, f"{count:,}", align="right")
     if rest := ranked[len(shown) :]:
         y = 100 + _LINE * len(shown)
-        page.text(
+        panel.text(
             _MARGIN + 34, y, f"{_plural(len(rest), 'more class', 'more classes')}", colour=_GREY
         )
-        page.text(WIDTH - _MARGIN, y, f"{sum(n for _, n in rest):,}", align="right", colour=_GREY)
-    if pixel_size_m and page.height >= 200:
-        page.scale_bar(_MARGIN, page.height - 30, pixel_size_m * scale)
-    return page.pixels()
+        panel.text(WIDTH - _MARGIN, y, f"{sum(n for _, n in rest):,}", align="right", colour=_GREY)
+    if pixel_size_m and panel.height >= 200:
+        panel.scale_bar(_MARGIN, panel.height - 30, pixel_size_m * scale)
+    return panel.pixels()
 
 
-class _Page:
-    """A blank panel on which things stand at pixels from its upper left corner, times `scale`."""
+class _Panel:
+    """Blank panel; coordinates are pixels from the upper left corner, multiplied by `scale`."""
 
     def __init__(self, *, height: int, scale: float) -> None:
         self.height = height
         self._shape = round(WIDTH * scale), round(height * scale)
-        self._dpi = 72 * scale  # so that a point is a pixel of the panel
+        self._dpi = 72 * scale  # a point is a pixel of the panel
         inches = [(length + 0.5) / self._dpi for length in self._shape]  # Figure rounds down
         self._figure = Figure(figsize=(inches[0], inches[1]), dpi=self._dpi, facecolor="white")
         self._axes = self._figure.add_axes((0, 0, 1, 1))
@@ -122,14 +138,16 @@ class _Page:
     def pixels(self) -> NDArray[np.uint8]:
         raw = BytesIO()
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph")  # a name in letters that the font has not
+            warnings.filterwarnings(
+                "ignore", "Glyph"
+            )  # class names may use letters that the font lacks
             self._figure.savefig(raw, format="rgba", dpi=self._dpi)
         width, height = self._shape
         return np.frombuffer(raw.getvalue(), np.uint8).reshape(height, width, 4)[..., :3]
 
 
 def round_length(longest: float) -> float:
-    """The largest of 1, 2, 5, 10, 20, 50 … (and their tenths) that is at most `longest`."""
+    """Return the largest of 1, 2, 5, 10, 20, 50 … (and their tenths) that is at most `longest`."""
     power = 10.0 ** floor(log10(longest))
     return max(step * power for step in (0.5, 1, 2, 5) if step * power <= longest)
 
@@ -142,18 +160,16 @@ def _plural(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-# A picture of what was found: the scene, its polygons in the colours of their classes, a
-# legend.
-
-_SUBPIXEL = 4  # bits of a pixel's fraction in which OpenCV takes coordinates
-_FAR = 2**20  # pixels beyond which a coordinate is nowhere near the picture
-_INVISIBLE = 0.25  # pixels of the picture
-_TINY = 4  # squares as wide as a line
+_SUBPIXEL = 4  # fractional bits of OpenCV's fixed-point coordinates
+_FAR = 2**20  # coordinates are clipped to this many pixels around the picture
+_INVISIBLE = 0.25  # outlines are simplified by this many pixels of the picture
+_TINY = 4  # objects below this many squared line widths are drawn as dots
 _BATCH = 20_000
 _FILL, _HALO = 0.22, 0.65  # opacities
-_DARK = 50  # of 255
+_DARK = 50  # colours below this luma get a light halo
 
 Polygons = tuple[NDArray[np.uint8], NDArray[np.object_]]
+"""(n,) class IDs and (n,) shapely polygons."""
 
 
 def draw_picture(
@@ -166,50 +182,75 @@ def draw_picture(
     size: int = 1600,
     overwrite: bool = False,
 ) -> Path:
-    """Draw the polygons of a GeoPackage over their scene, with a legend that counts them, as PNG.
+    """Draw the polygons of a GeoPackage over their scene, with a legend, as PNG.
 
-    The picture's longer side, without the legend, has `size` pixels (at most four times the
-    scene's); scene and polygons share a CRS. `layer` has a column ``class_id``. Memory does not
-    grow with the scene or the number of polygons. Returns `output`. Raises SceneError,
-    OutputError, and ConfigError for an output that is no ``.png``.
+    Memory does not grow with the scene or the number of polygons.
+
+    Parameters
+    ----------
+    scene
+        Raster in the CRS of the polygons.
+    polygons
+        GeoPackage that geoseg wrote.
+    output
+        PNG file.
+    legend
+        Classes of the polygons.
+    layer
+        Layer with a column ``class_id``.
+    size
+        Longer side of the picture in pixels, without the legend; at most four times that of the scene.
+    overwrite
+        Replace an existing file.
+
+    Raises
+    ------
+    SceneError
+        If the scene cannot be read, or if the layer has no polygons of geoseg.
+    OutputError
+        If `output` exists or cannot be written.
+    ConfigError
+        If `output` is not a ``.png``.
     """
     check_picture(output, overwrite=overwrite)
-    drawing = Drawing(read_backdrop(scene, size=size), legend, title=scene.name)
-    for class_ids, geometry in _read(polygons, layer, legend, drawing.backdrop):
+    drawing = Drawing(read_quicklook(scene, size=size), legend, title=scene.name)
+    for class_ids, geometry in _read_polygons(polygons, layer, legend, drawing.quicklook):
         drawing.add(class_ids, geometry)
     return drawing.save(output, overwrite=overwrite)
 
 
 def check_picture(output: Path, *, overwrite: bool = False) -> None:
-    """Raise ConfigError or OutputError now if the picture could not be written later."""
+    """Raise ConfigError or OutputError if the picture could not be written."""
     if output.suffix.lower() != ".png":
-        raise ConfigError(f"{output}: the picture is a PNG. give it a name in .png")
+        raise ConfigError(
+            f"{output}: pictures are written as PNG. Use a file name that ends in .png"
+        )
     check_output(output, overwrite=overwrite)
 
 
 class Drawing:
-    """A picture that polygons are added to, batch by batch."""
+    """Picture of a scene to which polygons are added in batches."""
 
-    def __init__(self, backdrop: Backdrop, legend: Legend, *, title: str) -> None:
-        self.backdrop = backdrop
+    def __init__(self, quicklook: Quicklook, legend: Legend, *, title: str) -> None:
+        self.quicklook = quicklook
         self._legend = legend
         self._title = title
         self._counts: Counter[int] = Counter()
-        height, width = backdrop.picture.shape[:2]
+        height, width = quicklook.picture.shape[:2]
         self._scale = max(height, width) / 1600
         self._outlines = Outlines(width, height, thickness=max(2, round(2 * self._scale)))
 
     def add(self, class_ids: NDArray[np.uint8], geometry: NDArray[np.object_]) -> None:
-        """Draw polygons, in map coordinates, and count them."""
-        placed = _mapped(geometry, self.backdrop.to_picture)
+        """Draw (n,) polygons in map coordinates, and count them by class."""
+        placed = _transform_polygons(geometry, self.quicklook.to_picture)
         self._counts.update(class_ids.tolist())
-        order = np.argsort(-shapely.area(placed), kind="stable")  # small ones on top
+        order = np.argsort(-shapely.area(placed), kind="stable")  # small polygons on top
         colours = [self._legend.rgb(i) for i in class_ids[order].tolist()]
         self._outlines.add(placed[order], colours)
 
     def save(self, output: Path, *, overwrite: bool = False) -> Path:
-        """Write the picture with its legend, as PNG."""
-        picture = self._outlines.over(self.backdrop.picture)
+        """Write the picture and its legend as PNG."""
+        picture = self._outlines.blend(self.quicklook.picture)
         scale = self._scale
         panel = draw_panel(
             self._title,
@@ -217,14 +258,14 @@ class Drawing:
             self._legend,
             height=max(len(picture), round(_panel_height(len(self._counts)) * scale)),
             scale=scale,
-            pixel_size_m=self.backdrop.pixel_size_m,
+            pixel_size_m=self.quicklook.pixel_size_m,
         )
-        _save(_side_by_side(picture, panel), output, overwrite=overwrite)
+        _write_png(_join_horizontally(picture, panel), output, overwrite=overwrite)
         return output
 
 
 class Outlines:
-    """Polygons on their way onto a picture; apart from it, so that no halo covers another's line."""
+    """Outlines of polygons in layers of their own, so that no halo covers the line of another polygon."""
 
     def __init__(self, width: int, height: int, *, thickness: int) -> None:
         self._thickness = thickness
@@ -232,30 +273,30 @@ class Outlines:
         self._line, self._halo, self._fill = np.zeros((3, height, width), np.uint8)
 
     def add(self, geometry: NDArray[np.object_], colours: list[tuple[int, int, int]]) -> None:
-        """Draw polygons, in pixels of the picture, each in its colour and over those before it."""
+        """Draw polygons in pixels of the picture, each in its colour and over earlier ones."""
         broad, opaque = self._thickness + 2, (255,)
-        outlines = list(_rings(geometry))
+        outlines = list(_fixed_point_rings(geometry))
         sizes = shapely.area(geometry)
         tiny = int(np.count_nonzero(sizes < _TINY * self._thickness**2))
-        if tiny:  # an outline would hide them and all around: they are dots in their colour
+        if tiny:  # outlines would cover them: draw dots
             large = np.flatnonzero(sizes >= _TINY * self._thickness**2)
-            self._dots(outlines, colours, sizes)
+            self._draw_dots(outlines, colours, sizes)
             outlines = [outlines[k] for k in large]
             colours = [colours[k] for k in large]
         every = [ring for rings in outlines for ring in rings]
         dark = [
             r for rings, rgb in zip(outlines, colours, strict=True) if _is_dark(rgb) for r in rings
         ]
-        _lines(self._halo, every, opaque, broad)
-        _lines(self._line, every, opaque, self._thickness)
-        # colours reach further than the soft edges of what they colour
-        _lines(self._contrast, dark, (255, 255, 255), broad + 2, soft=False)
+        _draw_lines(self._halo, every, opaque, broad)
+        _draw_lines(self._line, every, opaque, self._thickness)
+        # colour areas are wider than the antialiased lines that they colour
+        _draw_lines(self._contrast, dark, (255, 255, 255), broad + 2, soft=False)
         for rings, rgb in zip(outlines, colours, strict=True):
             cv2.fillPoly(self._fill, rings, opaque, cv2.LINE_8, _SUBPIXEL)
             cv2.fillPoly(self._colour, rings, rgb, cv2.LINE_8, _SUBPIXEL)
-            _lines(self._colour, rings, rgb, broad, soft=False)
+            _draw_lines(self._colour, rings, rgb, broad, soft=False)
 
-    def _dots(
+    def _draw_dots(
         self,
         outlines: list[list[NDArray[np.int32]]],
         colours: list[tuple[int, int, int]],
@@ -265,20 +306,20 @@ class Outlines:
             cv2.fillPoly(self._line, outlines[k], (255,), cv2.LINE_8, _SUBPIXEL)
             cv2.fillPoly(self._colour, outlines[k], colours[k], cv2.LINE_8, _SUBPIXEL)
 
-    def over(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The picture with all of them: fill, then halo, then line."""
+    def blend(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Blend fill, halo and line over the picture, in this order."""
         filled = _blend(picture, self._colour, self._fill, _FILL)
         haloed = _blend(filled, self._contrast, self._halo, _HALO)
         return _blend(haloed, self._colour, self._line, 1.0)
 
 
 def _is_dark(rgb: tuple[int, int, int]) -> bool:
-    """True for the few colours that a dark halo would swallow; theirs is light."""
+    """True for colours that need a light halo instead of a dark one."""
     red, green, blue = rgb
     return 0.299 * red + 0.587 * green + 0.114 * blue < _DARK
 
 
-def _lines(
+def _draw_lines(
     target: NDArray[np.uint8],
     rings: list[NDArray[np.int32]],
     colour: tuple[int, ...],
@@ -290,9 +331,10 @@ def _lines(
     cv2.polylines(target, rings, True, colour, thickness, style, _SUBPIXEL)
 
 
-def _rings(geometry: NDArray[np.object_]) -> Iterator[list[NDArray[np.int32]]]:
-    """Rings of every polygon in OpenCV's fixed-point coordinates, whose whole numbers are pixel
-    centres; without detail that no eye could see.
+def _fixed_point_rings(geometry: NDArray[np.object_]) -> Iterator[list[NDArray[np.int32]]]:
+    """Yield the rings of every polygon in OpenCV's fixed-point coordinates, without invisible detail.
+
+    Integers of these coordinates are pixel centres.
     """
     _, xy, (rings, polygons) = shapely.to_ragged_array(shapely.simplify(geometry, _INVISIBLE))
     fixed = ((np.clip(xy, -_FAR, _FAR) - 0.5) * 2**_SUBPIXEL).round().astype(np.int32)
@@ -300,15 +342,17 @@ def _rings(geometry: NDArray[np.object_]) -> Iterator[list[NDArray[np.int32]]]:
         yield [fixed[start:end] for start, end in pairwise(rings[first : last + 1])]
 
 
-def _read(path: Path, layer: str, legend: Legend, backdrop: Backdrop) -> Iterator[Polygons]:
-    """Batches of class ids and polygons, of those that lie in the scene."""
+def _read_polygons(
+    path: Path, layer: str, legend: Legend, quicklook: Quicklook
+) -> Iterator[Polygons]:
+    """Yield batches of the polygons inside the scene."""
     input_file(path)
     try:
         with pyogrio.open_arrow(
             path,
             layer=layer,
             columns=["class_id"],
-            bbox=backdrop.bounds,
+            bbox=quicklook.bounds,
             batch_size=_BATCH,
             use_pyarrow=True,
         ) as (meta, batches):
@@ -322,20 +366,20 @@ def _read(path: Path, layer: str, legend: Legend, backdrop: Backdrop) -> Iterato
                     yield class_ids[owner].astype(np.uint8), parts
     except (DataSourceError, DataLayerError, KeyError) as error:
         raise SceneError(
-            f"{path}: has no polygons of geoseg in a layer {layer!r}. "
-            "name a GeoPackage that geoseg wrote"
+            f"{path}: no polygons of geoseg in a layer {layer!r}. "
+            "Use a GeoPackage that geoseg wrote"
         ) from error
 
 
 def _check_classes(class_ids: NDArray[Any], legend: Legend, path: Path) -> None:
     if len(class_ids) and not 1 <= class_ids.min() <= class_ids.max() < len(legend):
         raise SceneError(
-            f"{path}: holds classes {class_ids.min()} to {class_ids.max()}, the legend has "
-            f"1 to {len(legend) - 1}. use the legend that the polygons were made with"
+            f"{path}: class IDs {class_ids.min()} to {class_ids.max()}, but the legend has "
+            f"1 to {len(legend) - 1}. Use the legend that the polygons were written with"
         )
 
 
-def _mapped(geometry: NDArray[np.object_], transform: Affine) -> NDArray[np.object_]:
+def _transform_polygons(geometry: NDArray[np.object_], transform: Affine) -> NDArray[np.object_]:
     a, b, c, d, e, f = transform[:6]
 
     def map_to_picture(xy: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -349,27 +393,27 @@ def _mapped(geometry: NDArray[np.object_], transform: Affine) -> NDArray[np.obje
 def _blend(
     below: NDArray[np.uint8], above: NDArray[np.uint8], cover: NDArray[np.uint8], opacity: float
 ) -> NDArray[np.uint8]:
-    """`above` over `below`, opaque by `opacity` where `cover` (h, w) is 255."""
-    share = (cover.astype(np.float32) * np.float32(opacity / 255))[..., None]
-    return np.asarray((below * (1 - share) + above * share).round(), np.uint8)
+    """Blend `above` over `below`; where `cover` (h, w) is 255, it is opaque by `opacity`."""
+    alpha = (cover.astype(np.float32) * np.float32(opacity / 255))[..., None]
+    return np.asarray((below * (1 - alpha) + above * alpha).round(), np.uint8)
 
 
 def _panel_height(classes: int) -> int:
     return 200 + 30 * max(classes, 1)
 
 
-def _side_by_side(picture: NDArray[np.uint8], panel: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Picture left, panel right, white where the picture is lower than the panel."""
+def _join_horizontally(picture: NDArray[np.uint8], panel: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Place the panel to the right of the picture; fill with white."""
     height = max(len(picture), len(panel))
-    page = np.full((height, picture.shape[1] + panel.shape[1], 3), 255, np.uint8)
-    page[: len(picture), : picture.shape[1]] = picture
-    page[: len(panel), picture.shape[1] :] = panel
-    return page
+    joined = np.full((height, picture.shape[1] + panel.shape[1], 3), 255, np.uint8)
+    joined[: len(picture), : picture.shape[1]] = picture
+    joined[: len(panel), picture.shape[1] :] = panel
+    return joined
 
 
-def _save(picture: NDArray[np.uint8], output: Path, *, overwrite: bool) -> None:
-    done, data = cv2.imencode(".png", picture[..., ::-1])
-    if not done:
+def _write_png(picture: NDArray[np.uint8], output: Path, *, overwrite: bool) -> None:
+    ok, data = cv2.imencode(".png", picture[..., ::-1])
+    if not ok:
         raise RuntimeError(f"OpenCV could not encode {picture.shape} as PNG")
     with replacing(output, overwrite=overwrite) as scratch:
         scratch.write_bytes(data.tobytes())

@@ -1,4 +1,4 @@
-"""Compare: two label rasters of one place, or two models on one dataset."""
+"""Compare two label rasters of one place, or two models on one dataset."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from geoseg.raster.scene import read_scene_info
 from geoseg.tools.evaluate import evaluate
 
 CHANGED = Legend.of({"changed": "#f902bd"})
-"""Legend of a raster of differences."""
+"""Legend of a change raster."""
 
 
 def compare(
@@ -46,38 +46,61 @@ def compare(
     overwrite: bool = False,
     track: Track = silent,
 ) -> Agreement:
-    """Count where two label rasters on one grid agree.
+    """Count agreeing and changed pixels of two label rasters on one grid, strip by strip.
 
-    They are read by strips. `output` gets a COG of where they differ, labels themselves: 1 is changed.
-    `json_output` gets the numbers. Raises SceneError where a raster is damaged, not on the grid of
-    the other, or of other classes, and OutputError.
+    Parameters
+    ----------
+    a, b
+        Label rasters.
+    output
+        Write changed pixels (1) to this Cloud Optimized GeoTIFF; 255 is nodata.
+    json_output
+        Write the counts and scores to this JSON file.
+    overwrite
+        Replace existing files.
+    track
+        Progress of the strips.
+
+    Returns
+    -------
+    Agreement
+        Pixels and areas by class in A and in B.
+
+    Raises
+    ------
+    SceneError
+        If a raster cannot be read, or if the rasters differ in their grid or their classes.
+    OutputError
+        If a product exists or cannot be written.
+    ConfigError
+        If a product is one of the inputs.
     """
     for path in filter(None, (output, json_output)):
         check_output(path, overwrite=overwrite)
         if any(path.exists() and given.exists() and path.samefile(given) for given in (a, b)):
-            raise ConfigError(f"{path}: is one of the inputs. choose another name")
+            raise ConfigError(f"{path}: is one of the inputs. Choose another name")
     with ExitStack() as stack:
         one, other = (stack.enter_context(open_labels(path)) for path in (a, b))
         _check_grids(one, other)
         legend = _common_legend(one, other)
-        strips = _both(one, other, legend, track)
+        strips = _read_both(one, other, legend, track)
         if output:
             scratch = stack.enter_context(replacing(output, overwrite=overwrite))
-            made = scratch.with_name(f"{scratch.stem}.work.tif")
-            stack.callback(discard, made)
+            working = scratch.with_name(f"{scratch.stem}.work.tif")
+            stack.callback(discard, working)
             with create_working_raster(
-                made,
+                working,
                 read_scene_info(one.dataset, one.path),
                 tags=legend_tags(CHANGED),
                 colormap=raster_colormap(CHANGED),
             ) as raster:
-                found = count_agreement(_written(strips, raster), legend, _areas(one))
-            write_cog(made, scratch, overviews="mode")
+                agreement = count_agreement(_write_changes(strips, raster), legend, _areas(one))
+            write_cog(working, scratch, overviews="mode")
         else:
-            found = count_agreement(strips, legend, _areas(one))
+            agreement = count_agreement(strips, legend, _areas(one))
     if json_output:
-        write_json(json_output, {"a": a.name, "b": b.name, **found.to_json()})
-    return found
+        write_json(json_output, {"a": a.name, "b": b.name, **agreement.to_json()})
+    return agreement
 
 
 def compare_models(
@@ -93,9 +116,30 @@ def compare_models(
     device: str = "auto",
     track: Track = silent,
 ) -> list[Comparison]:
-    """Evaluate two models, or folders of labels, on the dataset `folder`: a comparison for each truth.
+    """Evaluate two models, or folders of labels, on a dataset, and compare their scores.
 
-    Raises what `evaluate` does.
+    Parameters
+    ----------
+    a, b
+        Model file, or folder of label rasters.
+    folder
+        Dataset folder.
+    split, layers, rules, device, track
+        See `evaluate`.
+    json_output
+        Write the list of comparisons to this JSON file.
+    overwrite
+        Replace an existing file.
+
+    Returns
+    -------
+    list of Comparison
+        One for each annotation layer.
+
+    Raises
+    ------
+    DatasetError, ModelError, SceneError, OutputError, ConfigError
+        As `evaluate` does.
     """
     if json_output:
         check_output(json_output, overwrite=overwrite)
@@ -112,20 +156,20 @@ def compare_models(
         )
         for side in (a, b)
     )
-    found = [Comparison(*pair) for pair in zip(of_a, of_b, strict=True)]
+    comparisons = [Comparison(*pair) for pair in zip(of_a, of_b, strict=True)]
     if json_output:
-        write_json(json_output, [comparison.to_json() for comparison in found])
-    return found
+        write_json(json_output, [comparison.to_json() for comparison in comparisons])
+    return comparisons
 
 
-def _both(
+def _read_both(
     one: LabelFile, other: LabelFile, legend: Legend, track: Track
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
     for window in track(one.strips(), "compare"):
         yield read_class_ids(one, legend, window), read_class_ids(other, legend, window)
 
 
-def _written(
+def _write_changes(
     strips: Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]], raster: DatasetWriter
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
     row = 0
@@ -136,30 +180,29 @@ def _written(
 
 
 def _check_grids(one: LabelFile, other: LabelFile) -> None:
-    """What a raster does not say of its place is taken to be the same."""
+    """Raise SceneError if the grids differ; a missing CRS or transform is assumed to be equal."""
     transforms = [labels.dataset.transform for labels in (one, other)]
-    placed = Affine.identity() not in transforms
+    georeferenced = Affine.identity() not in transforms
     if (
         one.shape != other.shape
         or (None not in (one.crs, other.crs) and one.crs != other.crs)
-        or (placed and not on_one_grid(*transforms, width=one.shape[1], height=one.shape[0]))
+        or (georeferenced and not on_one_grid(*transforms, width=one.shape[1], height=one.shape[0]))
     ):
         raise SceneError(
             f"{other.path}: is not on the grid of {one.path}. "
-            "bring it there: gdalwarp -r near -t_srs CRS -te … -ts … IN OUT.tif"
+            "Resample it with gdalwarp -r near -t_srs CRS -te … -ts … IN OUT.tif"
         )
 
 
 def _common_legend(one: LabelFile, other: LabelFile) -> Legend:
-    """The one that a tag gives, else the longer one."""
+    """Return the legend of a tag, else the longer one."""
     legends = [read_legend(labels) for labels in (one, other)]
-    told = [LEGEND_TAG in labels.dataset.tags() for labels in (one, other)]
-    if all(told) and legends[0].names != legends[1].names:
+    tagged = [LEGEND_TAG in labels.dataset.tags() for labels in (one, other)]
+    if all(tagged) and legends[0].names != legends[1].names:
         raise SceneError(
-            f"{other.path}: its classes are not those of {one.path}. "
-            "compare labels that models of the same legend made"
+            f"{other.path}: other classes than {one.path}. Compare labels with the same legend"
         )
-    return max(zip(told, legends, strict=True), key=lambda pair: (pair[0], len(pair[1])))[1]
+    return max(zip(tagged, legends, strict=True), key=lambda pair: (pair[0], len(pair[1])))[1]
 
 
 def _areas(labels: LabelFile) -> RowArea:

@@ -1,4 +1,4 @@
-"""Score a model, or labels made by anything, on a dataset: every pixel and object of every scene of a split."""
+"""Evaluate a model, or label rasters, on a split of a dataset: pixels, boundaries, objects, calibration."""
 
 from __future__ import annotations
 
@@ -13,18 +13,13 @@ from rasterio.crs import CRS
 from geoseg.dataset.folder import Dataset, DatasetScene
 from geoseg.errors import ConfigError
 from geoseg.files import check_output, write_json
-from geoseg.inference.label_source import (
-    LabelSource,
-    PredictedLabels,
-    StoredLabels,
-    check_keep_folder,
-)
+from geoseg.inference.label_source import PredictedLabels, LabelSource, StoredLabels, check_keep_folder
 from geoseg.metrics.evaluation import USUAL, Evaluation, Rules, SplitCounts, count_scene
 from geoseg.models.model_file import Model, check_card_file, write_card
 from geoseg.polygons.table import Table
 from geoseg.progress import Track, silent
 from geoseg.raster.labels import read_strips
-from geoseg.report.evaluation import report
+from geoseg.report.evaluation import collect_content, write_report
 
 log = logging.getLogger(__name__)
 
@@ -46,30 +41,72 @@ def evaluate(
     device: str = "auto",
     track: Track = silent,
 ) -> list[Evaluation]:
-    """Score a model on the dataset `folder`, once for each truth in `layers` (default: every one there is).
+    """Score a model on a split of a dataset, once for each annotation layer.
 
-    The network runs once; scenes are labelled as `segment` would, and scored by strips, as `rules` say. With
-    `labels`, a folder that holds a label raster ``<scene>.tif`` or ``.png`` for each scene, these are scored
-    instead. `keep` names a folder for the labels that the model makes. `json_output` gets the list of
-    evaluations; `page` (``.html``) shows them, with scenes to look at and `command`, what was typed. With
-    `write` the model file gets the scores into its card, in place of those of the same split and truth. Raises
-    DatasetError, ModelError, SceneError, OutputError, ConfigError.
+    The network runs once; scenes are predicted as `segment` does, and scored strip by strip.
+
+    Parameters
+    ----------
+    folder
+        Dataset folder.
+    model
+        Model file; default: the shipped model.
+    labels
+        Score the label rasters in this folder, ``<scene>.tif`` or ``.png``, instead of a model.
+    split
+        Split to score.
+    layers
+        Annotation layers to use as ground truth; default: all of the dataset.
+    rules
+        How scores are computed.
+    keep
+        Folder for the predicted labels and confidences.
+    json_output
+        Write the list of evaluations to this JSON file.
+    page
+        Write a report to this HTML file.
+    write
+        Record the scores in the model card, in place of those of the same split and layer.
+    command
+        Command line, for the provenance of the report.
+    overwrite
+        Replace existing files.
+    device
+        Device of the network.
+    track
+        Progress of the scenes.
+
+    Returns
+    -------
+    list of Evaluation
+        One for each layer.
+
+    Raises
+    ------
+    DatasetError, ModelError, SceneError
+        If dataset, model or a scene cannot be read.
+    OutputError
+        If a product exists or cannot be written.
+    ConfigError
+        If options contradict each other.
     """
     for output in filter(None, (json_output, page)):
         check_output(output, overwrite=overwrite)
     if page and page.suffix.lower() != ".html":
-        raise ConfigError(f"{page}: the report is a page for a browser. give it a name in .html")
+        raise ConfigError(
+            f"{page}: reports are written as HTML. Use a file name that ends in .html"
+        )
     if labels and (model or keep or write):
-        raise ConfigError(f"{labels}: labels are there already, no model makes them. choose one")
+        raise ConfigError(
+            f"{labels}: labels cannot be combined with model, keep or write. Choose one"
+        )
     if write:
         check_card_file(model)
     dataset = Dataset.open(folder)
     scenes = dataset.split(split)
     if rules.cleaning.min_area_m2 and dataset.crs is None:
-        raise ConfigError(
-            f"{folder}: nobody knows how large its pixels are on the ground. use --min-pixels"
-        )
-    truths = {
+        raise ConfigError(f"{folder}: pixel area unknown: the dataset has no CRS. Use --min-pixels")
+    references = {
         layer: dataset.annotations(layer, scenes=scenes) for layer in layers or dataset.layers
     }
     if keep:
@@ -79,21 +116,21 @@ def evaluate(
         if labels
         else PredictedLabels(dataset, model, device=device, keep=keep, overwrite=overwrite)
     )
-    counts = {layer: SplitCounts() for layer in truths}
+    totals = {layer: SplitCounts() for layer in references}
     for scene in track(scenes, "evaluate"):
         with source.open(scene) as (opened, confidence):
-            tallies = count_scene(
+            scene_counts = count_scene(
                 read_strips(opened, confidence, dataset.legend),
-                [annotations[scene.name] for annotations in truths.values()],
-                _table(dataset, scene),
+                [annotations[scene.name] for annotations in references.values()],
+                _table_of(dataset, scene),
                 width=scene.width,
                 height=scene.height,
                 rules=rules,
             )
-        for layer, of_layer in zip(truths, tallies, strict=True):
-            counts[layer].add(scene.name, of_layer)
-    found = [
-        count.evaluation(
+        for layer, counts in zip(references, scene_counts, strict=True):
+            totals[layer].add(scene.name, counts)
+    evaluations = [
+        total.evaluation(
             model=source.path,
             dataset=folder,
             split=split,
@@ -101,35 +138,35 @@ def evaluate(
             legend=dataset.legend,
             rules=rules,
         )
-        for layer, count in counts.items()
+        for layer, total in totals.items()
     ]
-    told = [evaluation.to_json() for evaluation in found] if json_output or page else []
+    as_json = [evaluation.to_json() for evaluation in evaluations] if json_output or page else []
     if json_output:
-        write_json(json_output, told)
+        write_json(json_output, as_json)
     if page:
-        report(
-            told,
-            page,
-            dataset=dataset,
-            labelled=StoredLabels(dataset, keep, scenes) if keep else source,
+        best_first = sorted(as_json, key=lambda one: one["truth"] != dataset.default_layer)
+        content = collect_content(
+            best_first,
+            dataset,
+            StoredLabels(dataset, keep, scenes) if keep else source,
+            references,
+            rules,
             model=source.model if isinstance(source, PredictedLabels) else None,
-            truths=truths,
-            rules=rules,
             command=command,
-            overwrite=overwrite,
             track=track,
         )
+        write_report(best_first, page, content, overwrite=overwrite)
     if write and isinstance(source, PredictedLabels):
-        _write(source.model, found)
-    return found
+        _record_scores(source.model, evaluations)
+    return evaluations
 
 
-def _write(model: Model, found: Sequence[Evaluation]) -> None:
-    scores = {f"{of.split}, {of.layer}": of.card_json() for of in found}
+def _record_scores(model: Model, evaluations: Sequence[Evaluation]) -> None:
+    scores = {f"{of.split}, {of.layer}": of.card_json() for of in evaluations}
     write_card(model, lambda card: replace(card, scores={**card.scores, **scores}))
-    log.info("%s: its card has the scores now", model.path)
+    log.info("%s: scores recorded in the model card", model.path)
 
 
-def _table(dataset: Dataset, scene: DatasetScene) -> Table:
+def _table_of(dataset: Dataset, scene: DatasetScene) -> Table:
     crs = None if dataset.crs is None else CRS.from_wkt(dataset.crs)
     return Table(dataset.legend, crs, Affine(*scene.transform), scene.name)

@@ -14,7 +14,7 @@ from geoseg.errors import ConfigError
 from geoseg.files import check_output
 from geoseg.legend import BACKGROUND, IGNORE
 from geoseg.progress import Track, silent
-from geoseg.report.contact_sheet import draw_sheet
+from geoseg.report.contact_sheet import draw_contact_sheet
 from geoseg.training.config import TrainConfig
 from geoseg.training.sampler import build_sampler, log_sampling
 from geoseg.training.windows import Sample, open_dataset, open_split
@@ -65,7 +65,7 @@ def preview(
         log_sampling(sampler, config.data)
         with ThreadPoolExecutor(2) as pool:
             samples = list(track(pool.map(sampler, range(windows)), "windows", total=windows))
-    return draw_sheet(samples, dataset.legend, _format_title(samples), picture)
+    return draw_contact_sheet(samples, dataset.legend, _format_title(samples), picture)
 
 
 def _format_title(samples: list[Sample]) -> str:

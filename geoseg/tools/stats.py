@@ -1,4 +1,4 @@
-"""How unevenly the classes of a dataset occur, and what each class weighting would make of it."""
+"""Class statistics of a dataset, and the class weights that each weighting computes from them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from geoseg.dataset.folder import Dataset
 from geoseg.dataset.statistics import ClassStats, Stats, fill, scenes_of_pairs, sides, spread
 from geoseg.errors import ConfigError, DatasetError
 from geoseg.files import check_output, write_json
-from geoseg.report.figures import Bar, plot_imbalance
+from geoseg.report.figures import ClassBar, plot_imbalance
 from geoseg.training.class_weights import WEIGHTINGS, class_weights
 
 
@@ -25,33 +25,61 @@ def stats(
     json: Path | None = None,
     overwrite: bool = False,
 ) -> Stats:
-    """Count the classes of a dataset; `plot` is a PNG of the result, `json` a file with all numbers.
+    """Compute the class statistics of a split.
 
-    Counts are those of `geoseg prepare`, sizes those of the annotations. Raises DatasetError, ConfigError,
-    OutputError.
+    Parameters
+    ----------
+    folder
+        Dataset folder.
+    split
+        Split to describe.
+    layer
+        Annotation layer; default: outlines if there are any, else quads.
+    plot
+        Write a figure to this PNG file.
+    json
+        Write all numbers to this JSON file.
+    overwrite
+        Replace existing files.
+
+    Returns
+    -------
+    Stats
+        Objects and pixels as `prepare` counted them, and sizes of the annotations.
+
+    Raises
+    ------
+    DatasetError
+        If the dataset cannot be read, or if the split has no valid pixel.
+    ConfigError
+        If `plot` is not a ``.png``.
+    OutputError
+        If a product exists or cannot be written.
     """
     for product in filter(None, (plot, json)):
         check_output(product, overwrite=overwrite)
     if plot and plot.suffix.lower() != ".png":
-        raise ConfigError(f"{plot}: a plot's name ends in .png. rename it")
+        raise ConfigError(f"{plot}: figures are written as PNG. Use a file name that ends in .png")
     dataset = Dataset.open(folder)
-    found = _found(dataset, split, layer or dataset.default_layer)
+    statistics = _compute_stats(dataset, split, layer or dataset.default_layer)
     if plot:
-        plot_imbalance(_bars(found), f"{folder.name}, {split}, {found.layer}", plot)
+        plot_imbalance(_class_bars(statistics), f"{folder.name}, {split}, {statistics.layer}", plot)
     if json:
-        write_json(json, found.to_json())
-    return found
+        write_json(json, statistics.to_json())
+    return statistics
 
 
-def _found(dataset: Dataset, split: str, layer: str) -> Stats:
+def _compute_stats(dataset: Dataset, split: str, layer: str) -> Stats:
     scenes, legend = dataset.split(split), dataset.legend
-    truths = {name: dataset.annotations(name, scenes=scenes) for name in {*dataset.layers, layer}}
-    of = {name: [truth[s.name] for s in scenes] for name, truth in truths.items()}
+    annotations = {
+        name: dataset.annotations(name, scenes=scenes) for name in {*dataset.layers, layer}
+    }
+    of = {name: [by_scene[s.name] for s in scenes] for name, by_scene in annotations.items()}
     counts = dataset.layers[layer].splits[split]
     pixels = np.array([counts.pixels.get(c.name, 0) for c in legend], np.int64)
     if not pixels.any():
         raise DatasetError(
-            f"{dataset.folder}: split {split!r} has no valid pixel. check its scenes"
+            f"{dataset.folder}: split {split!r} has no valid pixel. Check its scenes"
         )
     weights = {weighting: class_weights(pixels, weighting) for weighting in WEIGHTINGS}
     lengths, metres = sides(of[layer], [s.pixel_size_m for s in scenes])
@@ -78,17 +106,17 @@ def _found(dataset: Dataset, split: str, layer: str) -> Stats:
 
 
 def _of_class(lengths: NDArray[np.float64], class_id: int) -> NDArray[np.float64]:
-    """Sides of the objects of a class, of (n, 2) class ids and sides."""
+    """Return the sides of the objects of a class from (n, 2) class IDs and sides."""
     of_class: NDArray[np.float64] = lengths[lengths[:, 0] == class_id, 1]
     return of_class
 
 
-def _bars(found: Stats) -> list[Bar]:
-    background = found.classes[0]
+def _class_bars(stats: Stats) -> list[ClassBar]:
+    background = stats.classes[0]
     return [
-        Bar(
+        ClassBar(
             name=c.name,
-            colour=found.legend[found.legend.id_of(c.name)].colour if c.objects else "#9a9a9a",
+            colour=stats.legend[stats.legend.id_of(c.name)].colour if c.objects else "#9a9a9a",
             objects=c.objects,
             pixels=c.pixels,
             size=c.size,
@@ -97,5 +125,5 @@ def _bars(found: Stats) -> list[Bar]:
             together=c.together,
             weights={name: c.times(background, name) for name in WEIGHTINGS},
         )
-        for c in found.by_pixels()
+        for c in stats.by_pixels()
     ]

@@ -119,14 +119,14 @@ def _results(folder: Path, table: Table, *, overwrite: bool, append: bool) -> It
 def _drawn(
     picture: Path, scene: Path | None, table: Table, shape: tuple[int, int], *, overwrite: bool
 ) -> Iterator[Sink]:
-    from geoseg.report.backdrop import blank_backdrop, read_backdrop
     from geoseg.report.picture import Drawing, check_picture
+    from geoseg.report.quicklook import blank_quicklook, read_quicklook
 
     check_picture(picture, overwrite=overwrite)
     backdrop = (
-        read_backdrop(scene, size=PICTURE_SIZE)
+        read_quicklook(scene, size=PICTURE_SIZE)
         if scene
-        else blank_backdrop(shape, table.transform, table.crs, size=PICTURE_SIZE)
+        else blank_quicklook(shape, table.transform, table.crs, size=PICTURE_SIZE)
     )
     drawing = Drawing(backdrop, table.legend, title=table.scene)
     yield lambda segments, large: drawing.add(

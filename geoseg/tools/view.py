@@ -1,4 +1,4 @@
-"""Polygons → a map in one HTML file, for people without a GIS."""
+"""Map of polygons in one HTML file, for a browser without a GIS."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from rasterio.errors import CRSError
 
 from geoseg.errors import ConfigError, SceneError
 from geoseg.files import check_output
-from geoseg.report.backdrop import Backdrop, read_backdrop
-from geoseg.report.features import Features, read_features
-from geoseg.report.map import Ground, box_of, crs_name, ground_of, map_page, measured, union
+from geoseg.report.features import Features, measure_polygons, read_features
+from geoseg.report.map import render_map
+from geoseg.report.map_extent import MapExtent, format_crs, make_extent, merge_bounds, total_bounds
 from geoseg.report.page import write_page
+from geoseg.report.quicklook import Quicklook, read_quicklook
 
 log = logging.getLogger(__name__)
 
@@ -39,39 +40,66 @@ def view(
     max_mb: float = MAX_MB,
     overwrite: bool = False,
 ) -> Path:
-    """Write a map of the polygons of a vector file to `output` (``.html``) and return it.
+    """Write a map of the polygons of a vector file as one self-contained HTML file.
 
-    The page is complete in itself and asks no network. Below the polygons lies `scene`, its longer
-    side `size` pixels at most; polygons in another CRS than the scene's are brought into it. What
-    `layers` and `class_column` mean is said at `geoseg.report.features.read_features`.
+    Parameters
+    ----------
+    polygons
+        GeoPackage, GeoParquet, FlatGeobuf, GeoJSON or Shapefile.
+    output
+        HTML file.
+    scene
+        Raster to show below the polygons, which are transformed to its CRS.
+    layers
+        Layers to show; empty: all with polygons.
+    class_column
+        Column of the class. Default: the column by which the QGIS style of the file classifies, else the
+        first of `geoseg.report.features.CLASS_COLUMNS` in the file.
+    size
+        Longer side of the image of the scene in pixels.
+    max_mb
+        Largest size of the page in MB. Outlines are simplified to fit; the page has a note on that.
+    overwrite
+        Replace an existing file.
 
-    The page takes `max_mb` MB at most; outlines are simplified until it does, and it says what
-    was simplified or left out. Raises SceneError, ConfigError, OutputError.
+    Returns
+    -------
+    Path
+        `output`.
+
+    Raises
+    ------
+    SceneError
+        If polygons or scene cannot be read.
+    ConfigError
+        If `output` is not ``.html``, or if the page cannot be made small enough.
+    OutputError
+        If `output` exists or cannot be written.
     """
     polygons, output, scene = Path(polygons), Path(output), Path(scene) if scene else None
     if output.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"{output}: a map is a web page. give it a name in .html")
+        raise ConfigError(f"{output}: maps are written as HTML. Use a file name that ends in .html")
     check_output(output, overwrite=overwrite)
     features = read_features(polygons, layers=layers, class_column=class_column)
     for note in features.notes:
         log.warning("%s: %s", polygons, note)
-    backdrop = read_backdrop(scene, size=size, enlarge=1.0) if scene else None
+    quicklook = read_quicklook(scene, size=size, enlarge=1.0) if scene else None
     notes: list[str] = []
-    if scene and backdrop:
-        features = _of_scene(features, scene)
-        features, notes = _in_crs_of(features, backdrop, polygons, scene)
-    crs = backdrop.crs if backdrop else _crs(features)
-    features = _with_measures(features, crs)
-    ground, outside = _ground(features, backdrop, crs)
+    if scene and quicklook:
+        features = _select_scene(features, scene)
+        features, notes = _reproject(features, quicklook, polygons, scene)
+    crs = quicklook.crs if quicklook else _read_crs(features)
+    features = _add_measures(features, crs)
+    extent, outside = _find_extent(features, quicklook, crs)
     if outside and scene:
         log.warning("%s: %s", polygons, outside)
         notes.append(outside)
     title = scene.stem if scene else polygons.stem
     source = f"{polygons.name}{f' over {scene.name}' if scene else ''}"
-    html = map_page(
+    html = render_map(
         features,
-        ground,
-        backdrop,
+        extent,
+        quicklook,
         title=title,
         source=source,
         notes=notes,
@@ -80,84 +108,87 @@ def view(
     return write_page(html, output, overwrite=overwrite)
 
 
-def _of_scene(features: Features, scene: Path) -> Features:
-    """Of a file with the polygons of several scenes, those of this one."""
-    of = features.columns.get("scene")
-    if of is None or scene.name not in of:
+def _select_scene(features: Features, scene: Path) -> Features:
+    """Select the polygons of one scene from a file with several."""
+    names = features.columns.get("scene")
+    if names is None or scene.name not in names:
         return features
-    mine = np.asarray(of == scene.name, bool)
-    if mine.all():
+    selected = np.asarray(names == scene.name, bool)
+    if selected.all():
         return features
-    return features.where(mine, f"{(~mine).sum():,} polygons of other scenes are not shown.")
+    note = f"{(~selected).sum():,} polygons of other scenes are not shown."
+    return features.select(selected, note)
 
 
-def _in_crs_of(
-    features: Features, backdrop: Backdrop, polygons: Path, scene: Path
+def _reproject(
+    features: Features, quicklook: Quicklook, polygons: Path, scene: Path
 ) -> tuple[Features, list[str]]:
-    """Polygons in the scene's CRS, and what to say of it."""
-    own, theirs = _crs(features), backdrop.crs
-    if own is None or theirs is None:
-        if own is not theirs:
-            bare = polygons if own is None else scene
-            log.warning("%s: has no CRS; its coordinates are taken for those of the other", bare)
-            note = f"{bare.name} has no coordinate reference system; its coordinates are taken as they are."
-            return features, [note]
+    """Transform polygons to the CRS of the scene; return notes for the page."""
+    source, target = _read_crs(features), quicklook.crs
+    if source is None or target is None:
+        if source is not target:
+            bare, other = (polygons, scene) if source is None else (scene, polygons)
+            log.warning("%s: no CRS; the CRS of %s is assumed", bare, other.name)
+            return features, [f"{bare.name} has no CRS; the CRS of {other.name} is assumed."]
         return features, []
-    if own == theirs or pyproj.CRS(own.to_wkt()).equals(theirs.to_wkt(), ignore_axis_order=True):
+    if source == target or pyproj.CRS(source.to_wkt()).equals(
+        target.to_wkt(), ignore_axis_order=True
+    ):
         return features, []
     try:
-        to_scene = pyproj.Transformer.from_crs(own.to_wkt(), theirs.to_wkt(), always_xy=True)
+        to_scene = pyproj.Transformer.from_crs(source.to_wkt(), target.to_wkt(), always_xy=True)
         moved = shapely.transform(features.geometry, to_scene.transform, interleaved=False)
     except ProjError as error:
         raise SceneError(
-            f"{polygons}: cannot be brought into the CRS of {scene} ({error}). reproject it first"
+            f"{polygons}: cannot be transformed to the CRS of {scene} ({error}). Reproject it first"
         ) from error
-    note = f"Polygons were brought from {crs_name(own)} into the scene's {crs_name(theirs)}."
+    note = f"Polygons were transformed from {format_crs(source)} to {format_crs(target)}."
     log.info("%s: %s", polygons, note)
-    found = replace(features, geometry=moved, crs=theirs.to_wkt())
+    result = replace(features, geometry=moved, crs=target.to_wkt())
     known = np.isfinite(shapely.bounds(moved)).all(axis=1)
     if not known.any():
-        raise SceneError(f"{polygons}: lies nowhere in the CRS of {scene}. check the CRS of both")
-    if not known.all():
-        found = found.where(
-            known, f"{(~known).sum():,} polygons lie nowhere in it and are not shown."
+        raise SceneError(
+            f"{polygons}: outside the area of the CRS of {scene}. Check the CRS of both"
         )
-    return found, [note]
+    if not known.all():
+        lost = f"{(~known).sum():,} polygons lie outside the area of that CRS and are not shown."
+        result = result.select(known, lost)
+    return result, [note]
 
 
-def _crs(features: Features) -> CRS | None:
+def _read_crs(features: Features) -> CRS | None:
     try:
         crs = CRS.from_user_input(features.crs) if features.crs else None
     except CRSError:
         return None
-    # GDAL's word for a layer that says that nobody knows
+    # GDAL names the CRS of such layers undefined
     return None if crs is None or "undefined" in crs.to_wkt()[:40].lower() else crs
 
 
-def _with_measures(features: Features, crs: CRS | None) -> Features:
-    """Areas and lengths, where the file tells none and they can be known."""
+def _add_measures(features: Features, crs: CRS | None) -> Features:
+    """Add areas and perimeters to polygons without them."""
     if crs is None or "area_m2" in features.columns:
         return features
-    area, length = measured(features.geometry, crs)
+    area, length = measure_polygons(features.geometry, crs)
     columns = {**features.columns, "area_m2": area, "perimeter_m": length}
     return replace(features, columns=columns)
 
 
-def _ground(
-    features: Features, backdrop: Backdrop | None, crs: CRS | None
-) -> tuple[Ground, str | None]:
-    """The ground of the map, and a sentence where polygons lie outside the scene."""
+def _find_extent(
+    features: Features, quicklook: Quicklook | None, crs: CRS | None
+) -> tuple[MapExtent, str | None]:
+    """Return the extent of the map, and a note if polygons lie outside the scene."""
     boxes = shapely.bounds(features.geometry)
-    around = box_of(boxes)
-    if backdrop is None:
-        return ground_of(around, around, crs=crs, pixel=None), None
-    left, bottom, right, top = home = backdrop.bounds
-    away = (
+    bounds = total_bounds(boxes)
+    if quicklook is None:
+        return make_extent(bounds, bounds, crs=crs, pixel=None), None
+    left, bottom, right, top = home = quicklook.bounds
+    outside = (
         (boxes[:, 2] < left) | (boxes[:, 0] > right) | (boxes[:, 3] < bottom) | (boxes[:, 1] > top)
     )
-    ground = ground_of(union(home, around), home, crs=crs, pixel=backdrop.scene_pixel)
-    if not away.any():
-        return ground, None
-    if away.all():
-        return ground, "No polygon lies on the scene: do both belong together?"
-    return ground, f"{away.sum():,} polygons lie outside the scene."
+    extent = make_extent(merge_bounds(home, bounds), home, crs=crs, pixel=quicklook.scene_pixel)
+    if not outside.any():
+        return extent, None
+    if outside.all():
+        return extent, "No polygon lies on the scene. Check that both files belong together."
+    return extent, f"{outside.sum():,} polygons lie outside the scene."

@@ -1,4 +1,4 @@
-"""The page of an evaluation, as people meet it: in a browser, offline."""
+"""HTML report of an evaluation in a browser, offline."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from rasterio.io import MemoryFile
 from geoseg.annotations.burn import Annotations
 from geoseg.legend import IGNORE
 from geoseg.raster.labels import LabelArray
-from geoseg.report.evaluation import Looked, choose, look, mistakes, pictures, write_evaluation_page
+from geoseg.report.evaluation import ReportContent, rank_scenes, write_report
+from geoseg.report.scene_images import SceneImages, classify_errors, encode_images, read_images
 from tests.browser import Pages
 from tests.report.evaluations import LEGEND, counts, evaluation, legend_of, log
 from tests.scenes import picture, write_scene
@@ -34,37 +35,43 @@ EVIL = [
 ]
 
 
-def drawn(seed: int, height: int = 90, width: int = 120) -> Looked:
+def random_images(seed: int, height: int = 90, width: int = 120) -> SceneImages:
     rng = np.random.default_rng(seed)
     truth = np.kron(rng.integers(0, 4, (height // 10, width // 10)), np.ones((10, 10)))
     labels = np.roll(truth, 4, axis=1).astype(np.uint8)
     image = np.moveaxis(picture(height, width, seed=seed), 0, -1)
     layers = {"outlines": truth.astype(np.uint8), "quads": np.roll(truth, 2, 0).astype(np.uint8)}
-    return Looked(np.ascontiguousarray(image), labels, layers)
+    return SceneImages(np.ascontiguousarray(image), labels, layers)
 
 
 def scenes_of(one: dict[str, Any]) -> list[dict[str, Any]]:
-    chosen = choose({name: (of["miou"], of["pixels"]) for name, of in one["by_scene"].items()})
+    chosen = rank_scenes({name: (of["miou"], of["pixels"]) for name, of in one["by_scene"].items()})
     return [
-        {"name": name, "rank": rank, "width": 1200, "height": 900, **pictures(drawn(k), LEGEND)}
+        {
+            "name": name,
+            "rank": rank,
+            "width": 1200,
+            "height": 900,
+            **encode_images(random_images(k), LEGEND),
+        }
         for k, (name, rank) in enumerate(chosen.items())
     ]
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page with everything on it."""
+    """Report with all parts."""
     outlines, quads = evaluation(), evaluation(truth="quads", seed=1)
-    return write_evaluation_page(
-        [outlines, quads],
-        tmp_path_factory.mktemp("page") / "report.html",
+    content = ReportContent(
         counts=counts(),
         scenes=scenes_of(outlines),
-        rule="Chosen so.",
+        rule="Ordered by score.",
         learning=log(),
         provenance=[("Model", [("sha256", "0" * 64), ("terms", "research only")])],
         card={"architecture": "unet"},
     )
+    output = tmp_path_factory.mktemp("page") / "report.html"
+    return write_report([outlines, quads], output, content)
 
 
 def column(page: Page, table: str, number: int) -> list[float]:
@@ -79,7 +86,7 @@ def test_a_table_sorts_by_any_column_with_mouse_and_keyboard(whole: Path, open_p
         head.locator("button").focus()
         page.keyboard.press("Enter")
         values = column(page, "#pixel-table", number)
-        if head.get_attribute("aria-sort") == "ascending":  # it was chosen before
+        if head.get_attribute("aria-sort") == "ascending":  # it was selected before
             assert values == sorted(values)
             page.keyboard.press("Space")
             values = column(page, "#pixel-table", number)
@@ -93,7 +100,7 @@ def test_a_table_sorts_by_any_column_with_mouse_and_keyboard(whole: Path, open_p
     assert names.all_inner_texts() == sorted(names.all_inner_texts())
 
 
-def test_the_numbers_are_those_of_the_evaluation_and_change_with_the_truth(
+def test_scores_are_those_of_the_evaluation_and_change_with_the_reference(
     whole: Path, open_page: Pages
 ) -> None:
     page = open_page(whole)
@@ -108,38 +115,36 @@ def test_the_numbers_are_those_of_the_evaluation_and_change_with_the_truth(
     row = page.locator("#pixel-table tbody tr", has_text="harbor")
     assert f"{100 * other['classes']['harbor']['iou']:.1f}" in row.inner_text()
     assert "quads" in page.locator("#classes .lead").first.inner_text()
-    assert page.locator(".card .layer.truth img").count() == 9
+    assert page.locator(".card .layer.reference img").count() == 9
 
 
-def test_every_cell_of_the_confusion_matrix_tells_what_it_holds(
-    whole: Path, open_page: Pages
-) -> None:
+def test_every_cell_of_the_confusion_matrix_is_described(whole: Path, open_page: Pages) -> None:
     page = open_page(whole)
     matrix, detail = np.array(evaluation()["confusion"]), page.locator("#confusion .detail")
     cells = page.locator(".matrix td")
     assert cells.count() == matrix.size
     cells.nth(16 + 3).hover()
-    assert f"True plane, labelled storage-tank: {matrix[1, 3]:,} pixels." in detail.inner_text()
+    assert f"plane, predicted as storage-tank: {matrix[1, 3]:,} pixels." in detail.inner_text()
     cells.first.focus()
     for key in ("ArrowDown", "ArrowRight", "ArrowDown"):
         page.keyboard.press(key)
     share = 100 * matrix[2, 1] / matrix[2].sum()
-    assert f"labelled plane: {matrix[2, 1]:,} pixels. {share:.2f}\u00a0%" in detail.inner_text()
-    assert page.locator('.matrix td[tabindex="0"]').count() == 1  # one stop for Tab
+    assert f"predicted as plane: {matrix[2, 1]:,} pixels. {share:.2f}\u00a0%" in detail.inner_text()
+    assert page.locator('.matrix td[tabindex="0"]').count() == 1  # one cell in the tab order
     page.locator("label", has_text="pixels").last.click()
     assert page.get_by_role("radio", name="pixels").is_checked()
 
 
 def test_scenes_can_be_switched_zoomed_and_moved(whole: Path, open_page: Pages) -> None:
     page = open_page(whole)
-    shown = page.locator(".card .layer.truth").first
+    shown = page.locator(".card .layer.reference").first
     assert shown.evaluate("e => getComputedStyle(e).opacity") == "0"
-    page.locator("#scene-layers label", has_text="Truth").click()
+    page.locator("#scene-layers label", has_text="Ground truth").click()
     assert float(shown.evaluate("e => getComputedStyle(e).opacity")) > 0.5
     places = page.locator(".card").first.locator(".layer img")
     boxes = [places.nth(k).bounding_box() for k in range(places.count())]
     assert len(boxes) == 4
-    assert all(box == boxes[0] for box in boxes)  # upon one another
+    assert all(box == boxes[0] for box in boxes)  # on top of each other
     page.locator(".card .stage").first.focus()
     page.keyboard.press("Enter")
     stage = page.locator("dialog .stage")
@@ -153,18 +158,18 @@ def test_scenes_can_be_switched_zoomed_and_moved(whole: Path, open_page: Pages) 
     stage.hover()
     page.mouse.wheel(0, -400)
     page.wait_for_function("+document.querySelector('dialog .stage').dataset.zoom > 2")
-    page.get_by_role("button", name="Show all").click()
+    page.get_by_role("button", name="Fit to window").click()
     assert float(stage.get_attribute("data-zoom") or 0) == 1
-    page.locator("dialog label", has_text="Mistakes").click()
-    assert page.locator("#scenes").get_attribute("data-layer") == "mistakes"
+    page.locator("dialog label", has_text="Errors").click()
+    assert page.locator("#scenes").get_attribute("data-layer") == "errors"
     page.get_by_role("button", name="Next scene").click()
     name = page.locator(".card figcaption b").nth(1).inner_text()
-    assert page.locator("#close-title").inner_text() == name
+    assert page.locator("#viewer-title").inner_text() == name
     page.keyboard.press("Escape")
     assert not page.locator("dialog").is_visible()
 
 
-def test_fingers_move_and_zoom_a_scene(whole: Path, open_page: Pages) -> None:
+def test_touch_pans_and_zooms_a_scene(whole: Path, open_page: Pages) -> None:
     page = open_page(whole, viewport={"width": 360, "height": 700}, has_touch=True, is_mobile=True)
     page.locator(".card .stage").first.tap()
     box = page.locator("dialog .stage").bounding_box()
@@ -238,25 +243,26 @@ def test_it_prints_on_pages_with_every_picture(whole: Path, open_page: Pages) ->
     page.emulate_media(media="print")
     assert not page.locator("nav").is_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 700
-    for kind in ("image", "truth", "labels", "mistakes"):
+    for kind in ("image", "reference", "labels", "errors"):
         assert page.locator(f".card .layer.{kind} img").first.is_visible()
 
 
-def test_what_a_class_or_a_scene_is_called_stays_text(tmp_path: Path, open_page: Pages) -> None:
+def test_names_of_classes_and_scenes_are_never_markup(tmp_path: Path, open_page: Pages) -> None:
     legend = legend_of([*EVIL, "plain"])
     one = evaluation(legend=legend, scenes=4)
     one["model"] = one["dataset"] = EVIL[0]
     one["by_scene"] = {f"{EVIL[1]}{k}": of for k, of in enumerate(one["by_scene"].values())}
     facts = [(EVIL[1], [(EVIL[0], EVIL[0])])]
     output = tmp_path / "report.html"
-    write_evaluation_page([one], output, scenes=scenes_of(one), provenance=facts, rule=EVIL[1])
+    content = ReportContent(scenes=scenes_of(one), provenance=facts, rule=EVIL[1])
+    write_report([one], output, content)
     page = open_page(output)
     assert EVIL[0] in page.title()
     assert page.locator("img[src=x]").count() == 0
     assert set(EVIL) <= set(page.locator("#pixel-table tbody th").all_inner_texts())
 
 
-def test_what_an_evaluation_does_not_tell_is_not_shown(tmp_path: Path, open_page: Pages) -> None:
+def test_parts_missing_from_an_evaluation_are_not_shown(tmp_path: Path, open_page: Pages) -> None:
     parts = ("model", "dataset", "split", "truth", "scenes", "legend", "miou", "confusion")
     whole_one = evaluation()
     old = {part: whole_one[part] for part in parts} | {"calibration": None, "threshold": None}
@@ -265,11 +271,11 @@ def test_what_an_evaluation_does_not_tell_is_not_shown(tmp_path: Path, open_page
         for name, of in whole_one["classes"].items()
     }
     old["by_scene"] = {name: of["miou"] for name, of in whole_one["by_scene"].items()}
-    page = open_page(write_evaluation_page([old], tmp_path / "report.html"))
+    page = open_page(write_report([old], tmp_path / "report.html", ReportContent()))
     for part in ("objects", "threshold", "distribution", "scenes", "card"):
         assert not page.locator(f"#{part}").is_visible()
     assert page.locator("#pixel-table tbody tr").count() == 16
-    assert page.locator(".chart").count() == 1  # how the scenes' scores are spread
+    assert page.locator(".chart").count() == 1  # histogram of the scene scores
 
 
 def test_many_classes_are_shown_as_the_largest_and_the_others(
@@ -280,15 +286,15 @@ def test_many_classes_are_shown_as_the_largest_and_the_others(
     size = 254
     one["legend"] = [{"id": k, "name": f"class {k}", "colour": "#336699"} for k in range(size)]
     one["confusion"] = np.eye(size, dtype=int).tolist()
-    page = open_page(write_evaluation_page([one], tmp_path / "report.html"))
+    page = open_page(write_report([one], tmp_path / "report.html", ReportContent()))
     assert page.locator(".matrix td").count() == 40 * 40
     assert "215 others" in page.locator(".matrix tbody th").last.inner_text()
 
 
 @given(st.lists(st.none() | st.floats(0, 1), max_size=20))
-def test_scenes_are_chosen_once_and_in_order(of: list[float | None]) -> None:
+def test_scenes_are_selected_once_and_in_order(of: list[float | None]) -> None:
     scores = {f"scene{k}": score for k, score in enumerate(of)}
-    chosen = choose({name: (score, 100) for name, score in scores.items()})
+    chosen = rank_scenes({name: (score, 100) for name, score in scores.items()})
     values = [scores[name] for name in chosen]
     assert None not in values
     assert values == sorted(values, reverse=True)  # type: ignore[type-var]
@@ -312,36 +318,36 @@ def decoded(uri: str) -> NDArray[np.uint8]:
         return np.asarray(png.read(1))
 
 
-def test_pictures_hold_the_labels_and_the_mistakes_pixel_for_pixel() -> None:
-    looked = drawn(5)
-    made = pictures(looked, LEGEND)
+def test_images_contain_labels_and_errors_pixel_for_pixel() -> None:
+    looked = random_images(5)
+    made = encode_images(looked, LEGEND)
     assert (decoded(made["labels"]) == looked.labels).all()
-    assert (decoded(made["truths"]["quads"]) == looked.truths["quads"]).all()
-    wrong = decoded(made["mistakes"]["outlines"])
-    truth, labels = looked.truths["outlines"], looked.labels
+    assert (decoded(made["references"]["quads"]) == looked.references["quads"]).all()
+    wrong = decoded(made["errors"]["outlines"])
+    truth, labels = looked.references["outlines"], looked.labels
     objects = (truth > 0) | (labels > 0)
     assert ((wrong > 0) == objects).all()
     assert ((wrong == 1) == (objects & (truth == labels))).all()
     assert decoded(made["image"]).shape == looked.image.shape
 
 
-def test_pixels_that_count_nowhere_are_no_mistakes() -> None:
+def test_ignored_pixels_are_not_errors() -> None:
     truth = np.array([[0, 1, 2, IGNORE, 1]], np.uint8)
     labels = np.array([[2, 0, 1, 1, IGNORE]], np.uint8)
-    assert mistakes(truth, labels).tolist() == [[3, 2, 4, 0, 0]]
+    assert classify_errors(truth, labels).tolist() == [[3, 2, 4, 0, 0]]
 
 
-def test_a_scene_that_would_take_too_much_is_shown_smaller() -> None:
+def test_images_that_exceed_the_limit_are_decimated() -> None:
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (400, 300, 3), dtype=np.uint8)
     labels = rng.integers(0, 16, (400, 300), dtype=np.uint8)
-    made = pictures(Looked(noise, labels, {"quads": labels}), LEGEND, most_bytes=50_000)
+    made = encode_images(SceneImages(noise, labels, {"quads": labels}), LEGEND, max_bytes=50_000)
     assert sum(len(str(part)) for part in made.values()) < 70_000
     assert made["rows"] < 400
     assert decoded(made["labels"]).shape == (made["rows"], made["columns"])
 
 
-def test_a_large_scene_is_looked_at_as_its_middle_pixels_say(tmp_path: Path) -> None:
+def test_images_of_a_large_scene_sample_the_central_pixels(tmp_path: Path) -> None:
     height, width = 2500, 1700
     scene = write_scene(tmp_path / "scene.tif", picture(height, width), tiled=True)
     labels = np.zeros((height, width), np.uint8)
@@ -350,7 +356,7 @@ def test_a_large_scene_is_looked_at_as_its_middle_pixels_say(tmp_path: Path) -> 
     box = Annotations(
         np.array([shapely.box(300, 600, 1200, 2500)]), np.array([2], np.uint8), np.array([False])
     )
-    looked = look(scene, LabelArray(labels), {"quads": box})
+    looked = read_images(scene, LabelArray(labels), {"quads": box})
     rows, columns = looked.image.shape[:2]
     assert (rows, columns) == (1024, 696)
     at = np.ix_(
@@ -358,6 +364,6 @@ def test_a_large_scene_is_looked_at_as_its_middle_pixels_say(tmp_path: Path) -> 
         ((np.arange(columns) + 0.5) * width / columns).astype(int),
     )
     assert (looked.labels == labels[at]).all()
-    seen = looked.truths["quads"]
+    seen = looked.references["quads"]
     assert (seen[looked.labels == 2] == 2).mean() > 0.995
     assert (seen[looked.labels == IGNORE] == IGNORE).all()

@@ -1,4 +1,4 @@
-"""Classes and colours of polygons are found where geoseg, QGIS and others put them."""
+"""Classes and colours of polygons are read from files of geoseg, QGIS and other tools."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.scenes import UTM, write_scene
 LEGEND = Legend.of({'a "b" & <c>': "#e6194b", "grün 船": "#3cb44b"})
 
 
-def drawn(path: Path, layer: str | None = None, **columns: list[object]) -> Path:
+def write_boxes(path: Path, layer: str | None = None, **columns: list[object]) -> Path:
     count = len(next(iter(columns.values())))
     boxes = [shapely.box(k, 0, k + 1, 1) for k in range(count)]
     table = gpd.GeoDataFrame(columns, geometry=boxes, crs=32633)
@@ -31,10 +31,10 @@ def drawn(path: Path, layer: str | None = None, **columns: list[object]) -> Path
 
 
 def kinds(path: Path, class_column: str | None = None) -> dict[str, str]:
-    return {k.name: k.colour for k in read_features(path, class_column=class_column).kinds}
+    return {c.name: c.colour for c in read_features(path, class_column=class_column).classes}
 
 
-def test_a_style_of_geoseg_tells_names_and_colours() -> None:
+def test_a_style_of_geoseg_is_read_with_names_and_colours() -> None:
     style = read_qml(layer_style_qml(LEGEND))
     assert style is not None
     assert style.column == "class_id"
@@ -43,7 +43,7 @@ def test_a_style_of_geoseg_tells_names_and_colours() -> None:
 
 
 @pytest.mark.parametrize("qml", ["", "<qgis", "<qgis/>", '<!DOCTYPE a [<!ENTITY b "c">]><qgis/>'])
-def test_what_is_no_style_of_classes_is_none(qml: str) -> None:
+def test_a_style_without_classes_is_none(qml: str) -> None:
     assert read_qml(qml) is None
 
 
@@ -51,7 +51,7 @@ def test_what_is_no_style_of_classes_is_none(qml: str) -> None:
     ("suffix", "by_class"),
     [(".gpkg", False), (".gpkg", True), (".fgb", False), (".parquet", False), (".geojson", False)],
 )
-def test_what_geoseg_writes_is_shown_in_its_colours(
+def test_files_of_geoseg_are_shown_in_the_colours_of_their_legend(
     tmp_path: Path, suffix: str, by_class: bool
 ) -> None:
     labels = np.zeros((1, 40, 40), np.uint8)
@@ -69,59 +69,59 @@ def test_what_geoseg_writes_is_shown_in_its_colours(
     assert "class" not in found.columns
 
 
-def test_others_files_get_the_colours_of_known_classes_and_new_ones(tmp_path: Path) -> None:
-    found = kinds(drawn(tmp_path / "a.gpkg", label=["ship", "house", "house"]))
+def test_files_without_style_get_the_colours_of_known_classes_and_new_ones(tmp_path: Path) -> None:
+    found = kinds(write_boxes(tmp_path / "a.gpkg", label=["ship", "house", "house"]))
     assert found["ship"] == DOTA_V1[DOTA_V1.id_of("ship")].colour
     assert len(set(found.values())) == 2
 
 
 def test_the_class_column_can_be_named(tmp_path: Path) -> None:
-    path = drawn(tmp_path / "a.gpkg", label=["x", "y"], use=[2.0, None])
+    path = write_boxes(tmp_path / "a.gpkg", label=["x", "y"], use=[2.0, None])
     assert list(kinds(path, class_column="use")) == ["(no class)", "2"]
-    with pytest.raises(SceneError, match=r"has no column 'usage'\. it has: .*label, use"):
+    with pytest.raises(SceneError, match=r"no column 'usage'\. Choose one of: .*label, use"):
         read_features(path, class_column="usage")
 
 
 def test_without_classes_all_have_the_name_of_their_layer(tmp_path: Path) -> None:
-    assert list(kinds(drawn(tmp_path / "a.gpkg", "roofs", height=[3.5, 4]))) == ["roofs"]
+    assert list(kinds(write_boxes(tmp_path / "a.gpkg", "roofs", height=[3.5, 4]))) == ["roofs"]
 
 
 def test_several_layers_are_shown_together_or_by_choice(tmp_path: Path) -> None:
-    path = drawn(tmp_path / "a.gpkg", "one", label=["x", "y"])
-    drawn(path, "two", label=["x"], extra=["more"])
+    path = write_boxes(tmp_path / "a.gpkg", "one", label=["x", "y"])
+    write_boxes(path, "two", label=["x"], extra=["more"])
     found = read_features(path)
     assert len(found) == 3
     assert found.columns["layer"].tolist() == ["one", "one", "two"]
     assert found.columns["extra"].tolist() == [None, None, "more"]
     assert len(read_features(path, layers=["two"])) == 1
-    with pytest.raises(SceneError, match=r"has no layer 'three'\. it has: one, two"):
+    with pytest.raises(SceneError, match=r"no layer 'three'\. Choose one of: one, two"):
         read_features(path, layers=["three"])
 
 
-def test_features_that_are_no_polygons_are_told(tmp_path: Path) -> None:
+def test_features_that_are_not_polygons_are_reported(tmp_path: Path) -> None:
     shapes = [shapely.Point(0, 0), shapely.box(0, 0, 1, 1), shapely.Polygon()]
     gpd.GeoDataFrame(geometry=shapes, crs=32633).to_file(tmp_path / "a.gpkg")
     found = read_features(tmp_path / "a.gpkg")
     assert len(found) == 1
-    assert found.notes == ("2 features are no polygons and are not shown.",)
+    assert found.notes == ("2 features are not polygons and are not shown.",)
 
 
-def test_polygons_that_lie_on_no_map_are_told(tmp_path: Path) -> None:
+def test_polygons_with_coordinates_out_of_range_are_reported(tmp_path: Path) -> None:
     far = shapely.box(1e300, 0, 2e300, 1)
     shapes = [shapely.Point(0, 0), far, shapely.box(0, 0, 1, 1)]
     gpd.GeoDataFrame(geometry=shapes, crs=32633).to_file(tmp_path / "a.gpkg")
     found = read_features(tmp_path / "a.gpkg")
     assert found.geometry.tolist() == [shapes[2]]
-    assert found.notes[1] == "1 polygons lie on no map and are not shown."
+    assert found.notes[1] == "1 polygons have coordinates out of range and are not shown."
     gpd.GeoDataFrame(geometry=[far], crs=32633).to_file(tmp_path / "b.gpkg")
-    with pytest.raises(SceneError, match="its coordinates are on no map"):
+    with pytest.raises(SceneError, match="coordinates out of range"):
         read_features(tmp_path / "b.gpkg")
 
 
 @pytest.mark.parametrize(
     "content", [b"<OGRVRTDataSource></OGRVRTDataSource>", b"%PDF", b"SQLite format 3\0 cut", b"{}"]
 )
-def test_what_is_no_file_of_polygons_is_refused_in_words(tmp_path: Path, content: bytes) -> None:
+def test_a_file_without_polygons_is_refused_with_a_message(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.gpkg").write_bytes(content)
     with pytest.raises(SceneError, match=r"a\.gpkg: "):
         read_features(tmp_path / "a.gpkg")

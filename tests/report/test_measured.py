@@ -1,4 +1,4 @@
-"""Areas and lengths of polygons that come without."""
+"""Areas and perimeters of polygons in files without them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import shapely
 from rasterio.crs import CRS
 
-from geoseg.report.map import measured
+from geoseg.report.features import measure_polygons
 
 TWO = shapely.MultiPolygon(
     [
@@ -21,7 +21,7 @@ TWO = shapely.MultiPolygon(
 def test_in_a_plane_they_are_those_of_shapely_in_its_unit() -> None:
     feet = CRS.from_epsg(2263)  # US survey feet
     foot = 1200 / 3937
-    area, length = measured(np.array([TWO, shapely.box(0, 0, 1, 2)]), feet)
+    area, length = measure_polygons(np.array([TWO, shapely.box(0, 0, 1, 2)]), feet)
     assert area == pytest.approx(np.array([TWO.area, 2]) * foot**2)
     assert length == pytest.approx(np.array([TWO.length, 6]) * foot)
 
@@ -31,7 +31,7 @@ def test_in_degrees_and_web_mercator_they_are_those_of_the_ellipsoid(epsg: int) 
     to_map = pyproj.Transformer.from_crs(32633, epsg, always_xy=True)
     placed = shapely.transform(TWO, lambda xy: np.add(xy, (450_000, 6_000_000)))
     there = shapely.transform(placed, to_map.transform, interleaved=False)
-    (area,), (length,) = measured(np.array([there]), CRS.from_epsg(epsg))
+    (area,), (length,) = measure_polygons(np.array([there]), CRS.from_epsg(epsg))
     to_degrees = pyproj.Transformer.from_crs(32633, 4326, always_xy=True)
     degrees = shapely.transform(placed, to_degrees.transform, interleaved=False)
     earth = pyproj.Geod(ellps="WGS84")
@@ -40,7 +40,7 @@ def test_in_degrees_and_web_mercator_they_are_those_of_the_ellipsoid(epsg: int) 
     assert length == pytest.approx(earth.geometry_length(degrees.boundary), rel=1e-4)
 
 
-def test_without_a_crs_nobody_knows() -> None:
-    area, length = measured(np.array([TWO]), None)
+def test_without_a_crs_areas_and_perimeters_are_unknown() -> None:
+    area, length = measure_polygons(np.array([TWO]), None)
     assert np.isnan(area).all()
     assert np.isnan(length).all()

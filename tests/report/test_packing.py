@@ -12,13 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geoseg.report.packing import Frame, Outlines, packed_column, packed_outlines, varints, zigzag
+from geoseg.report.packing import (
+    Frame,
+    PackedOutlines,
+    encode_varints,
+    encode_zigzag,
+    pack_column,
+    pack_outlines,
+)
 
 FRAME = Frame(100.0, 900.0, 0.5, 0.25)
 
 
 def numbers(packed: bytes) -> list[int]:
-    """The inverse of `varints`, a byte at a time."""
+    """The inverse of `encode_varints`, a byte at a time."""
     found, value, shift = [], 0, 0
     for byte in packed:
         value |= (byte & 127) << shift
@@ -29,7 +36,7 @@ def numbers(packed: bytes) -> list[int]:
     return found
 
 
-def unpacked(outlines: Outlines) -> list[list[NDArray[np.int64]]]:
+def unpacked(outlines: PackedOutlines) -> list[list[NDArray[np.int64]]]:
     """Rings of every polygon, in steps."""
     steps = np.array([n >> 1 ^ -(n & 1) for n in numbers(outlines.steps)]).reshape(-1, 2)
     xy = iter(np.cumsum(steps, axis=0))
@@ -42,19 +49,19 @@ def unpacked(outlines: Outlines) -> list[list[NDArray[np.int64]]]:
 
 @given(st.lists(st.integers(0, 2**35 - 1)))
 def test_numbers_of_variable_length_come_back(values: list[int]) -> None:
-    assert numbers(varints(np.array(values, np.uint64))) == values
+    assert numbers(encode_varints(np.array(values, np.uint64))) == values
 
 
 @given(st.integers(-(2**33), 2**33))
 def test_zigzag_keeps_the_number_and_makes_small_ones_small(value: int) -> None:
-    (packed,) = zigzag(np.array([value])).tolist()
+    (packed,) = encode_zigzag(np.array([value])).tolist()
     assert packed == (2 * value if value >= 0 else -2 * value - 1)
 
 
 def test_outlines_come_back_with_holes_and_parts() -> None:
     hole = shapely.box(100, 800, 150, 900).difference(shapely.box(110, 850, 120, 860))
     parts = shapely.MultiPolygon([shapely.box(0, 0, 1, 1), shapely.box(5, 5, 6, 7)])
-    back = unpacked(packed_outlines(np.array([hole, parts], object), FRAME))
+    back = unpacked(pack_outlines(np.array([hole, parts], object), FRAME))
     assert [len(rings) for rings in back] == [2, 2]
     for geometry, rings in zip((hole, parts), back, strict=True):
         places = [xy * (0.5, -0.25) + (100, 900) for xy in rings]
@@ -73,14 +80,14 @@ def test_no_outline_is_farther_from_its_place_than_said(tolerance: float, seed: 
     ring = np.stack([200 + radius * np.cos(angle), 800 + radius * np.sin(angle)], axis=1)
     polygon = shapely.Polygon(ring)
     frame = Frame(100.0, 900.0, 0.25, 0.25)
-    ((back,),) = unpacked(packed_outlines(np.array([polygon], object), frame, tolerance=tolerance))
+    ((back,),) = unpacked(pack_outlines(np.array([polygon], object), frame, tolerance=tolerance))
     outline = shapely.LinearRing(back * (0.25, -0.25) + (100, 900))
     far = shapely.hausdorff_distance(outline, polygon.exterior)
     assert far <= 0.25 * (tolerance + 0.75)  # and half a step, each way, for whole numbers
 
 
 def test_a_polygon_smaller_than_a_step_stays_as_a_point() -> None:
-    back = unpacked(packed_outlines(np.array([shapely.box(150, 850, 150.01, 850.01)]), FRAME))
+    back = unpacked(pack_outlines(np.array([shapely.box(150, 850, 150.01, 850.01)]), FRAME))
     assert [ring.tolist() for ring in back[0]] == [[[100, 200]]]
 
 
@@ -106,15 +113,15 @@ def read(column: dict[str, Any]) -> list[Any]:
     ],
 )
 def test_numbers_take_no_more_than_they_need(values: NDArray[Any], kind: str, size: int) -> None:
-    column = packed_column("x", values)
+    column = pack_column("x", values)
     assert column["type"] == kind
     assert read(column) == values.tolist()
 
 
 def test_text_truth_dates_and_what_is_missing() -> None:
-    assert read(packed_column("x", np.array(["b", None, "a", "b"], object))) == ["b", "", "a", "b"]
-    assert read(packed_column("x", np.array([True, False]))) == [True, False]
-    assert read(packed_column("x", np.array(["2026-11-25", "NaT"], "M8[D]"))) == ["2026-11-25", ""]
-    missing = read(packed_column("x", np.array([1, None], object)))
+    assert read(pack_column("x", np.array(["b", None, "a", "b"], object))) == ["b", "", "a", "b"]
+    assert read(pack_column("x", np.array([True, False]))) == [True, False]
+    assert read(pack_column("x", np.array(["2026-11-25", "NaT"], "M8[D]"))) == ["2026-11-25", ""]
+    missing = read(pack_column("x", np.array([1, None], object)))
     assert missing[0] == 1
     assert np.isnan(missing[1])

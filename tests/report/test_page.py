@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.errors import OutputError
-from geoseg.report.page import page, text, write_page
+from geoseg.report.page import escape_text, render_page, write_page
 from tests.browser import Pages
 
 EVIL = (
@@ -29,23 +29,27 @@ def embedded(html: str) -> str:
 
 
 @given(st.dictionaries(st.text(), st.text() | st.integers() | st.none() | st.lists(st.text())))
-def test_data_come_back_as_they_were_put_in(data: dict[str, object]) -> None:
-    assert json.loads(embedded(page("t", "", data=data))) == data
+def test_data_round_trip_through_a_page(data: dict[str, object]) -> None:
+    assert json.loads(embedded(render_page("t", "", data=data))) == data
 
 
-def test_numbers_that_json_has_no_word_for_are_refused() -> None:
+def test_numbers_that_are_not_valid_json_are_refused() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        page("t", "", data={"score": float("nan")})
+        render_page("t", "", data={"score": float("nan")})
 
 
 @given(st.text())
 def test_text_is_written_as_utf_8_and_holds_no_markup(words: str) -> None:
-    assert not re.search("[<>\"']", text(words))
-    text(words).encode()
+    assert not re.search("[<>\"']", escape_text(words))
+    escape_text(words).encode()
 
 
-def test_names_that_are_no_text_can_still_be_told(tmp_path: Path) -> None:
-    html = page(text("scene \udcff"), BODY.format(text("scene \udcff")), data={"name": "\udcff"})
+def test_names_that_are_not_valid_text_can_be_shown(tmp_path: Path) -> None:
+    html = render_page(
+        escape_text("scene \udcff"),
+        BODY.format(escape_text("scene \udcff")),
+        data={"name": "\udcff"},
+    )
     assert write_page(html, tmp_path / "page.html").read_text("utf-8") == html
 
 
@@ -56,20 +60,20 @@ def test_a_page_that_exists_stays(tmp_path: Path) -> None:
     assert (tmp_path / "page.html").read_text() == "mine"
 
 
-def test_no_style_or_script_names_another_place() -> None:
-    sources = [
-        f for f in resources.files("geoseg.report").iterdir() if f.name.endswith(("js", "css"))
-    ]
+def test_no_style_or_script_refers_to_the_network() -> None:
+    assets = resources.files("geoseg.report") / "assets"
+    files = [*assets.iterdir(), *(assets / "evaluation").iterdir()]
+    sources = [f for f in files if f.name.endswith(("js", "css"))]
     assert sources
     for source in sources:
-        told = source.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")  # a name
+        text = source.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")  # a name
         assert not re.search(
-            r"https?:|url\(|@import|//\w+\.\w+/|\bfetch\(|innerHTML|\beval\(", told
+            r"https?:|url\(|@import|//\w+\.\w+/|\bfetch\(|innerHTML|\beval\(", text
         )
 
 
 def test_nothing_in_title_body_or_data_becomes_code(tmp_path: Path, open_page: Pages) -> None:
-    html = page(EVIL, BODY.format(text(EVIL)), data={"name": EVIL})
+    html = render_page(EVIL, BODY.format(escape_text(EVIL)), data={"name": EVIL})
     opened = open_page(write_page(html, tmp_path / "page.html"))
     assert opened.title() == EVIL
     assert opened.inner_text("h1") == EVIL
@@ -80,7 +84,7 @@ def test_nothing_in_title_body_or_data_becomes_code(tmp_path: Path, open_page: P
 def test_the_policy_stops_code_that_got_into_the_body_all_the_same(
     tmp_path: Path, open_page: Pages
 ) -> None:
-    html = page("t", BODY.format("x") + "<script>document.title = 'taken'</script>", data={})
+    html = render_page("t", BODY.format("x") + "<script>document.title = 'taken'</script>", data={})
     file = write_page(html, tmp_path / "page.html")
     opened = open_page(file)
     assert opened.title() == "t"
@@ -91,6 +95,8 @@ def test_the_policy_stops_code_that_got_into_the_body_all_the_same(
 def test_the_first_stop_of_the_keyboard_leads_to_the_content(
     tmp_path: Path, open_page: Pages
 ) -> None:
-    opened = open_page(write_page(page("t", BODY.format("x"), data={}), tmp_path / "page.html"))
+    opened = open_page(
+        write_page(render_page("t", BODY.format("x"), data={}), tmp_path / "page.html")
+    )
     opened.keyboard.press("Tab")
     assert opened.evaluate("document.activeElement.getAttribute('href')") == "#main"

@@ -1,4 +1,4 @@
-"""Pictures show the scene, the polygons where they belong, and what they are."""
+"""Pictures show the scene, its polygons in place, and a legend."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_an_object_of_one_pixel_in_a_large_scene_can_be_seen(tmp_path: Path) -> 
     assert near[:, 1].max() - near[:, 0].min() > 60  # green
 
 
-def test_where_the_scene_has_no_data_the_paper_shows(tmp_path: Path) -> None:
+def test_nodata_of_the_scene_is_light_grey(tmp_path: Path) -> None:
     pixels = np.full((4, 100, 100), GREY, np.uint8)
     pixels[3] = 255
     pixels[3, :, :40] = 0
@@ -117,24 +117,24 @@ def test_any_number_of_bands_and_any_type_is_stretched_to_a_picture(
     assert picture[99, 99].min() >= 250
 
 
-def test_the_picture_is_as_large_as_asked_and_has_a_legend_beside_it(tmp_path: Path) -> None:
+def test_the_picture_has_the_requested_size_and_a_legend_to_its_right(tmp_path: Path) -> None:
     polygons = polygons_of(tmp_path / "p.gpkg", np.ones((300, 500), np.uint8))
     scene = scene_of(tmp_path / "s.tif", 300, 500)
     picture = pixels_of(draw_picture(scene, polygons, tmp_path / "o.png", LEGEND, size=800))
     assert picture.shape == (480, 800 + WIDTH // 2, 3)
 
 
-def test_mistakes_are_told_and_leave_nothing(tmp_path: Path) -> None:
+def test_mistakes_raise_errors_and_leave_no_file(tmp_path: Path) -> None:
     scene = scene_of(tmp_path / "s.tif", 50, 50)
     polygons = polygons_of(tmp_path / "p.gpkg", np.full((50, 50), 3, np.uint8))
     output = tmp_path / "o.png"
-    with pytest.raises(ConfigError, match=r"a name in \.png"):
+    with pytest.raises(ConfigError, match=r"ends in \.png"):
         draw_picture(scene, polygons, tmp_path / "o.jpg", LEGEND)
     with pytest.raises(SceneError, match="no polygons of geoseg"):
         draw_picture(scene, scene, output, LEGEND)
     with pytest.raises(SceneError, match="no polygons of geoseg"):
         draw_picture(scene, polygons, output, LEGEND, layer="other")
-    with pytest.raises(SceneError, match="classes 3 to 3, the legend has 1 to 1"):
+    with pytest.raises(SceneError, match="class IDs 3 to 3, but the legend has 1 to 1"):
         draw_picture(scene, polygons, output, Legend.of({"one": "#ffffff"}))
     assert not output.exists()
     output.write_bytes(b"mine")
@@ -146,13 +146,13 @@ def test_mistakes_are_told_and_leave_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("height", [60, 200, 533, 1600])
 @pytest.mark.parametrize("scale", [0.25, 0.7, 1.0])
-def test_a_panel_has_the_size_it_was_asked_for(height: int, scale: float) -> None:
+def test_a_panel_has_the_requested_size(height: int, scale: float) -> None:
     counts = {item.id: 1000 // item.id for item in DOTA_V1.objects}
     panel = draw_panel("scene.tif", counts, DOTA_V1, height=height, scale=scale, pixel_size_m=0.3)
     assert panel.shape == (height, round(WIDTH * scale), 3)
 
 
-def test_a_panel_shows_the_colours_of_the_classes_that_occur() -> None:
+def test_a_panel_shows_the_colours_of_the_classes_with_polygons() -> None:
     panel = draw_panel("a" * 80, {1: 2, 3: 1}, LEGEND, height=400)
     colours = {tuple(colour) for colour in panel.reshape(-1, 3).tolist()}
     assert {LEGEND.rgb(1), LEGEND.rgb(3)} <= colours

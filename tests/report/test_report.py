@@ -1,4 +1,4 @@
-"""What is gathered for the page of an evaluation."""
+"""Content that is collected for the report of an evaluation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from geoseg.metrics.evaluation import Rules
 from geoseg.models.model_file import ModelCard, load_model, save_model
 from geoseg.models.unet import UNet
 from geoseg.options import PolygonOptions
-from geoseg.report.evaluation import learning_log, of_rules
+from geoseg.report.evaluation import read_log
+from geoseg.report.provenance import describe_rules
 from geoseg.tools.evaluate import evaluate
 from tests.scenes import write_scene
 from tests.synthetic_dataset import dataset
@@ -32,7 +33,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def labels(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of the validation scenes: right in the first, nothing found in the last."""
+    """Labels of the validation scenes: correct, but empty in the last."""
     folder, opened = tmp_path_factory.mktemp("labels"), Dataset.open(drawn)
     for scene in opened.split("val"):
         truth = burn(opened.annotations()[scene.name], scene.height, scene.width)
@@ -42,18 +43,18 @@ def labels(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def told(page: Path) -> dict[str, Any]:
-    """The data of a page."""
+def page_data(page: Path) -> dict[str, Any]:
+    """Return the data of a page."""
     found = re.search(r'id="data">(.*?)</script', page.read_text("utf-8"), re.DOTALL)
     assert found
     return dict(json.loads(found[1]))
 
 
-def test_labels_on_disk_get_a_page_with_their_best_and_worst_scene(
+def test_labels_on_disk_get_a_report_with_their_best_and_worst_scene(
     drawn: Path, labels: Path, tmp_path: Path
 ) -> None:
     (made,) = evaluate(drawn, labels=labels, page=tmp_path / "report.html")
-    page = told(tmp_path / "report.html")
+    page = page_data(tmp_path / "report.html")
     (one,) = page["evaluations"]
     assert one["miou"] == made.to_json()["miou"]
     ranks = {scene["rank"]: scene["name"] for scene in page["scenes"]}
@@ -66,7 +67,7 @@ def test_labels_on_disk_get_a_page_with_their_best_and_worst_scene(
     assert page["counts"]["quads"]["objects"]["plane"] == 3
 
 
-def test_the_command_says_where_the_page_is_and_the_page_where_it_comes_from(
+def test_the_command_prints_the_path_of_the_report_which_has_its_provenance(
     drawn: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -103,12 +104,12 @@ def test_the_command_says_where_the_page_is_and_the_page_where_it_comes_from(
     monkeypatch.setattr("sys.argv", ["/anywhere/geoseg", *command, *kept])
     assert boundary.run(geoseg) == 0
     assert capsys.readouterr().out.endswith(f"\n{output}\n")
-    page = told(output)
+    page = page_data(output)
     facts = {title: dict(lines) for title, lines in page["provenance"]}
     assert facts["Model"]["sha256"] == load_model(model).sha256
     assert facts["Model"]["terms of the data"] == "research only"
     assert facts["Model"]["known failures"] == "Bridges are missed. So are ships."
-    assert facts["Model"]["went on from"] == "older, 9 steps, which went on from oldest, ? steps"
+    assert facts["Model"]["fine-tuned from"] == "older (9 steps); before that, oldest (? steps)"
     assert facts["Run"]["geoseg"]
     assert facts["Run"]["command"] == shlex.join(["geoseg", *command, *kept])
     assert page["card"]["architecture"] == "unet"
@@ -118,23 +119,23 @@ def test_the_command_says_where_the_page_is_and_the_page_where_it_comes_from(
 
 
 @pytest.mark.parametrize("text", ["no json", "[1, 2]", '{"step": 1}', '{"step": "x", "loss": 1}'])
-def test_a_log_that_is_none_is_told_and_no_curve_drawn(
+def test_an_invalid_training_log_is_reported_and_no_curve_drawn(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
     (tmp_path / "m.log.jsonl").write_text(text)
-    assert learning_log(tmp_path / "m.safetensors") == []
+    assert read_log(tmp_path / "m.safetensors") == []
     assert "no learning curve" in caplog.text
 
 
-def test_a_page_that_cannot_be_is_refused_before_the_work(drawn: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"name in \.html"):
+def test_an_invalid_report_path_is_refused_before_the_work(drawn: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"ends in \.html"):
         evaluate(drawn, labels=tmp_path, page=tmp_path / "report.pdf")
     with pytest.raises(OutputError, match="folder does not exist"):
         evaluate(drawn, labels=tmp_path, page=tmp_path / "nowhere" / "report.html")
 
 
-def test_rules_that_are_not_the_usual_ones_are_told() -> None:
+def test_scoring_options_are_listed() -> None:
     rules = Rules(match=0.75, cleaning=PolygonOptions(min_pixels=20, split=True))
     intervals = {"level": 0.95, "resamples": 1000}
-    told = dict(of_rules(rules, {"intervals": intervals})[1])
-    assert told["objects"] == "polygons, matched at an IoU of 0.75 or more; min pixels 20; split"
+    facts = dict(describe_rules(rules, {"intervals": intervals})[1])
+    assert facts["objects"] == "polygons, matched at an IoU of at least 0.75; min pixels 20; split"

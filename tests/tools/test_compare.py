@@ -24,7 +24,7 @@ from geoseg.legend import IGNORE
 from geoseg.metrics.comparison import count_agreement
 from geoseg.polygons.attributes import row_areas
 from geoseg.raster.labels import legend_tags
-from geoseg.report.tables import agreement_text, comparison_text
+from geoseg.report.tables import format_agreement, format_comparison
 from geoseg.tools.compare import compare, compare_models
 from geoseg.tools.vectorize import vectorize
 from tests.scenes import LEGEND, UTM, write_scene
@@ -132,7 +132,7 @@ def test_rasters_that_do_not_belong_together_are_refused(tmp_path: Path) -> None
     with rasterio.open(foreign, "r+") as written:
         tag = legend_tags(LEGEND)
         written.update_tags(**{k: v.replace("ship", "boat") for k, v in tag.items()})
-    with pytest.raises(SceneError, match="classes are not those"):
+    with pytest.raises(SceneError, match="other classes than"):
         compare(a, foreign)
     with pytest.raises(OutputError, match="--overwrite"):
         compare(a, a, output=foreign)
@@ -191,7 +191,7 @@ def test_the_other_way_round_is_the_same_with_another_sign(
 def test_tables_fit_a_terminal(drawn: Path, rough: tuple[Path, Path], tmp_path: Path) -> None:
     (found,) = compare_models(*rough, drawn)
     a, b = (raster(tmp_path / f"{n}.tif", blotches(n), **UTM) for n in range(2))
-    for text in (comparison_text(found), agreement_text(compare(a, b))):
+    for text in (format_comparison(found), format_agreement(compare(a, b))):
         assert max(map(len, text.splitlines())) <= 100
 
 

@@ -22,7 +22,7 @@ from geoseg.models.model_file import load_model, save_model
 from geoseg.models.unet import UNet
 from geoseg.options import PolygonOptions
 from geoseg.raster.labels import LEGEND_TAG
-from geoseg.report.tables import report_text, score_table
+from geoseg.report.tables import format_evaluation, format_scores
 from geoseg.tools.evaluate import evaluate
 from tests.calls import vectorize
 from tests.scenes import card, write_scene
@@ -124,7 +124,7 @@ def test_labels_burned_from_the_truth_are_perfect(drawn: Path, perfect: Path) ->
     assert told["intervals"]["miou"] == [1, 1]
     assert told["calibration"] is told["threshold"] is None  # nobody knows how sure they are
     assert all(scene["miou"] == 1 for scene in told["by_scene"].values())
-    assert "no confidence" in report_text(evaluation)
+    assert "no confidence" in format_evaluation(evaluation)
 
 
 def test_the_json_says_everything_a_page_needs(kept: Path) -> None:
@@ -195,9 +195,9 @@ def test_scores_go_into_the_card_beside_those_that_are_there(
 
 def test_the_tables_fit_a_terminal(drawn: Path, kept: Path) -> None:
     (evaluation,) = evaluate(drawn, labels=kept)
-    text = report_text(evaluation)
+    text = format_evaluation(evaluation)
     assert max(map(len, text.splitlines())) <= 100
-    assert score_table(evaluation) in text
+    assert format_scores(evaluation) in text
 
 
 def test_wishes_that_exclude_each_other_are_refused(drawn: Path, kept: Path, model: Path) -> None:

@@ -9,7 +9,7 @@ from geoseg.annotations.burn import AnnotationIndex, burn
 from geoseg.cli import boundary, geoseg
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError, DatasetError, OutputError
-from geoseg.report.tables import stats_table
+from geoseg.report.tables import format_stats
 from geoseg.tools.stats import stats
 from geoseg.training.class_weights import WEIGHTINGS, class_weights
 from tests.dataset import chip_folders as folders
@@ -63,7 +63,7 @@ def test_counts_sizes_and_weights_are_those_of_the_burned_annotations(drawn: Pat
 
 def test_the_table_has_a_line_per_class_with_most_pixels_first(drawn: Path) -> None:
     found = stats(drawn, split="val")
-    lines = stats_table(found).splitlines()
+    lines = format_stats(found).splitlines()
     assert len(lines) == 1 + len(found.classes)
     pixels = [int(line.split()[2].replace(",", "")) for line in lines[1:]]
     assert pixels == sorted(pixels, reverse=True)
@@ -98,12 +98,12 @@ def test_a_quad_s_excess_is_told_where_both_truths_have_as_many_objects(both: Pa
     assert found["ship"] == pytest.approx(folders.RING.area / (40 * 14))
     assert found["harbor"] is None  # two quads, one outline
     assert found["bridge"] is None
-    assert "of quad %" in stats_table(stats(both))
+    assert "of quad %" in format_stats(stats(both))
 
 
 def test_no_excess_is_told_of_a_single_truth(drawn: Path) -> None:
     assert all(c.quad_fill is None for c in stats(drawn).classes)
-    assert "of quad %" not in stats_table(stats(drawn))
+    assert "of quad %" not in format_stats(stats(drawn))
 
 
 def test_the_co_occurrence_table_names_companions(
@@ -124,7 +124,7 @@ def test_json_goes_to_a_file_that_has_a_name(
     arguments = ["stats", str(both), "--json", str(file), "--plot", str(plot)]
     assert boundary.run(geoseg, arguments) == 0
     assert json.loads(file.read_text()) == json.loads(json.dumps(stats(both).to_json()))
-    assert capsys.readouterr().out == stats_table(stats(both)) + "\n"
+    assert capsys.readouterr().out == format_stats(stats(both)) + "\n"
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert boundary.run(geoseg, arguments) == 4
 
@@ -139,7 +139,7 @@ def test_the_command_prints_a_table_or_json_and_draws(
     assert told["truth"] == "quads"
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert boundary.run(geoseg, ["stats", str(drawn)]) == 0
-    assert capsys.readouterr().out == stats_table(stats(drawn)) + "\n"
+    assert capsys.readouterr().out == format_stats(stats(drawn)) + "\n"
 
 
 def test_what_cannot_be_counted_or_drawn_is_refused(drawn: Path, tmp_path: Path) -> None:

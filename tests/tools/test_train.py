@@ -20,7 +20,7 @@ from geoseg.errors import ConfigError, DatasetError, ModelError, OutputError
 from geoseg.metrics.confusion import Scores
 from geoseg.models.model_file import load_model
 from geoseg.progress import Text
-from geoseg.report.tables import score_table
+from geoseg.report.tables import format_scores
 from geoseg.tools.evaluate import evaluate
 from geoseg.tools.train import default_workers, train
 from geoseg.training.checkpoint import Checkpoint
@@ -258,7 +258,7 @@ def test_a_model_learns_to_tell_plain_colours_apart(drawn: Path, tmp_path: Path)
     assert written.card.scores["val, quads"]["miou"] == round(evaluation.scores.mean_iou(), 4)
     assert evaluation.scores.mean_iou() > 0.7
     assert json.loads((tmp_path / "scores.json").read_text())[0]["miou"] > 0.7
-    table = score_table(evaluation)
+    table = format_scores(evaluation)
     assert table.count("\n") == 2 + 16 + 1
     assert "| plane  " in table
     assert evaluation.scores.matrix.sum() == 3 * 160 * 160  # every pixel counts once

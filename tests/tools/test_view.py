@@ -1,4 +1,4 @@
-"""A map in one file: what it shows, how it is handled, and that it stays small, safe and silent."""
+"""HTML map: content, controls, size limit, and safety of file contents."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def opened(html: Path, open_page: Pages) -> Map:
     return open_map
 
 
-def test_the_legend_counts_and_its_boxes_switch(opened: Map) -> None:
+def test_the_legend_counts_polygons_and_hides_classes(opened: Map) -> None:
     page = opened()
     assert page.inner_text("#summary").startswith("5 polygons in 3 classes")
     names = page.locator("#classes .name").all_inner_texts()
@@ -128,7 +128,7 @@ def test_the_legend_counts_and_its_boxes_switch(opened: Map) -> None:
     assert shown(page) == "0 of 5 polygons shown."
 
 
-def test_a_click_tells_what_a_polygon_is_the_small_one_on_top(opened: Map) -> None:
+def test_a_click_shows_the_attributes_of_the_topmost_polygon(opened: Map) -> None:
     page = opened()
     click_on(page, 0)
     assert "plane" in details(page)
@@ -167,7 +167,7 @@ def test_pixels_of_scene_and_polygons_agree(opened: Map) -> None:
     assert wrong < 0.05
 
 
-def test_the_filter_by_confidence_hides_the_less_sure_and_the_unknown(opened: Map) -> None:
+def test_the_confidence_filter_hides_lower_and_unknown_confidences(opened: Map) -> None:
     page = opened()
     page.get_by_role("slider", name="Minimum confidence").fill("0.4")
     assert shown(page) == "3 of 5 polygons shown."
@@ -177,7 +177,7 @@ def test_the_filter_by_confidence_hides_the_less_sure_and_the_unknown(opened: Ma
     assert shown(page) == "All 5 polygons shown."
 
 
-def test_the_keyboard_is_enough(opened: Map) -> None:
+def test_all_controls_work_by_keyboard(opened: Map) -> None:
     page = opened()
     page.focus("#map")
     before = page.evaluate("({ ...map.look })")
@@ -195,7 +195,7 @@ def test_the_keyboard_is_enough(opened: Map) -> None:
     page.keyboard.press("n")
     page.keyboard.press("p")
     assert "2 of 5" in details(page)
-    page.select_option("select", "least sure first")
+    page.select_option("select", "lowest confidence first")
     assert "3 of 5" in details(page)
     page.keyboard.press("Escape")
     page.focus("#map")
@@ -204,7 +204,7 @@ def test_the_keyboard_is_enough(opened: Map) -> None:
     page.keyboard.press("Escape")
     assert page.locator("#details").is_hidden()
     page.keyboard.press("0")
-    page.keyboard.press("Enter")  # nothing is in the middle of the scene
+    page.keyboard.press("Enter")  # no polygon at the centre of the scene
     assert page.locator("#details").is_hidden()
 
 
@@ -220,9 +220,9 @@ def test_wheel_drag_and_buttons_move_the_map_around_what_is_under_the_pointer(op
     page.mouse.up()
     settle(page)
     assert on_screen(page, 320, 265) == pytest.approx((x - 50, y - 20), abs=1)
-    assert page.locator("#details").is_hidden()  # a drag chooses nothing
+    assert page.locator("#details").is_hidden()  # dragging does not select
     scale = page.evaluate("map.look.scale")
-    page.get_by_role("button", name="Farther").click()
+    page.get_by_role("button", name="Zoom out").click()
     assert page.evaluate("map.look.scale") == pytest.approx(scale / 1.5)
 
 
@@ -242,7 +242,7 @@ def test_coordinates_under_the_pointer_are_those_of_the_scene_and_of_the_earth(
     assert world.endswith("° E")
 
 
-def test_the_bar_is_as_long_as_it_says(opened: Map) -> None:
+def test_the_scale_bar_has_its_stated_length(opened: Map) -> None:
     page = opened()
     long, unit = page.inner_text("#scale").split()
     metres = page.evaluate(
@@ -269,10 +269,10 @@ def test_a_phone_has_a_map_a_drawer_and_a_card(opened: Map) -> None:
     assert card is not None
     assert card["x"] >= 0
     assert card["x"] + card["width"] <= 360
-    assert on_screen(page, 130, 130)[1] < card["y"]  # the card does not cover what it speaks of
+    assert on_screen(page, 130, 130)[1] < card["y"]  # the card does not cover the selected polygon
 
 
-def test_paper_gets_the_map_the_legend_and_nothing_to_press(opened: Map) -> None:
+def test_a_print_has_the_map_and_the_legend_but_no_controls(opened: Map) -> None:
     page = opened()
     page.emulate_media(media="print")
     assert page.locator("#classes").is_visible()
@@ -282,20 +282,20 @@ def test_paper_gets_the_map_the_legend_and_nothing_to_press(opened: Map) -> None
     assert page.pdf().startswith(b"%PDF")
 
 
-def test_polygons_in_another_crs_are_brought_to_the_scene_and_it_is_said(
+def test_polygons_in_another_crs_are_transformed_to_that_of_the_scene_with_a_note(
     tmp_path: Path, open_page: Pages
 ) -> None:
     scene = write_squares_scene(tmp_path / "scene.tif", TURNED)
     polygons = write_squares(tmp_path / "a.gpkg", TURNED, crs=3857)
     page = open_page(view(polygons, tmp_path / "map.html", scene=scene))
     settle(page)
-    assert "were brought from WGS 84 / Pseudo-Mercator (EPSG:3857)" in page.inner_text("#notes")
+    assert "were transformed from WGS 84 / Pseudo-Mercator (EPSG:3857)" in page.inner_text("#notes")
     click_on(page, 1)
     assert page.inner_text("#details h2").strip() == "ship"
     assert re.search(r"Area\s+400 m²", details(page))
 
 
-def test_degrees_are_drawn_as_wide_as_they_are(tmp_path: Path, open_page: Pages) -> None:
+def test_geographic_coordinates_are_drawn_undistorted(tmp_path: Path, open_page: Pages) -> None:
     polygons = write_squares(tmp_path / "a.geojson", TURNED, crs=4326)
     page = open_page(view(polygons, tmp_path / "map.html"))
     frame = page.evaluate("page.data.ground")
@@ -303,7 +303,7 @@ def test_degrees_are_drawn_as_wide_as_they_are(tmp_path: Path, open_page: Pages)
     assert "E" in page.inner_text("#place")
 
 
-def test_a_page_that_would_be_too_large_is_simplified_and_says_so(
+def test_a_page_that_would_be_too_large_is_simplified_with_a_note(
     tmp_path: Path, open_page: Pages
 ) -> None:
     rng = np.random.default_rng(0)
@@ -324,7 +324,7 @@ def test_a_page_that_would_be_too_large_is_simplified_and_says_so(
     assert not (tmp_path / "tiny.html").exists()
 
 
-def test_the_command_writes_a_map_and_says_where(tmp_path: Path) -> None:
+def test_the_command_writes_a_map_and_prints_its_path(tmp_path: Path) -> None:
     polygons = write_squares(tmp_path / "a.gpkg", TURNED)
     arguments = ["view", str(polygons), "-o", str(tmp_path / "map.html")]
     done = CliRunner().invoke(geoseg, arguments)
@@ -335,7 +335,7 @@ def test_the_command_writes_a_map_and_says_where(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("output", "error"), [("map.png", ConfigError), ("there.html", OutputError)]
 )
-def test_an_output_that_cannot_be_is_refused_first(
+def test_an_invalid_output_is_refused_before_reading(
     tmp_path: Path, output: str, error: type[Exception]
 ) -> None:
     (tmp_path / "there.html").write_text("mine")

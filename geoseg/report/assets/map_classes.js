@@ -1,16 +1,16 @@
 "use strict";
 
-// The legend: classes with their numbers, switched on and off; and the filter by confidence.
+// Legend: classes with counts and areas, their visibility, and the confidence filter.
 const classes = (() => {
   const { make, byId, number, plural, data } = page;
   const { count, kind, byName } = polygons;
   const confidence = byName.get("confidence") || byName.get("score");
   const areas = byName.get("area_m2") || byName.get("pixels");
   const listeners = [];
-  const rows = data.kinds.map((told, id) => ({ ...told, id, total: 0 }));
+  const rows = data.kinds.map((item, id) => ({ ...item, id, total: 0 }));
   for (let i = 0; i < count; i++) rows[kind[i]].total++;
-  const occur = rows.filter((row) => row.total).sort((a, b) => b.total - a.total);
-  let least = 0;
+  const present = rows.filter((row) => row.total).sort((a, b) => b.total - a.total);
+  let minimum = 0;
 
   function area(square) {
     if (!byName.has("area_m2")) return `${number(square)} px`;
@@ -23,11 +23,11 @@ const classes = (() => {
     const heads = ["Class", "Polygons", ...(areas ? ["Area"] : [])];
     const head = make("tr", {}, ...heads.map((text, k) => make("th", { scope: "col", class: k ? "number" : null }, text)));
     byId("classes").append(
-      make("caption", { class: "visually-hidden" }, "Classes: switch them on and off"),
-      make("thead", {}, head), make("tbody", { role: "rowgroup" }, ...occur.map(line)));
+      make("caption", { class: "visually-hidden" }, "Classes: show and hide"),
+      make("thead", {}, head), make("tbody", { role: "rowgroup" }, ...present.map(line)));
   }
 
-  // roles, because a table that is laid out as a grid is none to every screen reader
+  // explicit roles: screen readers may not see a table that is laid out as a grid
   function line(row) {
     row.box = make("input", { type: "checkbox", checked: true, onchange: update });
     const swatch = make("span", { class: "swatch" });
@@ -42,34 +42,34 @@ const classes = (() => {
     return row.line;
   }
 
-  // the one class; all of them, when it is the only one already
+  // show one class only, or all of them if it is the only one already
   function only(row) {
-    const alone = occur.every((other) => other.box.checked === (other === row));
-    for (const other of occur) other.box.checked = alone || other === row;
+    const alone = present.every((other) => other.box.checked === (other === row));
+    for (const other of present) other.box.checked = alone || other === row;
     update();
   }
 
   function set(on) {
-    for (const row of occur) row.box.checked = on;
+    for (const row of present) row.box.checked = on;
     update();
   }
 
   function update() {
-    const on = new Uint8Array(rows.length), sure = new Uint32Array(rows.length);
+    const on = new Uint8Array(rows.length), passing = new Uint32Array(rows.length);
     const sums = areas && new Float64Array(rows.length);
-    for (const row of occur) on[row.id] = row.box.checked ? 1 : 0;
+    for (const row of present) on[row.id] = row.box.checked ? 1 : 0;
     let shown = 0;
     for (let i = 0; i < count; i++) {
-      const passes = !least || confidence[i] >= least - 1e-6;
+      const passes = !minimum || confidence[i] >= minimum - 1e-6;
       if (passes) {
-        sure[kind[i]]++;
+        passing[kind[i]]++;
         if (areas) sums[kind[i]] += areas[i] || 0;
       }
       shown += map.visible[i] = passes && on[kind[i]] ? 1 : 0;
     }
-    for (const row of occur) {
-      const all = sure[row.id] === row.total;
-      row.count.textContent = all ? number(row.total) : `${number(sure[row.id])} of ${number(row.total)}`;
+    for (const row of present) {
+      const all = passing[row.id] === row.total;
+      row.count.textContent = all ? number(row.total) : `${number(passing[row.id])} of ${number(row.total)}`;
       if (areas) row.area.textContent = area(sums[row.id]);
       row.line.classList.toggle("off", !row.box.checked);
     }
@@ -85,8 +85,8 @@ const classes = (() => {
     const highest = confidence.reduce((most, one) => one > most ? one : most, 0);
     if (highest > 1) { slider.max = highest; slider.step = highest / 100; }
     slider.addEventListener("input", () => {
-      least = Number(slider.value);
-      value.textContent = least ? number(least, 2) : "any";
+      minimum = Number(slider.value);
+      value.textContent = minimum ? number(minimum, 2) : "any";
       slider.setAttribute("aria-valuetext", value.textContent);
       update();
     });
@@ -100,8 +100,8 @@ const classes = (() => {
   byId("all").addEventListener("click", () => set(true));
   byId("none").addEventListener("click", () => set(false));
   const total = areas && areas.reduce((sum, one) => sum + (one || 0), 0);
-  byId("summary").textContent = `${plural(count, "polygon")} in ${plural(occur.length, "class", "classes")}`
-    + (areas && !Number.isNaN(total) ? `, ${area(total)} in all` : "");
+  byId("summary").textContent = `${plural(count, "polygon")} in ${plural(present.length, "class", "classes")}`
+    + (areas && !Number.isNaN(total) ? `, ${area(total)} in total` : "");
   update();
 
   return { area, listeners, rows, confidence };

@@ -1,6 +1,6 @@
 "use strict";
 
-// Polygons as packing.py packed them, in whole steps from the upper left corner, large ones first.
+// Decodes the polygons that packing.py packed: integer steps from the upper left corner, large polygons first.
 const polygons = (() => {
   const { data } = page;
 
@@ -65,13 +65,13 @@ const polygons = (() => {
   }
 
   const columns = data.columns.map((column) => ({ ...column, values: array(column), data: undefined }));
-  // numbers by name
+  // numeric columns by name
   const byName = new Map(columns.filter((column) => column.kind === "number").map((column) => [column.name, column.values]));
-  const rank = data.rank ? array(data.rank) : byName.get("fid");  // the order in the file
-  data.outlines = data.columns = null;  // their text is no longer needed
+  const rank = data.rank ? array(data.rank) : byName.get("fid");  // order in the file
+  data.outlines = data.columns = null;  // free the encoded text
 
-  // whether a point lies in polygon i, its holes not counted: a ray to the right crosses its rings an odd number of times
-  function holds(i, x, y) {
+  // True if a point lies in polygon i, outside its holes: a ray to the right crosses its rings an odd number of times
+  function contains(i, x, y) {
     let inside = false;
     for (let r = rings[i]; r < rings[i + 1]; r++) {
       const first = vertices[r], end = vertices[r + 1];
@@ -85,15 +85,15 @@ const polygons = (() => {
     return inside;
   }
 
-  // the polygon on top at a point, or one that is too small to hit and no farther than `near`; -1: none.
-  // A hundred thousand boxes are looked through in a fraction of a millisecond, so there is no index.
+  // Topmost polygon at a point, or a tiny one within `near`; -1: none. Scanning a hundred thousand boxes takes a
+  // fraction of a millisecond, so there is no spatial index.
   function at(x, y, near, visible) {
     let small = -1, best = near;
     for (let i = count - 1; i >= 0; i--) {
       if (!visible[i]) continue;
       const b = 4 * i;
       const away = Math.max(box[b] - x, x - box[b + 2], box[b + 1] - y, y - box[b + 3]);
-      if (away <= 0 && holds(i, x, y)) return i;
+      if (away <= 0 && contains(i, x, y)) return i;
       const size = Math.max(box[b + 2] - box[b], box[b + 3] - box[b + 1]);
       if (size < 2 * near && away < best) { best = away; small = i; }
     }

@@ -1,12 +1,12 @@
 "use strict";
 
-// Where something is: coordinates of the scene, degrees, and a bar that says how long a metre is.
+// Coordinates under the pointer, in the CRS of the scene and in degrees, and the scale bar.
 const places = (() => {
   const { byId } = page;
   const { ground } = page.data;
   const { degrees } = ground;
 
-  // degrees at a place, between the four nodes around it
+  // longitude and latitude, interpolated between the four nodes around a place
   function lonLat(u, v) {
     if (!degrees) return null;
     const last = degrees.nodes - 1;
@@ -21,16 +21,16 @@ const places = (() => {
     });
   }
 
-  // as many decimals as a pixel of the screen is worth
+  // decimals that resolve a pixel of the screen
   const decimals = (size) => Math.min(Math.max(Math.ceil(-Math.log10(size)), 0), 8);
 
-  function own(u, v) {
+  function formatMap(u, v) {
     if (ground.pixels) return `column ${Math.floor(ground.left + u * ground.stepX)}, row ${Math.floor(v * ground.stepY - ground.top)}`;
     const digits = decimals(ground.stepX / map.look.scale);
     return `${(ground.left + u * ground.stepX).toFixed(digits)}, ${(ground.top - v * ground.stepY).toFixed(digits)}`;
   }
 
-  function world(u, v) {
+  function formatDegrees(u, v) {
     const place = lonLat(u, v);
     if (!place) return null;
     const metre = ground.metres ? ground.metres / map.look.scale : 1;
@@ -39,18 +39,18 @@ const places = (() => {
     return `${Math.abs(lat).toFixed(digits)}° ${lat < 0 ? "S" : "N"}, ${Math.abs(lon).toFixed(digits)}° ${lon < 0 ? "W" : "E"}`;
   }
 
-  // degrees where there are any, else the coordinates of the scene
-  const words = (u, v) => world(u, v) || own(u, v);
+  // degrees where known, else coordinates of the scene
+  const format = (u, v) => formatDegrees(u, v) || formatMap(u, v);
 
   let pointer = null;
-  function tell() {
+  function showPlace() {
     const [u, v] = map.place(...(pointer || [map.size[0] / 2, map.size[1] / 2]));
-    const lines = [ground.geographic && degrees ? null : own(u, v), world(u, v)];
+    const lines = [ground.geographic && degrees ? null : formatMap(u, v), formatDegrees(u, v)];
     byId("place").textContent = lines.filter(Boolean).join("\n");
   }
 
-  // {pixels, text} of a round length of at most 130 pixels; null where nobody knows what is long
-  function length() {
+  // {pixels, text} of a round length of at most 130 pixels; null if the pixel size is unknown
+  function roundLength() {
     const unit = ground.metres || (ground.pixel && 1 / ground.pixel);
     if (!unit) return null;
     const longest = 130 * unit / map.look.scale;
@@ -61,28 +61,28 @@ const places = (() => {
     return { pixels: long / unit * map.look.scale, text };
   }
 
-  function bar() {
-    const told = length();
-    byId("scale").hidden = !told;
-    if (!told) return;
-    byId("scale").style.width = `${told.pixels}px`;
-    byId("scale").firstElementChild.textContent = told.text;
+  function showScale() {
+    const scale = roundLength();
+    byId("scale").hidden = !scale;
+    if (!scale) return;
+    byId("scale").style.width = `${scale.pixels}px`;
+    byId("scale").firstElementChild.textContent = scale.text;
   }
 
   map.onPaper.push((context, width, height) => {
-    const told = length();
-    if (!told) return;
+    const scale = roundLength();
+    if (!scale) return;
     context.fillStyle = "#fff";
-    context.fillRect(8, height - 34, told.pixels + 16, 26);
+    context.fillRect(8, height - 34, scale.pixels + 16, 26);
     context.fillStyle = "#000";
-    context.fillRect(16, height - 14, told.pixels, 2);
+    context.fillRect(16, height - 14, scale.pixels, 2);
     context.font = "13px sans-serif";
     context.textAlign = "center";
-    context.fillText(told.text, 16 + told.pixels / 2, height - 18);
+    context.fillText(scale.text, 16 + scale.pixels / 2, height - 18);
   });
 
-  map.listeners.push(() => { tell(); bar(); });
-  hands.point = (x, y) => { pointer = x === null ? null : [x, y]; tell(); };
+  map.listeners.push(() => { showPlace(); showScale(); });
+  input.point = (x, y) => { pointer = x === null ? null : [x, y]; showPlace(); };
 
-  return { words };
+  return { format };
 })();

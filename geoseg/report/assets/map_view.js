@@ -1,23 +1,23 @@
 "use strict";
 
-// The map on its canvas: where it looks, how it draws, how it is moved.
+// The map on its canvas: view, drawing, panning and zooming.
 const map = (() => {
   const { ground, picture, kinds } = page.data;
   const { count, kind, rings, vertices, xy, box } = polygons;
   const canvas = page.byId("map");
   const context = canvas.getContext("2d");
   const visible = new Uint8Array(count).fill(1);
-  const look = { x: 0, y: 0, scale: 1 };  // the place in the middle; pixels of the screen to a step
+  const look = { x: 0, y: 0, scale: 1 };  // centre in steps; screen pixels per step
   const listeners = [];
   const onPaper = [];
-  const SLICE = 10;                        // milliseconds of drawing between two frames
-  const AROUND = 0.2;                      // of the canvas, that is drawn beyond each of its sides
+  const SLICE = 10;                        // milliseconds of drawing per frame
+  const AROUND = 0.2;                      // share of the canvas drawn beyond each side
   const closest = ground.pixel ? 48 / ground.pixel : 8;
 
-  let width = 1, height = 1, ratio = 1, chosen = -1, frame = 0, cross = false, kept = null;
+  let width = 1, height = 1, ratio = 1, selected = -1, frame = 0, cross = false, kept = null;
   let drawn = null;                        // layer on the screen: {canvas, look, width, height}
-  let spare = null;                        // canvas that is free
-  let work = null;                         // layer that is being drawn, polygon by polygon
+  let spare = null;                        // unused canvas
+  let work = null;                         // layer in progress
   let stale = true;
 
   const image = picture && new Image();
@@ -57,7 +57,7 @@ const map = (() => {
     for (const listener of listeners) listener(look);
   }
 
-  // the layer that has been drawn takes the place of the last one, whose canvas serves for the next
+  // show the finished layer; the canvas of the last one is reused
   function finish() {
     spare = drawn && drawn.canvas;
     drawn = work.layer;
@@ -78,7 +78,7 @@ const map = (() => {
       bottom: top + layer.canvas.height / scale, next: 0, ended: false };
   }
 
-  // draws until `until`; true when all is drawn
+  // draw until the time `until`; true when complete
   function advance(job, until) {
     for (; job.next < count; job.next++) {
       const i = job.next, b = 4 * i;
@@ -93,7 +93,7 @@ const map = (() => {
     const b = 4 * i, colour = colours[kind[i]];
     const wide = (box[b + 2] - box[b]) * scale, high = (box[b + 3] - box[b + 1]) * scale;
     const large = Math.max(wide, high);
-    if (large < 4 * ratio) {  // a dot, which an outline would only blur
+    if (large < 4 * ratio) {  // a dot; an outline would blur it
       const least = 1.5 * ratio, w = Math.max(wide, least), h = Math.max(high, least);
       into.fillStyle = colour.dot;
       into.fillRect((box[b] - left) * scale + (wide - w) / 2, (box[b + 1] - top) * scale + (high - h) / 2, w, h);
@@ -112,7 +112,7 @@ const map = (() => {
     into.stroke();
   }
 
-  // the outline as a path, without vertices that lie on the same pixel
+  // the outline as a path, without vertices on the same pixel
   function trace(into, i, left, top, scale) {
     into.beginPath();
     for (let r = rings[i]; r < rings[i + 1]; r++) {
@@ -128,7 +128,7 @@ const map = (() => {
     }
   }
 
-  // puts everything on a canvas: ground, polygons where they have been drawn last, the chosen one
+  // compose image, last drawn layer and selected polygon on a canvas
   function compose(into, dense) {
     into.setTransform(dense, 0, 0, dense, 0, 0);
     into.clearRect(0, 0, width, height);
@@ -150,7 +150,7 @@ const map = (() => {
       if (zoom === 1) into.drawImage(layer.canvas, whole(x, dense), whole(y, dense), layer.canvas.width / dense, layer.canvas.height / dense);
       else into.drawImage(layer.canvas, x, y, layer.width * zoom, layer.height * zoom);
     }
-    if (chosen >= 0) mark(into, left, top);
+    if (selected >= 0) mark(into, left, top);
     if (cross) {
       for (const [style, line] of [["#fff", 5], ["#000", 2]]) {
         into.beginPath();
@@ -161,26 +161,26 @@ const map = (() => {
     }
   }
 
-  // whole pixels of the screen are copied, not mixed
+  // align with screen pixels, which are then copied without blending
   const whole = (value, dense) => Math.round(value * dense) / dense;
 
   function mark(into, left, top) {
-    const b = 4 * chosen;
+    const b = 4 * selected;
     const large = Math.max(box[b + 2] - box[b], box[b + 3] - box[b + 1]) * look.scale;
-    if (large < 10) {  // a ring around what is too small to see
+    if (large < 10) {  // a ring around a tiny polygon
       into.beginPath();
       into.arc(((box[b] + box[b + 2]) / 2 - left) * look.scale, ((box[b + 1] + box[b + 3]) / 2 - top) * look.scale, 9, 0, 7);
-    } else trace(into, chosen, left, top, look.scale);
-    for (const [style, line] of [["#000", 6], ["#fff", 4], [colours[kind[chosen]].line, 1.5]]) {
+    } else trace(into, selected, left, top, look.scale);
+    for (const [style, line] of [["#000", 6], ["#fff", 4], [colours[kind[selected]].line, 1.5]]) {
       into.strokeStyle = style;
       into.lineWidth = line;
       into.stroke();
     }
   }
 
-  // ---- looking elsewhere
+  // ---- view
 
-  function bounded() {
+  function clampView() {
     const fit = Math.min(width / (ground.width || 1), height / (ground.height || 1));
     look.scale = Math.min(Math.max(look.scale, fit / 4), Math.max(closest, fit));
     look.x = Math.min(Math.max(look.x, 0), ground.width);
@@ -191,7 +191,7 @@ const map = (() => {
     look.x = (left + right) / 2;
     look.y = (top + bottom) / 2;
     look.scale = share * Math.min(width / Math.max(right - left, 1), height / Math.max(bottom - top, 1));
-    bounded();
+    clampView();
     draw();
   }
 
@@ -200,34 +200,33 @@ const map = (() => {
   function moveBy(x, y) {
     look.x -= x / look.scale;
     look.y -= y / look.scale;
-    bounded();
+    clampView();
     draw();
   }
 
-  // keeps what is at (x, y) of the canvas there
+  // zoom around (x, y) of the canvas
   function zoomBy(factor, x = width / 2, y = height / 2) {
     const [u, v] = place(x, y);
     look.scale *= factor;
-    bounded();
+    clampView();
     look.x = u - (x - width / 2) / look.scale;
     look.y = v - (y - height / 2) / look.scale;
-    bounded();
+    clampView();
     draw();
   }
 
   const place = (x, y) => [look.x + (x - width / 2) / look.scale, look.y + (y - height / 2) / look.scale];
 
-  // brings polygon i into the part of the map that nothing covers, and zooms to it when asked or when it
-  // can hardly be made out
-  function bring(i, covered, near = false) {
+  // pan to polygon i, beside the area that the card covers; `near`: also zoom to it
+  function reveal(i, covered, near = false) {
     const [left, top, right, bottom] = box.subarray(4 * i, 4 * i + 4);
     const [w, h] = [width - covered.left, height - covered.bottom];
     if (near) {
       look.scale = 0.35 * Math.min(w / Math.max(right - left, 1), h / Math.max(bottom - top, 1));
-      bounded();
+      clampView();
       look.x = (left + right) / 2 - covered.left / 2 / look.scale;
       look.y = (top + bottom) / 2 + covered.bottom / 2 / look.scale;
-    } else if (right - left < w / look.scale && bottom - top < h / look.scale) {  // no farther than it takes
+    } else if (right - left < w / look.scale && bottom - top < h / look.scale) {  // pan no farther than needed
       const edge = 24 / look.scale;
       const [l, t] = place(covered.left, 0), [r, b] = place(width, h);
       look.x += Math.min(left - edge - l, 0) || Math.max(right + edge - r, 0);
@@ -236,13 +235,13 @@ const map = (() => {
     draw();
   }
 
-  // whether polygon i is large enough on the screen to be made out, and small enough to be seen whole
-  function legible(i) {
+  // true if polygon i is large enough to see and fits on the screen
+  function isLegible(i) {
     const large = Math.max(box[4 * i + 2] - box[4 * i], box[4 * i + 3] - box[4 * i + 1]) * look.scale;
     return large > 14 && large < Math.min(width, height);
   }
 
-  function choose(i) { chosen = i; draw(false); }
+  function select(i) { selected = i; draw(false); }
 
   function resize() {
     const { clientWidth, clientHeight } = canvas;
@@ -257,7 +256,7 @@ const map = (() => {
     if (first) home(); else draw();
   }
 
-  // everything that is on the screen and on the ground, drawn at once, twice as dense
+  // draw the visible part of the extent at once, at twice the density
   function print() {
     kept = { width, height, ...look };
     const [l, t] = place(0, 0), [r, b] = place(width, height);
@@ -271,7 +270,7 @@ const map = (() => {
     for (const draws of onPaper) draws(context, width, height);
   }
 
-  function printed() {
+  function endPrint() {
     if (!kept) return;
     ({ width, height } = kept);
     Object.assign(look, { x: kept.x, y: kept.y, scale: kept.scale });
@@ -295,8 +294,8 @@ const map = (() => {
   const density = () => Math.min(window.devicePixelRatio || 1, 2);
 
   return {
-    canvas, look, visible, picturePlace: picture && picture.place, draw, home, moveBy, zoomBy, place, bring, choose, resize, listeners,
-    print, printed, onPaper, legible,
+    canvas, look, visible, picturePlace: picture && picture.place, draw, home, moveBy, zoomBy, place, reveal, select, resize, listeners,
+    print, endPrint, onPaper, isLegible,
     get size() { return [width, height]; },
     get busy() { return Boolean(frame); },
     set cross(on) { if (cross !== on) { cross = on; draw(false); } },

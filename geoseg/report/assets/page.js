@@ -1,6 +1,6 @@
 "use strict";
 
-// What every page's scripts share. Elements are made by `make`, never of text that is parsed as HTML.
+// Helpers of all pages. Elements are created by `make`, never by parsing text as HTML.
 const page = (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
 
@@ -18,7 +18,7 @@ const page = (() => {
 
   const byId = (id) => document.getElementById(id);
 
-  // 12345.678 -> "12,345.7"; nothing known -> an en dash
+  // 12345.678 -> "12,345.7"; missing -> an en dash
   function number(value, decimals = 0) {
     if (value === null || value === undefined || Number.isNaN(value)) return "–";
     return value.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });

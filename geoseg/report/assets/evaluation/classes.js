@@ -1,6 +1,6 @@
 "use strict";
 
-// Scores class by class: of pixels, of objects, and what a threshold on the confidence would change.
+// Tables of scores per class: pixels, objects, and the effect of a confidence threshold.
 
 const orders = {
   pixels: { key: "iou", down: true },
@@ -22,16 +22,16 @@ function classTables(evaluation) {
 
 function pixelTable(rows, colour) {
   return sortable(
-    "Scores of pixels by class, in percent",
+    "Pixel scores per class, in percent",
     [
       named("Class", colour),
-      barred("iou", "IoU", "intersection over union; the thin line is its interval", (r) => r.iou, colour, (r) => r.interval),
-      numbers("precision", "Precision", "share of what is labelled so that is true", (r) => r.precision),
-      numbers("recall", "Recall", "share of what is truly there that is labelled so", (r) => r.recall),
-      numbers("f1", "F1", "harmonic mean of both", (r) => r.f1),
-      numbers("boundary", "Boundary IoU", "IoU of the pixels near an edge", (r) => r.boundary_iou),
-      numbers("pixels", "True pixels", "pixels of the truth", (r) => r.pixels, short),
-      numbers("predicted", "Labelled", "pixels that the model labels so", (r) => r.predicted, short),
+      barred("iou", "IoU", "intersection over union; the thin line is the confidence interval", (r) => r.iou, colour, (r) => r.interval),
+      numbers("precision", "Precision", "share of the predicted pixels that are correct", (r) => r.precision),
+      numbers("recall", "Recall", "share of the ground truth pixels that are predicted", (r) => r.recall),
+      numbers("f1", "F1", "harmonic mean of precision and recall", (r) => r.f1),
+      numbers("boundary", "Boundary\nIoU", "IoU of the pixels near contours", (r) => r.boundary_iou),
+      numbers("pixels", "Ground\ntruth", "pixels of the ground truth", (r) => r.pixels, short),
+      numbers("predicted", "Predicted", "predicted pixels", (r) => r.predicted, short),
     ],
     rows,
     orders.pixels,
@@ -43,19 +43,19 @@ function objectTable(rows, colour) {
     numbers(
       size,
       `Recall,\n${size}`,
-      `share of the ${size} objects that are found`,
+      `share of the ${size} annotated objects that are matched`,
       (r) => r.objects.by_size?.[size]?.recall,
     );
   return sortable(
-    "Scores of objects by class: numbers, and percent",
+    "Object scores per class: counts, and percent",
     [
       named("Class", colour),
-      barred("f1", "F1", "harmonic mean of precision and recall of objects", (r) => r.objects.f1, colour, (r) => r.objects.interval),
-      numbers("truth", "True", "annotated objects", (r) => r.objects.truth, whole),
-      numbers("found", "Found", "objects in the prediction", (r) => r.objects.found, whole),
-      numbers("matched", "Matched", "pairs of a true and a found object", (r) => r.objects.matched, whole),
-      numbers("precision", "Precision", "matched of found", (r) => r.objects.precision),
-      numbers("recall", "Recall", "matched of true", (r) => r.objects.recall),
+      barred("f1", "F1", "harmonic mean of precision and recall", (r) => r.objects.f1, colour, (r) => r.objects.interval),
+      numbers("truth", "Annotated", "annotated objects", (r) => r.objects.truth, whole),
+      numbers("found", "Predicted", "predicted objects", (r) => r.objects.found, whole),
+      numbers("matched", "Matched", "pairs of an annotated and a predicted object", (r) => r.objects.matched, whole),
+      numbers("precision", "Precision", "share of the predicted objects that are matched", (r) => r.objects.precision),
+      numbers("recall", "Recall", "share of the annotated objects that are matched", (r) => r.objects.recall),
       ...["small", "medium", "large"].map(sized),
     ],
     rows,
@@ -63,26 +63,26 @@ function objectTable(rows, colour) {
   );
 }
 
-/** What a threshold on the confidence would gain, overall and by class. */
+/** Gain of a confidence threshold, for all classes together and for each class. */
 function threshold(evaluation) {
   const { overall, classes } = evaluation.threshold ?? {};
   byId("threshold").hidden = !known(overall?.confidence);
   if (!known(overall?.confidence)) return;
   byId("threshold-overall").textContent =
     (overall.gain < 0.0005
-      ? "No threshold for all classes together raises mean IoU. "
-      : `One threshold for all classes is best at ${percent(overall.confidence)}\u00a0%: mean IoU ` +
+      ? "No common threshold for all classes raises mean IoU. "
+      : `The best common threshold for all classes is ${percent(overall.confidence)}\u00a0%: mean IoU ` +
         `${percent(overall.miou)}\u00a0% (${points(overall.gain)} points). `) +
-    `With a threshold of its own, each class changes as below. Chosen on these scenes, a threshold gains less on others.`;
+    `The table lists the best threshold of each class. The thresholds are fitted to these scenes; expect smaller gains on others.`;
   const colour = palette(evaluation.legend);
   byId("threshold-table").replaceChildren(
     sortable(
-      "Best threshold of each class, in percent",
+      "Best confidence threshold per class, in percent",
       [
         named("Class", colour),
-        numbers("confidence", "Threshold", "labels of a lower confidence become background", (r) => r.confidence),
-        barred("iou", "IoU then", "of the class, at its threshold", (r) => r.iou, colour),
-        numbers("gain", "Gain, points", "over no threshold", (r) => r.gain, points),
+        numbers("confidence", "Threshold", "labels below this confidence become background", (r) => r.confidence),
+        barred("iou", "IoU", "IoU of the class with its threshold", (r) => r.iou, colour),
+        numbers("gain", "Gain, points", "compared with no threshold", (r) => r.gain, points),
       ],
       rowsOf(classes),
       orders.threshold,

@@ -1,12 +1,12 @@
 "use strict";
 
-// Small charts, drawn as SVG that scales; each has a title, a description, and a table of the same numbers.
+// SVG charts, each with a title, a description, and a table of its numbers.
 
 const WIDE = 420;
 const HIGH = 300;
 const FRAME = { left: 46, right: 12, top: 18, bottom: 40 };
 
-/** From values to places on the paper. */
+/** Scales from values to chart coordinates. */
 function axes({ x: [x0, x1], y: [y0, y1], top = FRAME.top, bottom = HIGH - FRAME.bottom }) {
   const right = WIDE - FRAME.right;
   return {
@@ -17,8 +17,8 @@ function axes({ x: [x0, x1], y: [y0, y1], top = FRAME.top, bottom = HIGH - FRAME
   };
 }
 
-/** Lines and numbers behind the data; ticks are [value, text]. */
-function scaffold(at, { xs = [], ys = [], xTitle, yTitle }) {
+/** Grid lines, ticks ([value, text]) and axis titles. */
+function drawAxes(at, { xs = [], ys = [], xTitle, yTitle }) {
   const left = FRAME.left;
   const right = WIDE - FRAME.right;
   return [
@@ -33,8 +33,8 @@ function scaffold(at, { xs = [], ys = [], xTitle, yTitle }) {
   ].flat(2);
 }
 
-/** A figure: heading, chart, a sentence on how to read it, and its numbers as a table. */
-function chart(id, title, reading, head, rows, ...drawn) {
+/** Figure with heading, chart, description, and a table of its numbers. */
+function chart(id, title, description, head, rows, ...drawn) {
   return el(
     "figure",
     { class: "chart" },
@@ -43,15 +43,15 @@ function chart(id, title, reading, head, rows, ...drawn) {
       "svg",
       { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-labelledby": `${id}-title ${id}-desc` },
       svg("title", { id: `${id}-title` }, title),
-      svg("desc", { id: `${id}-desc` }, reading),
+      svg("desc", { id: `${id}-desc` }, description),
       ...drawn.flat(Infinity),
     ),
-    el("figcaption", { text: reading }),
-    numbersOf(title, head, rows),
+    el("figcaption", { text: description }),
+    numbersTable(title, head, rows),
   );
 }
 
-const numbersOf = (title, head, rows) =>
+const numbersTable = (title, head, rows) =>
   el(
     "details",
     { class: "numbers" },
@@ -73,13 +73,13 @@ const shareTicks = [0, 0.25, 0.5, 0.75, 1].map((value) => [value, percent(value,
 
 const filled = ({ bins }) => bins.filter((bin) => bin.pixels && known(bin.accuracy) && known(bin.confidence));
 
-/** Is a confidence of 80 % right in 80 of 100 pixels? Of all pixels, and of those labelled as an object. */
+/** Reliability diagram of all pixels, and of those predicted as an object. */
 function reliability(calibration) {
   const at = axes({ x: [0, 1], y: [0, 1], bottom: 204 });
   const below = axes({ x: [0, 1], y: [0, 1], top: 218 });
   const all = filled(calibration);
   const series = [["all pixels", "first", all]];
-  if (calibration.objects) series.push(["labelled as an object", "second", filled(calibration.objects)]);
+  if (calibration.objects) series.push(["predicted as an object", "second", filled(calibration.objects)]);
   const most = Math.max(...all.map((bin) => bin.pixels));
   const shares = all.map((bin) => {
     const top = below.y(bin.pixels / most);
@@ -87,34 +87,34 @@ function reliability(calibration) {
     return svg("rect", { class: "column", x: left, width: Math.max(1, right - left), y: top, height: below.bottom - top });
   });
   const errors = calibration.objects
-    ? `${percent(calibration.ece)}\u00a0% of all pixels, ${percent(calibration.objects.ece)}\u00a0% of those labelled as an object`
+    ? `${percent(calibration.ece)}\u00a0% of all pixels, ${percent(calibration.objects.ece)}\u00a0% of those predicted as an object`
     : `${percent(calibration.ece)}\u00a0%`;
   return chart(
     "reliability",
     "Reliability",
-    `How often labels are right, by how sure the model is; on the dashed line confidence would be accuracy. ` +
-      `Columns show where the pixels are. Expected calibration error: ${errors}.`,
-    ["Of", "Confidence, %", "Right, %", "Pixels"],
+    `Accuracy of the labels by confidence; on the dashed line, confidence equals accuracy. ` +
+      `Columns show the number of pixels. Expected calibration error: ${errors}.`,
+    ["Pixels", "Confidence, %", "Accuracy, %", "Number"],
     series.flatMap(([of, , bins]) => bins.map((bin) => [of, percent(bin.confidence), percent(bin.accuracy), whole(bin.pixels)])),
-    scaffold(at, { ys: shareTicks, yTitle: "right, %" }),
-    scaffold(below, { xs: shareTicks, xTitle: "confidence, %" }),
+    drawAxes(at, { ys: shareTicks, yTitle: "accuracy, %" }),
+    drawAxes(below, { xs: shareTicks, xTitle: "confidence, %" }),
     svg("path", { class: "ideal", d: path([[at.x(0), at.y(0)], [at.x(1), at.y(1)]]) }),
     shares,
     series.map(([of, kind, bins], place) => [
       svg("path", { class: `line ${kind}`, d: path(bins.map((bin) => [at.x(bin.confidence), at.y(bin.accuracy)])) }),
-      bins.map((bin) => told(at, of, kind, bin)),
+      bins.map((bin) => binMarker(at, of, kind, bin)),
       series.length > 1 ? svg("text", { class: `name ${kind}`, x: at.x(0.04), y: at.y(0.9) + 17 * place }, `● ${of}`) : [],
     ]),
   );
 }
 
-function told(at, of, kind, bin) {
-  const said = `${of}, confidence ${percent(bin.confidence)}\u00a0%: right in ${percent(bin.accuracy)}\u00a0% of ${whole(bin.pixels)}`;
-  return svg("circle", { class: `dot ${kind}`, cx: at.x(bin.confidence), cy: at.y(bin.accuracy), r: 4 }, svg("title", {}, said));
+function binMarker(at, of, kind, bin) {
+  const text = `${of}, confidence ${percent(bin.confidence)}\u00a0%: accuracy ${percent(bin.accuracy)}\u00a0% of ${whole(bin.pixels)} pixels`;
+  return svg("circle", { class: `dot ${kind}`, cx: at.x(bin.confidence), cy: at.y(bin.accuracy), r: 4 }, svg("title", {}, text));
 }
 
-/** How the scenes' own scores are spread. */
-function spreadOfScenes({ counts, median }) {
+/** Histogram of the mean IoU of the scenes. */
+function sceneHistogram({ counts, median }) {
   const most = Math.max(1, ...counts);
   const at = axes({ x: [0, 1], y: [0, most] });
   const width = 1 / counts.length;
@@ -130,16 +130,16 @@ function spreadOfScenes({ counts, median }) {
   return chart(
     "spread",
     "Scores of scenes",
-    `Scenes by their own mean IoU; half of them are below ${percent(median)}\u00a0%.`,
+    `Scenes by mean IoU; the median is ${percent(median)}\u00a0%.`,
     ["From, %", "To, %", "Scenes"],
     counts.map((count, k) => [percent(k * width, 0), percent((k + 1) * width, 0), whole(count)]),
-    scaffold(at, { xs: shareTicks, ys: ticks.map((v) => [v, whole(v)]), xTitle: "mean IoU of the scene, %", yTitle: "scenes" }),
+    drawAxes(at, { xs: shareTicks, ys: ticks.map((v) => [v, whole(v)]), xTitle: "mean IoU of the scene, %", yTitle: "scenes" }),
     columns,
     known(median) ? svg("line", { class: "ideal", x1: at.x(median), x2: at.x(median), y1: at.top, y2: at.bottom }) : [],
   );
 }
 
-/** Loss above, validation mIoU below, against the step. */
+/** Training loss and validation mIoU over the steps. */
 function learning(lines) {
   const steps = lines.map((line) => line.step);
   const x = [Math.min(...steps), Math.max(...steps)];
@@ -147,17 +147,17 @@ function learning(lines) {
   const scored = lines.filter((line) => known(line.miou));
   const upper = axes({ x, y: [0, Math.max(...losses.map((l) => l.loss), 1e-9)], top: 22, bottom: 122 });
   const lower = axes({ x, y: [0, Math.max(...scored.map((l) => l.miou), 0.01)], top: 158 });
-  const ends = ({ top, bottom, y }, most, show) => scaffold({ top, bottom, y, x: upper.x }, { ys: [[0, "0"], [most, show(most)]] });
+  const ends = ({ top, bottom, y }, most, show) => drawAxes({ top, bottom, y, x: upper.x }, { ys: [[0, "0"], [most, show(most)]] });
   return chart(
     "learning",
-    "Learning",
-    "Loss of the training, and mean IoU over the validation windows, step by step.",
+    "Learning curves",
+    "Training loss, and mean IoU of the validation windows, by step.",
     ["Step", "Loss", "mIoU, %"],
     lines.map((line) => [whole(line.step), known(line.loss) ? line.loss.toFixed(4) : NONE, percent(line.miou)]),
-    scaffold(upper, { yTitle: "loss" }),
+    drawAxes(upper, { yTitle: "loss" }),
     ends(upper, Math.max(...losses.map((l) => l.loss), 1e-9), (v) => v.toPrecision(2)),
     svg("path", { class: "line", d: path(losses.map((l) => [upper.x(l.step), upper.y(l.loss)])) }),
-    scaffold(lower, { xs: [...new Set(x)].map((v) => [v, short(v)]), yTitle: "validation mIoU, %", xTitle: "step" }),
+    drawAxes(lower, { xs: [...new Set(x)].map((v) => [v, short(v)]), yTitle: "validation mIoU, %", xTitle: "step" }),
     ends(lower, Math.max(...scored.map((l) => l.miou), 0.01), percent),
     svg("path", { class: "line", d: path(scored.map((l) => [lower.x(l.step), lower.y(l.miou)])) }),
     scored.map((l) => svg("circle", { class: "dot", cx: lower.x(l.step), cy: lower.y(l.miou), r: 3 })),

@@ -1,6 +1,6 @@
 "use strict";
 
-// How often each class occurs, on a logarithmic scale, and how much a quad overstates it.
+// Objects and pixels per class on a logarithmic scale, and the ratio of quads to outlines.
 
 const orderOfCounts = { key: "objects", down: true };
 const orderOfQuads = { key: "ratio", down: true };
@@ -14,13 +14,13 @@ function distribution(evaluation, counts) {
   const rows = names.map((name) => ({ name, objects: here.objects[name] ?? 0, pixels: here.pixels[name] ?? 0 }));
   byId("counts").replaceChildren(
     sortable(
-      `Objects and pixels of every class in this split, by ${evaluation.truth}; bars are logarithmic`,
+      `Objects and pixels per class in this split, from ${evaluation.truth}; bars are logarithmic`,
       [named("Class", colour), logarithmic("objects", "Objects", rows, colour), logarithmic("pixels", "Pixels", rows, colour)],
       rows,
       orderOfCounts,
     ),
   );
-  overstated(names, counts, colour);
+  quadRatios(names, counts, colour);
 }
 
 function logarithmic(key, title, rows, colour) {
@@ -38,15 +38,15 @@ function logarithmic(key, title, rows, colour) {
         el(
           "span",
           { class: "track decades", "aria-hidden": "true", style: { "--decade": `${100 / most}%` } },
-          // one object is a sliver, not nothing
+          // keep a single object visible
           el("i", { class: "fill", style: { width: row[key] ? `${Math.max(1.5, (100 * Math.log10(row[key])) / most)}%` : "0", background: colour(row.name) } }),
         ),
       ),
   };
 }
 
-/** Pixels of quads for each pixel of outlines. */
-function overstated(names, counts, colour) {
+/** Ratio of pixels in quads to pixels in outlines. */
+function quadRatios(names, counts, colour) {
   const both = counts.quads && counts.outlines;
   byId("quads").hidden = !both;
   if (!both) return;
@@ -61,13 +61,13 @@ function overstated(names, counts, colour) {
   const most = Math.max(2, ...rows.map((row) => row.ratio));
   byId("quads-table").replaceChildren(
     sortable(
-      "Pixels of quads for each pixel of outlines",
+      "Ratio of pixels in quads to pixels in outlines",
       [
         named("Class", colour),
         {
           key: "ratio",
-          title: "Overstated",
-          help: "pixels of quads divided by pixels of outlines",
+          title: "Ratio",
+          help: "pixels in quads divided by pixels in outlines",
           wide: true,
           of: (row) => row.ratio,
           cell: (row) =>

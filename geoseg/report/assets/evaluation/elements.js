@@ -1,17 +1,17 @@
 "use strict";
 
-// What everything else is built of. Text goes in as text, never as markup, so a class may be called anything.
+// Building blocks of the page. Text is inserted as text, never as markup, so any class name is safe.
 
 const { byId, number: whole } = page;
 
-/** An HTML element, by `page.make`; `text` is its text, `style` its properties, children may come in lists. */
+/** Create an HTML element with `page.make`; `text` is its text, `style` its CSS properties; children may be nested lists. */
 function el(tag, { style = {}, text, ...attributes } = {}, ...children) {
   const node = page.make(tag, attributes, text, ...children.flat());
   for (const [name, value] of Object.entries(style)) node.style.setProperty(name, value);
   return node;
 }
 
-/** The same for SVG. */
+/** Create an SVG element. */
 function svg(tag, attributes = {}, ...children) {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
@@ -30,10 +30,10 @@ const short = (value) => (known(value) ? SHORT.format(value) : NONE);
 const range = (interval) =>
   interval && interval.every(known) ? `${percent(interval[0])}–${percent(interval[1])}` : "";
 
-/** A shade of an image's or a mark's meaning, before its name. */
+/** Colour sample before the name of a class. */
 const swatch = (colour) => el("span", { class: "swatch", "aria-hidden": "true", style: { background: colour } });
 
-/** A row of radio buttons; `choose` gets the value, `options` are [value, text]. */
+/** Row of radio buttons; `options` are [value, text], `choose` is called with the value. */
 function radios(name, legend, options, chosen, choose) {
   return el(
     "fieldset",
@@ -56,7 +56,7 @@ function radios(name, legend, options, chosen, choose) {
   );
 }
 
-/** Names and colours by class; a class that the legend lacks is grey. */
+/** Colour by class name; grey for classes that the legend lacks. */
 function palette(legend) {
   const colours = new Map(legend.map((c) => [c.name, c.colour]));
   return (name) => colours.get(name) ?? "#888888";

@@ -1,20 +1,20 @@
 "use strict";
 
-// The numbers at the top, each with its interval and, smaller, what the other truths say.
+// Summary scores with their intervals, and those of the other references in small print.
 
 const HEADLINES = [
-  ["Mean IoU", "of the classes, without background", (e) => e.miou, "miou"],
-  ["Objects, F1", "polygons, one to one", (e) => e.objects?.f1, "objects_f1"],
-  ["Boundary IoU", "mean; pixels near an edge", (e) => e.boundary_miou, "boundary_miou"],
-  ["Weighted IoU", "by frequency: every pixel counts", (e) => e.fwiou, "fwiou"],
-  ["Pixel accuracy", "mostly background", (e) => e.accuracy, "accuracy"],
-  ["Calibration error", "confidence against truth", (e) => e.calibration?.ece, "ece"],
+  ["Mean IoU", "over classes, without background", (e) => e.miou, "miou"],
+  ["Object F1", "polygons, matched one to one", (e) => e.objects?.f1, "objects_f1"],
+  ["Boundary IoU", "mean, pixels near contours", (e) => e.boundary_miou, "boundary_miou"],
+  ["Weighted IoU", "weighted by class frequency", (e) => e.fwiou, "fwiou"],
+  ["Pixel accuracy", "background included", (e) => e.accuracy, "accuracy"],
+  ["Calibration error", "mean gap between confidence and accuracy", (e) => e.calibration?.ece, "ece"],
 ];
 
 function headline(evaluation, others) {
-  const told = HEADLINES.filter(([, , of]) => known(of(evaluation)));
+  const available = HEADLINES.filter(([, , of]) => known(of(evaluation)));
   byId("headline").replaceChildren(
-    ...told.map(([title, what, of, key], place) => {
+    ...available.map(([title, what, of, key], place) => {
       const interval = evaluation.intervals?.[key];
       return el(
         "div",
@@ -31,11 +31,11 @@ function headline(evaluation, others) {
   );
   const level = evaluation.intervals?.level;
   byId("intervals").textContent = known(level) && evaluation.intervals.miou?.every(known)
-    ? `Ranges are ${percent(level, 0)}\u00a0% intervals of a bootstrap over scenes (${whole(evaluation.intervals.resamples)} resamples).`
+    ? `Ranges are ${percent(level, 0)}\u00a0% confidence intervals, from a bootstrap over scenes with ${whole(evaluation.intervals.resamples)} resamples.`
     : "";
 }
 
-/** A value and its interval on a line from 0 to 1. */
+/** Score and interval on a line from 0 to 1. */
 function spread(value, [low, high]) {
   const at = (share) => `${100 * Math.min(1, Math.max(0, share))}%`;
   return el(

@@ -1,6 +1,6 @@
 "use strict";
 
-// Draws the page from its data, and again when another truth is chosen.
+// Builds the page from its data, and again when another reference is selected.
 
 (() => {
   const { evaluations, counts, scenes: shown, rule, learning: log, provenance, card: modelCard } = page.data;
@@ -15,13 +15,13 @@
     threshold(chosen);
     distribution(chosen, counts);
     scenes(chosen, shown, rule);
-    for (const place of document.querySelectorAll(".truth-name")) place.textContent = chosen.truth;
+    for (const place of document.querySelectorAll(".reference-name")) place.textContent = chosen.truth;
   }
 
   function curves() {
     const drawn = [];
     if (chosen.calibration?.bins?.some((bin) => bin.pixels)) drawn.push(reliability(chosen.calibration));
-    if (chosen.spread) drawn.push(spreadOfScenes(chosen.spread));
+    if (chosen.spread) drawn.push(sceneHistogram(chosen.spread));
     if (log?.length > 1) drawn.push(learning(log));
     byId("curves").hidden = !drawn.length;
     byId("charts").replaceChildren(...drawn);
@@ -33,7 +33,7 @@
       chosen = evaluations[place];
       draw();
     };
-    byId("truths").replaceChildren(radios("truth", "Truth", options, "0", choose));
+    byId("reference").replaceChildren(radios("reference", "Ground truth", options, "0", choose));
   }
   byId("facts").replaceChildren(...provenance.map(facts));
   byId("card").hidden = !modelCard;
@@ -42,7 +42,7 @@
   byId("main").classList.add("drawn");
 })();
 
-/** A group of facts about what the numbers come from: [title, [[name, text], …]]. */
+/** Group of facts about the provenance of the scores: [title, [[name, text], …]]. */
 function facts([title, lines]) {
   return el(
     "section",

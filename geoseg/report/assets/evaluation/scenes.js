@@ -1,19 +1,19 @@
 "use strict";
 
-// The best, the middle and the worst scenes: cards that show image, truth, labels or mistakes, and a close look.
+// Best, median and worst scenes: cards that show image, ground truth, prediction or errors, and a viewer.
 
-const RANKS = { best: "Best", median: "Middle", worst: "Worst" };
+const RANKS = { best: "Best", median: "Median", worst: "Worst" };
 const LAYERS = [
   ["image", "Image"],
-  ["truth", "Truth"],
-  ["labels", "Labels"],
-  ["mistakes", "Mistakes"],
+  ["reference", "Ground truth"],
+  ["labels", "Prediction"],
+  ["errors", "Errors"],
 ];
-const MISTAKES = [
-  ["right", "right"],
+const ERRORS = [
+  ["correct", "correct"],
   ["missed", "missed"],
-  ["invented", "invented"],
-  ["confused", "taken for another class"],
+  ["false-positive", "false positive"],
+  ["wrong-class", "wrong class"],
 ];
 
 let layer = "labels";
@@ -27,7 +27,7 @@ function scenes(evaluation, shown, rule) {
   };
   byId("scenes").dataset.layer = layer;
   byId("scene-rule").textContent = rule;
-  byId("scene-layers").replaceChildren(radios("layer", "Show", LAYERS, layer, choose), keyOfMistakes());
+  byId("scene-layers").replaceChildren(radios("layer", "Show", LAYERS, layer, choose), errorKey());
   byId("scene-cards").replaceChildren(
     ...Object.entries(RANKS)
       .map(([rank, title]) => [title, shown.filter((scene) => scene.rank === rank)])
@@ -43,8 +43,8 @@ function scenes(evaluation, shown, rule) {
   );
 }
 
-const keyOfMistakes = () =>
-  el("p", { class: "key mistakes-key" }, MISTAKES.map(([kind, text]) => el("span", {}, el("i", { class: `swatch ${kind}`, "aria-hidden": "true" }), text)));
+const errorKey = () =>
+  el("p", { class: "key error-key" }, ERRORS.map(([kind, text]) => el("span", {}, el("i", { class: `swatch ${kind}`, "aria-hidden": "true" }), text)));
 
 function card(evaluation, scene, shown) {
   const scores = evaluation.by_scene?.[scene.name] ?? {};
@@ -53,23 +53,23 @@ function card(evaluation, scene, shown) {
     { class: "card" },
     el(
       "button",
-      { type: "button", class: "stage", "aria-label": `Look closely at ${scene.name}`, onclick: () => lookClosely(evaluation, scene, shown), style: { "aspect-ratio": "1" } },
-      sheetOf(evaluation, scene),
+      { type: "button", class: "stage", "aria-label": `Open ${scene.name}`, onclick: () => openViewer(evaluation, scene, shown), style: { "aspect-ratio": "1" } },
+      stack(evaluation, scene),
     ),
     el("figcaption", {}, el("b", { text: scene.name }), el("span", { class: "score", text: `mIoU ${percent(scores.miou)}\u00a0%` })),
     classKey(evaluation, scores),
   );
 }
 
-/** Image and overlays upon one another; the section's `data-layer` says which is seen. */
-function sheetOf(evaluation, scene) {
-  const overlays = { truth: scene.truths[evaluation.truth], labels: scene.labels, mistakes: scene.mistakes[evaluation.truth] };
-  const said = { image: "image", truth: `truth (${evaluation.truth})`, labels: "labels of the model", mistakes: "where they differ" };
+/** Image and overlays on top of each other; `data-layer` of the section selects the visible one. */
+function stack(evaluation, scene) {
+  const overlays = { reference: scene.references[evaluation.truth], labels: scene.labels, errors: scene.errors[evaluation.truth] };
+  const description = { image: "image", reference: `ground truth (${evaluation.truth})`, labels: "prediction", errors: "errors" };
   const picture = (kind, source) =>
     el(
       "span",
       { class: `layer ${kind}`, "data-title": LAYERS.find(([key]) => key === kind)[1] },
-      el("img", { src: source, alt: `${scene.name}: ${said[kind]}`, width: scene.columns, height: scene.rows, draggable: "false" }),
+      el("img", { src: source, alt: `${scene.name}: ${description[kind]}`, width: scene.columns, height: scene.rows, draggable: "false" }),
     );
   return el(
     "span",
@@ -79,7 +79,7 @@ function sheetOf(evaluation, scene) {
   );
 }
 
-/** The classes of a scene in their colours, each with its IoU there. */
+/** Classes of a scene in their colours, each with its IoU in the scene. */
 function classKey(evaluation, { classes = {} }) {
   const colour = palette(evaluation.legend);
   const background = evaluation.legend[0].name;
@@ -91,13 +91,13 @@ function classKey(evaluation, { classes = {} }) {
   );
 }
 
-/** A dialog with one scene that can be zoomed; the browser keeps the focus inside and closes it by Escape. */
-function lookClosely(evaluation, first, shown) {
-  const dialog = byId("close-look");
+/** Dialog with one scene that can be zoomed; the browser traps the focus and closes it on Escape. */
+function openViewer(evaluation, first, shown) {
+  const dialog = byId("viewer");
   const fill = (scene) => {
     const place = shown.indexOf(scene);
-    const sheet = sheetOf(evaluation, scene);
-    const stage = el("div", { class: "stage", tabindex: "0", role: "group", "aria-label": `${scene.name}: plus and minus zoom, arrows move, 0 shows all` }, sheet);
+    const sheet = stack(evaluation, scene);
+    const stage = el("div", { class: "stage", tabindex: "0", role: "group", "aria-label": `${scene.name}: plus and minus zoom, arrow keys move, 0 fits the scene` }, sheet);
     const { zoom, reset } = zoomable(stage, sheet);
     const button = (text, label, press, more = {}) => el("button", { type: "button", "aria-label": label, title: label, onclick: press, text, ...more });
     const step = (by) => button(by < 0 ? "‹" : "›", by < 0 ? "Previous scene" : "Next scene", () => fill(shown[place + by]), { disabled: !shown[place + by] });
@@ -117,18 +117,18 @@ function lookClosely(evaluation, first, shown) {
       el(
         "header",
         {},
-        el("h2", { id: "close-title", text: scene.name }),
+        el("h2", { id: "viewer-title", text: scene.name }),
         el("p", { class: "muted", text: `${RANKS[scene.rank]} · mIoU ${percent(evaluation.by_scene?.[scene.name]?.miou)}\u00a0% · ${whole(scene.width)} × ${whole(scene.height)} pixels` }),
-        button("×", "Close", () => dialog.close(), { class: "shut" }),
+        button("×", "Close", () => dialog.close(), { class: "close" }),
       ),
       stage,
       el(
         "footer",
         {},
-        radios("close-layer", "Show", LAYERS, layer, choose),
+        radios("viewer-layer", "Show", LAYERS, layer, choose),
         el("label", { class: "cover" }, "Opacity", opacity),
-        el("div", { class: "buttons" }, step(-1), step(1), button("−", "Zoom out", () => zoom(1 / 1.5)), button("+", "Zoom in", () => zoom(1.5)), button("Fit", "Show all", reset)),
-        el("div", { class: "keys" }, classKey(evaluation, evaluation.by_scene?.[scene.name] ?? {}), keyOfMistakes()),
+        el("div", { class: "buttons" }, step(-1), step(1), button("−", "Zoom out", () => zoom(1 / 1.5)), button("+", "Zoom in", () => zoom(1.5)), button("Fit", "Fit to window", reset)),
+        el("div", { class: "keys" }, classKey(evaluation, evaluation.by_scene?.[scene.name] ?? {}), errorKey()),
       ),
     );
     stage.focus();

@@ -1,20 +1,20 @@
 "use strict";
 
-// Tables that sort by any column: click a heading, or reach it with Tab and press Enter.
+// Tables that are sorted by clicking a column heading, or with Tab and Enter.
 
 /**
- * `columns` are {key, title, help, of(row), cell(row)}; the first names the row. A value that is not known stays last,
- * whichever way it is sorted. `order` remembers the choice over redraws: {key, down}.
+ * `columns` are {key, title, help, of(row), cell(row)}; the first is the row header. Missing values stay last in both
+ * directions. `order` ({key, down}) keeps the sorting when the page is built again.
  */
 function sortable(caption, columns, rows, order) {
   const body = el("tbody");
-  const said = el("p", { class: "visually-hidden", role: "status" });
+  const status = el("p", { class: "visually-hidden", role: "status" });
   const heads = columns.map((column, place) => {
     const press = () => {
       order.down = order.key === column.key ? !order.down : place > 0;
       order.key = column.key;
       fill();
-      said.textContent = `sorted by ${column.title.replace("\n", " ")}, ${order.down ? "largest first" : "smallest first"}`;
+      status.textContent = `sorted by ${column.title.replace("\n", " ")}, ${order.down ? "largest first" : "smallest first"}`;
     };
     const title = el("button", { type: "button", onclick: press, title: column.help, text: column.title });
     return el("th", { scope: "col", class: column.wide ? "wide" : undefined }, title);
@@ -45,11 +45,11 @@ function sortable(caption, columns, rows, order) {
     "div",
     {},
     scrolled(caption, el("table", { class: "sortable" }, el("caption", { class: "visually-hidden", text: caption }), el("thead", {}, el("tr", {}, heads)), body)),
-    said,
+    status,
   );
 }
 
-/** Something wide, in a box of its own that scrolls, also by keyboard. */
+/** Wrap a wide element in a box that scrolls, also by keyboard. */
 const scrolled = (label, wide) => el("div", { class: "scroll", role: "region", "aria-label": label, tabindex: "0" }, wide);
 
 function compared(a, b, down) {
@@ -59,7 +59,7 @@ function compared(a, b, down) {
   return down ? -rising : rising;
 }
 
-/** A share as a bar in a class's colour, with its number and its interval. */
+/** Share as a bar in the colour of a class, with number and interval. */
 function bar(share, colour, interval) {
   const width = known(share) ? share : 0;
   const [low, high] = interval?.every(known) ? interval : [];

@@ -1,28 +1,28 @@
 "use strict";
 
-// A picture that is looked at closely: wheel, buttons, keys, a finger to move it and two to zoom.
+// Zooming and panning of an image: wheel, keys, one finger to pan, two to zoom.
 
-const CLOSEST = 24;
+const MAX_ZOOM = 24;
 
-/** Makes `sheet` move inside `stage`; gives what buttons call. */
+/** Make `sheet` zoom and pan inside `stage`; return the functions that buttons call. */
 function zoomable(stage, sheet) {
   let [x, y, size] = [0, 0, 1];
   const fingers = new Map();
 
   function show() {
-    const most = (length) => (length * (size - 1)) / 2; // the picture always covers the middle
+    const most = (length) => (length * (size - 1)) / 2; // the image always covers the centre
     x = Math.min(most(stage.clientWidth), Math.max(-most(stage.clientWidth), x));
     y = Math.min(most(stage.clientHeight), Math.max(-most(stage.clientHeight), y));
     sheet.style.transform = `translate(${x}px, ${y}px) scale(${size})`;
-    stage.classList.toggle("close", size > 3);
+    stage.classList.toggle("magnified", size > 3);
     stage.dataset.zoom = size.toFixed(2);
   }
 
-  /** Zoom, and keep what lies at (cx, cy) of the window, or in the middle, in its place. */
+  /** Zoom around (cx, cy) of the window, or around the centre. */
   function zoom(factor, cx, cy) {
     const box = stage.getBoundingClientRect();
     const [px, py] = [cx === undefined ? 0 : cx - box.left - box.width / 2, cy === undefined ? 0 : cy - box.top - box.height / 2];
-    const next = Math.min(CLOSEST, Math.max(1, size * factor));
+    const next = Math.min(MAX_ZOOM, Math.max(1, size * factor));
     x = px - ((px - x) * next) / size;
     y = py - ((py - y) * next) / size;
     size = next;

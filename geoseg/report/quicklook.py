@@ -1,4 +1,4 @@
-"""A scene as a picture to draw on: small enough to look at, read from its overviews."""
+"""Quicklook of a scene: a small RGB image, read from the overviews, that figures draw on."""
 
 from __future__ import annotations
 
@@ -18,46 +18,58 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from geoseg.errors import SceneError
-from geoseg.raster.checks import check_pixels, find_alpha_band, open_raster, select_bands
+from geoseg.raster.checks import find_alpha_band, check_pixels, open_raster, select_bands
 from geoseg.raster.georeference import map_transform, pixel_size_m
 from geoseg.raster.scene import CACHE_BYTES
 
-_PAPER, _WHITE = 245, 255
+_NODATA_GREY, _WHITE = 245, 255
 _LARGEST_ZOOM = 4.0
-_BRIGHTEST = (1.0, 99.0)  # percentiles that become black and white where pixels are no bytes
+_STRETCH_PERCENTILES = (1.0, 99.0)  # percentiles that become black and white, except for uint8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Backdrop:
-    """A scene in the size of a picture."""
+class Quicklook:
+    """Image of a scene at reduced size, with its place on the map."""
 
     picture: NDArray[np.uint8]
-    """(h, w, 3) red, green, blue; light grey where the scene has no data."""
+    """(h, w, 3) red, green, blue; light grey where the scene is nodata."""
 
     valid: NDArray[np.bool_]
-    """(h, w) True where it has"""
+    """(h, w) False where the scene is nodata."""
 
     to_picture: Affine
-    """From map coordinates to pixels of the picture."""
+    """Transform from map coordinates to pixels of the picture."""
 
     bounds: tuple[float, float, float, float]
-    """Smallest box around the scene in map coordinates: left, bottom, right, top."""
+    """Left, bottom, right, top of the scene in map coordinates."""
 
     pixel_size_m: float | None
-    """Of a pixel of the picture, in metres; None where unknown."""
+    """Size of a pixel of the picture in metres; None if unknown."""
 
     crs: CRS | None
+    """CRS of the scene; None if unknown."""
 
     scene_pixel: float
-    """Side of a pixel of the scene, in units of the map."""
+    """Size of a pixel of the scene in map units."""
 
 
-def read_backdrop(path: Path, *, size: int, enlarge: float = _LARGEST_ZOOM) -> Backdrop:
-    """Read a scene so that its longer side has `size` pixels (a small scene is enlarged by
-    `enlarge` at most).
+def read_quicklook(path: Path, *, size: int, enlarge: float = _LARGEST_ZOOM) -> Quicklook:
+    """Read a scene at reduced size.
 
-    Bytes are shown as they are, other types stretched between their 1st and 99th percentile.
-    Raises SceneError when it cannot be read.
+    Parameters
+    ----------
+    path
+        Raster that GDAL reads. uint8 is shown unchanged, other types are stretched between their 1st and
+        99th percentile.
+    size
+        Length of the longer side of the picture in pixels.
+    enlarge
+        Largest factor by which a small scene is enlarged.
+
+    Raises
+    ------
+    SceneError
+        If the scene cannot be read.
     """
     with (
         rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"),
@@ -67,18 +79,24 @@ def read_backdrop(path: Path, *, size: int, enlarge: float = _LARGEST_ZOOM) -> B
         zoom = min(size / max(scene.shape), enlarge)
         width, height = (max(1, round(length * zoom)) for length in (scene.width, scene.height))
         try:
-            pixels, valid = _read(scene, path, min(width, scene.width), min(height, scene.height))
+            pixels, valid = _read_rgb(
+                scene, path, min(width, scene.width), min(height, scene.height)
+            )
         except RasterioError as error:
-            raise SceneError(f"{path}: damaged somewhere. copy or download it again") from error
-        picture = cv2.resize(_bytes(pixels, valid), (width, height), interpolation=cv2.INTER_CUBIC)
-        known = cv2.resize(valid.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+            raise SceneError(f"{path}: the raster is damaged. copy or download it again") from error
+        picture = cv2.resize(
+            _to_uint8(pixels, valid), (width, height), interpolation=cv2.INTER_CUBIC
+        )
+        shown_valid = cv2.resize(
+            valid.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST
+        )
         to_picture = Affine.scale(width / scene.width, height / scene.height) @ ~map_transform(
             scene.transform
         )
         metres = pixel_size_m(scene.crs or None, scene.transform, scene.width, scene.height)
-        return Backdrop(
+        return Quicklook(
             picture=np.asarray(picture, np.uint8),
-            valid=np.asarray(known, np.uint8) != 0,
+            valid=np.asarray(shown_valid, np.uint8) != 0,
             to_picture=to_picture,
             bounds=_bounds(scene),
             pixel_size_m=metres and metres * scene.width / width,
@@ -87,17 +105,17 @@ def read_backdrop(path: Path, *, size: int, enlarge: float = _LARGEST_ZOOM) -> B
         )
 
 
-def blank_backdrop(
+def blank_quicklook(
     shape: tuple[int, int], transform: Affine, crs: CRS | None, *, size: int
-) -> Backdrop:
-    """White paper in the place of a raster of this shape, its longer side `size` pixels long."""
+) -> Quicklook:
+    """Create a white picture in place of a raster of this shape; its longer side has `size` pixels."""
     rows, columns = shape
     zoom = min(size / max(shape), _LARGEST_ZOOM)
     width, height = max(1, round(columns * zoom)), max(1, round(rows * zoom))
     corners = [transform @ corner for corner in ((0, 0), (columns, 0), (0, rows), (columns, rows))]
     x, y = zip(*corners, strict=True)
     metres = pixel_size_m(crs, transform, columns, rows)
-    return Backdrop(
+    return Quicklook(
         picture=np.full((height, width, 3), _WHITE, np.uint8),
         valid=np.ones((height, width), bool),
         to_picture=Affine.scale(width / columns, height / rows) @ ~transform,
@@ -108,10 +126,10 @@ def blank_backdrop(
     )
 
 
-def _read(
+def _read_rgb(
     scene: DatasetReader, path: Path, width: int, height: int
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """(3, h, w) pixels as red, green, blue, and (h, w) where they are valid, decimated."""
+    """Read (3, h, w) decimated pixels as red, green, blue, and (h, w) True where they are valid."""
     alpha = find_alpha_band(scene, path)
     bands = select_bands(scene, alpha, bands=None, file=path)
     bands = bands[:3] if len(bands) >= 3 else bands[:1] * 3
@@ -124,17 +142,17 @@ def _read(
     return pixels, valid & np.isfinite(pixels).all(axis=0)
 
 
-def _bytes(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """(h, w, 3) uint8 of (3, h, w) pixels."""
+def _to_uint8(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Convert (3, h, w) pixels to (h, w, 3) uint8."""
     if pixels.dtype != np.uint8:
-        pixels = np.stack([_stretched(band, valid) for band in pixels])
-    return np.where(valid[..., None], np.moveaxis(pixels, 0, -1), np.uint8(_PAPER))
+        pixels = np.stack([_stretch(band, valid) for band in pixels])
+    return np.where(valid[..., None], np.moveaxis(pixels, 0, -1), np.uint8(_NODATA_GREY))
 
 
-def _stretched(band: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def _stretch(band: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
     if not valid.any():
         return np.zeros(band.shape, np.uint8)
-    low, high = np.percentile(band[valid].astype(np.float64), _BRIGHTEST)
+    low, high = np.percentile(band[valid].astype(np.float64), _STRETCH_PERCENTILES)
     values = np.where(valid, band, low).astype(np.float64)
     scaled = (values - low) / max(high - low, 1e-9)
     return np.asarray(np.clip(scaled, 0, 1) * 255, np.uint8)

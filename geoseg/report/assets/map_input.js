@@ -1,12 +1,12 @@
 "use strict";
 
-// Mouse, fingers and keys on the map. `hands.click` and `hands.point` are what others put there.
-const hands = (() => {
+// Mouse, touch and keyboard input of the map. Other scripts set `input.click` and `input.point`.
+const input = (() => {
   const { canvas } = map;
-  const CLICK = 6;    // pixels that a hand may tremble
-  const STEP = 80;    // pixels that an arrow key moves
+  const CLICK = 6;    // a movement of fewer pixels is a click
+  const STEP = 80;    // pixels per arrow key
   const down = new Map();
-  const told = { click() {}, point() {} };
+  const handlers = { click() {}, point() {} };
   let moved = 0, pressed = false;
 
   const at = (event) => {
@@ -25,14 +25,14 @@ const hands = (() => {
     if (event.pointerType === "mouse" && event.button !== 0) return;
     canvas.setPointerCapture(event.pointerId);
     if (!down.size) { moved = 0; pressed = true; }
-    else pressed = false;  // two fingers choose nothing
+    else pressed = false;  // two fingers never select
     down.set(event.pointerId, at(event));
     map.cross = false;
   });
 
   canvas.addEventListener("pointermove", (event) => {
     const [x, y] = at(event);
-    if (!down.has(event.pointerId)) { told.point(x, y); return; }
+    if (!down.has(event.pointerId)) { handlers.point(x, y); return; }
     const before = grip();
     down.set(event.pointerId, [x, y]);
     const now = grip();
@@ -44,12 +44,12 @@ const hands = (() => {
 
   function up(event) {
     if (!down.delete(event.pointerId)) return;
-    if (pressed && moved < CLICK && event.type === "pointerup") told.click(...at(event), event.pointerType);
+    if (pressed && moved < CLICK && event.type === "pointerup") handlers.click(...at(event), event.pointerType);
     pressed = pressed && down.size > 0;
   }
   canvas.addEventListener("pointerup", up);
   canvas.addEventListener("pointercancel", up);
-  canvas.addEventListener("pointerleave", () => told.point(null, null));
+  canvas.addEventListener("pointerleave", () => handlers.point(null, null));
   canvas.addEventListener("dblclick", (event) => map.zoomBy(2, ...at(event)));
 
   canvas.addEventListener("wheel", (event) => {
@@ -68,8 +68,8 @@ const hands = (() => {
     "=": () => map.zoomBy(1.5),
     "-": () => map.zoomBy(1 / 1.5),
     "0": () => map.home(),
-    Enter: () => told.click(map.size[0] / 2, map.size[1] / 2, "keyboard"),
-    " ": () => told.click(map.size[0] / 2, map.size[1] / 2, "keyboard"),
+    Enter: () => handlers.click(map.size[0] / 2, map.size[1] / 2, "keyboard"),
+    " ": () => handlers.click(map.size[0] / 2, map.size[1] / 2, "keyboard"),
   };
 
   canvas.addEventListener("keydown", (event) => {
@@ -82,5 +82,5 @@ const hands = (() => {
   canvas.addEventListener("focus", () => { map.cross = canvas.matches(":focus-visible"); });
   canvas.addEventListener("blur", () => { map.cross = false; });
 
-  return told;
+  return handlers;
 })();
