@@ -13,7 +13,12 @@ from rasterio.crs import CRS
 from geoseg.dataset.folder import Dataset, DatasetScene
 from geoseg.errors import ConfigError
 from geoseg.files import check_output, write_json
-from geoseg.inference.label_source import PredictedLabels, LabelSource, StoredLabels, check_keep_folder
+from geoseg.inference.label_source import (
+    LabelSource,
+    PredictedLabels,
+    StoredLabels,
+    check_keep_folder,
+)
 from geoseg.metrics.evaluation import USUAL, Evaluation, Rules, SplitCounts, count_scene
 from geoseg.models.model_file import Model, check_card_file, write_card
 from geoseg.polygons.table import Table
