@@ -18,7 +18,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from geoseg.errors import SceneError
-from geoseg.raster.checks import find_alpha_band, check_pixels, open_raster, select_bands
+from geoseg.raster.checks import check_pixels, find_alpha_band, open_raster, select_bands
 from geoseg.raster.georeference import map_transform, pixel_size_m
 from geoseg.raster.scene import CACHE_BYTES
 
