@@ -22,14 +22,14 @@ def passes(side: int, count: int, how: str) -> None:
     import torch
 
     from geoseg.cli.process import keep_freed_memory, request_huge_pages
-    from geoseg.models.layers import folded
+    from geoseg.models.layers import fold_batch_norm
     from geoseg.models.model_file import load_model
 
     if how == "huge pages":
         request_huge_pages()
     if how == "kept":
         keep_freed_memory()
-    network = folded(load_model().network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = fold_batch_norm(load_model().network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     image = torch.rand(1, 3, side, side).to(memory_format=torch.channels_last)
     with torch.inference_mode():
         network(image)

@@ -42,7 +42,7 @@ from geoseg.cli.process import request_huge_pages
 from geoseg.inference.plan import PlanSettings, plan_scene
 from geoseg.inference.reader import open_scenes
 from geoseg.legend import DOTA_V1
-from geoseg.models.layers import folded
+from geoseg.models.layers import fold_batch_norm
 from geoseg.models.model_file import Model, ModelCard, load_model, save_model
 from geoseg.models.runtime import Backend, on_backend
 from geoseg.models.unet import UNet
@@ -84,7 +84,7 @@ def ours(
     ]
     network = on_backend(opened, backend).network
     if backend == "torch":
-        network = folded(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = fold_batch_norm(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     clock = _Clock()
     before = _forward_seconds(network, sizes)
     segment(

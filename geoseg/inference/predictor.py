@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from geoseg.errors import ConfigError
 from geoseg.inference.reader import TileInput
 from geoseg.legend import IGNORE
-from geoseg.models.layers import folded
+from geoseg.models.layers import fold_batch_norm
 from geoseg.models.model_file import Model, load_model
 from geoseg.models.onnx_import import load_onnx
 from geoseg.models.runtime import RuntimeNetwork, on_backend
@@ -249,7 +249,7 @@ def _batch_tiles(
 def _prepare_network(network: nn.Module, device: str) -> nn.Module:
     if isinstance(network, RuntimeNetwork):
         return network
-    return folded(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return fold_batch_norm(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def _quantize(probability: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from math import ceil, sqrt
 
 from geoseg.errors import ConfigError
 from geoseg.models.model_file import Model
-from geoseg.models.receptive_field import context
+from geoseg.models.receptive_field import measure_context
 from geoseg.models.runtime import RuntimeNetwork
 from geoseg.options import Margin
 from geoseg.raster.tiles import Tile, cut_tiles, fit_spans, round_up, tile_grid
@@ -57,7 +57,7 @@ def _receptive_field(model: Model) -> int:
             f"--margin exact: the receptive field of {model.path.name} is unknown: an ONNX file does not "
             "contain it. Use auto, or a number of pixels"
         )
-    field = context(model.network, bands=model.card.bands, stride=model.card.stride)
+    field = measure_context(model.network, bands=model.card.bands, stride=model.card.stride)
     if field is None:
         raise ConfigError(
             f"--margin exact: the receptive field of {model.path.name} is unbounded. Use auto, or a "

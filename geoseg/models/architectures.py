@@ -1,4 +1,4 @@
-"""Architectures by name: ours, and those that other packages offer under the entry point ``geoseg.architectures``.
+"""Architectures by name: those of geoseg, and those of other packages under the entry point ``geoseg.architectures``.
 
 An architecture is a callable ``(bands, classes, **parameters) -> nn.Module`` whose module has an integer `stride`.
 """
@@ -21,20 +21,35 @@ Architecture = Callable[..., nn.Module]
 _OURS: dict[str, Architecture] = {"unet": UNet, "mobile-unet": MobileUNet, "deeplab": DeepLab}
 
 
-def architectures() -> dict[str, Architecture]:
-    """Every architecture that can be named; ours cannot be replaced."""
+def list_architectures() -> dict[str, Architecture]:
+    """Return all architectures by name. Those of geoseg cannot be replaced."""
     theirs = {e.name: e.load() for e in entry_points(group="geoseg.architectures")}
     return theirs | _OURS
 
 
 def build(name: str, bands: int, classes: int, parameters: Mapping[str, Any]) -> nn.Module:
-    """A network with fresh weights. Raises ModelError for an unknown name or parameters that it does not take."""
-    known = _OURS if name in _OURS else architectures()
+    """Build a network with random weights.
+
+    Parameters
+    ----------
+    name
+        Architecture.
+    bands, classes
+        Channels of its input and output.
+    parameters
+        Keyword arguments of the architecture.
+
+    Raises
+    ------
+    ModelError
+        If the name is unknown, or the architecture does not accept the parameters.
+    """
+    known = _OURS if name in _OURS else list_architectures()
     if name not in known:
-        raise ModelError(f"unknown architecture {name!r}. known: {', '.join(sorted(known))}")
+        raise ModelError(f"unknown architecture {name!r}. Known: {', '.join(sorted(known))}")
     try:
         return known[name](bands, classes, **parameters)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
-            f"architecture {name!r} does not take {dict(parameters)}: {error}"
+            f"architecture {name!r} does not accept {dict(parameters)}: {error}. Correct its parameters"
         ) from error

@@ -1,19 +1,18 @@
-"""The encoder of EfficientNet-Lite0, so that weights learned on ImageNet can be put in.
+"""The encoder of EfficientNet-Lite0 (Tan and Le 2019, arXiv 1905.11946; Lite: no squeeze-excite, ReLU6).
 
-That of Tan and Le 2019 (arXiv 1905.11946) in its Lite form (no squeeze-excite, ReLU6), written here from scratch;
-kernels, strides and paddings are those of the published weights.
+Kernels, strides and paddings are those of the published ImageNet weights, which `Encoder.load_pretrained` reads.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from os import PathLike
 
 import torch
 from torch import Tensor, nn
 
 from geoseg.errors import ModelError
 
-# repeats, kernel, stride, expansion, output channels of each stage of EfficientNet-Lite0
+# repeats, kernel, stride, expansion and output channels of each stage of EfficientNet-Lite0
 _STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -23,57 +22,68 @@ _STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-_LAST = (0, 1, 2, 4)  # stages whose output is the last at its resolution: 1/2, 1/4, 1/8, 1/16
+_SKIP_STAGES = (0, 1, 2, 4)  # last stages at their resolution: 1/2, 1/4, 1/8, 1/16
 CHANNELS = (16, 24, 40, 112, 320)
-"""Of the features that the encoder gives, finest first."""
+"""Channels of the encoder's features, finest first."""
 
 
 class Encoder(nn.Module):
     """EfficientNet-Lite0 without its classifier.
 
-    With an `output_stride` of 16 its last stages keep the resolution and reach as far by dilation (Chen et al.
-    2017, arXiv 1706.05587); the weights are the same.
+    Parameters
+    ----------
+    bands
+        Bands of the input.
+    output_stride
+        32, or 16: then the last stages keep their resolution and have the same receptive field by dilation
+        (Chen et al. 2017, arXiv 1706.05587). The weights are the same.
     """
 
     def __init__(self, bands: int, *, output_stride: int = 32) -> None:
         super().__init__()
         if output_stride not in (16, 32):
             raise ValueError(f"output_stride is 16 or 32, got {output_stride}")
-        self.stem = conv(bands, 32, kernel=3, stride=2)
+        self.stem = conv_norm_act(bands, 32, kernel=3, stride=2)
         self.stages = nn.ModuleList()
         inputs = 32
-        done = dilation = 1  # beyond the stem's 2
+        done = dilation = 1  # stride after the stem's 2
         for repeats, kernel, step, expansion, outputs in _STAGES:
             stride = step if done * step * 2 <= output_stride else 1
-            blocks = [Inverted(inputs, outputs, kernel, stride, expansion, dilation)]
+            blocks = [InvertedResidual(inputs, outputs, kernel, stride, expansion, dilation)]
             done, dilation = done * stride, dilation * step // stride
             blocks += [
-                Inverted(outputs, outputs, kernel, 1, expansion, dilation)
+                InvertedResidual(outputs, outputs, kernel, 1, expansion, dilation)
                 for _ in range(repeats - 1)
             ]
             self.stages.append(nn.Sequential(*blocks))
             inputs = outputs
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(N, bands, H, W) → features at 1/2, 1/4, 1/8, 1/16 and 1 / output_stride of H and W"""
-        features = self.stem(image)
+        """(N, bands, H, W) → features (N, CHANNELS[i], h, w) at 1/2, 1/4, 1/8, 1/16 and 1 / output_stride."""
+        features = self.stem(image)  # (N, 32, H / 2, W / 2)
         pyramid = []
         for index, stage in enumerate(self.stages):
             features = stage(features)
-            if index in _LAST:
+            if index in _SKIP_STAGES:
                 pyramid.append(features)
         return [*pyramid, features]
 
-    def load_pretrained(self, weights: Path) -> None:
-        """Take the weights of a published EfficientNet-Lite0 state dict; the tensors come in the same order
-        there.
+    def load_pretrained(self, weights: str | PathLike[str]) -> None:
+        """Load a published EfficientNet-Lite0 state dict.
 
-        Only tensors are read from the file, never code. Raises ModelError when it is not that network.
+        Only tensors are read from the file, never code. Its tensors have other names and the same order.
+
+        Raises
+        ------
+        ModelError
+            If the file cannot be read, or holds another network.
         """
         try:
             published = torch.load(weights, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises anything here, down to KeyError
-            raise ModelError(f"{weights}: is no file of EfficientNet-Lite0 weights") from error
+        except Exception as error:  # torch raises many types here
+            raise ModelError(
+                f"{weights}: not a file of EfficientNet-Lite0 weights. Name another file"
+            ) from error
         theirs = [
             tensor
             for name, tensor in published.items()
@@ -81,12 +91,14 @@ class Encoder(nn.Module):
         ]
         ours = self.state_dict()
         if [t.shape for t in theirs] != [t.shape for t in ours.values()]:
-            raise ModelError(f"{weights}: holds another network than a 3-band EfficientNet-Lite0")
+            raise ModelError(
+                f"{weights}: not the weights of an EfficientNet-Lite0 with 3 bands. Name another file"
+            )
         self.load_state_dict(dict(zip(ours, theirs, strict=True)))
 
 
-class Inverted(nn.Module):
-    """Inverted residual: expand by 1 x 1, filter each channel by itself, project by 1 x 1."""
+class InvertedResidual(nn.Module):
+    """Expand channels by 1 x 1, filter each by a depthwise convolution, project by 1 x 1 (MobileNetV2)."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int, dilation: int
@@ -95,26 +107,28 @@ class Inverted(nn.Module):
         inner = inputs * expansion
         self.residual = stride == 1 and inputs == outputs
         self.layers = nn.Sequential(
-            *([conv(inputs, inner, kernel=1)] if expansion > 1 else []),
-            conv(inner, inner, kernel=kernel, stride=stride, groups=inner, dilation=dilation),
-            conv(inner, outputs, kernel=1, activation=nn.Identity()),
+            *([conv_norm_act(inputs, inner, kernel=1)] if expansion > 1 else []),
+            conv_norm_act(
+                inner, inner, kernel=kernel, stride=stride, groups=inner, dilation=dilation
+            ),
+            conv_norm_act(inner, outputs, kernel=1, activation=nn.Identity()),
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, inputs, H, W) → (N, outputs, H / stride, W / stride)"""
+        """(N, inputs, H, W) → (N, outputs, H / stride, W / stride)."""
         output: Tensor = self.layers(features)
         return features + output if self.residual else output
 
 
 class _SamePadding(nn.ZeroPad2d):
-    """TensorFlow's padding of a convolution with stride 2 on an even size: one pixel more on the far side."""
+    """TensorFlow's "same" padding of a stride-2 convolution on an even size: one pixel more on the far side."""
 
     def __init__(self, kernel: int) -> None:
         near, far = (kernel - 2) // 2, (kernel - 1) // 2
         super().__init__((near, far, near, far))
 
 
-def conv(
+def conv_norm_act(
     inputs: int,
     outputs: int,
     *,
@@ -124,7 +138,7 @@ def conv(
     dilation: int = 1,
     activation: nn.Module | None = None,
 ) -> nn.Sequential:
-    """A convolution that keeps the size (or halves it, with stride 2), batch norm, and ReLU6 or `activation`."""
+    """Build a convolution of stride 1 or 2 with batch norm and an activation, ReLU6 by default."""
     padding = dilation * (kernel // 2) if stride == 1 else 0
     return nn.Sequential(
         *([_SamePadding(kernel)] if stride == 2 else []),

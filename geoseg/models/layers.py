@@ -1,7 +1,8 @@
-"""Working at a fraction of the input's resolution: a quarter of the arithmetic at a half, and twice the context.
+"""Layers that the architectures share, and folding of batch norm for inference.
 
-Logits are brought back by bilinear interpolation, except while a network is being trained: there the loss looks at
-them as they are, since 16 classes at full resolution would double the cost of a step.
+With ``pool`` above 1 a network works at a fraction of the input's resolution: at 1/2 it takes a quarter of the arithmetic
+and has twice the context. In eval mode its logits are upsampled to the input's resolution; in training mode the loss
+compares them at their own resolution, since 16 classes at full resolution would double the cost of a step.
 """
 
 from __future__ import annotations
@@ -14,24 +15,22 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
-def shrunk(image: Tensor, pool: int) -> Tensor:
-    """(N, bands, H, W) → (N, bands, H / pool, W / pool), means of squares of `pool` pixels"""
+def downsample_input(image: Tensor, pool: int) -> Tensor:
+    """(N, bands, H, W) → (N, bands, H / pool, W / pool), by averaging."""
     return F.avg_pool2d(image, pool) if pool > 1 else image
 
 
-def regrown(logits: Tensor, pool: int, *, training: bool) -> Tensor:
-    """(N, classes, h, w) → (N, classes, h * pool, w * pool), or as they are while training"""
+def upsample_logits(logits: Tensor, pool: int, *, training: bool) -> Tensor:
+    """(N, classes, h, w) → (N, classes, h * pool, w * pool), bilinear; unchanged in training mode."""
     if pool == 1 or training:
         return logits
     return F.interpolate(logits, scale_factor=float(pool), mode="bilinear")
 
 
-# Batch norm folded into the convolution before it: the same function, fewer passes over memory.
+def fold_batch_norm(network: nn.Module) -> nn.Module:
+    """Return a copy in eval mode with each BatchNorm2d folded into the Conv2d before it.
 
-
-def folded(network: nn.Module) -> nn.Module:
-    """A copy of a network in eval mode in which each BatchNorm2d that follows a Conv2d in an
-    nn.Sequential is folded into it.
+    The function is the same, with fewer passes over memory. Pairs are found in every nn.Sequential.
     """
     network = copy.deepcopy(network).eval()
     for module in network.modules():

@@ -1,4 +1,4 @@
-"""A light U-Net: the encoder is EfficientNet-Lite0, so that weights learned on ImageNet can be put in."""
+"""A light U-Net on the encoder of EfficientNet-Lite0, which has published ImageNet weights."""
 
 from __future__ import annotations
 
@@ -6,15 +6,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geoseg.models.encoder import CHANNELS, Encoder, conv
-from geoseg.models.layers import regrown, shrunk
+from geoseg.models.encoder import CHANNELS, Encoder, conv_norm_act
+from geoseg.models.layers import downsample_input, upsample_logits
 
 
 class MobileUNet(nn.Module):
-    """Logits per pixel, at the resolution of the input.
+    """U-Net with an EfficientNet-Lite0 encoder.
 
-    It works at 1 / `pool` of the input's resolution, see `geoseg.models.layers`. Height and width of an input are
-    multiples of `stride`.
+    Parameters
+    ----------
+    bands
+        Bands of the input.
+    classes
+        Classes of the output.
+    pool
+        Factor by which the input is downsampled first, see `geoseg.models.layers`.
+    decoder
+        Channels of the decoder's levels, coarsest first.
     """
 
     def __init__(
@@ -28,10 +36,11 @@ class MobileUNet(nn.Module):
         super().__init__()
         self.pool = pool
         self.stride = pool * 32
+        """Height and width of an input are multiples of this."""
         self.encoder = Encoder(bands)
         skips = (*reversed(CHANNELS[:-1]), bands)
         self.decoder = nn.ModuleList(
-            conv(inputs + skip, outputs, kernel=3, activation=nn.ReLU(inplace=True))
+            conv_norm_act(inputs + skip, outputs, kernel=3, activation=nn.ReLU(inplace=True))
             for inputs, skip, outputs in zip(
                 (CHANNELS[-1], *decoder[:-1]), skips, decoder, strict=True
             )
@@ -39,18 +48,18 @@ class MobileUNet(nn.Module):
         self.head = nn.Conv2d(decoder[-1], classes, kernel_size=3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(N, bands, H, W) → logits (N, classes, H, W); in training mode (N, classes, H / pool, W / pool)"""
-        image = shrunk(image, self.pool)
+        """(N, bands, H, W) → logits (N, classes, H, W); in training mode (N, classes, H / pool, W / pool)."""
+        image = downsample_input(image, self.pool)
         pyramid: list[Tensor] = self.encoder(image)
-        *skips, features = image, *pyramid
+        *skips, features = image, *pyramid  # at 1, 1/2, 1/4, 1/8, 1/16; features at 1/32
         del (
             pyramid,
             image,
-        )  # what is used up is dropped at once: it decides how large a window may be
+        )  # tensors are freed as soon as possible: peak memory limits the window size
         for block in self.decoder:
             finer = F.interpolate(features, scale_factor=2.0, mode="nearest")
-            features = torch.cat([finer, skips.pop()], dim=1)
+            features = torch.cat([finer, skips.pop()], dim=1)  # (N, inputs + skip, h, w)
             del finer
-            features = block(features)
-        features = self.head(features)
-        return regrown(features, self.pool, training=self.training)
+            features = block(features)  # (N, outputs, h, w)
+        features = self.head(features)  # (N, classes, H / pool, W / pool)
+        return upsample_logits(features, self.pool, training=self.training)

@@ -1,8 +1,7 @@
-"""The model file: one ``.safetensors`` with the weights, and in its header a JSON card that says all there
-is to know.
+"""The model file: one ``.safetensors`` with the weights and, in its header, a JSON model card.
 
-Nothing in it is ever executed. A model is checked when it is opened: format, architecture, names and shapes
-of the weights, their sha256, and that they are finite.
+Nothing in it is executed. Opening a model checks its format, architecture, names and shapes of the weights, their
+sha256, and that they are finite.
 """
 
 from __future__ import annotations
@@ -28,58 +27,58 @@ from geoseg.models.architectures import build
 
 FORMAT = "geoseg model 1"
 SHIPPED = "dota.safetensors"
-"""The model that `segment` and `evaluate` use when none is named."""
+"""File name of the default model of `segment` and `evaluate`, in ``geoseg/weights``."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What a model is, expects and is worth."""
+    """Architecture, expected input, origin and scores of a model."""
 
     architecture: str
+    """Name in `geoseg.models.architectures`."""
 
     parameters: dict[str, Any]
-    """What the architecture was built with, beside bands and classes."""
+    """Keyword arguments of the architecture besides bands and classes."""
 
     legend: Legend
 
     bands: int
+    """Bands of the input."""
 
     dtype: str
-    """Data type of the scenes it was trained on."""
+    """Data type of the training scenes."""
 
     mean: tuple[float, ...]
-    """Per band, in units of the scene: the network sees ``(pixels - mean) / std``."""
+    """Per band, in units of the scene. The input of the network is ``(pixels - mean) / std``."""
 
     std: tuple[float, ...]
     """Per band, in units of the scene."""
 
     stride: int
-    """Windows begin, and end, at multiples of this many pixels."""
+    """Windows begin and end at multiples of this many pixels."""
 
     margin: int
-    """Pixels around a core that a tile reads by default; a multiple of `stride`."""
+    """Default context in pixels that a tile reads around its core; a multiple of `stride`."""
 
     context: int | None = None
-    """How far beyond a core, in pixels, its logits depend on the scene; None: without end, or not
-    known."""
+    """Pixels beyond a core that its logits depend on; None: unbounded or unknown."""
 
     margins: tuple[dict[str, float], ...] = ()
-    """What was measured on real scenes, per margin tried: ``margin`` in pixels, ``changed`` the share of
-    labels that are not those of one forward pass over the whole scene, ``pixels`` that were compared."""
+    """Measurements of smaller margins on real scenes: ``margin`` in pixels, ``changed`` the fraction of labels
+    that differ from those of one forward pass over the whole scene, ``pixels`` that were compared."""
 
     pixel_size_m: tuple[float, float] | None = None
-    """Smallest and largest ground size of a pixel that the model was trained at, in metres; None: not
-    known."""
+    """Smallest and largest pixel size of the training scenes in metres; None: unknown."""
 
     training: dict[str, Any] = field(default_factory=dict)
-    """Data, terms, recipe, steps, hours; `failures`: what it is known to get wrong; `logit_shifts`: what was
-    added to each class's logit after learning; `ancestor`: the same of the model that it went on from, in short."""
+    """Data, terms, configuration, steps, hours; ``failures``: known failures; ``logit_shifts``: logit adjustment by
+    class; ``ancestor``: summary of the model that training started from."""
 
     scores: dict[str, Any] = field(default_factory=dict)
-    """What `evaluate` found, by split and truth."""
+    """Scores of `evaluate` by split and annotation layer."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON data."""
+        """Return the card as JSON data."""
         return {
             "format": FORMAT,
             "architecture": self.architecture,
@@ -100,9 +99,9 @@ class ModelCard:
 
     @staticmethod
     def from_json(card: Mapping[str, Any]) -> ModelCard:
-        """The inverse of `to_json`. Raises ValueError, KeyError or TypeError when it is no card."""
+        """Return the card of JSON data. Raises ValueError, KeyError or TypeError if the data is not a card."""
         if card["format"] != FORMAT:
-            raise ValueError(f"format {card['format']!r}, this geoseg reads {FORMAT!r}")
+            raise ValueError(f"format {card['format']!r}, this version reads {FORMAT!r}")
         made = ModelCard(
             architecture=str(card["architecture"]),
             parameters=dict(card["parameters"]),
@@ -124,43 +123,59 @@ class ModelCard:
             scores=dict(card["scores"]),
         )
         if not len(made.mean) == len(made.std) == made.bands or min(made.std) <= 0:
-            raise ValueError("mean and std need one number per band, std above 0")
+            raise ValueError("mean and std must have one number per band, std above 0")
         if made.stride < 1 or made.margin < 0 or made.margin % made.stride:
-            raise ValueError(f"margin {made.margin} is no multiple of stride {made.stride}")
+            raise ValueError(f"margin {made.margin} is not a multiple of stride {made.stride}")
         return made
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A network that is ready to use, and its card."""
+    """A network in eval mode and its card."""
 
     path: Path
 
     card: ModelCard
 
     network: nn.Module
-    """In eval mode: float32 (N, bands, H, W) → logits (N, classes, H, W); H and W multiples of
-    ``card.stride``."""
+    """float32 (N, bands, H, W) → logits (N, classes, H, W); H and W are multiples of ``card.stride``."""
 
     sha256: str
-    """Of the weights."""
+    """SHA-256 of the weights, in hexadecimal."""
 
     window: int | None = None
-    """Side in pixels of every window, for a network that takes no other."""
+    """Side in pixels of every window, for a network of fixed input size; None: any multiple of the stride."""
 
 
 def shipped_model() -> Path:
-    """The model file inside the package. Raises ModelError if this installation has none."""
+    """Return the path of the shipped model. Raises ModelError if this installation has none."""
     with as_file(files("geoseg") / "weights" / SHIPPED) as path:
         if not path.is_file():
-            raise ModelError("this installation ships no model. name one with -m MODEL.safetensors")
+            raise ModelError("this installation ships no model. Name one with -m MODEL.safetensors")
         return path
 
 
-def load_model(path: Path | None = None, device: str = "cpu") -> Model:
-    """Open and check a model file; None is the shipped model.
+def load_model(path: str | os.PathLike[str] | None = None, device: str = "cpu") -> Model:
+    """Open and check a model file.
 
-    Raises ModelError when it is missing, damaged, or no geoseg model.
+    Parameters
+    ----------
+    path
+        Model file; None: the shipped model.
+    device
+        Device of the network: cpu, cuda or mps.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged, or not a geoseg model.
+
+    Examples
+    --------
+    >>> from geoseg import load_model
+    >>> model = load_model()
+    >>> model.card.architecture, model.card.stride
+    ('mobile-unet', 64)
     """
     file = shipped_model() if path is None else input_file(path, ModelError)
     card, digest, weights = _read(file)
@@ -171,8 +186,8 @@ def load_model(path: Path | None = None, device: str = "cpu") -> Model:
     return Model(file, card, network.to(device), digest)
 
 
-def read_card(path: Path) -> ModelCard:
-    """The card alone, without building the network. Raises ModelError."""
+def read_card(path: str | os.PathLike[str]) -> ModelCard:
+    """Read the card of a model file without building the network. Raises ModelError, as `load_model`."""
     return _read(input_file(path, ModelError))[0]
 
 
@@ -184,9 +199,27 @@ def save_model(
     half: bool = True,
     overwrite: bool = False,
 ) -> Path:
-    """Write a model file, complete or not at all; `half` stores float16 (half the size, used as float32).
+    """Write a model file atomically.
 
-    Raises OutputError when it cannot be written, ValueError for weights that are not finite.
+    Parameters
+    ----------
+    path
+        File to write.
+    weights
+        State dict of the network.
+    card
+        Model card.
+    half
+        Store float16, in half the space; `load_model` converts it to float32.
+    overwrite
+        Replace an existing file.
+
+    Raises
+    ------
+    OutputError
+        If the file exists or cannot be written.
+    ValueError
+        If a weight is not finite.
     """
     stored = {
         name: (tensor.half() if half and tensor.is_floating_point() else tensor)
@@ -201,23 +234,35 @@ def save_model(
 
 
 def check_card_file(model: Path | None) -> None:
-    """Raise ConfigError or OutputError now if `write_card` could not write to `model` later."""
+    """Raise ConfigError or OutputError if `write_card` cannot write to `model`."""
     if model is None or model.suffix.lower() != ".safetensors":
-        raise ConfigError("--write: name the model to write to, a .safetensors file, with -m")
+        raise ConfigError("--write: no model to write to. Name a .safetensors file with -m")
     check_output(model.resolve(), overwrite=True)
     if model.exists() and not os.access(model, os.W_OK):
-        raise OutputError(f"{model}: no permission to write to it. copy it, and name the copy")
+        raise OutputError(f"{model}: no permission to write. Copy it, and name the copy")
 
 
 def write_card(measured: Model, change: Callable[[ModelCard], ModelCard]) -> ModelCard:
-    """Change the card in the file of a model; the weights stay as they are.
+    """Replace the card in a model file; the weights are unchanged.
 
-    Raises ModelError when the file holds another model by now, OutputError when it cannot be written.
+    Parameters
+    ----------
+    measured
+        Model that the new values were measured on.
+    change
+        Returns the new card for the one in the file, which may have changed since `measured` was loaded.
+
+    Raises
+    ------
+    ModelError
+        If the file has other weights than `measured`.
+    OutputError
+        If it cannot be written.
     """
     file = measured.path.resolve()
     card, digest, weights = _read(file)
     if digest != measured.sha256:
-        raise ModelError(f"{file}: was replaced while it was measured. measure again")
+        raise ModelError(f"{file}: replaced by another model during the measurement. Measure again")
     card = change(card)
     _write(file, weights, card, digest, overwrite=True)
     return card
@@ -238,27 +283,26 @@ def _read(file: Path) -> tuple[ModelCard, str, dict[str, Tensor]]:
             weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
         raise ModelError(
-            f"{file}: is damaged, or no .safetensors file ({error}). "
-            "geoseg opens its own models only and never runs code from a file"
+            f"{file}: damaged, or not a .safetensors file ({error}). "
+            "Name a model written by geoseg train; other formats are not opened, since they can run code"
         ) from error
     if "geoseg" not in header:
-        raise ModelError(f"{file}: has no geoseg card. use a model written by `geoseg train`")
+        raise ModelError(f"{file}: no geoseg model card. Use a model written by geoseg train")
     try:
         card = ModelCard.from_json(json.loads(header["geoseg"]))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ModelError(
-            f"{file}: its card cannot be read ({error}). train or export it again"
-        ) from error
+        raise ModelError(f"{file}: invalid model card ({error}). Train it again") from error
     digest = _digest(weights)
     if header.get("sha256") != digest:
         raise ModelError(
-            f"{file}: the weights are not those that were saved. copy or download it again"
+            f"{file}: the weights differ from their checksum. Copy or download it again"
         )
     _check_finite(file, weights, ModelError)
     return card, digest, weights
 
 
 def _digest(weights: Mapping[str, Tensor]) -> str:
+    """Compute the SHA-256 of names, dtypes, shapes and values."""
     digest = hashlib.sha256()
     for name in sorted(weights):
         tensor = weights[name].contiguous()
@@ -270,9 +314,7 @@ def _digest(weights: Mapping[str, Tensor]) -> str:
 def _check_finite(file: Path, weights: Mapping[str, Tensor], error: type[Exception]) -> None:
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise error(
-                f"{file}: {name} is not finite. the training has diverged, lower learning_rate"
-            )
+            raise error(f"{file}: {name} is not finite: training has diverged. Lower learning_rate")
 
 
 def _check_names(file: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
@@ -284,5 +326,5 @@ def _check_names(file: Path, expected: Mapping[str, Tensor], found: Mapping[str,
     if wrong:
         raise ModelError(
             f"{file}: {len(wrong)} weights do not fit its architecture, first {', '.join(wrong[:3])}. "
-            "the file is not what its card says"
+            "Train it again"
         )

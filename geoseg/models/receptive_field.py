@@ -1,7 +1,7 @@
-"""The receptive field of a network, found by watching how far a NaN spreads.
+"""The receptive field of a network, measured by the propagation of NaN.
 
-A NaN that is put into an input survives every convolution, pooling and activation that it touches, so the
-pixels whose logits are NaN are exactly those that could ever depend on it, whatever the weights.
+A NaN in the input survives every convolution, pooling and activation that touches it, so the pixels whose logits are
+NaN are exactly those that depend on it, whatever the weights.
 """
 
 from __future__ import annotations
@@ -11,21 +11,38 @@ import copy
 import torch
 from torch import Tensor, nn
 
-_LONGEST = 8192
+_MAX_LENGTH = 8192
 
 
-def context(network: nn.Module, *, bands: int, stride: int) -> int | None:
-    """How many pixels beyond a core that begins and ends at multiples of `stride` its logits depend on.
+def measure_context(network: nn.Module, *, bands: int, stride: int) -> int | None:
+    """Measure how far beyond a core its logits depend on the input.
 
-    Measured along both axes, on a strip in double precision (whose convolutions multiply no pixel that lies
-    outside their kernel). None if the context is not finite (or beyond 2048 pixels), as with global pooling
-    or attention.
+    Parameters
+    ----------
+    network
+        Any module from (N, bands, H, W) to (N, classes, H, W).
+    bands
+        Bands of the input.
+    stride
+        Cores begin and end at multiples of this.
+
+    Returns
+    -------
+    int or None
+        Pixels, the largest of both axes and directions; None if the context is unbounded (global pooling,
+        attention) or beyond 2048 pixels.
+
+    Notes
+    -----
+    Measured in double precision, whose convolutions do not multiply pixels outside their kernel.
     """
     probe = copy.deepcopy(network).cpu().double().eval()
     length = 16 * stride
-    while length <= _LONGEST:
+    while length <= _MAX_LENGTH:
         reach = max(
-            _reach(probe, bands, stride, length, axis, side) for axis in (2, 3) for side in (0, 1)
+            _measure_reach(probe, bands, stride, length, axis, side)
+            for axis in (2, 3)
+            for side in (0, 1)
         )
         if reach < length // 4:
             return reach
@@ -34,7 +51,10 @@ def context(network: nn.Module, *, bands: int, stride: int) -> int | None:
 
 
 @torch.inference_mode()
-def _reach(probe: nn.Module, bands: int, stride: int, length: int, axis: int, side: int) -> int:
+def _measure_reach(
+    probe: nn.Module, bands: int, stride: int, length: int, axis: int, side: int
+) -> int:
+    """Measure how far NaN spreads from one half of a strip (side 0: the first) into the other."""
     shape = [1, bands, stride, stride]
     shape[axis] = length
     middle = length // 2 // stride * stride

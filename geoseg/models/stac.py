@@ -1,4 +1,4 @@
-"""A model as a STAC item, by the Machine Learning Model extension, so that catalogues can list it.
+"""STAC item of a model, with the Machine Learning Model extension.
 
 STAC 1.1, https://stac-extensions.github.io/mlm 1.4 and https://stac-extensions.github.io/classification 2.0.
 """
@@ -23,16 +23,29 @@ _RGB = ("red", "green", "blue")
 
 
 def stac_item(model: Model, *, name: str, href: str, size: int) -> dict[str, Any]:
-    """The item of a model that was written as ONNX to `href`, for squares of `size` pixels.
+    """Build the STAC item of a model exported to ONNX.
 
-    It has no place on the map: the card does not know where the model holds.
+    Parameters
+    ----------
+    model
+        Exported model.
+    name
+        ID of the item.
+    href
+        Relative link to the ONNX file.
+    size
+        Side of its input in pixels.
+
+    Notes
+    -----
+    The geometry is null: a model card does not state where the model is valid.
     """
     card = model.card
     bands = _RGB if card.bands == len(_RGB) else tuple(f"band-{i + 1}" for i in range(card.bands))
     properties: dict[str, Any] = {
-        "datetime": _trained(card.training.get("date")),
+        "datetime": _format_date(card.training.get("date")),
         "title": str(card.training.get("name") or name),
-        "description": _description(model),
+        "description": _describe_model(model),
         "license": "other",
         "mlm:name": str(card.training.get("name") or name),
         "mlm:architecture": card.architecture,
@@ -45,7 +58,7 @@ def stac_item(model: Model, *, name: str, href: str, size: int) -> dict[str, Any
             {
                 "name": INPUT,
                 "bands": list(bands),
-                "input": _tensor(["batch", "bands", "height", "width"], card.bands, size),
+                "input": _describe_tensor(["batch", "bands", "height", "width"], card.bands, size),
                 "value_scaling": [
                     {"type": "z-score", "mean": mean, "stddev": std}
                     for mean, std in zip(card.mean, card.std, strict=True)
@@ -56,8 +69,10 @@ def stac_item(model: Model, *, name: str, href: str, size: int) -> dict[str, Any
             {
                 "name": PROBABILITIES,
                 "tasks": ["semantic-segmentation"],
-                "result": _tensor(["batch", "class", "height", "width"], len(card.legend), size),
-                "classification:classes": [_class(c) for c in card.legend],
+                "result": _describe_tensor(
+                    ["batch", "class", "height", "width"], len(card.legend), size
+                ),
+                "classification:classes": [_describe_class(c) for c in card.legend],
             }
         ],
         "geoseg:card": card.to_json(),
@@ -86,12 +101,12 @@ def stac_item(model: Model, *, name: str, href: str, size: int) -> dict[str, Any
     }
 
 
-def _tensor(dimensions: list[str], channels: int, size: int) -> dict[str, Any]:
+def _describe_tensor(dimensions: list[str], channels: int, size: int) -> dict[str, Any]:
     return {"shape": [-1, channels, size, size], "dim_order": dimensions, "data_type": "float32"}
 
 
-def _class(c: LegendClass) -> dict[str, Any]:
-    """The extension allows few characters in names; the whole name is the description."""
+def _describe_class(c: LegendClass) -> dict[str, Any]:
+    """Describe a class; the extension restricts the characters of its name, so the full name is the description."""
     short = re.sub("[^0-9A-Za-z_-]+", "-", c.name).strip("-") or f"class-{c.id}"
     return {
         "value": c.id,
@@ -101,7 +116,8 @@ def _class(c: LegendClass) -> dict[str, Any]:
     }
 
 
-def _trained(date: Any) -> str:
+def _format_date(date: Any) -> str:
+    """Return an ISO date as UTC time, or the current time if it is none."""
     try:
         when = datetime.fromisoformat(str(date))
     except ValueError:
@@ -109,12 +125,12 @@ def _trained(date: Any) -> str:
     return (when.astimezone(UTC) if when.tzinfo else when).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _description(model: Model) -> str:
+def _describe_model(model: Model) -> str:
     training = model.card.training
-    told = [
+    sentences = [
         f"Semantic segmentation, {len(model.card.legend) - 1} classes, by geoseg {__version__}."
     ]
-    told += [
+    sentences += [
         f"{key.capitalize()}: {training[key]}." for key in ("data", "terms") if training.get(key)
     ]
-    return " ".join(told)
+    return " ".join(sentences)

@@ -1,4 +1,4 @@
-"""U-Net (Ronneberger et al. 2015, arXiv 1505.04597), from scratch, with batch norm and padded convolutions."""
+"""U-Net (Ronneberger et al. 2015, arXiv 1505.04597) with batch norm and padded convolutions."""
 
 from __future__ import annotations
 
@@ -6,15 +6,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geoseg.models.layers import regrown, shrunk
+from geoseg.models.layers import downsample_input, upsample_logits
 
 
 class UNet(nn.Module):
-    """Logits per pixel, at the resolution of the input.
+    """U-Net.
 
-    `width` is the number of channels at the first level; each of the `depth` levels below halves the
-    resolution and doubles the channels. It works at 1 / `pool` of the input's resolution, see
-    `geoseg.models.layers`. Height and width of an input are multiples of `stride`.
+    Parameters
+    ----------
+    bands
+        Bands of the input.
+    classes
+        Classes of the output.
+    width
+        Channels of the first level.
+    depth
+        Levels below the first; each halves the resolution and doubles the channels.
+    pool
+        Factor by which the input is downsampled first, see `geoseg.models.layers`.
     """
 
     def __init__(
@@ -24,6 +33,7 @@ class UNet(nn.Module):
         channels = [width * 2**level for level in range(depth + 1)]
         self.pool = pool
         self.stride = pool * 2**depth
+        """Height and width of an input are multiples of this."""
         self.encoder = nn.ModuleList(
             ConvBlock(inputs, outputs)
             for inputs, outputs in zip([bands, *channels[:-1]], channels, strict=True)
@@ -35,21 +45,25 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(width, classes, kernel_size=1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(N, bands, H, W) → logits (N, classes, H, W); in training mode (N, classes, H / pool, W / pool)"""
-        image = shrunk(image, self.pool)
+        """(N, bands, H, W) → logits (N, classes, H, W); in training mode (N, classes, H / pool, W / pool)."""
+        x = downsample_input(
+            image, self.pool
+        )  # (N, bands, H, W), with H and W of the network from here on
         skips = []
         for block in self.encoder[:-1]:
-            image = block(image)
-            skips.append(image)  # (N, width * 2**i, H / 2**i, W / 2**i)
-            image = F.max_pool2d(image, 2)
-        image = self.encoder[-1](image)  # (N, width * 2**depth, H / 2**depth, W / 2**depth)
+            x = block(x)  # level i: (N, width * 2**i, H / 2**i, W / 2**i)
+            skips.append(x)
+            x = F.max_pool2d(x, 2)
+        x = self.encoder[-1](x)  # (N, width * 2**depth, H / 2**depth, W / 2**depth)
         for up, block in zip(self.up, self.decoder, strict=True):
-            image = block(torch.cat([up(image), skips.pop()], dim=1))
-        return regrown(self.head(image), self.pool, training=self.training)
+            x = block(
+                torch.cat([up(x), skips.pop()], dim=1)
+            )  # (N, width * 2**i, H / 2**i, W / 2**i)
+        return upsample_logits(self.head(x), self.pool, training=self.training)
 
 
 class ConvBlock(nn.Sequential):
-    """Two 3 x 3 convolutions, each with batch norm and ReLU; the size stays."""
+    """Two 3 x 3 convolutions, each with batch norm and ReLU: (N, inputs, H, W) → (N, outputs, H, W)."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(

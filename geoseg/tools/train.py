@@ -17,7 +17,7 @@ from geoseg.errors import ConfigError, ModelError, OutputError
 from geoseg.files import check_output
 from geoseg.inference.tiling import default_margin
 from geoseg.models.model_file import ModelCard, save_model
-from geoseg.models.receptive_field import context
+from geoseg.models.receptive_field import measure_context
 from geoseg.models.runtime import choose_device
 from geoseg.progress import Track, silent
 from geoseg.report.figures import plot_curves
@@ -197,7 +197,7 @@ def _write_products(
 
 def _make_card(run: TrainingRun) -> ModelCard:
     dataset, network, card = run.dataset, run.config.network, run.config.card
-    reach = context(run.trainer.network, bands=dataset.bands, stride=run.stride)
+    reach = measure_context(run.trainer.network, bands=dataset.bands, stride=run.stride)
     return ModelCard(
         architecture=network.architecture,
         parameters=network.parameters,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from geoseg.errors import ConfigError
 from geoseg.inference.tiling import choose_tiles, fit_tiles, resolve_margin
 from geoseg.models.model_file import Model
-from geoseg.models.receptive_field import context
+from geoseg.models.receptive_field import measure_context
 from geoseg.raster.tiles import Tile, round_up
 from tests.scenes import card, tiny_model
 
@@ -104,7 +104,7 @@ def test_what_is_asked_is_rounded_up_to_the_stride() -> None:
 
 def test_an_exact_margin_covers_the_receptive_field() -> None:
     model = tiny_model()
-    reach = context(model.network, bands=3, stride=4)
+    reach = measure_context(model.network, bands=3, stride=4)
     assert reach is not None
     assert reach <= resolve_margin("exact", model) < reach + 4
 

@@ -132,11 +132,11 @@ def _no_json(_tensors: dict[str, torch.Tensor], header: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (_flip, "not those that were saved"),
-        (_no_card, "no geoseg card"),
-        (_other_format, "this geoseg reads"),
-        (_text_for_bands, "card cannot be read"),
-        (_no_json, "card cannot be read"),
+        (_flip, "weights differ from their checksum"),
+        (_no_card, "no geoseg model card"),
+        (_other_format, "this version reads"),
+        (_text_for_bands, "invalid model card"),
+        (_no_json, "invalid model card"),
     ],
 )
 def test_a_file_that_was_tampered_with_is_refused(
@@ -193,6 +193,6 @@ def test_a_foreign_file_is_refused_and_never_run(tmp_path: Path, kind: str) -> N
         path.write_bytes(whole[: len(whole) // 2])
     else:
         path.write_text("<html>not found</html>" if kind == "html" else "hello")
-    with pytest.raises(ModelError, match=r"damaged, or no \.safetensors"):
+    with pytest.raises(ModelError, match=r"damaged, or not a \.safetensors"):
         load_model(path)
     assert not canary.exists()

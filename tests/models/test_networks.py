@@ -9,7 +9,7 @@ from geoseg.models.architectures import build
 from geoseg.models.deeplab import DeepLab
 from geoseg.models.encoder import Encoder
 from geoseg.models.mobile_unet import MobileUNet
-from geoseg.models.receptive_field import context
+from geoseg.models.receptive_field import measure_context
 from geoseg.models.unet import UNet
 from geoseg.raster.tiles import round_up
 
@@ -50,14 +50,14 @@ class Context(nn.Module):
 def test_the_context_of_a_convolution_is_half_its_kernel(
     kernel: int, dilation: int, reach: int
 ) -> None:
-    assert context(Context(kernel, dilation), bands=1, stride=16) == reach
+    assert measure_context(Context(kernel, dilation), bands=1, stride=16) == reach
 
 
 @torch.inference_mode()
 def test_a_margin_that_covers_the_context_gives_the_logits_of_the_whole() -> None:
     torch.manual_seed(0)
     network = UNet(2, 3, width=4, depth=2).double().eval()
-    reach = context(network, bands=2, stride=4)
+    reach = measure_context(network, bands=2, stride=4)
     assert reach is not None
     margin = round_up(reach, 4)
     scene = torch.rand(1, 2, 64, 160, dtype=torch.float64)
@@ -74,7 +74,7 @@ def test_a_network_that_sees_everything_has_no_finite_context() -> None:
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             return image + image.mean((2, 3), keepdim=True)
 
-    assert context(Global(), bands=1, stride=32) is None
+    assert measure_context(Global(), bands=1, stride=32) is None
 
 
 @torch.inference_mode()
@@ -97,14 +97,16 @@ def test_an_encoder_that_keeps_its_resolution_sees_the_same_in_between() -> None
 def test_deeplab_has_a_finite_context_unless_it_pools_the_whole_image() -> None:
     for pooling in (False, True):
         network = DeepLab(3, 2, width=4, rates=(1, 2), image_pooling=pooling)
-        reach = context(network, bands=3, stride=16)
+        reach = measure_context(network, bands=3, stride=16)
         assert reach is None if pooling else reach is not None and 300 < reach < 700
 
 
 @pytest.mark.slow
 @torch.inference_mode()
 def test_deeplabs_rates_widen_its_context_by_as_many_pixels_as_they_say() -> None:
-    reaches = [context(DeepLab(3, 2, width=4, rates=(r,)), bands=3, stride=16) for r in (4, 8)]
+    reaches = [
+        measure_context(DeepLab(3, 2, width=4, rates=(r,)), bands=3, stride=16) for r in (4, 8)
+    ]
     assert None not in reaches
     assert reaches[1] - reaches[0] == (8 - 4) * 16  # type: ignore[operator]
 
@@ -158,7 +160,7 @@ def test_an_architecture_of_another_package_can_be_named_but_not_take_a_name_of_
     [
         ("unett", {}, "known: deeplab, mobile-unet, unet"),
         ("unet", {"widht": 8}, "widht"),
-        ("unet", {"width": -8}, "does not take"),
+        ("unet", {"width": -8}, "does not accept"),
     ],
 )
 def test_an_architecture_that_cannot_be_built_is_refused(
