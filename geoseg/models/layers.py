@@ -1,6 +1,6 @@
 """Layers that the architectures share, and folding of batch norm for inference.
 
-With ``pool`` above 1 a network works at a fraction of the input's resolution: at 1/2 it takes a quarter of the arithmetic
+With ``pool`` above 1 a network works at a fraction of the input's resolution: 1/2 takes a quarter of the arithmetic
 and has twice the context. In eval mode its logits are upsampled to the input's resolution; in training mode the loss
 compares them at their own resolution, since 16 classes at full resolution would double the cost of a step.
 """

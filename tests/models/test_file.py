@@ -59,7 +59,7 @@ def test_another_card_leaves_the_weights_as_they_are(tmp_path: Path, half: bool)
         assert torch.equal(tensor, after[name])
     saved_anew = {name: tensor + 1 for name, tensor in model.network.state_dict().items()}
     save_model(path, saved_anew, CARD, overwrite=True)
-    with pytest.raises(ModelError, match="was replaced"):
+    with pytest.raises(ModelError, match="replaced by another model"):
         write_card(model, lambda card: card)
     assert read_card(path) == CARD
 

@@ -121,10 +121,10 @@ def test_the_mobile_encoder_takes_only_weights_that_fit(tmp_path: Path) -> None:
     torch.save(source.state_dict(), tmp_path / "weights.pth")
     target.load_pretrained(tmp_path / "weights.pth")
     assert str(target.state_dict()) == str(source.state_dict())
-    with pytest.raises(ModelError, match="another network"):
+    with pytest.raises(ModelError, match="not the weights of"):
         MobileUNet(4, 2).encoder.load_pretrained(tmp_path / "weights.pth")
     (tmp_path / "text.pth").write_text("no weights")
-    with pytest.raises(ModelError, match="is no file of"):
+    with pytest.raises(ModelError, match="not a file of"):
         target.load_pretrained(tmp_path / "text.pth")
 
 
@@ -151,14 +151,14 @@ def test_an_architecture_of_another_package_can_be_named_but_not_take_a_name_of_
     )
     assert isinstance(build("theirs", 3, 2, {"kernel": 3}), Theirs)
     assert isinstance(build("unet", 3, 2, {"width": 4}), UNet)
-    with pytest.raises(ModelError, match="known: deeplab, mobile-unet, theirs, unet"):
+    with pytest.raises(ModelError, match="Known: deeplab, mobile-unet, theirs, unet"):
         build("thiers", 3, 2, {})
 
 
 @pytest.mark.parametrize(
     ("name", "parameters", "why"),
     [
-        ("unett", {}, "known: deeplab, mobile-unet, unet"),
+        ("unett", {}, "Known: deeplab, mobile-unet, unet"),
         ("unet", {"widht": 8}, "widht"),
         ("unet", {"width": -8}, "does not accept"),
     ],
