@@ -44,9 +44,9 @@ from geoseg.inference.reader import open_scenes
 from geoseg.legend import DOTA_V1
 from geoseg.models.layers import fold_batch_norm
 from geoseg.models.model_file import Model, ModelCard, load_model, save_model
-from geoseg.models.runtime import Backend, on_backend
+from geoseg.models.onnx import convert_to_backend
 from geoseg.models.unet import UNet
-from geoseg.options import ComputeOptions, SegmentOutputs
+from geoseg.options import Backend, ComputeOptions, SegmentOutputs
 from geoseg.raster.tiles import round_up
 
 TILE, STEP = 512, 384
@@ -82,7 +82,7 @@ def ours(
         (round_up(cell.window.height, stride), round_up(cell.window.width, stride))
         for cell in cells
     ]
-    network = on_backend(opened, backend).network
+    network = convert_to_backend(opened, backend).network
     if backend == "torch":
         network = fold_batch_norm(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     clock = _Clock()

@@ -15,6 +15,7 @@ from geoseg.concurrency import map_buffered
 from geoseg.dataset.folder import Dataset, DatasetScene
 from geoseg.errors import DatasetError, SceneError
 from geoseg.files import check_output, replacing
+from geoseg.inference.memory import memory_limit
 from geoseg.inference.plan import PlanSettings, plan_scene
 from geoseg.inference.predictor import ModelSpec, Prediction, create_predictor
 from geoseg.inference.reader import open_scenes
@@ -92,7 +93,9 @@ class PredictedLabels:
         _check_legend(self.model.card.legend, dataset, self.path.name)
         spec = ModelSpec(model, device=choose_device(device))
         # annotations are on the pixels of the scene: no resampling
-        self._settings = PlanSettings(self.model, spec, SceneOptions(gsd="none"))
+        self._settings = PlanSettings(
+            self.model, spec, SceneOptions(gsd="none"), memory=memory_limit(spec.device)
+        )
         self._predictor = create_predictor(spec, self.model)
 
     @contextmanager

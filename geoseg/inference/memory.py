@@ -1,10 +1,11 @@
-"""Memory of a forward pass, measured before tiles are chosen."""
+"""Memory of a forward pass, measured before tiles are chosen, and the memory limit of a run."""
 
 from __future__ import annotations
 
 import weakref
 from collections import Counter
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch._C import DisableTorchFunction
 from torch.overrides import TorchFunctionMode
 
-from geoseg.models.runtime import RuntimeNetwork
+from geoseg.models.runtime import RuntimeNetwork, free_gpu_memory
 
 _WORKSPACE = 1.15
 """Factor on the bytes of tensors, for workspaces of convolutions and fragmentation."""
@@ -25,6 +26,29 @@ _PIPELINE_BYTES = 350 << 20
 
 _UNKNOWN_NETWORK = 1000.0
 """Bytes per pixel assumed for a network whose tensors cannot be observed."""
+
+
+DEFAULT_MEMORY = 2_000_000_000
+"""Memory limit of a run on the CPU, in bytes."""
+
+_GPU_MEMORY = "gpu_memory"
+
+
+def memory_limit(device: str, work: Path | None = None) -> int:
+    """Return the memory limit of a run on `device` in bytes, unless the user sets one.
+
+    It is 2 GB, or the free memory of the GPU. The latter changes with other programs, so the folder `work`
+    of a run stores it: a resumed run chooses the same tiles.
+    """
+    stored = None if work is None else work / _GPU_MEMORY
+    if stored is not None and device == "cuda" and stored.exists():
+        return int(stored.read_text(encoding="ascii"))
+    free = free_gpu_memory(device)
+    if free is None:
+        return DEFAULT_MEMORY
+    if stored is not None:
+        stored.write_text(str(free), encoding="ascii")
+    return free
 
 
 @lru_cache(maxsize=8)  # many scenes, one network

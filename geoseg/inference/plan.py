@@ -16,7 +16,7 @@ from rasterio.windows import Window
 from geoseg._version import __version__
 from geoseg.errors import ConfigError
 from geoseg.files import ScenePath, Url, read_remote_version
-from geoseg.inference.memory import largest_window
+from geoseg.inference.memory import DEFAULT_MEMORY, largest_window
 from geoseg.inference.predictor import ModelSpec
 from geoseg.inference.reader import OpenScenes, SceneSpec, choose_scale
 from geoseg.inference.tiling import choose_tiles, forward_ratio, resolve_margin
@@ -25,9 +25,6 @@ from geoseg.options import SceneOptions, TilingOptions, as_path
 from geoseg.raster.aoi import AreaOfInterest, aoi_from_bbox, intersect_aois, read_aoi
 from geoseg.raster.scene import SceneInfo
 from geoseg.raster.tiles import Tile
-
-DEFAULT_MEMORY = 2_000_000_000
-"""Memory limit of a run on the CPU, in bytes."""
 
 _PIXEL_BYTES = 32
 """Bytes per pixel of a window outside the network: read ahead, scaled, written behind."""
@@ -50,8 +47,8 @@ class PlanSettings:
 
     tiling: TilingOptions = field(default_factory=TilingOptions)
 
-    memory: int | None = None
-    """Memory limit in bytes, if `tiling` has none; None: 2 GB."""
+    memory: int = DEFAULT_MEMORY
+    """Memory limit in bytes if `tiling` has none, see `memory_limit`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +162,7 @@ def _largest_window(settings: PlanSettings, scale: tuple[float, float]) -> int:
         settings.model.network,
         bands=card.bands,
         stride=card.stride,
-        limit=settings.tiling.memory or settings.memory or DEFAULT_MEMORY,
+        limit=settings.tiling.memory or settings.memory,
         pixel_bytes=_PIXEL_BYTES + scene_pixels * (1 + 3 * planes),
         on_gpu=settings.spec.device != "cpu",
     )

@@ -18,8 +18,8 @@ from geoseg.inference.reader import TileInput
 from geoseg.legend import IGNORE
 from geoseg.models.layers import fold_batch_norm
 from geoseg.models.model_file import Model, load_model
-from geoseg.models.onnx_import import load_onnx
-from geoseg.models.runtime import RuntimeNetwork, on_backend
+from geoseg.models.onnx import convert_to_backend, load_onnx
+from geoseg.models.runtime import RuntimeNetwork
 from geoseg.options import Backend
 from geoseg.raster.tiles import Tile, round_up
 
@@ -68,7 +68,7 @@ def open_model(spec: ModelSpec) -> Model:
 def create_predictor(spec: ModelSpec, model: Model | None = None) -> Predictor:
     """Create the predictor of `spec`; pass its `model` if it is open already."""
     return Predictor(
-        on_backend(model or open_model(spec), spec.backend),
+        convert_to_backend(model or open_model(spec), spec.backend),
         spec.device,
         tta=spec.tta,
         probabilities=spec.probabilities,

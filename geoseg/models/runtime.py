@@ -1,9 +1,8 @@
-"""Where a network runs."""
+"""Device of a network, its free memory, and networks that another runtime than torch computes."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,45 +10,54 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from geoseg.errors import ConfigError, ModelError
-from geoseg.models.model_file import Model
-from geoseg.models.onnx import onnx_graph
-
-
-def gpu_bytes(device: str) -> int | None:
-    """Four fifths of a GPU's memory; None for a device that shares the machine's."""
-    return torch.cuda.mem_get_info()[1] * 4 // 5 if device == "cuda" else None
 
 
 def choose_device(name: str) -> str:
-    """``auto`` is the first of cuda, mps and cpu that is there. Raises ConfigError for one that is not."""
-    there = {
+    """Return the device `name`; *auto* selects the first available of cuda, mps and cpu.
+
+    Raises ConfigError if the device is unknown or not available.
+    """
+    available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
     if name == "auto":
-        return next(device for device, available in there.items() if available)
-    if name not in there:
-        raise ConfigError(f"device {name!r}: not one of auto, cpu, cuda, mps")
-    if not there[name]:
+        return next(device for device, usable in available.items() if usable)
+    if name not in available:
+        raise ConfigError(f"--device {name}: unknown device. Use auto, cpu, cuda or mps")
+    if not available[name]:
         raise ConfigError(
-            f"device {name!r}: this machine or this build of torch has none. use --device auto"
+            f"--device {name}: not available on this machine or in this build of torch. "
+            "Use --device auto"
         )
     return name
 
 
-# Networks that another runtime than torch computes.
+def free_gpu_memory(device: str) -> int | None:
+    """Return four fifths of the free memory of the GPU in bytes; None for other devices.
 
-Backend = Literal["auto", "torch", "onnx", "openvino"]
-
-BACKENDS: tuple[Backend, ...] = ("auto", "torch", "onnx", "openvino")
+    Memory that torch has cached for this process counts as free.
+    """
+    if device != "cuda":
+        return None
+    free, _total = torch.cuda.mem_get_info()
+    cached = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    return (free + cached) * 4 // 5
 
 
 class RuntimeNetwork(nn.Module):
-    """An ONNX graph that looks like a torch network: float32 images → logits, both on the CPU.
+    """An ONNX graph with the interface of a torch network, computed on the CPU.
 
-    With `probabilities` the graph's output is taken for shares of the classes, whose logarithms are
-    logits; a single share is that of the second of two classes.
+    Parameters
+    ----------
+    graph
+        Bytes of an ONNX model.
+    backend
+        *onnx* or *openvino*.
+    probabilities
+        The graph outputs probabilities; their logarithms are the logits. One output channel is the
+        probability of the second of two classes.
     """
 
     def __init__(self, graph: bytes, backend: str, *, probabilities: bool = False) -> None:
@@ -58,16 +66,16 @@ class RuntimeNetwork(nn.Module):
         self._run = run
         self.probabilities = probabilities
 
-    def raw(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What the graph gives for (N, bands, H, W)."""
+    def run_graph(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the output of the graph for a (N, bands, H, W) image."""
         output: NDArray[np.float32] = self._run(image)
         return output
 
     def forward(self, image: Tensor) -> Tensor:
-        """(N, bands, H, W) → logits (N, classes, H, W)"""
-        output = torch.from_numpy(self.raw(image.contiguous().numpy()))
+        """Convert (N, bands, H, W) to logits (N, classes, H, W)."""
+        output = torch.from_numpy(self.run_graph(image.contiguous().numpy()))
         if not self.probabilities:
-            if output.shape[1] == 1:  # of a sigmoid
+            if output.shape[1] == 1:  # logit of a sigmoid
                 return torch.cat([torch.zeros_like(output), output], dim=1)
             return output
         if output.shape[1] == 1:
@@ -75,36 +83,20 @@ class RuntimeNetwork(nn.Module):
         return output.clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
-def on_backend(model: Model, backend: Backend) -> Model:
-    """The same model, computed by `backend`; *auto* is torch for a geoseg model, onnx for an ONNX file.
-
-    Raises ConfigError when the backend is not installed or cannot run such a model, ModelError when
-    the network cannot be said in ONNX.
-    """
-    if backend == "auto" or (backend == "onnx" and isinstance(model.network, RuntimeNetwork)):
-        return model
-    if isinstance(model.network, RuntimeNetwork):
-        raise ConfigError(
-            f"--backend {backend}: {model.path.name} is an ONNX file. use --backend onnx, or auto"
-        )
-    if backend == "torch":
-        return model
-    graph = onnx_graph(model, softmax=False)
-    return replace(model, network=RuntimeNetwork(graph, backend))
-
-
 def _onnxruntime(graph: bytes) -> tuple[Any, list[int | str | None]]:
     try:
         import onnxruntime
     except ModuleNotFoundError as error:
-        raise ConfigError("--backend onnx: is not installed. pip install 'geoseg[onnx]'") from error
+        raise ConfigError(
+            "--backend onnx: onnxruntime is not installed. Run pip install 'geoseg[onnx]'"
+        ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    options.enable_cpu_mem_arena = False  # which would never give back what the largest window took
+    options.enable_cpu_mem_arena = False  # the arena never returns the memory of the largest window
     try:
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # of classes of its own
+    except Exception as error:  # of classes of onnxruntime
         raise ModelError(f"onnxruntime cannot run it ({_first_line(error)})") from error
     (image, *others), (output, *_) = session.get_inputs(), session.get_outputs()
     if others or image.type != "tensor(float)":
@@ -117,7 +109,7 @@ def _openvino(graph: bytes) -> tuple[Any, list[int | str | None]]:
         import openvino
     except ModuleNotFoundError as error:
         raise ConfigError(
-            "--backend openvino: is not installed. pip install 'geoseg[openvino]'"
+            "--backend openvino: OpenVINO is not installed. Run pip install 'geoseg[openvino]'"
         ) from error
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     core = openvino.Core()

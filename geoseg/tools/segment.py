@@ -14,13 +14,14 @@ from typing import Any
 
 from geoseg.errors import ConfigError, OutputError, SceneError, SkippedInputsError
 from geoseg.files import ScenePath, Url, check_output, discard, scene_path
+from geoseg.inference.memory import memory_limit
 from geoseg.inference.plan import PlanSettings, ScenePlan, plan_scene
 from geoseg.inference.predictor import ModelSpec, create_predictor, open_model
 from geoseg.inference.reader import open_scenes
 from geoseg.inference.run import CONFIDENCE, LABELS, PROBABILITIES, predict_scene
 from geoseg.legend import Legend
 from geoseg.models.model_file import Model
-from geoseg.models.runtime import choose_device, gpu_bytes
+from geoseg.models.runtime import choose_device
 from geoseg.options import (
     ComputeOptions,
     PolygonOptions,
@@ -182,7 +183,9 @@ def segment(
         legend = opened.card.legend
         if dota_results and not append:
             check_results(dota_results, legend, overwrite=overwrite)
-        settings = PlanSettings(opened, spec, scene, tiling, memory=gpu_bytes(spec.device))
+        settings = PlanSettings(
+            opened, spec, scene, tiling, memory=memory_limit(spec.device, folder)
+        )
         faults = Faults(keep_going=len(groups) > 1)
         plans: list[ScenePlan] = []
         made: list[tuple[ScenePlan, dict[str, Path]]] = []

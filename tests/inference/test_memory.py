@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geoseg.errors import ConfigError
-from geoseg.inference.memory import forward_bytes_per_pixel, largest_window
+from geoseg.inference.memory import forward_bytes_per_pixel, largest_window, memory_limit
 from geoseg.inference.tiling import choose_tiles
 from tests.scenes import tiny_model
 
@@ -59,3 +61,15 @@ def test_cores_keep_windows_within_the_limit() -> None:
         assert max(c.window.width * c.window.height for c in cells) <= limit**2
     with pytest.raises(ConfigError, match=r"--memory.*margin of 32"):
         choose_tiles(3000, 2000, model, largest_window=64**2)
+
+
+def test_a_resumed_run_on_a_gpu_keeps_its_limit_though_free_memory_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = iter([8 * 10**9, 5 * 10**9, 5 * 10**9])
+    monkeypatch.setattr("geoseg.inference.memory.free_gpu_memory", lambda _device: next(free))
+    assert memory_limit("cuda", tmp_path) == 8 * 10**9
+    assert memory_limit("cuda", tmp_path) == 8 * 10**9
+    assert memory_limit("cuda") == 5 * 10**9
+    monkeypatch.undo()
+    assert memory_limit("cpu", tmp_path) == 2 * 10**9

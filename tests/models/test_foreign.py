@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.errors import ConfigError, ModelError
-from geoseg.models.onnx import write_onnx
-from geoseg.models.onnx_import import load_onnx
-from geoseg.models.runtime import RuntimeNetwork, on_backend
+from geoseg.models.onnx import convert_to_backend, load_onnx, write_onnx
+from geoseg.models.runtime import RuntimeNetwork
 from tests.calls import segment
 from tests.scenes import LEGEND, UTM, model_file, picture, tiny_model, write_scene
 
@@ -67,7 +66,7 @@ def test_a_geoseg_model_is_the_same_on_every_backend(backend: Any) -> None:
     model = tiny_model()
     image = torch.randn(1, 3, 44, 60)
     with torch.inference_mode():
-        difference = model.network(image) - on_backend(model, backend).network(image)
+        difference = model.network(image) - convert_to_backend(model, backend).network(image)
     assert difference.abs().max() < 1e-4
 
 
@@ -122,13 +121,13 @@ def test_a_card_of_the_users_says_what_a_file_does_not(tmp_path: Path) -> None:
     card.write_text(json.dumps(CARD))
     assert load_onnx(file, card).card.mean == (100, 110, 120)
     card.write_text(json.dumps(CARD | {"legend": LEGEND.to_json()}))
-    with pytest.raises(ModelError, match="3 classes apart, its card names 4"):
+    with pytest.raises(ModelError, match="3 classes, but its card names 4"):
         load_onnx(file, card)
     card.write_text(json.dumps({"mean": [1, 2, 3]}))
     with pytest.raises(ConfigError, match="legend"):
         load_onnx(file, card)
     card.write_text("[]")
-    with pytest.raises(ConfigError, match="no card"):
+    with pytest.raises(ConfigError, match="not a model card"):
         load_onnx(file, card)
 
 
@@ -165,7 +164,7 @@ def test_weights_outside_the_file_are_not_fetched(tmp_path: Path) -> None:
 def test_a_backend_that_cannot_is_refused(tmp_path: Path) -> None:
     model = load_onnx(foreign(tmp_path / "theirs.onnx", Elsewhere(), props=DEEPNESS))
     with pytest.raises(ConfigError, match="--backend onnx"):
-        on_backend(model, "torch")
+        convert_to_backend(model, "torch")
     scene = write_scene(tmp_path / "scene.tif", picture(40, 40), **UTM)
     with pytest.raises(ConfigError, match="--margin exact"):
         segment(scene, tmp_path / "o.gpkg", model=tmp_path / "theirs.onnx", margin="exact")
