@@ -13,6 +13,9 @@ from tests.browser import chromium, open_page  # noqa: F401  fixtures
 # tiny networks are fastest on one thread, and threads that wait for each other are slow on a busy machine
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# tests of messages count lines on stderr; tests/models/test_terms.py tests the notice itself
+os.environ.setdefault("GEOSEG_ACCEPT_MODEL_TERMS", "1")
+
 # no deadline: the first example of a property often pays for a compilation; in CI always the same examples
 settings.register_profile("local", deadline=None, max_examples=50)
 settings.register_profile("ci", parent=settings.get_profile("local"), derandomize=True)

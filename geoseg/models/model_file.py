@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,11 @@ from geoseg.models.architectures import build
 FORMAT = "geoseg model 1"
 SHIPPED = "dota.safetensors"
 """File name of the default model of `segment` and `evaluate`, in ``geoseg/weights``."""
+
+ACCEPT_TERMS = "GEOSEG_ACCEPT_MODEL_TERMS"
+"""Environment variable that silences the notice about the terms of the shipped model."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +186,24 @@ def load_model(path: str | os.PathLike[str] | None = None, device: str = "cpu") 
     """
     file = shipped_model() if path is None else input_file(path, ModelError)
     card, digest, weights = _read(file)
+    if path is None:
+        _report_terms(file)
     network = build(card.architecture, card.bands, len(card.legend), card.parameters)
     _check_names(file, network.state_dict(), weights)
     network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     network.eval().requires_grad_(False)
     return Model(file, card, network.to(device), digest)
+
+
+@cache
+def _report_terms(file: Path) -> None:
+    """Log the terms of the shipped weights, once per process."""
+    if not os.environ.get(ACCEPT_TERMS):
+        log.warning(
+            "%s: the weights of the shipped model are for non-commercial research use only; geoseg info "
+            "shows the terms in its model card. Set %s=1 to silence this message",
+            *(file, ACCEPT_TERMS),
+        )
 
 
 def read_card(path: str | os.PathLike[str]) -> ModelCard:
