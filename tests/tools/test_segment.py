@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +20,7 @@ from rasterio.crs import CRS
 
 from geoseg.errors import ConfigError, ModelError, OutputError, SceneError
 from geoseg.legend import IGNORE
+from geoseg.models.unet import UNet
 from geoseg.options import PolygonOptions
 from geoseg.polygons.styles import raster_colormap
 from tests.calls import segment
@@ -282,3 +284,39 @@ def test_progress_runs_over_tiles_and_strips(tmp_path: Path, model: Path) -> Non
     segment(scene, tmp_path / "out.gpkg", model=model, core=32, track=track)
     assert seen[0] == ("segment", 4, 4)
     assert [text for text, *_ in seen] == ["segment", "vectorize"]
+
+
+def test_a_scene_is_opened_once(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = write_scene(tmp_path / "scene.tif", picture(60, 60), **UTM)
+    opened: list[str] = []
+    rasterio_open = rasterio.open
+
+    def count(path: Any, *more: Any, **options: Any) -> Any:
+        opened.append(Path(path).name)
+        return rasterio_open(path, *more, **options)
+
+    monkeypatch.setattr(rasterio, "open", count)
+    segment(scene, tmp_path / "out.gpkg", model=model, core=32, gsd=0.5)
+    assert opened.count("scene.tif") == 1
+
+
+def test_five_frames_lie_between_the_tool_and_the_forward_pass_of_the_network(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = write_scene(tmp_path / "scene.tif", picture(60, 60), **UTM)
+    stacks: list[list[str]] = []
+    forward = UNet.forward
+
+    def record(network: UNet, image: Any) -> Any:
+        frames = traceback.extract_stack()[:-1]
+        ours = [frame.name for frame in frames if "/geoseg/" in Path(frame.filename).as_posix()]
+        if "segment" in ours and "predict_scene" in ours:  # else memory is measured
+            stacks.append(ours[ours.index("segment") + 1 :])
+        return forward(network, image)
+
+    monkeypatch.setattr(UNet, "forward", record)
+    segment(scene, tmp_path / "out.gpkg", model=model, core=32)
+    assert len(stacks) == 4
+    assert all(len(stack) <= 5 for stack in stacks), stacks[0]

@@ -20,9 +20,10 @@ from affine import Affine
 from geoseg.errors import ConfigError, OutputError, SceneError, SkippedInputsError
 from geoseg.files import Url
 from geoseg.legend import IGNORE
+from geoseg.models.model_file import save_model
 from geoseg.options import PolygonOptions
 from tests.calls import segment, segment_each
-from tests.scenes import LEGEND, UTM, model_file, picture, write_scene
+from tests.scenes import LEGEND, UTM, card, model_file, picture, tiny_network, write_scene
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,73 @@ def test_a_folder_gets_a_file_for_each_scene_and_goes_on_where_it_was(
         segment_each([scenes[0], tmp_path / "other" / "0.tif"], out, model=model)
 
 
+@pytest.fixture
+def folder_of_one(tmp_path: Path, model: Path) -> dict[str, Any]:
+    """Arguments of `segment_each` whose products exist."""
+    given = {
+        "scenes": [write_scene(tmp_path / "0.tif", picture(30, 30), **UTM)],
+        "folder": tmp_path / "out",
+        "model": model,
+        "labels": tmp_path / "labels",
+    }
+    segment_each(**given)
+    return given
+
+
+def test_a_scene_is_skipped_with_a_message_if_nothing_has_changed(
+    folder_of_one: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    product = folder_of_one["folder"] / "0.gpkg"
+    before = product.read_bytes()
+    faster = {"core": 16, "device": "cpu"}
+    for more in ({}, faster):
+        caplog.clear()
+        segment_each(**folder_of_one | more)
+        assert "0.gpkg: skipped: same scene, model and options" in caplog.text
+    assert product.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"bbox": (500_000, 5_499_990, 500_005, 5_500_000)}, "--bbox was None"),
+        ({"margin": 4}, "--margin was auto, is 4"),
+        ({"tta": True}, "--tta was False, is True"),
+        ({"polygons": PolygonOptions(min_area_m2=3)}, "--min-area was 0.0, is 3"),
+    ],
+)
+def test_products_made_with_other_options_are_an_error_before_any_work(
+    folder_of_one: dict[str, Any], more: dict[str, Any], words: str
+) -> None:
+    product = folder_of_one["folder"] / "0.gpkg"
+    before = product.read_bytes()
+    later = write_scene(folder_of_one["folder"].parent / "1.tif", picture(30, 30), **UTM)
+    given = folder_of_one | more | {"scenes": [later, *folder_of_one["scenes"]]}
+    with pytest.raises(OutputError, match=r"0\.gpkg: exists already.*--overwrite") as caught:
+        segment_each(**given)
+    assert words in str(caught.value)
+    assert product.read_bytes() == before
+    assert not product.with_name("1.gpkg").exists()
+    segment_each(**given, overwrite=True)
+    segment_each(**given)
+
+
+def test_products_of_another_model_or_scene_are_never_taken_for_ones_of_this(
+    folder_of_one: dict[str, Any], tmp_path: Path
+) -> None:
+    other = save_model(tmp_path / "other.safetensors", tiny_network(seed=1).state_dict(), card())
+    with pytest.raises(OutputError, match=r"model was \w{64}, is \w{64}.*--overwrite"):
+        segment_each(**folder_of_one | {"model": other})
+    write_scene(tmp_path / "0.tif", picture(30, 31), **UTM)
+    with pytest.raises(OutputError, match=r"scene was 0\.tif of .* bytes, is 0\.tif of"):
+        segment_each(**folder_of_one)
+    (tmp_path / "out" / "0.gpkg").write_bytes(b"made by hand")
+    with pytest.raises(OutputError, match=r"provenance is unknown.*--overwrite"):
+        segment_each(**folder_of_one)
+    assert (tmp_path / "out" / "0.gpkg").read_bytes() == b"made by hand"
+
+
 def test_pieces_of_a_scene_as_a_mosaic_are_the_scene(tmp_path: Path, model: Path) -> None:
     pixels = picture(90, 120)
     whole = write_scene(tmp_path / "whole.tif", pixels, **UTM)
@@ -128,7 +196,7 @@ def test_only_the_area_is_outlined(tmp_path: Path, model: Path) -> None:
     assert west <= bounds[0] < bounds[2] <= east
     assert south <= bounds[1] < bounds[3] <= north
     away = (west + 1000, south, east + 1000, north)
-    with pytest.raises(ConfigError, match="does not touch"):
+    with pytest.raises(ConfigError, match="does not intersect"):
         segment(scene, tmp_path / "away.gpkg", model=model, bbox=away)
 
 
@@ -244,7 +312,7 @@ def test_other_formats_hold_the_same_polygons(tmp_path: Path, model: Path, name:
     assert (tmp_path / "o.qml").exists()
     with pytest.raises(ConfigError, match="several scenes"):
         segment([scene, tmp_path / "b.tif"], tmp_path / f"two{Path(name).suffix}", model=model)
-    with pytest.raises(ConfigError, match="made of one scene"):
+    with pytest.raises(ConfigError, match="needs a single scene"):
         segment(
             [scene, tmp_path / "b.tif"],
             tmp_path / "t.gpkg",
