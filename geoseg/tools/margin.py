@@ -1,11 +1,10 @@
-"""How small a margin may be: labels with it are compared with those of the exact margin, on real scenes."""
+"""Measurement of margins: how many labels differ from those of the exact margin, on real scenes."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import SceneError
-from geoseg.files import ScenePath
+from geoseg.files import scene_path
 from geoseg.inference.predictor import (
     ModelSpec,
     Predictor,
@@ -26,148 +25,187 @@ from geoseg.inference.tiling import choose_tiles, resolve_margin
 from geoseg.legend import IGNORE
 from geoseg.models.model_file import Model, ModelCard, check_card_file, write_card
 from geoseg.models.runtime import choose_device
+from geoseg.options import StrPath, as_path
 from geoseg.progress import Track, silent
 from geoseg.raster.tiles import round_up
 
-log = logging.getLogger(__name__)
-
-ALLOWED = 1e-4
-"""Share of labels that may change for a margin to become a model's default."""
-
-_CORE = 1024
-"""Side of the cores: smaller than most by default, so that there are more seams to count."""
+ACCEPTED = 1e-4
+"""Share of labels that may change with the default margin of a model."""
 
 MARGINS = (0, 32, 64, 96, 128, 192, 256, 384)
-"""Tried unless others are named; the exact margin is what they are compared with."""
+"""Margins measured by default, in pixels, besides the exact one."""
+
+_CORE = 1024
+"""Side of the cores: smaller than most that `segment` chooses, so that there are more borders."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """What a margin does to labels, with cores of 1024 pixels."""
+class MarginTrial:
+    """Labels of scenes with one margin and cores of 1024 pixels, compared with those of the exact margin."""
 
     margin: int
+    """In network pixels."""
 
     pixels: int
-    """Labels compared."""
+    """Number of labels compared."""
 
     changed: int
-    """Those that are not what the exact margin makes them."""
+    """Number of labels that differ."""
 
     ratio: float
-    """Pixels through the network per pixel of the scenes."""
+    """Network pixels per scene pixel."""
 
     seconds: float
 
     @property
     def share(self) -> float:
-        """Of labels that changed."""
+        """Share of labels that differ."""
         return self.changed / max(1, self.pixels)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON data."""
+        """Return plain JSON data."""
         return {**asdict(self), "share": self.share}
 
 
 def measure_margins(
-    scenes: Sequence[ScenePath],
+    scenes: Sequence[StrPath],
     *,
-    model: Path | None = None,
+    model: StrPath | None = None,
     margins: Sequence[int] = MARGINS,
     write: bool = False,
     device: str = "auto",
     track: Track = silent,
-) -> list[Trial]:
-    """Label `scenes` with each margin and compare with the exact one, which comes last.
+) -> list[MarginTrial]:
+    """Predict scenes with each margin and compare the labels with those of the exact margin.
 
-    With `write` the model file gets what was found into its card, and as default the smallest margin
-    that changes at most 1 label in 10,000. Scenes are to be larger than a core of 1024 pixels and its
-    margins, or nothing can change. Raises ConfigError for a network whose context has no end,
-    SceneError, ModelError.
+    Parameters
+    ----------
+    scenes
+        Raster files, larger than a core of 1024 pixels and its margins; whole scenes are held in memory.
+    model
+        Model file; None: the shipped model.
+    margins
+        Margins in pixels, rounded up to the stride of the model.
+    write
+        Write the results to the model card. The smallest margin that changes at most 1 label in 10,000
+        becomes its default.
+    device
+        Device of the network.
+    track
+        Progress.
+
+    Returns
+    -------
+    list of MarginTrial
+        By increasing margin; the last is the exact one.
+
+    Raises
+    ------
+    ConfigError
+        If the receptive field of the network is unbounded.
+    SceneError
+        If a scene cannot be read, or all are too small.
+    ModelError
+        If the model cannot be opened.
     """
+    path = as_path(model)
     if write:
-        check_card_file(model)
-    spec = ModelSpec(model, device=choose_device(device))
+        check_card_file(path)
+    spec = ModelSpec(path, device=choose_device(device))
     opened = open_model(spec)
     exact = resolve_margin("exact", opened)
     rounded = sorted({round_up(margin, opened.card.stride) for margin in margins})
-    asked = [*(margin for margin in rounded if margin < exact), exact]
     predictor = create_predictor(spec, opened)
-    trials = [Trial(margin, 0, 0, 0.0, 0.0) for margin in asked]
+    trials = [
+        MarginTrial(margin, 0, 0, 0.0, 0.0)
+        for margin in (*(margin for margin in rounded if margin < exact), exact)
+    ]
     area = 0
     for scene in track(scenes, "measure"):
-        with open_scenes([scene]) as handles:
-            reader = handles.reader(
-                SceneSpec((scene,), bands=opened.card.bands, dtype=opened.card.dtype)
-            )
-            *others, truth = [_labelled(reader, opened, predictor, margin) for margin in asked]
-        seen = truth.labels != IGNORE
-        area += truth.labels.size
-        for number, found in enumerate([*others, truth]):
-            changed = int(np.count_nonzero((found.labels != truth.labels) & seen))
-            before = trials[number]
-            trials[number] = Trial(
-                before.margin,
-                before.pixels + int(np.count_nonzero(seen)),
-                before.changed + changed,
-                before.ratio + found.forward,
-                before.seconds + found.seconds,
-            )
-    if not trials[-1].pixels:
-        raise SceneError(f"{scenes[0]}: no scene has a valid pixel. name others")
-    trials = [replace(trial, ratio=trial.ratio / area) for trial in trials]
-    if trials[0].ratio == trials[-1].ratio:
-        raise SceneError(
-            f"{scenes[0]}: no scene is larger than one tile, so no label can change. "
-            "name scenes of 2000 pixels or more"
-        )
+        file = scene_path(scene)
+        with open_scenes([file]) as handles:
+            source = SceneSpec((file,), bands=opened.card.bands, dtype=opened.card.dtype)
+            reader = handles.reader(source)
+            runs = [_predict_labels(reader, opened, predictor, t.margin) for t in trials]
+        trials = [_add_run(*pair, runs[-1].labels) for pair in zip(trials, runs, strict=True)]
+        area += runs[-1].labels.size
+    trials = [replace(trial, ratio=trial.ratio / max(1, area)) for trial in trials]
+    _check_trials(trials, scenes)
     if write:
-        _write(opened, trials)
+        _write_trials(opened, trials)
     return trials
 
 
-def margin_table(trials: Iterable[Trial]) -> str:
-    """Markdown: a row for each margin."""
-    rows = list(trials)
-    last = rows[-1].seconds
+def margin_table(trials: Sequence[MarginTrial]) -> str:
+    """Return a Markdown table with a row per margin."""
+    *others, exact = trials
     lines = [
-        "| margin, px | labels that change | pixels through the network per pixel | time |",
+        "| margin, px | labels that change | network px per scene px | time |",
         "| --: | --: | --: | --: |",
         *(
-            f"| {row.margin} | {_one_in(row)} | {row.ratio:.2f} | {row.seconds / last:.2f} |"
-            for row in rows[:-1]
+            f"| {trial.margin} | {_one_in(trial)} | {trial.ratio:.2f} "
+            f"| {trial.seconds / exact.seconds:.2f} |"
+            for trial in others
         ),
-        f"| {rows[-1].margin} (exact) | none | {rows[-1].ratio:.2f} | 1 |",
+        f"| {exact.margin} (exact) | none | {exact.ratio:.2f} | 1 |",
     ]
     return "\n".join(lines)
 
 
-def best_margin(trials: Sequence[Trial]) -> int:
-    """The smallest that changes at most 1 label in 10,000; the last, exact one changes none."""
-    return next(trial.margin for trial in trials if trial.share <= ALLOWED)
+def best_margin(trials: Sequence[MarginTrial]) -> int:
+    """Return the smallest margin that changes at most 1 label in 10,000; the exact one changes none."""
+    return next(trial.margin for trial in trials if trial.share <= ACCEPTED)
 
 
 @dataclass(frozen=True, slots=True)
-class _Labelled:
+class _Run:
     labels: NDArray[np.uint8]
+    """(h, w) class IDs."""
+
     forward: int
+    """Pixels that passed through the network."""
+
     seconds: float
 
 
-def _labelled(reader: TileReader, model: Model, predictor: Predictor, margin: int) -> _Labelled:
-    """A whole scene's labels with cores of 1024 pixels, so keep scenes moderate."""
+def _predict_labels(reader: TileReader, model: Model, predictor: Predictor, margin: int) -> _Run:
     core = round_up(_CORE, model.card.stride)
-    began = perf_counter()
-    cells = choose_tiles(reader.width, reader.height, model, core=core, margin=margin)
+    start = perf_counter()
+    tiles = choose_tiles(reader.width, reader.height, model, core=core, margin=margin)
     labels = np.full((reader.height, reader.width), IGNORE, np.uint8)
-    for prediction in predict_tiles(predictor, map(reader.read, cells)):
+    for prediction in predict_tiles(predictor, map(reader.read, tiles)):
         if prediction is not None:
             labels[prediction.window.toslices()] = prediction.labels
-    forward = sum(cell.window.width * cell.window.height for cell in cells)
-    return _Labelled(labels, forward, perf_counter() - began)
+    forward = sum(tile.window.width * tile.window.height for tile in tiles)
+    return _Run(labels, forward, perf_counter() - start)
 
 
-def _write(model: Model, trials: Sequence[Trial]) -> None:
-    def told(card: ModelCard) -> ModelCard:
+def _add_run(trial: MarginTrial, run: _Run, exact: NDArray[np.uint8]) -> MarginTrial:
+    """Add the run of one scene to a trial."""
+    valid = exact != IGNORE
+    return replace(
+        trial,
+        pixels=trial.pixels + int(np.count_nonzero(valid)),
+        changed=trial.changed + int(np.count_nonzero((run.labels != exact) & valid)),
+        ratio=trial.ratio + run.forward,
+        seconds=trial.seconds + run.seconds,
+    )
+
+
+def _check_trials(trials: Sequence[MarginTrial], scenes: Sequence[StrPath]) -> None:
+    if not trials[-1].pixels:
+        raise SceneError(f"{scenes[0]}: no scene has a valid pixel. Name other scenes")
+    if trials[0].ratio == trials[-1].ratio:
+        raise SceneError(
+            f"{scenes[0]}: no scene is larger than one tile, so no label can change. "
+            "Use scenes of 2000 pixels or more"
+        )
+
+
+def _write_trials(model: Model, trials: Sequence[MarginTrial]) -> None:
+    def add_margins(card: ModelCard) -> ModelCard:
         return replace(
             card,
             margin=best_margin(trials),
@@ -178,9 +216,9 @@ def _write(model: Model, trials: Sequence[Trial]) -> None:
             ),
         )
 
-    card = write_card(model, told)
-    log.info("%s: its margin is %d pixels now", model.path, card.margin)
+    card = write_card(model, add_margins)
+    log.info("%s: the default margin is now %d pixels", model.path, card.margin)
 
 
-def _one_in(trial: Trial) -> str:
+def _one_in(trial: MarginTrial) -> str:
     return f"1 in {trial.pixels / trial.changed:,.0f}" if trial.changed else "none"

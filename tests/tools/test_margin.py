@@ -9,7 +9,7 @@ import pytest
 from geoseg.errors import ConfigError
 from geoseg.inference.tiling import default_margin, resolve_margin
 from geoseg.models.model_file import load_model, read_card
-from geoseg.tools.margin import Trial, best_margin, margin_table, measure_margins
+from geoseg.tools.margin import MarginTrial, best_margin, margin_table, measure_margins
 from tests.scenes import UTM, model_file, picture, write_scene
 
 
@@ -32,7 +32,7 @@ def test_the_exact_margin_changes_nothing_and_a_smaller_one_more(
     card = read_card(model)
     assert card.context == exact
     assert card.margin == best_margin(trials)
-    assert [told["changed"] for told in card.margins] == shares
+    assert [entry["changed"] for entry in card.margins] == shares
     assert load_model(model).card == card
     table = margin_table(trials).splitlines()
     assert len(table) == 2 + len(trials)
@@ -40,8 +40,8 @@ def test_the_exact_margin_changes_nothing_and_a_smaller_one_more(
 
 
 def test_the_smallest_margin_that_changes_one_in_ten_thousand_is_best() -> None:
-    def trial(margin: int, changed: int) -> Trial:
-        return Trial(margin, 10**6, changed, 1.0, 1.0)
+    def trial(margin: int, changed: int) -> MarginTrial:
+        return MarginTrial(margin, 10**6, changed, 1.0, 1.0)
 
     assert best_margin([trial(0, 5000), trial(32, 101), trial(64, 100), trial(96, 0)]) == 64
     assert best_margin([trial(0, 5000), trial(32, 101), trial(961, 0)]) == 961
