@@ -25,6 +25,7 @@ from geoseg.options import (
 from geoseg.tools import chip as chip_module
 from geoseg.tools import prepare as prepare_module
 from geoseg.tools import segment as segment_module
+from geoseg.tools import segment_each as segment_each_module
 from geoseg.tools import vectorize as vectorize_module
 
 
@@ -68,8 +69,8 @@ def segment(scenes: Any, output: Any, **given: Any) -> Path:
 
 
 def segment_each(scenes: Any, folder: Any, **given: Any) -> Path:
-    """Call `geoseg.tools.segment.segment_each`."""
-    tool = segment_module.segment_each
+    """Call `geoseg.tools.segment_each.segment_each`."""
+    tool = segment_each_module.segment_each
     product: Path = tool(scenes, folder, **grouped(tool, SEGMENT, given))
     return product
 

@@ -82,7 +82,7 @@ def segment(
     when the command is repeated.
     """
     from geoseg.tools.segment import segment as segment_together
-    from geoseg.tools.segment import segment_each
+    from geoseg.tools.segment_each import segment_each
 
     sources = options.expand_names(scenes, listed, allow_remote=allow_remote)
     folder = not scene.mosaic and (
