@@ -1,1 +1,1 @@
-"""Synthetic scenes of the demo, drawn by code."""
+"""Synthetic scenes of the demo."""

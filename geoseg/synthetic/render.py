@@ -1,4 +1,4 @@
-"""Shapes where they stand in the image, lit and ready to be filled; thousands at a time."""
+"""Rendering of a scene: ground texture, shadows, camera blur and noise."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.synthetic.shapes import SOLID, Colour, Points, Texture, Thing, shaded
+from geoseg.synthetic.shapes import SOLID, Colour, Element, Points, Texture, shade
 
 Fixed = NDArray[np.int32]
-"""(n, 2) OpenCV's fixed-point coordinates, which count from the first pixel's centre."""
+"""(n, 2) fixed-point coordinates of OpenCV; the origin is the centre of the first pixel."""
 
 SUBPIXEL = 4
-"""Their fractional bits."""
+"""Fractional bits of fixed-point coordinates."""
 
 FAT = 0.65
-"""Pixels by which OpenCV's antialiased polygons reach over their sides."""
+"""Pixels by which antialiased polygons of OpenCV extend beyond their sides."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sun:
+    """Position of the sun."""
+
     azimuth: float
     """Direction towards the sun, radians in image axes (x right, y down)."""
 
@@ -30,38 +32,38 @@ class Sun:
     """Radians above the horizon."""
 
     def shadow(self, height: float) -> Points:
-        """Where the shadow of a point `height` up falls, in the unit of `height`."""
+        """Return the offset of the shadow of a point at `height`, in the same unit."""
         reach = height / np.tan(self.elevation)
         return np.array([-reach * np.cos(self.azimuth), -reach * np.sin(self.azimuth)])
 
-    def lights(self, slope: float) -> float:
-        """Brightness of a surface that leans to `slope`, where a level one has 1."""
+    def brightness(self, slope: float) -> float:
+        """Return the brightness of a surface that slopes towards `slope`, relative to a level one."""
         return 1.0 + 0.2 * float(np.cos(slope - self.azimuth))
 
 
 @dataclass(frozen=True, slots=True)
 class Facet:
-    """One shape in the image."""
+    """Shape in pixels of the image."""
 
     inner: Fixed
-    """What to fill, so that the shape is covered and no more."""
+    """Polygon to fill; smaller than the shape by what OpenCV adds."""
 
     shadow: Fixed | None
-    """Convex hull of shape and shadow."""
+    """Convex hull of shape and shadow; None without a shadow."""
 
     colour: Colour
     opacity: float
     texture: Texture
 
 
-def facets(things: Sequence[Thing], pixel_size: float, sun: Sun) -> Iterator[list[Facet]]:
-    """The facets of each thing, from metres to pixels."""
-    shapes = [shape for thing in things for shape in thing.shapes]
+def make_facets(elements: Sequence[Element], pixel_size: float, sun: Sun) -> Iterator[list[Facet]]:
+    """Yield the facets of each element in pixels."""
+    shapes = [shape for element in elements for shape in element.shapes]
     if not shapes:
         return
     counts = np.array([len(shape.corners) for shape in shapes])
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    poses = np.array([(t.x, t.y, t.heading) for t in things for _ in t.shapes])
+    poses = np.array([(t.x, t.y, t.heading) for t in elements for _ in t.shapes])
     corners = np.concatenate([shape.corners for shape in shapes])
     x, y, heading = np.repeat(poses, counts, axis=0).T
     c, s = np.cos(heading), np.sin(heading)
@@ -69,35 +71,41 @@ def facets(things: Sequence[Thing], pixel_size: float, sun: Sun) -> Iterator[lis
         [c * corners[:, 0] - s * corners[:, 1] + x, s * corners[:, 0] + c * corners[:, 1] + y]
     )
     placed /= pixel_size
-    outer, inner = fixed_point(placed), fixed_point(shrunk(placed, starts))
+    outer, inner = to_fixed_point(placed), to_fixed_point(shrink_polygons(placed, starts))
     ends = iter(zip(starts.tolist(), (starts + counts).tolist(), strict=True))
-    for thing in things:
-        found = []
-        for shape in thing.shapes:
+    for element in elements:
+        made = []
+        for shape in element.shapes:
             start, end = next(ends)
             colour, shadow = shape.colour, None
             if shape.slope is not None:
-                colour = shaded(colour, sun.lights(shape.slope + thing.heading))
+                colour = shade(colour, sun.brightness(shape.slope + element.heading))
             if shape.height > 0 and shape.opacity > SOLID:
-                shadow = swept(outer[start:end], sun.shadow(shape.height / pixel_size))
-            found.append(Facet(inner[start:end], shadow, colour, shape.opacity, shape.texture))
-        yield found
+                shadow = sweep_polygon(outer[start:end], sun.shadow(shape.height / pixel_size))
+            made.append(Facet(inner[start:end], shadow, colour, shape.opacity, shape.texture))
+        yield made
 
 
-def fixed_point(pixels: Points) -> Fixed:
+def to_fixed_point(pixels: Points) -> Fixed:
+    """Convert pixel coordinates to fixed point."""
     return np.rint((pixels - 0.5) * (1 << SUBPIXEL)).astype(np.int32)
 
 
-def swept(polygon: Fixed, offset: Points) -> Fixed:
-    """Convex hull of a polygon and itself moved by `offset` pixels."""
+def sweep_polygon(polygon: Fixed, offset: Points) -> Fixed:
+    """Return the convex hull of a polygon and its copy moved by `offset` pixels."""
     both = np.concatenate([polygon, polygon + np.rint(offset * (1 << SUBPIXEL)).astype(np.int32)])
     return np.asarray(cv2.convexHull(both), dtype=np.int32).reshape(-1, 2)
 
 
-def shrunk(corners: Points, starts: NDArray[np.int64]) -> Points:
-    """Every side of polygons moved inwards by the FAT that OpenCV adds when it fills; thin ones by less.
+def shrink_polygons(corners: Points, starts: NDArray[np.int64]) -> Points:
+    """Move all sides of polygons inwards by the `FAT` that OpenCV adds when it fills; thin polygons by less.
 
-    `corners` has the corners of all polygons in pixels, `starts` the row of each one's first.
+    Parameters
+    ----------
+    corners
+        (n, 2) corners of all polygons in pixels.
+    starts
+        Index of the first corner of each polygon.
     """
     ends = np.append(starts[1:], len(corners)) - 1
     after, before = np.arange(1, len(corners) + 1), np.arange(-1, len(corners) - 1)
@@ -117,12 +125,10 @@ def shrunk(corners: Points, starts: NDArray[np.int64]) -> Points:
     return inner
 
 
-# From things in metres to pixels: ground texture, shadows, the camera's blur and noise.
-
 Image = NDArray[np.uint8]
 
 SHADE = 0.56
-"""How much darker the shadow is."""
+"""Darkening by a shadow, 0 to 1."""
 
 # relative brightness noise per texture: fine (1 px), medium (6 px), coarse (60 px)
 ROUGHNESS: dict[Texture, tuple[float, float, float]] = {
@@ -137,56 +143,57 @@ ROUGHNESS: dict[Texture, tuple[float, float, float]] = {
 
 
 def render(
-    things: Sequence[Thing], size: int, *, pixel_size: float, sun: Sun, rng: np.random.Generator
+    elements: Sequence[Element], size: int, *, pixel_size: float, sun: Sun, rng: np.random.Generator
 ) -> Image:
-    """Draw things given in metres from the scene's top left corner → (size, size, 3) uint8 RGB."""
+    """Render elements in metres from the top left corner as (size, size, 3) uint8 RGB."""
     base = np.full((size, size, 3), 110, np.uint8)
     texture = np.full((size, size), int(Texture.MEADOW), np.uint8)
-    for on_ground in facets([t for t in things if t.level == 0], pixel_size, sun):
+    for on_ground in make_facets([t for t in elements if t.level == 0], pixel_size, sun):
         for facet in on_ground:
-            fill(base, facet)
+            fill_facet(base, facet)
             if facet.texture is not Texture.PLAIN:
                 cv2.fillPoly(texture, [facet.inner], int(facet.texture), shift=SUBPIXEL)
-    image = roughened(base, texture, rng)
-    raised = sorted((t for t in things if t.level > 0), key=lambda t: t.level)
-    for above in facets(raised, pixel_size, sun):
+    image = add_texture(base, texture, rng)
+    raised = sorted((t for t in elements if t.level > 0), key=lambda t: t.level)
+    for above in make_facets(raised, pixel_size, sun):
         cast_shadow(image, above)
         for facet in above:
-            fill(image, facet)
-    return photographed(image, rng)
+            fill_facet(image, facet)
+    return apply_camera(image, rng)
 
 
-def fill(image: Image, facet: Facet) -> None:
+def fill_facet(image: Image, facet: Facet) -> None:
+    """Draw a facet into the image."""
     if facet.opacity >= 1:
         cv2.fillPoly(image, [facet.inner], facet.colour, cv2.LINE_AA, SUBPIXEL)
         return
-    window = window_around([facet.inner], image.shape[0], margin=2)
+    window = find_window([facet.inner], image.shape[0], margin=2)
     if window is not None:
         part = image[window]
         over = part.copy()
-        cv2.fillPoly(over, [moved(facet.inner, window)], facet.colour, cv2.LINE_AA, SUBPIXEL)
+        cv2.fillPoly(
+            over, [shift_polygon(facet.inner, window)], facet.colour, cv2.LINE_AA, SUBPIXEL
+        )
         part[:] = cv2.addWeighted(over, facet.opacity, part, 1 - facet.opacity, 0)
 
 
 def cast_shadow(image: Image, above: Sequence[Facet]) -> None:
-    """Darken what lies in the shadow of a thing."""
+    """Darken the pixels in the shadow of an element."""
     shadows = [facet.shadow for facet in above if facet.shadow is not None]
-    window = window_around(shadows, image.shape[0], margin=4)
+    window = find_window(shadows, image.shape[0], margin=4)
     if window is None:
         return
     part = image[window]
     shade = np.zeros(part.shape[:2], np.uint8)
     for shadow in shadows:
-        cv2.fillPoly(shade, [moved(shadow, window)], 255, cv2.LINE_AA, SUBPIXEL)
+        cv2.fillPoly(shade, [shift_polygon(shadow, window)], 255, cv2.LINE_AA, SUBPIXEL)
     soft = cv2.GaussianBlur(shade, (5, 5), 0).astype(np.float32) * (SHADE / 255)
-    # the sky still lights a shadow, and the sky is blue
+    # shadows are lit by the blue sky
     part[:] = part * (1 - soft[..., None] * np.array([1.0, 0.96, 0.88], np.float32))
 
 
-def window_around(
-    polygons: Sequence[Fixed], size: int, *, margin: int
-) -> tuple[slice, slice] | None:
-    """Rows and columns around the polygons inside the image, or None outside it."""
+def find_window(polygons: Sequence[Fixed], size: int, *, margin: int) -> tuple[slice, slice] | None:
+    """Return rows and columns around polygons, clipped to the image; None outside it."""
     if not polygons:
         return None
     points = np.concatenate(polygons) >> SUBPIXEL
@@ -195,45 +202,45 @@ def window_around(
     return None if x0 >= x1 or y0 >= y1 else (slice(y0, y1), slice(x0, x1))
 
 
-def moved(polygon: Fixed, window: tuple[slice, slice]) -> Fixed:
-    """A polygon of the image → of the part of it in the window."""
+def shift_polygon(polygon: Fixed, window: tuple[slice, slice]) -> Fixed:
+    """Shift a polygon from image to window coordinates."""
     rows, columns = window
     return polygon - np.array([columns.start << SUBPIXEL, rows.start << SUBPIXEL], np.int32)
 
 
-def roughened(base: Image, texture: Image, rng: np.random.Generator) -> Image:
-    """Mottle the ground with noise at three scales, as strong as its texture says."""
+def add_texture(base: Image, texture: Image, rng: np.random.Generator) -> Image:
+    """Add noise at three scales, with the amplitudes of the ground texture."""
     size = base.shape[0]
     amplitudes = np.array([ROUGHNESS[t] for t in Texture], np.float32)
     gain = np.ones((size, size), np.float32)
     medium = noise(rng, size, 6)
     coarse = noise(rng, size, 60) * 0.7 + noise(rng, size, 220) * 0.7
     for amplitude, field in zip(amplitudes.T, (noise(rng, size, 1), medium, coarse), strict=True):
-        gain += cv2.LUT(texture, padded_table(amplitude)) * field
-    red = 1 + cv2.LUT(texture, padded_table(amplitudes[:, 2])) * 0.2 * noise(rng, size, 90)
+        gain += cv2.LUT(texture, pad_table(amplitude)) * field
+    red = 1 + cv2.LUT(texture, pad_table(amplitudes[:, 2])) * 0.2 * noise(rng, size, 90)
     image = base * gain[..., None]
     image[..., 0] *= red
     return np.asarray(cv2.convertScaleAbs(np.maximum(image, 0, out=image)), dtype=np.uint8)
 
 
-def padded_table(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A 256-entry lookup table, as OpenCV wants it."""
+def pad_table(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Pad values to the 256 entries of a lookup table of OpenCV."""
     return np.pad(values, (0, 256 - len(values)))
 
 
 def noise(rng: np.random.Generator, size: int, scale: int) -> NDArray[np.float32]:
-    """Smooth noise of about unit variance; blotches are about `scale` pixels."""
+    """Create smooth noise of about unit variance and a correlation length of about `scale` pixels."""
     if scale == 1:
         return rng.standard_normal((size, size), dtype=np.float32)
     cells = -(-size // scale) + 3
-    # interpolation takes a quarter of the deviation away
+    # interpolation reduces the standard deviation by a quarter
     field = rng.standard_normal((cells, cells), dtype=np.float32) * np.float32(1.3)
     blown_up = cv2.resize(field, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     return np.asarray(blown_up[scale : scale + size, scale : scale + size], dtype=np.float32)
 
 
-def photographed(image: Image, rng: np.random.Generator) -> Image:
-    """The camera: uneven light, a soft lens, sensor noise, JPEG."""
+def apply_camera(image: Image, rng: np.random.Generator) -> Image:
+    """Simulate a camera: uneven light, lens blur, sensor noise, JPEG compression."""
     size = image.shape[0]
     light = 1 + 0.02 * noise(rng, size, 300) + 0.015 * noise(rng, size, 4)
     haze, contrast = rng.uniform(6, 16), rng.uniform(0.88, 1.0)

@@ -1,4 +1,4 @@
-"""The scenes of the demo: what each shows, and which of its things get which label."""
+"""Scenes of the demo: their themes, and the labels of their visible objects."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import shapely
 from geoseg.synthetic.layout import compose
 from geoseg.synthetic.lots import Lot, Theme
 from geoseg.synthetic.render import Image, Sun, render
-from geoseg.synthetic.shapes import Points, Thing
+from geoseg.synthetic.shapes import Element, Points
 
 PIXEL_SIZE = 0.3
-"""Metres."""
+"""GSD in metres."""
 
 SIDE, LARGE_SIDE = 1536, 4096
-"""Pixels of a training scene and of the unseen one."""
+"""Side in pixels of a labelled scene, and of the scene to segment."""
 
 SUN_ELEVATION = (28.0, 48.0)
-"""Degrees."""
+"""Range of the sun elevation in degrees."""
 
 DROP_BELOW, DIFFICULT_BELOW = 0.3, 0.75
-"""Visible share of an object below which it gets no label, or one marked difficult."""
+"""Visible share of an object below which it gets no label, or a label marked as difficult."""
 
 AIRPORT = Theme(
     "airport",
@@ -82,67 +82,69 @@ REGION = Theme(
 )  # fmt: skip
 THEMES = (AIRPORT, HARBOUR, RIVER_TOWN, SUBURB)
 ROUNDS = {"train": 2, "val": 1}
-"""How often every theme is drawn in a split."""
+"""Scenes per theme in each split."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What a scene is to show."""
+class ScenePlan:
+    """Theme, size and seed of a scene."""
 
     name: str
     split: str | None
-    """None for the scene without labels."""
+    """Split of the dataset; None: scene without labels."""
 
     theme: Theme
     size: int
-    """Pixels of a side."""
+    """Side in pixels."""
 
     seed: int
     number: int
-    """Counts the scenes of a demo from 0."""
+    """Index of the scene in the demo."""
 
-    def compose(self) -> Scene:
+    def compose(self) -> ComposedScene:
+        """Compose the elements of the scene."""
         rng = np.random.default_rng((self.seed, self.number))
-        things = compose(self.theme, self.size * PIXEL_SIZE, rng)
+        elements = compose(self.theme, self.size * PIXEL_SIZE, rng)
         sun = Sun(rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(*SUN_ELEVATION)))
-        return Scene(tuple(things), self.size, sun, rng)
+        return ComposedScene(tuple(elements), self.size, sun, rng)
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """A composed scene: everything but the pixels."""
+class ComposedScene:
+    """Elements and illumination of a scene before it is rendered."""
 
-    things: tuple[Thing, ...]
-    """In metres from the top left corner."""
+    elements: tuple[Element, ...]
+    """Elements in metres from the top left corner."""
 
     size: int
     sun: Sun
     rng: np.random.Generator
 
     def image(self) -> Image:
-        """(size, size, 3) uint8 RGB; call it once, for the noise takes its numbers from `rng`."""
-        return render(self.things, self.size, pixel_size=PIXEL_SIZE, sun=self.sun, rng=self.rng)
+        """Render (size, size, 3) uint8 RGB. Call it once: the noise advances `rng`."""
+        return render(self.elements, self.size, pixel_size=PIXEL_SIZE, sun=self.sun, rng=self.rng)
 
     def labels(self) -> list[Label]:
-        return list(labels(self.things, self.size))
+        """Return the labels of the visible objects."""
+        return list(label_elements(self.elements, self.size))
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One annotation, in pixels of its scene."""
+    """Annotation in pixels of its scene."""
 
     quad: Points
-    """(4, 2), clockwise in the image."""
+    """(4, 2) corners, clockwise in the image."""
 
     outline: shapely.Geometry
-    """What is drawn of the object, within the scene; Polygon or MultiPolygon."""
+    """Outline of the object inside the scene; Polygon or MultiPolygon."""
 
     category: str
     difficult: bool
 
 
-def plans(seed: int) -> list[Plan]:
-    """Every scene of the demo; the unseen one comes last."""
+def plan_scenes(seed: int) -> list[ScenePlan]:
+    """Plan all scenes of the demo; the scene to segment comes last."""
     wanted = [
         (split, turn, theme)
         for split, rounds in ROUNDS.items()
@@ -150,31 +152,31 @@ def plans(seed: int) -> list[Plan]:
         for theme in THEMES
     ]
     labelled = [
-        Plan(f"{theme.name}_{split}_{turn}", split, theme, SIDE, seed, number)
+        ScenePlan(f"{theme.name}_{split}_{turn}", split, theme, SIDE, seed, number)
         for number, (split, turn, theme) in enumerate(wanted)
     ]
-    return [*labelled, Plan(REGION.name, None, REGION, LARGE_SIDE, seed, len(labelled))]
+    return [*labelled, ScenePlan(REGION.name, None, REGION, LARGE_SIDE, seed, len(labelled))]
 
 
-def labels(things: tuple[Thing, ...], size: int) -> Iterator[Label]:
-    """Labels of what can be seen: in the scene and not under a crown."""
+def label_elements(elements: tuple[Element, ...], size: int) -> Iterator[Label]:
+    """Yield labels of the objects that are visible: inside the scene and not under a tree crown."""
     scene = shapely.box(0, 0, size, size)
-    rims = [t.place(t.shapes[0].corners) / PIXEL_SIZE for t in things if t.covers]
+    rims = [t.to_scene(t.shapes[0].corners) / PIXEL_SIZE for t in elements if t.covers]
     crowns = shapely.STRtree([shapely.Polygon(rim) for rim in rims])
-    for thing in things:
-        if thing.category is None or thing.quad is None:
+    for element in elements:
+        if element.category is None or element.quad is None:
             continue
-        quad = thing.place(thing.quad) / PIXEL_SIZE
+        quad = element.to_scene(element.quad) / PIXEL_SIZE
         if quad.max(axis=0).min() <= 0 or quad.min(axis=0).max() >= size:
             continue
-        outline = thing.outline(PIXEL_SIZE)
+        outline = element.outline(PIXEL_SIZE)
         inside = outline.intersection(scene)
-        share = seen(inside, crowns).area / outline.area
+        share = clip_to_visible(inside, crowns).area / outline.area
         if share >= DROP_BELOW:
-            yield Label(quad, inside, thing.category, bool(share < DIFFICULT_BELOW))
+            yield Label(quad, inside, element.category, bool(share < DIFFICULT_BELOW))
 
 
-def seen(outline: shapely.Geometry, crowns: shapely.STRtree) -> shapely.Geometry:
-    """What of an outline lies under no crown."""
+def clip_to_visible(outline: shapely.Geometry, crowns: shapely.STRtree) -> shapely.Geometry:
+    """Return the part of an outline that no crown covers."""
     over = crowns.query(outline, predicate="intersects")
     return outline.difference(shapely.union_all(crowns.geometries[over])) if len(over) else outline

@@ -6,19 +6,19 @@ import numpy as np
 
 from geoseg.synthetic.shapes import (
     Colour,
+    Element,
     Points,
     Shape,
     Texture,
-    Thing,
     blob,
     box,
     ellipse,
-    labelled,
     line,
     lines,
+    make_labelled,
     pick,
     rectangle,
-    shaded,
+    shade,
     vary,
 )
 
@@ -44,24 +44,24 @@ ASPHALT: Colour = (104, 104, 106)
 CONCRETE: Colour = (172, 168, 158)
 
 
-def tank(rng: np.random.Generator, diameter: float) -> Thing:
+def tank(rng: np.random.Generator, diameter: float) -> Element:
     """A cylinder: lit rim, and a floating roof that lies deeper or a low cone."""
     paint, high = pick(rng, TANK_COLOURS), 0.45 * diameter
-    wall = Shape(ellipse(diameter, diameter, sides=48), shaded(paint, 0.9), height=min(high, 9.0))
+    wall = Shape(ellipse(diameter, diameter, sides=48), shade(paint, 0.9), height=min(high, 9.0))
     floating = rng.random() < 0.45
     inwards = np.pi if floating else 0.0
     facets = [
         Shape(sector(diameter * 0.47, a, a + np.pi / 6), paint, slope=a + inwards)
         for a in np.linspace(0, 2 * np.pi, 12, endpoint=False)
     ]
-    lid = Shape(ellipse(diameter * 0.82, diameter * 0.82, sides=40), shaded(paint, 0.86))
-    hatch = Shape(ellipse(1.4, 1.4, (diameter * 0.2, 0)), shaded(paint, 0.7))
-    stair = line((diameter * 0.08, 0), (diameter * 0.48, 0), 0.7, shaded(paint, 0.75))
+    lid = Shape(ellipse(diameter * 0.82, diameter * 0.82, sides=40), shade(paint, 0.86))
+    hatch = Shape(ellipse(1.4, 1.4, (diameter * 0.2, 0)), shade(paint, 0.7))
+    stair = line((diameter * 0.08, 0), (diameter * 0.48, 0), 0.7, shade(paint, 0.75))
     shapes = (wall, *facets, lid, stair) if floating else (wall, *facets, hatch)
-    return labelled("storage-tank", shapes, diameter, diameter, level=6.0)
+    return make_labelled("storage-tank", shapes, diameter, diameter, level=6.0)
 
 
-def pool(rng: np.random.Generator) -> Thing:
+def pool(rng: np.random.Generator) -> Element:
     """Rectangular, oval or kidney shaped; a light rim and blue water."""
     length = rng.uniform(*POOL_LENGTH)
     width = length * rng.uniform(0.45, 0.65)
@@ -73,13 +73,13 @@ def pool(rng: np.random.Generator) -> Thing:
     inner = form * (1 - 0.9 / length, 1 - 0.9 / width)
     shapes = (
         Shape(form, (214, 206, 192)),
-        Shape(inner, shaded(water, 0.85)),
+        Shape(inner, shade(water, 0.85)),
         Shape(inner * 0.8 + (0.25, 0.2), water),
     )
-    return labelled("swimming-pool", shapes, length, width)
+    return make_labelled("swimming-pool", shapes, length, width)
 
 
-def tennis_court(rng: np.random.Generator, colour: Colour) -> Thing:
+def tennis_court(rng: np.random.Generator, colour: Colour) -> Element:
     length, width = TENNIS_COURT
     service, single = 6.4, width * 0.375
     paint = [
@@ -90,10 +90,10 @@ def tennis_court(rng: np.random.Generator, colour: Colour) -> Thing:
         line((0, -width / 2), (0, width / 2), 0.4, (60, 62, 64)),
     ]
     court = Shape(rectangle(length, width), vary(rng, colour, 0.04))
-    return labelled("tennis-court", (court, *paint), length, width)
+    return make_labelled("tennis-court", (court, *paint), length, width)
 
 
-def basketball_court(rng: np.random.Generator) -> Thing:
+def basketball_court(rng: np.random.Generator) -> Element:
     length, width = BASKETBALL_COURT
     floor = pick(rng, ((176, 118, 74), (132, 72, 66), (120, 124, 122)), 0.05)
     key = pick(rng, ((150, 58, 52), (52, 84, 134), (188, 132, 80)), 0.05)
@@ -106,10 +106,10 @@ def basketball_court(rng: np.random.Generator) -> Thing:
     paint += lines(rectangle(length - 0.2, width - 0.2), 0.3)
     paint += [line((0, -width / 2), (0, width / 2), 0.3), *lines(ellipse(3.6, 3.6), 0.28)]
     court = Shape(rectangle(length, width), floor)
-    return labelled("basketball-court", (court, *paint), length, width)
+    return make_labelled("basketball-court", (court, *paint), length, width)
 
 
-def soccer_field(rng: np.random.Generator, scale: float = 1.0) -> Thing:
+def soccer_field(rng: np.random.Generator, scale: float = 1.0) -> Element:
     """Mown stripes, white lines, two goals."""
     length, width = SOCCER_FIELD[0] * scale, SOCCER_FIELD[1] * scale
     turf = vary(rng, TURF, 0.06)
@@ -117,17 +117,17 @@ def soccer_field(rng: np.random.Generator, scale: float = 1.0) -> Thing:
     shapes = [Shape(rectangle(length, width), turf, texture=Texture.LAWN)]
     for i in range(0, 12, 2):
         stripe = rectangle(step, width, (-length / 2 + (i + 0.5) * step, 0))
-        shapes.append(Shape(stripe, shaded(turf, 1.13), texture=Texture.LAWN))
+        shapes.append(Shape(stripe, shade(turf, 1.13), texture=Texture.LAWN))
     shapes += lines(rectangle(length - 0.6, width - 0.6), 0.5)
     shapes += [line((0, -width / 2), (0, width / 2), 0.45), *lines(ellipse(16, 16), 0.4)]
     for end in (-1, 1):
         for deep, wide in ((14.0, 34.0), (5.0, 15.0)):
             area = rectangle(deep, wide * scale, (end * (length - deep) / 2, 0))
             shapes += lines(area, 0.42)
-    return labelled("soccer-ball-field", shapes, length, width)
+    return make_labelled("soccer-ball-field", shapes, length, width)
 
 
-def track_field(rng: np.random.Generator, scale: float) -> Thing:
+def track_field(rng: np.random.Generator, scale: float) -> Element:
     """A running track with its lanes, around a lawn."""
     length, width = TRACK_FIELD[0] * scale, TRACK_FIELD[1] * scale
     tartan = vary(rng, TARTAN, 0.06)
@@ -143,10 +143,10 @@ def track_field(rng: np.random.Generator, scale: float) -> Thing:
         *rings,
         Shape(inner, vary(rng, TURF), texture=Texture.LAWN),
     )
-    return labelled("ground-track-field", shapes, length, width)
+    return make_labelled("ground-track-field", shapes, length, width)
 
 
-def baseball_diamond(rng: np.random.Generator) -> Thing:
+def baseball_diamond(rng: np.random.Generator) -> Element:
     """A quarter circle of lawn, a clay infield, home plate at the corner."""
     radius = BASEBALL_RADIUS * rng.uniform(0.85, 1.0)
     shift = np.array([-radius / 2, -radius / 2])
@@ -154,30 +154,30 @@ def baseball_diamond(rng: np.random.Generator) -> Thing:
     base = 17.0
     diamond = box(2.5, 2.5, base, base)
     parts = (
-        (sector(radius, 0, np.pi / 2), shaded(clay, 0.96), Texture.SOIL),
+        (sector(radius, 0, np.pi / 2), shade(clay, 0.96), Texture.SOIL),
         (sector(radius - 3, 0, np.pi / 2) + 1.2, turf, Texture.LAWN),
         (sector(base * 1.65, 0, np.pi / 2), clay, Texture.SOIL),
-        (diamond, shaded(turf, 1.05), Texture.LAWN),
+        (diamond, shade(turf, 1.05), Texture.LAWN),
         (ellipse(4.5, 4.5, (base * 0.56, base * 0.56)), clay, Texture.SOIL),
         (ellipse(6.5, 6.5, (3.3, 3.3)), clay, Texture.SOIL),
     )
     shapes = [Shape(corners + shift, colour, texture=texture) for corners, colour, texture in parts]
     shapes += [line(shift + 1.5, shift + end, 0.35) for end in ((radius, 1.0), (1.0, radius))]
-    return labelled("baseball-diamond", shapes, radius, radius)
+    return make_labelled("baseball-diamond", shapes, radius, radius)
 
 
-def pier(rng: np.random.Generator, length: float) -> Thing:
+def pier(rng: np.random.Generator, length: float) -> Element:
     """A jetty on piles: planks and mooring posts."""
     wood = pick(rng, ((156, 134, 108), (170, 164, 152), (140, 122, 102)))
     planks = [
-        line((x, -PIER_WIDTH / 2), (x, PIER_WIDTH / 2), 0.3, shaded(wood, 0.88))
+        line((x, -PIER_WIDTH / 2), (x, PIER_WIDTH / 2), 0.3, shade(wood, 0.88))
         for x in np.arange(-length / 2 + 1.5, length / 2, 3.0)
     ]
     deck = Shape(rectangle(length, PIER_WIDTH), wood, height=1.5)
-    return labelled("harbor", (deck, *planks), length, PIER_WIDTH, level=0.5)
+    return make_labelled("harbor", (deck, *planks), length, PIER_WIDTH, level=0.5)
 
 
-def bridge(rng: np.random.Generator, length: float, width: float) -> Thing:
+def bridge(rng: np.random.Generator, length: float, width: float) -> Element:
     """A deck over water: carriageway, kerbs, lane line; the banks lie at both ends."""
     deck = vary(rng, CONCRETE, 0.05)
     starts = np.arange(-length / 2 + 2, length / 2 - 3, 7.0)
@@ -187,10 +187,10 @@ def bridge(rng: np.random.Generator, length: float, width: float) -> Thing:
         Shape(rectangle(length, width - 3.0), vary(rng, ASPHALT, 0.06)),
         *dashes,
     )
-    return labelled("bridge", shapes, length, width, level=0.6)
+    return make_labelled("bridge", shapes, length, width, level=0.6)
 
 
-def roundabout(rng: np.random.Generator) -> Thing:
+def roundabout(rng: np.random.Generator) -> Element:
     """A ring of asphalt around a green island."""
     diameter = rng.uniform(*ROUNDABOUT_DIAMETER)
     island = diameter - 17.0
@@ -202,7 +202,7 @@ def roundabout(rng: np.random.Generator) -> Thing:
         Shape(ellipse(island, island, sides=48), vary(rng, (98, 130, 72)), texture=Texture.LAWN),
         Shape(ellipse(island * 0.4, island * 0.4), vary(rng, (164, 120, 96)), texture=Texture.SOIL),
     )
-    return labelled("roundabout", shapes, diameter, diameter)
+    return make_labelled("roundabout", shapes, diameter, diameter)
 
 
 def stadium(length: float, width: float) -> Points:

@@ -1,4 +1,4 @@
-"""Things that move: cars, trucks, planes, helicopters, ships. Sizes in metres."""
+"""Vehicles with a label: cars, trucks, planes, helicopters, ships. Sizes in metres."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from geoseg.synthetic.shapes import (
     GLASS,
     WHITE,
     Colour,
+    Element,
     Points,
     Shape,
-    Thing,
     ellipse,
-    labelled,
     line,
+    make_labelled,
     pick,
     rectangle,
-    shaded,
+    shade,
     vary,
 )
 
@@ -40,19 +40,19 @@ HULL_COLOURS: tuple[Colour, ...] = ((236, 236, 234), (222, 222, 218), (60, 70, 9
 DECK_COLOURS: tuple[Colour, ...] = ((198, 176, 140), (214, 214, 210), (176, 150, 116))
 
 
-def car(rng: np.random.Generator) -> Thing:
+def car(rng: np.random.Generator) -> Element:
     """Body, windscreens and roof."""
     length, width = rng.uniform(*CAR_LENGTH), rng.uniform(*CAR_WIDTH)
     paint = pick(rng, CAR_COLOURS)
     shapes = (
         Shape(rounded(length, width, 0.5), paint, height=1.3),
         Shape(rectangle(length * 0.52, width * 0.84, (-length * 0.05, 0)), GLASS),
-        Shape(rectangle(length * 0.30, width * 0.80, (-length * 0.07, 0)), shaded(paint, 1.08)),
+        Shape(rectangle(length * 0.30, width * 0.80, (-length * 0.07, 0)), shade(paint, 1.08)),
     )
-    return labelled("small-vehicle", shapes, length, width, level=1.4)
+    return make_labelled("small-vehicle", shapes, length, width, level=1.4)
 
 
-def truck(rng: np.random.Generator) -> Thing:
+def truck(rng: np.random.Generator) -> Element:
     """A cab and a box, from a delivery lorry to a trailer truck, or a coach."""
     length = rng.uniform(*TRUCK_LENGTH)
     front = length / 2
@@ -60,7 +60,7 @@ def truck(rng: np.random.Generator) -> Thing:
     box_length = length - 2.9
     trailer = rectangle(box_length, TRUCK_WIDTH, (-front + box_length / 2, 0))
     roof = [
-        line((x, -1.1), (x, 1.1), 0.35, shaded(body, 0.9))
+        line((x, -1.1), (x, 1.1), 0.35, shade(body, 0.9))
         for x in np.arange(-front + 1.2, -front + box_length, 2.4)
     ]
     shapes = (
@@ -70,10 +70,10 @@ def truck(rng: np.random.Generator) -> Thing:
         Shape(trailer, body, height=3.4),
         *roof,
     )
-    return labelled("large-vehicle", shapes, length, TRUCK_WIDTH, level=3.4)
+    return make_labelled("large-vehicle", shapes, length, TRUCK_WIDTH, level=3.4)
 
 
-def plane(rng: np.random.Generator, *, light: bool = False) -> Thing:
+def plane(rng: np.random.Generator, *, light: bool = False) -> Element:
     """Fuselage, swept wings, tailplane, engines, fin."""
     length = rng.uniform(*(LIGHT_PLANE_LENGTH if light else AIRLINER_LENGTH))
     span = length * (rng.uniform(1.1, 1.3) if light else rng.uniform(0.88, 1.0))
@@ -83,7 +83,7 @@ def plane(rng: np.random.Generator, *, light: bool = False) -> Thing:
     body = np.array([(1.0, 0.0), (0.93, 0.6), (0.8, 1.0), (-0.45, 1.0), (-1.0, 0.25)])
     body = np.vstack([body, body[::-1] * (1, -1)]) * (front, length * 0.056)
     shapes = [
-        Shape(wings(span, length * 0.2, sweep * length, 0.12 * length), shaded(skin, 0.92), high),
+        Shape(wings(span, length * 0.2, sweep * length, 0.12 * length), shade(skin, 0.92), high),
         Shape(wings(span * 0.38, length * 0.11, sweep * length * 0.5, -front * 0.72), skin, high),
         Shape(body, skin, height=high),
         Shape(rectangle(length * 0.16, length * 0.02, (-front * 0.83, 0)), livery, height=high),
@@ -92,10 +92,10 @@ def plane(rng: np.random.Generator, *, light: bool = False) -> Thing:
     if not light:
         engines = [(0.1 * length, y * span) for y in (-0.2, 0.2)]
         shapes += [Shape(ellipse(0.1 * length, 0.05 * length, e), (120, 124, 130)) for e in engines]
-    return labelled("plane", shapes, length, span, level=high + 1)
+    return make_labelled("plane", shapes, length, span, level=high + 1)
 
 
-def helicopter(rng: np.random.Generator) -> Thing:
+def helicopter(rng: np.random.Generator) -> Element:
     """Cabin, tail boom and the blades of a standing rotor."""
     length = rng.uniform(*HELICOPTER_LENGTH)
     rotor = length * 0.75
@@ -109,15 +109,15 @@ def helicopter(rng: np.random.Generator) -> Thing:
         Shape(ellipse(rotor, rotor, hub), (150, 150, 150), height=3.0, opacity=0.10),
         Shape(ellipse(length * 0.46, length * 0.2, hub), paint, height=3.0),
         Shape(ellipse(length * 0.1, length * 0.15, (length * 0.27, 0)), GLASS),
-        Shape(rectangle(length * 0.5, 0.75, (-length * 0.24, 0)), shaded(paint, 0.85), height=2.5),
-        Shape(rectangle(length * 0.05, length * 0.17, (tail, 0)), shaded(paint, 1.2), height=2.5),
+        Shape(rectangle(length * 0.5, 0.75, (-length * 0.24, 0)), shade(paint, 0.85), height=2.5),
+        Shape(rectangle(length * 0.05, length * 0.17, (tail, 0)), shade(paint, 1.2), height=2.5),
         *[Shape(blade.corners, blade.colour, height=1.2) for blade in blades],
         Shape(ellipse(0.9, 0.9, hub), (40, 40, 42)),
     )
-    return labelled("helicopter", shapes, length, rotor, level=3.6)
+    return make_labelled("helicopter", shapes, length, rotor, level=3.6)
 
 
-def boat(rng: np.random.Generator) -> Thing:
+def boat(rng: np.random.Generator) -> Element:
     """A yacht or motor boat: pointed hull, deck, cabin."""
     length = rng.uniform(*BOAT_LENGTH)
     width = length * rng.uniform(0.27, 0.34)
@@ -128,10 +128,10 @@ def boat(rng: np.random.Generator) -> Thing:
         Shape(rectangle(length * 0.32, width * 0.56, (-length * 0.05, 0)), WHITE, height=1.5),
         Shape(rectangle(length * 0.08, width * 0.52, (length * 0.1, 0)), GLASS),
     )
-    return labelled("ship", shapes, length, width, level=2.0)
+    return make_labelled("ship", shapes, length, width, level=2.0)
 
 
-def barge(rng: np.random.Generator) -> Thing:
+def barge(rng: np.random.Generator) -> Element:
     """A cargo ship: dark hull, hatches, bridge house aft."""
     length = rng.uniform(*BARGE_LENGTH)
     width = length * rng.uniform(0.14, 0.19)
@@ -144,12 +144,12 @@ def barge(rng: np.random.Generator) -> Thing:
     ]
     shapes = (
         Shape(hull(length, width), paint, height=3.5),
-        Shape(hull(length * 0.97, width * 0.86), shaded(paint, 1.35)),
+        Shape(hull(length * 0.97, width * 0.86), shade(paint, 1.35)),
         *hatches,
         Shape(rectangle(length * 0.11, width * 0.8, (aft + length * 0.1, 0)), WHITE, height=7.0),
         Shape(rectangle(length * 0.03, width * 0.5, (aft + length * 0.14, 0)), GLASS),
     )
-    return labelled("ship", shapes, length, width, level=3.0)
+    return make_labelled("ship", shapes, length, width, level=3.0)
 
 
 def hull(length: float, width: float) -> Points:

@@ -1,4 +1,4 @@
-"""Draw scenes, then run the tools on them as a user would."""
+"""Demo: draw synthetic scenes, then prepare, train, evaluate and segment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from geoseg.options import BatchOptions, PolygonOptions, RunOptions, SegmentOutp
 from geoseg.progress import Track, silent
 from geoseg.report.figures import plot_classes
 from geoseg.report.picture import draw_picture
-from geoseg.synthetic.write import OUTLINES, draw
+from geoseg.synthetic.write import OUTLINES, write_scenes
 from geoseg.tools.evaluate import evaluate
 from geoseg.tools.prepare import prepare
 from geoseg.tools.segment import segment
@@ -25,15 +25,15 @@ from geoseg.training.config import read_config
 CONFIG = Path(__file__).with_name("demo.toml")
 
 MARK = "demo.json"
-"""Says that a folder is a demo's, and may be written again."""
+"""File that marks the folder of a demo, which may be overwritten."""
 
 MIN_PIXELS = 12
-"""Smaller segments than this, a square metre, are no object of the demo."""
+"""Polygons below this size, about a square metre, are discarded."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What a demo leaves in its folder."""
+    """Products of a demo."""
 
     folder: Path
     dota: Path
@@ -49,21 +49,33 @@ class DemoResult:
     scores: Path
 
     evaluations: tuple[Evaluation, ...]
-    """On the validation scenes, one for each truth."""
+    """Evaluations of the validation scenes, one for each annotation layer."""
 
 
 def demo(
     folder: Path, *, seed: int = 0, overwrite: bool = False, track: Track = silent
 ) -> DemoResult:
-    """Draw a DOTA folder and a large scene into `folder`, prepare, train, evaluate, segment.
+    """Draw synthetic scenes into a folder, and run all tools on them; takes some minutes on two cores.
 
-    The same `seed` draws the same scenes. A folder that holds anything is refused, unless it is a former
-    demo's and `overwrite` is on: then what the demo makes is made anew, and other files stay.
-    Takes some minutes on two cores. Raises OutputError.
+    Parameters
+    ----------
+    folder
+        New or empty folder.
+    seed
+        Seed of the scenes.
+    overwrite
+        Replace the products of an earlier demo in `folder`; other files are kept.
+    track
+        Progress of the steps.
+
+    Raises
+    ------
+    OutputError
+        If `folder` is not empty and not the folder of an earlier demo, or cannot be created.
     """
-    claim(folder, seed, overwrite=overwrite)
+    create_folder(folder, seed, overwrite=overwrite)
     scene = folder / "unseen.tif"
-    dota = draw(folder / "dota", scene, seed=seed, track=track)
+    dota = write_scenes(folder / "dota", scene, seed=seed, track=track)
     dataset = prepare(
         dota,
         folder / "dataset",
@@ -71,7 +83,7 @@ def demo(
         run=BatchOptions(overwrite=True),
         track=track,
     )
-    classes = picture_classes(dataset, folder / "classes.png")
+    classes = plot_class_counts(dataset, folder / "classes.png")
     config = folder / CONFIG.name
     shutil.copyfile(CONFIG, config)
     trained = train(read_config(config), folder / "model.safetensors", overwrite=True, track=track)
@@ -110,29 +122,31 @@ def demo(
     )
 
 
-def claim(folder: Path, seed: int, *, overwrite: bool) -> None:
-    """Make `folder` the demo's, or raise OutputError; of a former demo only the drawn scenes are removed."""
+def create_folder(folder: Path, seed: int, *, overwrite: bool) -> None:
+    """Create and mark the folder of a demo, or raise OutputError; scenes of an earlier demo are removed."""
     if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder}: is not a folder. name another one")
+        raise OutputError(f"{folder}: not a folder. Choose another name")
     if folder.is_dir() and any(folder.iterdir()):
         if not (folder / MARK).is_file():
-            raise OutputError(f"{folder}: is not empty and no former demo. name a new folder")
+            raise OutputError(
+                f"{folder}: not empty, and not the folder of an earlier demo. Choose a new folder"
+            )
         if not overwrite:
             raise OutputError(
-                f"{folder}: holds a demo already. name a new folder or use --overwrite"
+                f"{folder}: contains an earlier demo. Choose a new folder, or use --overwrite"
             )
         shutil.rmtree(folder / "dota", ignore_errors=True)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
         raise OutputError(
-            f"{folder}: cannot be made ({fault.strerror}). name another folder"
+            f"{folder}: cannot be created ({fault.strerror}). Choose another folder"
         ) from fault
     write_json(folder / MARK, {"geoseg": __version__, "seed": seed})
 
 
-def picture_classes(folder: Path, output: Path) -> Path:
-    """Plot how unevenly the classes of a dataset occur."""
+def plot_class_counts(folder: Path, output: Path) -> Path:
+    """Plot objects and pixels per class of a dataset."""
     dataset = Dataset.open(folder)
     counts = dataset.layers[dataset.default_layer]
     return plot_classes(counts.objects, counts.pixels, dataset.legend, output)

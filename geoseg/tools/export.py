@@ -1,4 +1,4 @@
-"""A model as ONNX, for onnxruntime and the QGIS plugin Deepness; and as a STAC item, for catalogues."""
+"""Export a model as ONNX for onnxruntime, OpenVINO and the Deepness QGIS plugin, and as a STAC item."""
 
 from __future__ import annotations
 
@@ -21,20 +21,48 @@ def export(
     stac: Path | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write a model as ONNX to `output`, and return it.
+    """Write a model as ONNX.
 
-    The graph ends in a softmax and takes squares of `size` pixels (default: 512, or what leaves at most a
-    quarter to margins), any number at a time. Its metadata are geoseg's card and what Deepness reads.
-    `model` is a model file (default: the one geoseg ships with). `stac` names a JSON file for a STAC item
-    that describes it. Raises ConfigError, ModelError,
-    OutputError.
+    The graph takes any number of square images and ends in a softmax. Its metadata hold the model card and
+    the keys that Deepness reads.
+
+    Parameters
+    ----------
+    output
+        ONNX file.
+    model
+        Model file; default: the shipped model.
+    size
+        Side of the images in pixels. Default: 512, or the size of which margins take at most a quarter.
+    stac
+        Write a STAC item with the MLM extension to this JSON file.
+    overwrite
+        Replace existing files.
+
+    Returns
+    -------
+    Path
+        `output`.
+
+    Raises
+    ------
+    ConfigError
+        If a file name or the size is invalid.
+    ModelError
+        If the model cannot be read.
+    OutputError
+        If a file exists or cannot be written.
     """
     if output.suffix.lower() != ".onnx":
-        raise ConfigError(f"{output}: is written as ONNX. give it a name in .onnx")
+        raise ConfigError(
+            f"{output}: models are written as ONNX. Use a file name that ends in .onnx"
+        )
     check_output(output, overwrite=overwrite)
     if stac is not None:
         if stac.suffix.lower() != ".json":
-            raise ConfigError(f"{stac}: is written as JSON. give it a name in .json")
+            raise ConfigError(
+                f"{stac}: STAC items are written as JSON. Use a file name that ends in .json"
+            )
         check_output(stac, overwrite=overwrite)
     opened = load_model(model)
     if size is None:
@@ -43,11 +71,11 @@ def export(
     if size % stride or size <= 2 * margin:
         raise ConfigError(
             f"--size {size}: must be a multiple of the model's stride, {stride}, and more than twice "
-            f"its margin, {margin}. the default is {deepness_size(opened.card)}"
+            f"its margin, {margin}. The default is {deepness_size(opened.card)}"
         )
     write_onnx(output, opened, size=size, overwrite=overwrite)
     if stac is not None:
-        # a path as the item's folder sees it, with slashes
+        # path relative to the folder of the item, with slashes
         href = Path(os.path.relpath(output.absolute(), stac.absolute().parent)).as_posix()
         item = stac_item(opened, name=output.stem, href=quote(f"./{href}"), size=size)
         write_json(stac, item)

@@ -1,4 +1,4 @@
-"""What a file or folder is: a scene, a model or a dataset."""
+"""Facts about a scene, a model file or a dataset folder."""
 
 from __future__ import annotations
 
@@ -15,40 +15,52 @@ from geoseg.models.model_file import load_model
 from geoseg.raster.checks import open_raster
 from geoseg.raster.scene import open_scene, read_scene_info
 
-_LONGEST_LINE = 100
+_MAX_LINE = 100
 
 
 def info(path: Path) -> dict[str, Any]:
-    """Facts about a scene, a model file or a dataset folder, as plain JSON data; ``kind`` says
-    which it is.
+    """Collect facts about a scene, a model file or a dataset folder.
 
-    Raises SceneError, ModelError or DatasetError when it is none.
+    Parameters
+    ----------
+    path
+        Raster, ``.safetensors`` file, dataset folder or its ``dataset.json``.
+
+    Returns
+    -------
+    dict
+        JSON data; ``kind`` is scene, model or dataset.
+
+    Raises
+    ------
+    SceneError, ModelError, DatasetError
+        If `path` cannot be read.
     """
     if path.is_dir() or path.name == DESCRIPTION:
-        return _dataset(path if path.is_dir() else path.parent)
+        return _describe_dataset(path if path.is_dir() else path.parent)
     if path.suffix.lower() == ".safetensors":
-        return _model(path)
-    return _scene(path)
+        return _describe_model(path)
+    return _describe_scene(path)
 
 
 def describe(facts: dict[str, Any]) -> str:
-    """The same for people to read: a line per fact, and per item of what does not fit a line; long lines wrapped."""
-    told = list(_lines(facts))
-    indent = max(len(name) for name, _ in told)
+    """Format facts as text, a line for each, and for each item of nested ones; long lines are wrapped."""
+    entries = list(_format_lines(facts))
+    indent = max(len(name) for name, _ in entries)
     lines: list[str] = []
-    for name, text in told:
-        parts = wrap(text, _LONGEST_LINE, break_long_words=False, break_on_hyphens=False) or [""]
+    for name, text in entries:
+        parts = wrap(text, _MAX_LINE, break_long_words=False, break_on_hyphens=False) or [""]
         lines += [
             f"{title:<{indent}}  {part}" for title, part in zip_longest([name], parts, fillvalue="")
         ]
     return "\n".join(lines)
 
 
-def _scene(path: Path) -> dict[str, Any]:
+def _describe_scene(path: Path) -> dict[str, Any]:
     with open_raster(path) as dataset:
         facts = read_scene_info(dataset, path)
         crs = facts.crs
-        told = {
+        described = {
             "kind": "scene",
             "path": str(path),
             "format": dataset.driver,
@@ -64,12 +76,12 @@ def _scene(path: Path) -> dict[str, Any]:
         }
     try:
         with open_scene(path) as scene:
-            return told | {"read_bands": list(scene.indexes), "problem": None}
+            return described | {"read_bands": list(scene.indexes), "problem": None}
     except SceneError as error:
-        return told | {"read_bands": [], "problem": str(error).removeprefix(f"{path}: ")}
+        return described | {"read_bands": [], "problem": str(error).removeprefix(f"{path}: ")}
 
 
-def _model(path: Path) -> dict[str, Any]:
+def _describe_model(path: Path) -> dict[str, Any]:
     model = load_model(path)
     weights = sum(parameter.numel() for parameter in model.network.parameters())
     return {
@@ -82,7 +94,7 @@ def _model(path: Path) -> dict[str, Any]:
     }
 
 
-def _dataset(folder: Path) -> dict[str, Any]:
+def _describe_dataset(folder: Path) -> dict[str, Any]:
     dataset = Dataset.open(folder)
     splits = sorted({scene.split for scene in dataset.scenes})
     return {
@@ -94,51 +106,53 @@ def _dataset(folder: Path) -> dict[str, Any]:
         "scenes": {split: len(dataset.split(split)) for split in splits},
         "legend": dataset.legend.to_json(),
         "objects": {name: counts.objects for name, counts in dataset.layers.items()},
-        "found": _found(folder / REPORT),
+        "found": _summarize_report(folder / REPORT),
     }
 
 
-def _found(report: Path) -> dict[str, dict[str, int]]:
-    """What was odd about the input of a dataset → what was done → how often; nothing without a report."""
-    found: dict[str, dict[str, int]] = {}
+def _summarize_report(report: Path) -> dict[str, dict[str, int]]:
+    """Count the issues of a validation report by kind and by treatment; empty without a report."""
+    issues: dict[str, dict[str, int]] = {}
     try:
         for line in json.loads(report.read_text(encoding="utf-8"))["summary"]:
-            found.setdefault(line["kind"], {})[line["done"]] = int(line["count"])
+            issues.setdefault(line["kind"], {})[line["done"]] = int(line["count"])
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError) as fault:
-        raise DatasetError(f"{report}: damaged ({fault!r}). run geoseg prepare again") from fault
-    return found
+        raise DatasetError(f"{report}: damaged ({fault!r}). Run geoseg prepare again") from fault
+    return issues
 
 
-def _lines(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _format_lines(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, value in facts.items():
         title = (prefix + name).replace("_", " ")
         if name == "legend":
             yield title, ", ".join(item["name"] for item in value)
         elif isinstance(value, dict) and _needs_lines(value.values()):
-            yield from _lines(value, f"{title}: ")
+            yield from _format_lines(value, f"{title}: ")
         elif isinstance(value, list) and _needs_lines(value):
             for number, part in enumerate(value):
-                yield "" if number else title, _text(part)
+                yield "" if number else title, _format_value(part)
         else:
-            yield title, _text(value)
+            yield title, _format_value(value)
 
 
 def _needs_lines(parts: Iterable[Any]) -> bool:
-    """Whether they could not be told apart on one line: tables and sentences."""
+    """True for tables and sentences, which would be ambiguous on one line."""
     return any(isinstance(part, dict) or (isinstance(part, str) and " " in part) for part in parts)
 
 
-def _text(value: Any) -> str:
+def _format_value(value: Any) -> str:
     match value:
         case None | []:
             return "none"
         case float():
             return f"{value:.12g}"
         case list():
-            return ", ".join(_text(part) for part in value)
+            return ", ".join(_format_value(part) for part in value)
         case dict():
-            return ", ".join(f"{key} {_text(part)}" for key, part in value.items()) or "none"
+            return (
+                ", ".join(f"{key} {_format_value(part)}" for key, part in value.items()) or "none"
+            )
         case _:
             return str(value)

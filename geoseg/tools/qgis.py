@@ -1,4 +1,4 @@
-"""geoseg's Processing scripts in QGIS's profiles."""
+"""Installation of geoseg's Processing scripts in QGIS profiles."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from geoseg.errors import ConfigError, OutputError
 from geoseg.files import replacing
 
 NOTE = "geoseg.json"
-"""Beside the scripts: which Python has geoseg."""
+"""Sidecar file of the scripts with the path of the Python that has geoseg."""
 
 _SCRIPTS = Path("processing", "scripts", "geoseg")
 _GENERATIONS = ("QGIS3", "QGIS4")
@@ -27,35 +27,70 @@ def qgis_install(
     profiles: Path | None = None,
     python: Path | None = None,
 ) -> list[Path]:
-    """Copy the scripts into a QGIS profile, with the path of this Python, and return the folders.
+    """Copy the scripts into a QGIS profile, with the path of a Python that has geoseg.
 
-    `profile` is a profile's name (default: the one that QGIS starts with), `profiles` the folder that has
-    them (default: where QGIS 3 and QGIS 4 keep them on this machine). Former scripts of geoseg are
-    replaced. Raises ConfigError when there is no such profile, OutputError when it cannot be written.
+    Earlier scripts of geoseg are replaced.
+
+    Parameters
+    ----------
+    profile
+        Name of the profile; default: the one that QGIS starts with.
+    profiles
+        Folder of the profiles; default: those of QGIS 3 and QGIS 4 on this machine.
+    python
+        Python that runs geoseg; default: this one.
+
+    Returns
+    -------
+    list of Path
+        Folders of the scripts.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such profile.
+    OutputError
+        If a profile cannot be written.
     """
-    made = []
+    folders = []
     for home in _profiles(profile, profiles):
         folder = home / _SCRIPTS
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as fault:
             raise OutputError(
-                f"{folder}: cannot be made ({fault.strerror}). check its permissions"
+                f"{folder}: cannot be created ({fault.strerror}). Check its permissions"
             ) from fault
-        # the note first: QGIS may load a script as soon as it is there
+        # the note first: QGIS may load a script as soon as it exists
         with replacing(folder / NOTE, overwrite=True) as scratch:
             note = {"python": str(python or sys.executable), "geoseg": __version__}
             scratch.write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
         for script in scripts():
             with replacing(folder / script.name, overwrite=True) as scratch:
                 shutil.copyfile(script, scratch)
-        made.append(folder)
-    return made
+        folders.append(folder)
+    return folders
 
 
 def qgis_uninstall(*, profile: str | None = None, profiles: Path | None = None) -> list[Path]:
-    """Remove what `qgis_install` has copied, and nothing else; returns the folders in which it was."""
-    left = []
+    """Remove the files that `qgis_install` copied; other files are kept.
+
+    Parameters
+    ----------
+    profile, profiles
+        See `qgis_install`.
+
+    Returns
+    -------
+    list of Path
+        Folders that had scripts.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such profile.
+    """
+    folders = []
     for home in _profiles(profile, profiles):
         folder = home / _SCRIPTS
         if not folder.is_dir():
@@ -65,21 +100,21 @@ def qgis_uninstall(*, profile: str | None = None, profiles: Path | None = None) 
         shutil.rmtree(folder / "__pycache__", ignore_errors=True)
         if not any(folder.iterdir()):
             folder.rmdir()
-        left.append(folder)
-    return left
+        folders.append(folder)
+    return folders
 
 
 def scripts() -> Sequence[Path]:
-    """The scripts, in an installation or in a checkout."""
+    """Return the scripts, of an installation or of a checkout."""
     package = Path(geoseg.__file__).parent
     for folder in (package / "qgis_scripts", package.parent / "qgis_scripts"):
         if found := sorted(folder.glob("geoseg_*.py")):
             return found
-    raise ConfigError("this installation has no QGIS scripts. install geoseg again")
+    raise ConfigError("this installation has no QGIS scripts. Install geoseg again")
 
 
 def profile_folders() -> list[Path]:
-    """Where QGIS keeps its profiles on this machine; those folders that are there."""
+    """Return the existing folders of QGIS profiles on this machine."""
     if custom := os.environ.get("QGIS_CUSTOM_CONFIG_PATH"):
         candidates = [Path(custom, "profiles")]
     else:
@@ -99,28 +134,28 @@ def _profiles(profile: str | None, profiles: Path | None) -> list[Path]:
     folders = [profiles] if profiles else profile_folders()
     if profiles and not profiles.is_dir():
         raise ConfigError(
-            f"{profiles}: is no folder. it is called profiles, and has one per profile"
+            f"{profiles}: not a folder. Pass the folder named profiles, which has a folder per profile"
         )
     if not folders:
         raise ConfigError(
-            "no QGIS profile is found. start QGIS once, or name the folder that has the profiles with "
+            "no QGIS profile found. Start QGIS once, or pass the folder of the profiles with "
             "--profiles (in QGIS: Settings > User Profiles > Open Active Profile Folder, one above)"
         )
-    homes = [folder / (profile or _usual(folder)) for folder in folders]
-    found = [home for home in homes if home.is_dir()]
-    if not found:
-        there = sorted({p.name for folder in folders for p in folder.iterdir() if p.is_dir()})
+    homes = [folder / (profile or _default_profile(folder)) for folder in folders]
+    existing = [home for home in homes if home.is_dir()]
+    if not existing:
+        names = sorted({p.name for folder in folders for p in folder.iterdir() if p.is_dir()})
         raise ConfigError(
-            f"{homes[0]}: there is no such profile. there are: {', '.join(there) or 'none'}"
+            f"{homes[0]}: no such profile. Choose one of: {', '.join(names) or 'none'}"
         )
-    return found
+    return existing
 
 
-def _usual(folder: Path) -> str:
-    """The profile that QGIS starts with."""
+def _default_profile(folder: Path) -> str:
+    """Return the name of the profile that QGIS starts with."""
     try:
         lines = (folder / "profiles.ini").read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return "default"
-    named = [line.partition("=")[2].strip() for line in lines if line.startswith("defaultProfile=")]
-    return named[0] if named and (folder / named[0]).is_dir() else "default"
+    names = [line.partition("=")[2].strip() for line in lines if line.startswith("defaultProfile=")]
+    return names[0] if names and (folder / names[0]).is_dir() else "default"

@@ -1,4 +1,4 @@
-"""What the demo draws is what its labels say."""
+"""Labels of synthetic scenes agree with their images."""
 
 from __future__ import annotations
 
@@ -12,10 +12,18 @@ from numpy.typing import NDArray
 
 from geoseg.annotations.burn import Annotations, burn
 from geoseg.legend import DOTA_V1
-from geoseg.synthetic.lots import KINDS
+from geoseg.synthetic.lots import LAND_USES
 from geoseg.synthetic.render import Image
-from geoseg.synthetic.scenes import PIXEL_SIZE, SIDE, SUBURB, Label, Plan, labels, plans
-from geoseg.synthetic.shapes import SOLID, Shape, Thing, labelled
+from geoseg.synthetic.scenes import (
+    PIXEL_SIZE,
+    SIDE,
+    SUBURB,
+    Label,
+    ScenePlan,
+    label_elements,
+    plan_scenes,
+)
+from geoseg.synthetic.shapes import SOLID, Element, Shape, make_labelled
 from geoseg.synthetic.vehicles import helicopter
 
 Inside = NDArray[np.bool_]
@@ -43,19 +51,19 @@ DOTA_ORDER = (
 SQUARE = np.array([(-2.0, -2.0), (2.0, -2.0), (2.0, 2.0), (-2.0, 2.0)])
 
 
-def square_car() -> Thing:
-    return labelled("small-vehicle", [Shape(SQUARE, (200, 0, 0))], 4, 4, level=1)
+def square_car() -> Element:
+    return make_labelled("small-vehicle", [Shape(SQUARE, (200, 0, 0))], 4, 4, level=1)
 
 
 @pytest.fixture(scope="module")
 def truths() -> dict[str, list[Label]]:
     """Labels of the labelled scenes of one seed."""
-    return {plan.name: plan.compose().labels() for plan in plans(5) if plan.split}
+    return {plan.name: plan.compose().labels() for plan in plan_scenes(5) if plan.split}
 
 
 @pytest.fixture(scope="module")
 def harbour() -> tuple[Image, list[Label]]:
-    scene = plans(5)[1].compose()
+    scene = plan_scenes(5)[1].compose()
     return scene.image(), scene.labels()
 
 
@@ -90,7 +98,7 @@ def test_an_outline_lies_in_its_quad_and_in_its_scene(truths: dict[str, list[Lab
 
 
 @pytest.mark.slow
-def test_sizes_are_those_of_the_real_things(truths: dict[str, list[Label]]) -> None:
+def test_objects_have_realistic_sizes(truths: dict[str, list[Label]]) -> None:
     metres: dict[str, list[float]] = {}
     for label in (label for found in truths.values() for label in found):
         sides = np.hypot(*(np.roll(label.quad, -1, axis=0) - label.quad).T) * PIXEL_SIZE
@@ -103,7 +111,7 @@ def test_sizes_are_those_of_the_real_things(truths: dict[str, list[Label]]) -> N
 
 
 @pytest.mark.slow
-def test_objects_look_different_from_what_is_around_them(
+def test_objects_contrast_with_their_surroundings(
     harbour: tuple[Image, list[Label]],
 ) -> None:
     """Between an object and a ring around it the mean colour changes far more than noise does."""
@@ -133,7 +141,7 @@ def burned(geometry: shapely.Geometry, image: Image, left: int = 0, top: int = 0
 
 
 @pytest.mark.slow
-def test_a_label_lies_on_its_object_to_the_pixel(harbour: tuple[Image, list[Label]]) -> None:
+def test_labels_are_aligned_with_objects_to_the_pixel(harbour: tuple[Image, list[Label]]) -> None:
     """Shifted by a few pixels, the outlines of the boats fit the bright hulls less well."""
     image, found = harbour
     brightness = image.mean(axis=2)
@@ -147,7 +155,7 @@ def test_a_label_lies_on_its_object_to_the_pixel(harbour: tuple[Image, list[Labe
 
 
 def test_the_same_seed_draws_the_same_pixels_and_another_seed_others() -> None:
-    scenes = [Plan("small", None, SUBURB, 400, seed, 0).compose() for seed in (7, 7, 8)]
+    scenes = [ScenePlan("small", None, SUBURB, 400, seed, 0).compose() for seed in (7, 7, 8)]
     first, again, other = ([label.quad.tolist() for label in s.labels()] for s in scenes)
     assert first == again != other
     one, same, another = (scene.image() for scene in scenes)
@@ -155,41 +163,41 @@ def test_the_same_seed_draws_the_same_pixels_and_another_seed_others() -> None:
     assert not np.array_equal(one, another)
 
 
-def test_what_a_crown_hides_is_difficult_or_not_labelled() -> None:
-    car = square_car().placed((20, 20))
-    crown = Thing((Shape(SQUARE, (0, 90, 0)),), level=7, covers=True)
-    assert not next(labels((car,), 200)).difficult
-    half = crown.placed((22, 20))
-    assert next(labels((car, half), 200)).difficult
-    assert not list(labels((car, crown.placed((20.5, 20))), 200))
+def test_objects_under_crowns_are_difficult_or_unlabelled() -> None:
+    car = square_car().place((20, 20))
+    crown = Element((Shape(SQUARE, (0, 90, 0)),), level=7, covers=True)
+    assert not next(label_elements((car,), 200)).difficult
+    half = crown.place((22, 20))
+    assert next(label_elements((car, half), 200)).difficult
+    assert not list(label_elements((car, crown.place((20.5, 20))), 200))
 
 
-def test_what_the_scene_cuts_is_difficult_and_its_outline_is_cut() -> None:
+def test_objects_cut_by_the_scene_are_difficult_and_clipped() -> None:
     car = square_car()
-    (label,) = labels((car.placed((0.3, 20)),), 200)
+    (label,) = label_elements((car.place((0.3, 20)),), 200)
     assert label.difficult
     assert label.quad[:, 0].min() < 0 <= label.outline.bounds[0]
-    assert not list(labels((car.placed((-1.5, 20)),), 200))
+    assert not list(label_elements((car.place((-1.5, 20)),), 200))
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
-def test_every_lot_keeps_its_objects_within_its_borders(kind: str) -> None:
-    use, rng = KINDS[kind], np.random.default_rng(0)
+@pytest.mark.parametrize("kind", sorted(LAND_USES))
+def test_every_land_use_keeps_its_objects_inside_the_lot(kind: str) -> None:
+    use, rng = LAND_USES[kind], np.random.default_rng(0)
     count = 6
     width, height = max(use.width * count, 120.0), max(use.height, 60.0)
     if kind in ("runway", "river", "coast"):
         width, height = 540.0, max(use.height, 180.0)
-    things = use.draw(rng, width, height, count)
-    named = [thing for thing in things if thing.category]
-    assert {thing.category for thing in named} <= set(DOTA_V1.names[1:])
+    elements = use.draw(rng, width, height, count)
+    named = [element for element in elements if element.category]
+    assert {element.category for element in named} <= set(DOTA_V1.names[1:])
     if kind == "coast":
-        return  # ships may sail out of the picture
+        return  # ships may leave the lot
     borders = shapely.box(-1, -1, width + 1, height + 1)
-    for thing in named:
-        assert borders.covers(thing.outline()), f"{thing.category} in {kind}"
+    for element in named:
+        assert borders.covers(element.outline()), f"{element.category} in {kind}"
 
 
-def test_faint_shapes_do_not_belong_to_the_outline() -> None:
+def test_transparent_shapes_are_not_part_of_the_outline() -> None:
     machine = helicopter(np.random.default_rng(0))
     faint = [s for s in machine.shapes if s.opacity < SOLID]
     assert faint

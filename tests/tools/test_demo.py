@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from geoseg.cli.demo import demo as command
 from geoseg.cli.demo import summary
 from geoseg.errors import OutputError
-from geoseg.synthetic.scenes import AIRPORT, RIVER_TOWN, SUBURB, Plan
+from geoseg.synthetic.scenes import AIRPORT, RIVER_TOWN, SUBURB, ScenePlan
 from geoseg.tools.demo import DemoResult
 
 run = importlib.import_module("geoseg.tools.demo")
@@ -34,12 +34,12 @@ validation_windows = 1
 """
 
 
-def few_plans(seed: int) -> list[Plan]:
+def few_plans(seed: int) -> list[ScenePlan]:
     named = (("a", "train", AIRPORT), ("b", "train", SUBURB), ("c", "val", RIVER_TOWN))
     scenes = [
-        Plan(name, split, theme, 256, seed, i) for i, (name, split, theme) in enumerate(named)
+        ScenePlan(name, split, theme, 256, seed, i) for i, (name, split, theme) in enumerate(named)
     ]
-    return [*scenes, Plan("unseen", None, SUBURB, 320, seed, 3)]
+    return [*scenes, ScenePlan("unseen", None, SUBURB, 320, seed, 3)]
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     config = tmp_path / "demo.toml"
     config.write_text(CONFIG)
     monkeypatch.setattr(run, "CONFIG", config)
-    monkeypatch.setattr(write, "plans", few_plans)
+    monkeypatch.setattr(write, "plan_scenes", few_plans)
     return tmp_path / "out"
 
 

@@ -63,7 +63,7 @@ def test_a_profile_that_is_not_there_is_told_with_those_that_are(
     profiles: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--profiles", profiles, "--profile", "drittes") == 2
-    assert "there are: default, zweites" in capsys.readouterr().err
+    assert "Choose one of: default, zweites" in capsys.readouterr().err
     assert run("--profiles", profiles / "none") == 2
 
 
