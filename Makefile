@@ -5,32 +5,41 @@ PYTHON ?= python3
 IN_VENV := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all check install qgis-plugin clean
+.PHONY: help demo test test-slow test-all check reference install qgis-plugin clean
 
 help:
-	@echo 'make demo      draw a dataset, train, segment a scene; look at demo-output/'
-	@echo 'make test      the fast tests'
-	@echo 'make test-all  the slow ones too'
-	@echo 'make check     lint, format and types'
-	@echo 'make install   only set up .venv'
-	@echo 'make qgis-plugin  dist/geoseg_qgis.zip, a plugin for QGIS'
-	@echo 'make clean     remove .venv, demo-output and caches'
+	@echo 'make demo         run every tool on synthetic scenes; see demo-output/'
+	@echo 'make test         run the fast tests on all cores'
+	@echo 'make test-slow    run the slow tests'
+	@echo 'make test-all     run all tests'
+	@echo 'make check        check lint, format and types'
+	@echo 'make reference    write docs/cli.md and docs/api.md'
+	@echo 'make install      set up .venv'
+	@echo 'make qgis-plugin  build dist/geoseg_qgis.zip, a plugin for QGIS'
+	@echo 'make clean        remove .venv, demo-output and caches'
 
 demo: .venv/installed
 	$(IN_VENV) -m geoseg demo demo-output --overwrite
 
+# worksteal: the slowest tests do not all end up on one core
+IN_PARALLEL := -n auto --dist worksteal
+
 test: .venv/installed
-	$(IN_VENV) -m pytest -m 'not slow'
+	$(IN_VENV) -m pytest $(IN_PARALLEL) -m 'not slow'
 
 test-slow: .venv/installed
-	$(IN_VENV) -m pytest -m slow
+	$(IN_VENV) -m pytest $(IN_PARALLEL) -m slow
 
 test-all: .venv/installed
-	$(IN_VENV) -m pytest
+	$(IN_VENV) -m pytest $(IN_PARALLEL)
 
 check: .venv/installed
 	$(IN_VENV) -m ruff check
+	$(IN_VENV) -m ruff format --check
 	$(IN_VENV) -m mypy
+
+reference: .venv/installed
+	$(IN_VENV) -m docs.reference
 
 install: .venv/installed
 

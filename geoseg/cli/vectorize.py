@@ -9,7 +9,6 @@ import click
 
 from geoseg.cli import options
 from geoseg.cli.command import command, option, options_of
-from geoseg.cli.light import pyogrio_without_pandas
 from geoseg.cli.progress import report, tracker
 from geoseg.options import PolygonOptions, VectorizeOutputs, WriteOptions
 
@@ -49,7 +48,6 @@ def vectorize(
     other source. OUTPUT is a GeoPackage with QGIS styles or, by its suffix, GeoParquet (.parquet),
     FlatGeobuf (.fgb) or GeoJSON (.geojson, in WGS 84).
     """
-    pyogrio_without_pandas()
     from geoseg.tools.vectorize import vectorize as tool
 
     provenance = {"labels": labels.name, "command": options.command_line()}

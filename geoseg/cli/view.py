@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from geoseg.cli import options
-from geoseg.cli.light import pyogrio_without_pandas
 from geoseg.cli.progress import report
 
 
@@ -59,7 +58,6 @@ def view(
     Shapefile. OUTPUT is one HTML file with everything in it: classes to switch on and off, and a
     click tells what a polygon is.
     """
-    pyogrio_without_pandas()
     from geoseg.tools.view import view as tool
 
     tool(
