@@ -22,10 +22,12 @@ if TYPE_CHECKING:
         BatchOptions,
         ChipOptions,
         ComputeOptions,
+        EvaluateOutputs,
         PolygonOptions,
         PrepareOptions,
         RunOptions,
         SceneOptions,
+        ScoringOptions,
         SegmentOutputs,
         TilingOptions,
         VectorizeOutputs,
@@ -39,13 +41,16 @@ if TYPE_CHECKING:
     from geoseg.tools.evaluate import evaluate
     from geoseg.tools.export import export
     from geoseg.tools.info import info
+    from geoseg.tools.margin import measure_margins
     from geoseg.tools.prepare import prepare, prepare_scenes
     from geoseg.tools.preview import preview
+    from geoseg.tools.qgis import qgis_install
     from geoseg.tools.segment import segment
     from geoseg.tools.stats import stats
     from geoseg.tools.train import train
     from geoseg.tools.vectorize import vectorize
     from geoseg.tools.view import view
+    from geoseg.training.config import TrainConfig, read_config
 
 __all__ = [
     "AnnotationOptions",
@@ -54,14 +59,17 @@ __all__ = [
     "ChipOptions",
     "ComputeOptions",
     "Dataset",
+    "EvaluateOutputs",
     "GeosegError",
     "Legend",
     "PolygonOptions",
     "PrepareOptions",
     "RunOptions",
     "SceneOptions",
+    "ScoringOptions",
     "SegmentOutputs",
     "TilingOptions",
+    "TrainConfig",
     "VectorizeOutputs",
     "WriteOptions",
     "__version__",
@@ -74,10 +82,13 @@ __all__ = [
     "export",
     "info",
     "load_model",
+    "measure_margins",
     "open_scene",
     "prepare",
     "prepare_scenes",
     "preview",
+    "qgis_install",
+    "read_config",
     "segment",
     "stats",
     "trace",
@@ -87,6 +98,12 @@ __all__ = [
 ]
 
 _HOME = {
+    "measure_margins": "tools.margin",
+    "qgis_install": "tools.qgis",
+    "read_config": "training.config",
+    "TrainConfig": "training.config",
+    "ScoringOptions": "options",
+    "EvaluateOutputs": "options",
     "PrepareOptions": "options",
     "ChipOptions": "options",
     "BatchOptions": "options",

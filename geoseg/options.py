@@ -577,3 +577,55 @@ class ChipOptions:
     def minimum_overlap(self) -> int:
         """Pixels that neighbouring chips share at least."""
         return self.overlap or 0
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringOptions:
+    """Scores: pixels and objects."""
+
+    difficult: Difficult = option(
+        "keep",
+        "Score objects marked as difficult, ignore their pixels, or treat them as background.",
+        choices=("keep", "ignore", "drop"),
+    )
+    boundary: int = option(
+        5,
+        "Compute boundary IoU of pixels up to this distance from a contour.",
+        metavar="PX",
+        minimum=1,
+        maximum=255,
+    )
+    match: float = option(
+        0.5,
+        "Match predicted and annotated polygons from this IoU on.",
+        metavar="IOU",
+        minimum=0,
+        maximum=1,
+    )
+    cleaning: PolygonOptions = PolygonOptions()
+    """Cleaning of predicted polygons before they are matched; pixel scores are unaffected."""
+
+    def __post_init__(self) -> None:
+        check_range(self)
+        if not self.match > 0:
+            raise ValueError(f"match must be above 0 and up to 1, got {self.match}")
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateOutputs(WriteOptions):
+    """Output: products of `geoseg.evaluate`."""
+
+    json: StrPath | None = option(None, "Write the scores to this file.", metavar="JSON")
+    report: StrPath | None = option(
+        None,
+        "Write a report for a browser: tables, curves, and the best and worst scenes.",
+        metavar="HTML",
+    )
+    keep: StrPath | None = option(
+        None,
+        "Write the predicted labels and their confidence to this folder, as --labels reads them.",
+        metavar="FOLDER",
+    )
+    write: bool = option(False, "Record the scores in the model card.")
+    command: str = ""
+    """Command line, for the provenance of the report."""

@@ -13,16 +13,19 @@ from geoseg.options import (
     BatchOptions,
     ChipOptions,
     ComputeOptions,
+    EvaluateOutputs,
     PolygonOptions,
     PrepareOptions,
     RunOptions,
     SceneOptions,
+    ScoringOptions,
     SegmentOutputs,
     TilingOptions,
     VectorizeOutputs,
     WriteOptions,
 )
 from geoseg.tools import chip as chip_module
+from geoseg.tools import evaluate as evaluate_module
 from geoseg.tools import prepare as prepare_module
 from geoseg.tools import segment as segment_module
 from geoseg.tools import segment_each as segment_each_module
@@ -100,3 +103,10 @@ def chip(folder: Any, output: Any, **given: Any) -> Any:
     """Call `geoseg.chip`."""
     tool = chip_module.chip
     return tool(folder, output, **grouped(tool, CHIP, given))
+
+
+def evaluate(folder: Any, **given: Any) -> Any:
+    """Call `geoseg.evaluate`."""
+    tool = evaluate_module.evaluate
+    kinds = {"scoring": ScoringOptions, "outputs": EvaluateOutputs}
+    return tool(folder, **grouped(tool, kinds, given))

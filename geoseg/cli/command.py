@@ -134,22 +134,32 @@ def options_of(
             function(**arguments, **{argument: instance})
 
         decorated: Callable[..., None] = with_options
-        for name, (declared, info) in reversed(offered.items()):
-            attributes = _attributes(_hints(options)[name], info)
-            default = declared.default if declared.default is not MISSING else None
-            add = click.option(
-                flag_of[name],
-                f"{argument}__{name}",
-                cls=Option,
-                group=info.group or group_of(options, name),
-                default=default,
-                **attributes,
-                **_help(info, default),
-            )
+        for name in reversed(offered):
+            add = option_of(options, name, flag=flag_of[name], argument=f"{argument}__{name}")
             decorated = add(decorated)
         return decorated
 
     return decorate
+
+
+def option_of(
+    options: type, name: str, *, flag: str | None = None, argument: str | None = None
+) -> Callable[..., Any]:
+    """Return a decorator that adds one field of an options dataclass to a command.
+
+    `flag` is its name on the command line, and `argument` that of the command's argument; both are
+    by default those of the field.
+    """
+    declared, info = next(pair for pair in option_fields(options) if pair[0].name == name)
+    default = declared.default if declared.default is not MISSING else None
+    return option(
+        flag or info.flag or "--" + name.replace("_", "-"),
+        argument or name,
+        group=info.group or group_of(options, name),
+        default=default,
+        **_attributes(_hints(options)[name], info),
+        **_help(info, default),
+    )
 
 
 def _with_flags(message: str, flag_of: Mapping[str, str]) -> str:

@@ -3,59 +3,69 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from geoseg.cli import options
+from geoseg.cli.command import command, option
 from geoseg.cli.progress import report, tracker
 from geoseg.cli.scoring import scoring
 
-if TYPE_CHECKING:
-    from geoseg.metrics.evaluation import Rules
+EXAMPLES = """
+geoseg compare labels_2023.tif labels_2024.tif -o changes.tif
+geoseg compare old.safetensors new.safetensors --dataset dataset --json comparison.json
+"""
 
 
-@click.command()
+@command(EXAMPLES)
 @click.argument("a", type=options.PATH)
 @click.argument("b", type=options.PATH)
-@click.option(
+@option(
     "--dataset",
     type=options.PATH,
-    help="A and B are models, or folders of labels: compare how well they do on this dataset.",
+    metavar="FOLDER",
+    group="Input",
+    help="Compare A and B, models or folders of label rasters, by their scores on this dataset.",
 )
-@click.option(
+@option(
     "-o",
     "--output",
     type=options.PATH,
     metavar="TIF",
-    help="Of two label rasters: also write where they differ, as a COG.",
+    group="Output",
+    help="Write the pixels that differ between two label rasters to this Cloud Optimized GeoTIFF.",
 )
-@click.option("--json", "json_output", type=options.PATH, help="Also write the numbers here.")
+@option(
+    "--json",
+    "json_output",
+    type=options.PATH,
+    metavar="JSON",
+    group="Output",
+    help="Write the result to this file.",
+)
 @scoring
 @options.device
 @options.overwrite
 @options.progress
 def compare(
-    *,
     a: Path,
     b: Path,
+    *,
     dataset: Path | None,
     output: Path | None,
     json_output: Path | None,
-    split: str,
-    layers: tuple[str, ...],
-    rules: Rules,
-    device: str,
     overwrite: bool,
     progress: str,
+    **how: Any,
 ) -> None:
     """Compare two label rasters, or two models on a dataset.
 
-    Label rasters lie on one grid. The numbers are pixels and areas that change from one class in A
-    to another in B.
+    Two label rasters share one grid. The result is the number of pixels, and their area, that change
+    from one class in A to another in B.
 
-    With --dataset both are evaluated on the same scenes, and the difference of each score gets an
-    interval from resampling the scenes, which tells whether it is more than their choice.
+    With --dataset, both models are evaluated on the same scenes, and every difference of a score
+    has a confidence interval from resampling the scenes (bootstrap).
     """
     from geoseg.report.tables import format_agreement, format_comparison
     from geoseg.tools.compare import compare as compare_labels
@@ -64,7 +74,7 @@ def compare(
     track = tracker(progress)
     if dataset is None:
         if ".safetensors" in (a.suffix, b.suffix):
-            raise click.UsageError("models are compared on a dataset. name one with --dataset")
+            raise click.UsageError("models are compared on a dataset. Name one with --dataset")
         found = compare_labels(
             a, b, output=output, json_output=json_output, overwrite=overwrite, track=track
         )
@@ -78,13 +88,10 @@ def compare(
             a,
             b,
             dataset,
-            split=split,
-            layers=layers,
-            rules=rules,
             json_output=json_output,
-            device=device,
             overwrite=overwrite,
             track=track,
+            **how,
         )
         told = {"comparisons": [comparison.to_json() for comparison in comparisons]}
         text = "\n".join(map(format_comparison, comparisons))

@@ -8,28 +8,36 @@ from typing import TYPE_CHECKING
 import click
 
 from geoseg.cli import options
+from geoseg.cli.command import command, option
 from geoseg.cli.progress import report, tracker
 
 if TYPE_CHECKING:
     from geoseg.tools.demo import DemoResult
 
 
-@click.command()
+EXAMPLES = """
+geoseg demo demo-output
+"""
+
+
+@command(EXAMPLES)
 @click.argument("folder", metavar="FOLDER", type=options.PATH)
-@click.option(
+@option(
     "--seed",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Another seed draws other scenes.",
+    metavar="N",
+    help="Draw other scenes with another seed.",
 )
-@click.option("--overwrite", is_flag=True, help="Write a previous demo in FOLDER.")
+@option("--overwrite", is_flag=True, help="Replace a previous demo in FOLDER.")
 @options.progress
 def demo(*, folder: Path, seed: int, overwrite: bool, progress: str) -> None:
     """Run every tool on synthetic scenes, in FOLDER.
 
-    Needs no data and no network, and about five minutes: draws aerial scenes in DOTA's format,
-    prepares them, trains a small network, scores it, and segments a scene it has never seen.
+    Draw synthetic aerial scenes in the format of DOTA, prepare them, train and score a small network,
+    and segment an unseen scene. The demo needs no data and no network connection, and takes about
+    five minutes.
     """
     from geoseg.cli.process import keep_freed_memory
     from geoseg.tools.demo import demo as tool

@@ -7,23 +7,32 @@ from pathlib import Path
 import click
 
 from geoseg.cli import options
+from geoseg.cli.command import command, option
 from geoseg.cli.progress import report
 
+EXAMPLES = """
+geoseg export -o model.onnx
+geoseg export -o model.onnx -m model.safetensors --stac model.json
+"""
 
-@click.command()
-@options.output
+
+@command(EXAMPLES)
 @options.model
-@click.option(
+@option(
     "--size",
     type=click.IntRange(min=1),
     metavar="PX",
-    help="Side of the squares the network takes. [default: 512, or more for a wide margin]",
+    show_default="512, or more for a wide margin",
+    group="Output",
+    help="Fix the input of the network to squares of this side.",
 )
-@click.option(
+@options.output
+@option(
     "--stac",
     type=options.PATH,
-    metavar="FILE.json",
-    help="Also write a STAC item that describes the model.",
+    metavar="JSON",
+    group="Output",
+    help="Write a STAC item that describes the model (extension MLM).",
 )
 @options.overwrite
 @options.progress
@@ -38,7 +47,8 @@ def export(
 ) -> None:
     """Export a model to ONNX.
 
-    The result is compared with the model it was made from. Needs the extra: geoseg[onnx].
+    The file runs in onnxruntime, OpenVINO and the QGIS plugin Deepness. Its output is compared with
+    that of the model. Requires the extra geoseg[onnx].
     """
     from geoseg.tools.export import export as tool
 

@@ -8,15 +8,22 @@ from pathlib import Path
 import click
 
 from geoseg.cli import options
+from geoseg.cli.command import command, option
+
+EXAMPLES = """
+geoseg info
+geoseg info scene.tif
+geoseg info model.safetensors --json
+"""
 
 
-@click.command()
+@command(EXAMPLES)
 @click.argument("path", type=options.PATH, required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+@option("--json", "as_json", is_flag=True, group="Output", help="Print JSON.")
 def info(path: Path | None, as_json: bool) -> None:
     """Describe PATH: a scene, a model file or a dataset folder.
 
-    Without PATH: the model that ships with geoseg.
+    Without PATH, describe the shipped model.
     """
     from geoseg.tools.info import describe
     from geoseg.tools.info import info as tool

@@ -7,13 +7,19 @@ from pathlib import Path
 import click
 
 from geoseg.cli import options
+from geoseg.cli.command import command, option
 from geoseg.cli.progress import report, tracker
 
+EXAMPLES = """
+geoseg margin scene.tif
+geoseg margin "scenes/*.tif" -m model.safetensors --write
+"""
 
-@click.command()
+
+@command(EXAMPLES)
 @click.argument("scenes", metavar="SCENE...", nargs=-1, required=True, type=click.Path())
 @options.model
-@click.option("--write", is_flag=True, help="Record what is found in the model's card.")
+@option("--write", is_flag=True, group="Output", help="Record the result in the model card.")
 @options.device
 @options.progress
 def margin(
@@ -21,9 +27,10 @@ def margin(
 ) -> None:
     """Measure how labels of SCENEs change with the margin.
 
-    A tile reads a margin around what it decides. The exact margin covers all that a network looks
-    at, but may be dear; this tells what a smaller one costs in labels, and finds the smallest that
-    changes at most 1 in 10,000. Use scenes of 2000 to 5000 pixels.
+    A tile reads a margin around its core. The exact margin covers the receptive field of the
+    network but can take much time. The table has the share of labels that change with smaller
+    margins; the smallest margin that changes at most 1 label in 10,000 becomes the default with
+    --write. Use scenes of 2000 to 5000 pixels.
     """
     from geoseg.models.model_file import shipped_model
     from geoseg.tools.margin import margin_table, measure_margins

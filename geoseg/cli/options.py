@@ -11,9 +11,10 @@ from pathlib import Path
 
 import click
 
-from geoseg.cli.command import option
+from geoseg.cli.command import option, option_of
 from geoseg.errors import ConfigError
 from geoseg.files import ScenePath, Url, input_file, scene_path
+from geoseg.options import ComputeOptions, WriteOptions
 
 PATH = click.Path(path_type=Path)
 """A path; the tools check whether it exists, so that messages and exit codes are theirs."""
@@ -27,14 +28,14 @@ output = option(
     group="Output",
     help="Write to this file or folder.",
 )
-overwrite = option("--overwrite", is_flag=True, group="Output", help="Replace existing products.")
+overwrite = option_of(WriteOptions, "overwrite")
 model = option(
     "-m",
     "--model",
     type=PATH,
     metavar="FILE",
-    group="Input",
     show_default="the shipped model",
+    group="Input",
     help="Use this model file.",
 )
 settings = option(
@@ -45,28 +46,7 @@ settings = option(
     group="Input",
     help="Change a key of the configuration, e.g. training.steps=500. May be repeated.",
 )
-jobs = option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    metavar="N",
-    group="Performance",
-    show_default="number of cores",
-    help="Process this many files at once.",
-)
-restart = option(
-    "--restart",
-    is_flag=True,
-    group="Output",
-    help="Discard the work of an interrupted run and start again.",
-)
-device = option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
-    default="auto",
-    show_default=True,
-    group="Performance",
-    help="Run the network on this device.",
-)
+device = option_of(ComputeOptions, "device")
 progress = option(
     "--progress",
     type=click.Choice(["auto", "json", "none"]),

@@ -7,20 +7,28 @@ from pathlib import Path
 import click
 
 from geoseg.cli import options
+from geoseg.cli.command import command, option
 from geoseg.cli.progress import report, tracker
 
+EXAMPLES = """
+geoseg preview train.toml -o windows.png
+geoseg preview train.toml -o windows.png --windows 60 --set augment.scale=[0.5,2]
+"""
 
-@click.command()
+
+@command(EXAMPLES)
 @click.argument("config", type=options.PATH)
+@options.settings
 @options.output
-@click.option(
+@option(
     "--windows",
     type=click.IntRange(1, 200),
     default=24,
     show_default=True,
-    help="How many: the first that the training would see.",
+    metavar="N",
+    group="Output",
+    help="Draw the first N windows of the training.",
 )
-@options.settings
 @options.overwrite
 @options.progress
 def preview(
@@ -34,7 +42,8 @@ def preview(
 ) -> None:
     """Draw training windows of a CONFIG with their labels.
 
-    OUTPUT is a PNG: each window bare and, beside it, with its labels in the legend's colours.
+    OUTPUT is a PNG, a contact sheet of windows with their augmentations, each without and with its
+    labels in the colours of the legend.
     """
     from geoseg.tools.preview import preview as tool
     from geoseg.training.config import read_config

@@ -7,25 +7,40 @@ from pathlib import Path
 import click
 
 from geoseg.cli import options
+from geoseg.cli.command import command, option
 
 NEXT = """
-In QGIS, open Processing > Toolbox: under Scripts > geoseg there are now Segment scene, Vectorize labels,
-Train model and Evaluate model. Where QGIS was open, restart it first.
+In QGIS, open Processing > Toolbox: Scripts > geoseg has Segment scene, Vectorize labels, Train model and
+Evaluate model. Restart QGIS first if it is open.
 """
 
 
-@click.command("qgis-install")
-@click.option("--profile", metavar="NAME", help="QGIS profile. [default: the one QGIS starts with]")
-@click.option(
+EXAMPLES = """
+geoseg qgis-install
+geoseg qgis-install --profile default
+geoseg qgis-install --uninstall
+"""
+
+
+@command(EXAMPLES, name="qgis-install")
+@option(
+    "--profile",
+    metavar="NAME",
+    show_default="the profile that QGIS starts with",
+    help="Install into this QGIS profile.",
+)
+@option(
     "--profiles",
     type=options.PATH,
-    help="Folder that has the profiles. [default: where QGIS keeps them]",
+    metavar="FOLDER",
+    show_default="the folder of QGIS",
+    help="Search profiles in this folder.",
 )
-@click.option("--uninstall", is_flag=True, help="Remove the scripts again.")
+@option("--uninstall", is_flag=True, help="Remove the scripts.")
 def qgis_install(*, profile: str | None, profiles: Path | None, uninstall: bool) -> None:
     """Add the geoseg algorithms to the toolbox of QGIS.
 
-    Copies its scripts into a QGIS profile, with the path of this Python, in which they run geoseg.
+    Copy the scripts of geoseg into a QGIS profile, with the path of this Python, which runs geoseg.
     """
     from geoseg.tools import qgis
 

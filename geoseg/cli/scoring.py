@@ -1,54 +1,40 @@
-"""Options of the commands that score: which scenes, against which truth, and how."""
+"""Options of the commands that score predictions against a dataset."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import reduce, wraps
+from dataclasses import replace
+from functools import wraps
 from typing import Any
 
-import click
+from geoseg.cli.command import option, options_of
+from geoseg.options import PolygonOptions, ScoringOptions
 
-from geoseg.cli.command import options_of
-from geoseg.options import PolygonOptions
-
-_OPTIONS = (
-    click.option("--split", default="val", show_default=True, help="Which scenes of the dataset."),
-    click.option(
-        "--truth",
-        "layers",
-        multiple=True,
-        metavar="LAYER",
-        help="Score against this layer only: outlines or quads. [default: every one there is]",
-    ),
-    click.option(
-        "--difficult",
-        type=click.Choice(["keep", "ignore", "drop"]),
-        default="keep",
-        show_default=True,
-        help="Objects marked as difficult: score them, leave their pixels out, or see background.",
-    ),
-    click.option(
-        "--boundary",
-        type=click.IntRange(1, 255),
-        default=5,
-        show_default=True,
-        metavar="PX",
-        help="Boundary IoU looks at pixels up to PX from a contour.",
-    ),
-    click.option(
-        "--match",
-        type=click.FloatRange(0, 1, min_open=True),
-        default=0.5,
-        show_default=True,
-        metavar="IOU",
-        help="A polygon that was found is an annotated one if their IoU is at least this.",
-    ),
+split = option(
+    "--split",
+    default="val",
+    show_default=True,
+    metavar="NAME",
+    group="Input",
+    help="Score the scenes of this split.",
+)
+references = option(
+    "--reference",
+    "layers",
+    multiple=True,
+    metavar="LAYER",
+    show_default="all layers of the dataset",
+    group="Input",
+    help="Score against this layer of annotations: outlines or quads. May be repeated.",
 )
 
 
 def scoring(command: Callable[..., None]) -> Callable[..., None]:
-    """Add these options to a command; it gets `split`, `layers`, and `rules`, the `Rules` they ask for."""
+    """Add the options of scores to a command, which gets `split`, `layers` and `scoring`."""
 
+    @split
+    @references
+    @options_of(ScoringOptions, "scoring")
     @options_of(
         PolygonOptions,
         "cleaning",
@@ -56,15 +42,8 @@ def scoring(command: Callable[..., None]) -> Callable[..., None]:
         flags={"split": "--split-objects"},
     )
     @wraps(command)
-    def with_rules(*, cleaning: PolygonOptions, **arguments: Any) -> None:
-        from geoseg.metrics.evaluation import Rules
+    def with_scoring(*, scoring: ScoringOptions, cleaning: PolygonOptions, **given: Any) -> None:
+        command(**given, scoring=replace(scoring, cleaning=cleaning))
 
-        rules = Rules(
-            difficult=arguments.pop("difficult"),
-            boundary=arguments.pop("boundary"),
-            match=arguments.pop("match"),
-            cleaning=cleaning,
-        )
-        command(**arguments, rules=rules)
-
-    return reduce(lambda wrapped, option: option(wrapped), reversed(_OPTIONS), with_rules)
+    decorated: Callable[..., None] = with_scoring
+    return decorated

@@ -8,25 +8,50 @@ from pathlib import Path
 import click
 
 from geoseg.cli import options
+from geoseg.cli.command import command, option
 
 _STDOUT = "-"
 
 
-@click.command()
+EXAMPLES = """
+geoseg stats dataset
+geoseg stats dataset --split val --co-occurrence --plot classes.png
+geoseg stats dataset --json stats.json
+"""
+
+
+@command(EXAMPLES)
 @click.argument("dataset", type=options.PATH)
-@click.option("--split", default="train", show_default=True, help="Which scenes.")
-@click.option("--truth", "layer", metavar="LAYER", help="Outlines or quads. [default: the better]")
-@click.option(
-    "--co-occurrence", is_flag=True, help="Also tell which classes are in the same scenes."
+@option(
+    "--split",
+    default="train",
+    show_default=True,
+    metavar="NAME",
+    group="Input",
+    help="Count the scenes of this split.",
 )
-@click.option("--plot", type=options.PATH, metavar="PNG", help="Also draw it, in log scale.")
-@click.option(
+@options.reference
+@option(
+    "--co-occurrence",
+    is_flag=True,
+    group="Output",
+    help="Print which classes occur in the same scenes.",
+)
+@option(
+    "--plot",
+    type=options.PATH,
+    metavar="PNG",
+    group="Output",
+    help="Draw the class distribution on a logarithmic scale to this file.",
+)
+@option(
     "--json",
     "as_json",
     is_flag=False,
     flag_value=_STDOUT,
     metavar="[FILE]",
-    help="Write all numbers as JSON; without a name print them instead of the table.",
+    group="Output",
+    help="Write all numbers as JSON to this file; without a name, print them instead of the table.",
 )
 @options.overwrite
 def stats(
@@ -41,8 +66,8 @@ def stats(
 ) -> None:
     """Measure the class distribution of a DATASET.
 
-    Objects, pixels, sizes, how much of its quads a class fills, and how many times as much as background each
-    class weighting counts a pixel.
+    The table has objects, pixels and sizes per class, the share of its quads that a class fills, and
+    the weight of a pixel relative to background for every class weighting.
     """
     from geoseg.report.tables import format_co_occurrence, format_stats
     from geoseg.tools.stats import stats as tool

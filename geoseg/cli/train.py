@@ -7,34 +7,53 @@ from pathlib import Path
 import click
 
 from geoseg.cli import options
+from geoseg.cli.command import command, option
 from geoseg.cli.progress import report, tracker
 from geoseg.errors import ConfigError
 
+EXAMPLES = """
+geoseg train train.toml -o model.safetensors
+geoseg train train.toml -o model.safetensors --set training.steps=500 --device cuda
+geoseg train train.toml -o model.safetensors --resume
+torchrun --nproc-per-node 4 -m geoseg train train.toml -o model.safetensors
+"""
 
-@click.command()
+
+@command(EXAMPLES)
 @click.argument("config", type=options.PATH)
-@options.output
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint of an interrupted run.")
 @options.settings
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    help="How many threads read windows. [default: as many as cores, at most 16]",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(min=0),
-    help="How many processes read them instead; 0: none. [default: on a GPU, without --threads, as many as cores, at "
-    "most 16; else 0]",
-)
-@click.option(
+@options.output
+@option(
     "--tensorboard",
     type=options.PATH,
     metavar="FOLDER",
-    help="Also write events for TensorBoard here.",
+    group="Output",
+    help="Write event files for TensorBoard to this folder.",
+)
+@options.overwrite
+@option(
+    "--resume",
+    is_flag=True,
+    group="Output",
+    help="Continue an interrupted run from its checkpoint.",
+)
+@option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    show_default="number of cores, at most 16",
+    group="Performance",
+    help="Read windows with this many threads.",
+)
+@option(
+    "--workers",
+    type=click.IntRange(min=0),
+    metavar="N",
+    show_default="on a GPU, without --threads, number of cores, at most 16; else 0",
+    group="Performance",
+    help="Read windows with this many processes instead; 0 for none.",
 )
 @options.device
-@options.overwrite
 @options.progress
 def train(
     *,
@@ -51,8 +70,8 @@ def train(
 ) -> None:
     """Train a model from a CONFIG file.
 
-    Writes OUTPUT.safetensors, and beside it a log (.log.jsonl, .log.csv) and learning curves
-    (.curves.png). Under torchrun its processes share the run.
+    OUTPUT is a model file, OUTPUT.safetensors; a log (.log.jsonl, .log.csv) and learning curves
+    (.curves.png) are written next to it. Processes that torchrun starts train together.
     """
     from geoseg.cli.process import keep_freed_memory
     from geoseg.models.runtime import choose_device
@@ -62,7 +81,7 @@ def train(
     from geoseg.training.distributed import is_leader
 
     if threads and workers:
-        raise ConfigError("--threads and --workers: either the ones or the others. leave one out")
+        raise ConfigError("--threads and --workers exclude each other. Leave one out")
     if workers is None:
         workers = default_workers(device, threads)
     if choose_device(device) == "cpu":

@@ -7,36 +7,52 @@ from pathlib import Path
 import click
 
 from geoseg.cli import options
+from geoseg.cli.command import command, option
 from geoseg.cli.progress import report
 
+EXAMPLES = """
+geoseg view objects.gpkg scene.tif -o map.html
+geoseg view buildings.geojson -o map.html --class-column kind --max-mb 5
+"""
 
-@click.command()
+
+@command(EXAMPLES)
 @click.argument("polygons", type=options.PATH)
 @click.argument("scene", type=options.PATH, required=False)
-@options.output
-@click.option(
-    "--layer", "layers", multiple=True, help="Show this layer only. May be repeated. [default: all]"
+@option(
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="NAME",
+    show_default="all layers",
+    group="Input",
+    help="Show this layer. May be repeated.",
 )
-@click.option(
+@option(
     "--class-column",
     metavar="COLUMN",
-    help="Where the class stands. [default: what the file's QGIS style goes by, or a usual name]",
+    show_default="the column of the QGIS style, or a usual name",
+    group="Input",
+    help="Read the class from this column.",
 )
-@click.option(
+@options.output
+@option(
     "--size",
     type=click.IntRange(256, 4096),
     default=2048,
     show_default=True,
     metavar="PX",
-    help="Longer side of the scene's picture in the page.",
+    group="Output",
+    help="Embed an image of the scene with this longer side.",
 )
-@click.option(
+@option(
     "--max-mb",
     type=click.FloatRange(min=1),
     default=20.0,
     show_default=True,
     metavar="MB",
-    help="Simplify outlines until the page is no larger.",
+    group="Output",
+    help="Simplify outlines until the file is no larger.",
 )
 @options.overwrite
 @options.progress
@@ -54,9 +70,9 @@ def view(
 ) -> None:
     """Write an offline HTML map of POLYGONS over their SCENE.
 
-    POLYGONS is a GeoPackage of geoseg's or any other, or a GeoParquet, FlatGeobuf, GeoJSON or
-    Shapefile. OUTPUT is one HTML file with everything in it: classes to switch on and off, and a
-    click tells what a polygon is.
+    POLYGONS is a GeoPackage, GeoParquet, FlatGeobuf, GeoJSON or Shapefile, from geoseg or any other
+    program. OUTPUT is one HTML file that embeds everything: layers per class that can be switched,
+    and the attributes of a polygon on a click.
     """
     from geoseg.tools.view import view as tool
 

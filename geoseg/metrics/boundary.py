@@ -17,9 +17,6 @@ from numpy.typing import NDArray
 from geoseg.legend import IGNORE
 from geoseg.metrics.confusion import divide
 
-DISTANCE = 5
-"""Default distance from a contour in pixels: 1 m at a GSD of 20 cm, less than half the width of a car."""
-
 
 def mark_boundaries(labels: NDArray[np.uint8], distance: int) -> NDArray[np.bool_]:
     """Mark pixels at most `distance` rows and columns from another class or from the edge of the array.
@@ -66,7 +63,7 @@ class BoundaryCounter:
     Pixels that are 255 (ignore) in reference or labels are outside for both, like those beyond the scene.
     """
 
-    def __init__(self, classes: int, distance: int = DISTANCE) -> None:
+    def __init__(self, classes: int, distance: int = 5) -> None:
         self._classes, self._distance = classes, distance
         self._counts = np.zeros((3, classes), np.int64)
         self._rows: NDArray[np.uint8] | None = None  # (2, h, w) context rows, then pending rows

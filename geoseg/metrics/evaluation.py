@@ -22,7 +22,7 @@ from geoseg.metrics.bootstrap import (
     percentile_interval,
     sum_resamples,
 )
-from geoseg.metrics.boundary import DISTANCE, BoundaryCounter, boundary_iou
+from geoseg.metrics.boundary import BoundaryCounter, boundary_iou
 from geoseg.metrics.calibration import (
     LEVELS,
     confidence_histogram,
@@ -30,8 +30,8 @@ from geoseg.metrics.calibration import (
     sweep_thresholds,
 )
 from geoseg.metrics.confusion import Scores, divide, mean_score, round_score
-from geoseg.metrics.objects import MATCH, SIZES, ObjectCounter, objects_json, resample_f1
-from geoseg.options import Difficult, PolygonOptions
+from geoseg.metrics.objects import SIZES, ObjectCounter, objects_json, resample_f1
+from geoseg.options import ScoringOptions
 from geoseg.polygons.attributes import row_areas
 from geoseg.polygons.table import Table, segments
 
@@ -42,32 +42,6 @@ Interval = list[float | None] | None
 """Lower and upper bound of a score; None where there are too few scenes."""
 
 _BLOCK_PIXELS = 1 << 22  # counted at once; counting takes many times their size
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How scores are computed."""
-
-    difficult: Difficult = "keep"
-    """Treatment of objects marked as difficult."""
-
-    boundary: int = DISTANCE
-    """Distance from a contour in pixels that boundary IoU evaluates."""
-
-    match: float = MATCH
-    """IoU from which on two polygons are the same object, above 0 and up to 1."""
-
-    cleaning: PolygonOptions = PolygonOptions()
-    """Cleaning of predicted polygons before they are matched; pixel scores are unaffected."""
-
-    def __post_init__(self) -> None:
-        if self.boundary < 1:
-            raise ValueError(f"boundary must be 1 pixel or more, got {self.boundary}")
-        if not 0 < self.match <= 1:
-            raise ValueError(f"match must be above 0 and up to 1, got {self.match}")
-
-
-USUAL = Rules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +71,7 @@ def count_scene(
     *,
     width: int,
     height: int,
-    rules: Rules,
+    rules: ScoringOptions,
 ) -> list[SceneCounts]:
     """Count pixels and objects of a scene against each of several references.
 
@@ -152,7 +126,7 @@ def _count_strips(strips: Iterable[Strip], counters: Sequence[_PixelCounter]) ->
 class _PixelCounter:
     """Count the pixels of a scene against one reference, which is burned strip by strip."""
 
-    def __init__(self, annotations: Annotations, classes: int, rules: Rules) -> None:
+    def __init__(self, annotations: Annotations, classes: int, rules: ScoringOptions) -> None:
         self._index, self._classes, self._difficult = (
             AnnotationIndex(annotations),
             classes,
@@ -201,7 +175,7 @@ class Evaluation:
     """Annotation layer that serves as reference: outlines or quads."""
 
     legend: Legend
-    rules: Rules
+    rules: ScoringOptions
 
     scenes: tuple[str, ...]
 

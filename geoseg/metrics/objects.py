@@ -21,9 +21,6 @@ from geoseg.metrics.bootstrap import sum_resamples
 from geoseg.metrics.confusion import divide, round_score
 from geoseg.options import Difficult
 
-MATCH = 0.5
-"""Default IoU from which on two polygons are the same object."""
-
 SIZES = ("small", "medium", "large")
 _SIZE_LIMITS = np.array([32.0**2, 96.0**2])
 """Largest area of a small and of a medium object in pixels, as in COCO (Lin et al. 2014, arXiv:1405.0312)."""
@@ -72,7 +69,7 @@ class ObjectCounter:
         *,
         width: int,
         height: int,
-        match: float = MATCH,
+        match: float = 0.5,
         difficult: Difficult = "keep",
     ) -> None:
         if difficult == "drop":

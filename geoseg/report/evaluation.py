@@ -15,8 +15,8 @@ import numpy as np
 from geoseg.annotations.burn import Annotations
 from geoseg.dataset.folder import Dataset, DatasetScene
 from geoseg.inference.label_source import LabelSource
-from geoseg.metrics.evaluation import Rules
 from geoseg.models.model_file import Model
+from geoseg.options import ScoringOptions
 from geoseg.progress import Track, silent
 from geoseg.report.page import escape_text, read_asset, render_page, write_page
 from geoseg.report.provenance import (
@@ -116,7 +116,7 @@ def collect_content(
     dataset: Dataset,
     source: LabelSource,
     references: References,
-    rules: Rules,
+    rules: ScoringOptions,
     *,
     model: Model | None,
     command: str = "",
@@ -266,7 +266,11 @@ def _describe_selection(evaluation: EvaluationJson) -> str:
 
 
 def _show_scene(
-    scene: DatasetScene, dataset: Dataset, source: LabelSource, references: References, rules: Rules
+    scene: DatasetScene,
+    dataset: Dataset,
+    source: LabelSource,
+    references: References,
+    rules: ScoringOptions,
 ) -> dict[str, Any]:
     annotations = {layer: of[scene.name] for layer, of in references.items()}
     with source.open(scene) as (labels, _):

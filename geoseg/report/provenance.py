@@ -13,8 +13,8 @@ from pyproj import CRS
 
 from geoseg._version import __version__
 from geoseg.dataset.folder import Dataset, DatasetScene
-from geoseg.metrics.evaluation import Rules
 from geoseg.models.model_file import Model
+from geoseg.options import ScoringOptions
 
 Facts = tuple[str, Sequence[tuple[str, str]]]
 """Title of a group of facts, and their names and texts."""
@@ -83,7 +83,7 @@ def describe_data(dataset: Dataset, scenes: Sequence[DatasetScene], layers: Iter
     return "Data", [*facts, ("CRS", crs)]
 
 
-def describe_rules(rules: Rules, evaluation: Mapping[str, Any]) -> Facts:
+def describe_rules(rules: ScoringOptions, evaluation: Mapping[str, Any]) -> Facts:
     """List how the scores were computed."""
     intervals = evaluation["intervals"]
     cleaning = [

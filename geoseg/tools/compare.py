@@ -16,7 +16,7 @@ from geoseg.errors import ConfigError, SceneError
 from geoseg.files import check_output, discard, replacing, write_json
 from geoseg.legend import Legend
 from geoseg.metrics.comparison import Agreement, Comparison, count_agreement, mark_changes
-from geoseg.metrics.evaluation import USUAL, Rules
+from geoseg.options import ScoringOptions, StrPath, as_path
 from geoseg.polygons.attributes import RowArea, row_areas
 from geoseg.polygons.styles import raster_colormap
 from geoseg.progress import Track, silent
@@ -38,11 +38,11 @@ CHANGED = Legend.of({"changed": "#f902bd"})
 
 
 def compare(
-    a: Path,
-    b: Path,
+    a: StrPath,
+    b: StrPath,
     *,
-    output: Path | None = None,
-    json_output: Path | None = None,
+    output: StrPath | None = None,
+    json_output: StrPath | None = None,
     overwrite: bool = False,
     track: Track = silent,
 ) -> Agreement:
@@ -75,6 +75,7 @@ def compare(
     ConfigError
         If a product is one of the inputs.
     """
+    a, b, output, json_output = Path(a), Path(b), as_path(output), as_path(json_output)
     for path in filter(None, (output, json_output)):
         check_output(path, overwrite=overwrite)
         if any(path.exists() and given.exists() and path.samefile(given) for given in (a, b)):
@@ -104,14 +105,14 @@ def compare(
 
 
 def compare_models(
-    a: Path,
-    b: Path,
-    folder: Path,
+    a: StrPath,
+    b: StrPath,
+    folder: StrPath,
     *,
     split: str = "val",
     layers: Sequence[str] | None = None,
-    rules: Rules = USUAL,
-    json_output: Path | None = None,
+    scoring: ScoringOptions = ScoringOptions(),
+    json_output: StrPath | None = None,
     overwrite: bool = False,
     device: str = "auto",
     track: Track = silent,
@@ -124,7 +125,7 @@ def compare_models(
         Model file, or folder of label rasters.
     folder
         Dataset folder.
-    split, layers, rules, device, track
+    split, layers, scoring, device, track
         See `evaluate`.
     json_output
         Write the list of comparisons to this JSON file.
@@ -141,6 +142,7 @@ def compare_models(
     DatasetError, ModelError, SceneError, OutputError, ConfigError
         As `evaluate` does.
     """
+    a, b, json_output = Path(a), Path(b), as_path(json_output)
     if json_output:
         check_output(json_output, overwrite=overwrite)
     of_a, of_b = (
@@ -150,7 +152,7 @@ def compare_models(
             labels=side if side.is_dir() else None,
             split=split,
             layers=layers,
-            rules=rules,
+            scoring=scoring,
             device=device,
             track=track,
         )

@@ -11,7 +11,14 @@ from geoseg.dataset.folder import Dataset
 from geoseg.errors import OutputError
 from geoseg.files import write_json
 from geoseg.metrics.evaluation import Evaluation
-from geoseg.options import BatchOptions, PolygonOptions, RunOptions, SegmentOutputs
+from geoseg.options import (
+    BatchOptions,
+    EvaluateOutputs,
+    PolygonOptions,
+    RunOptions,
+    SegmentOutputs,
+    StrPath,
+)
 from geoseg.progress import Track, silent
 from geoseg.report.figures import plot_classes
 from geoseg.report.picture import draw_picture
@@ -53,7 +60,7 @@ class DemoResult:
 
 
 def demo(
-    folder: Path, *, seed: int = 0, overwrite: bool = False, track: Track = silent
+    folder: StrPath, *, seed: int = 0, overwrite: bool = False, track: Track = silent
 ) -> DemoResult:
     """Draw synthetic scenes into a folder, and run all tools on them; takes some minutes on two cores.
 
@@ -73,6 +80,7 @@ def demo(
     OutputError
         If `folder` is not empty and not the folder of an earlier demo, or cannot be created.
     """
+    folder = Path(folder)
     create_folder(folder, seed, overwrite=overwrite)
     scene = folder / "unseen.tif"
     dota = write_scenes(folder / "dota", scene, seed=seed, track=track)
@@ -89,7 +97,10 @@ def demo(
     trained = train(read_config(config), folder / "model.safetensors", overwrite=True, track=track)
     scores = folder / "scores.json"
     evaluations = evaluate(
-        dataset, model=trained.model, json_output=scores, overwrite=True, track=track
+        dataset,
+        model=trained.model,
+        outputs=EvaluateOutputs(json=scores, overwrite=True),
+        track=track,
     )
     labels = folder / "unseen_labels.tif"
     polygons = segment(

@@ -19,8 +19,9 @@ from geoseg.inference.label_source import (
     StoredLabels,
     check_keep_folder,
 )
-from geoseg.metrics.evaluation import USUAL, Evaluation, Rules, SplitCounts, count_scene
+from geoseg.metrics.evaluation import Evaluation, SplitCounts, count_scene
 from geoseg.models.model_file import Model, check_card_file, write_card
+from geoseg.options import EvaluateOutputs, ScoringOptions, StrPath, as_path
 from geoseg.polygons.table import Table
 from geoseg.progress import Track, silent
 from geoseg.raster.labels import read_strips
@@ -30,19 +31,14 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(
-    folder: Path,
+    folder: StrPath,
     *,
-    model: Path | None = None,
-    labels: Path | None = None,
+    model: StrPath | None = None,
+    labels: StrPath | None = None,
     split: str = "val",
     layers: Sequence[str] | None = None,
-    rules: Rules = USUAL,
-    keep: Path | None = None,
-    json_output: Path | None = None,
-    page: Path | None = None,
-    write: bool = False,
-    command: str = "",
-    overwrite: bool = False,
+    scoring: ScoringOptions = ScoringOptions(),
+    outputs: EvaluateOutputs = EvaluateOutputs(),
     device: str = "auto",
     track: Track = silent,
 ) -> list[Evaluation]:
@@ -62,20 +58,11 @@ def evaluate(
         Split to score.
     layers
         Annotation layers to use as ground truth; default: all of the dataset.
-    rules
+    scoring
         How scores are computed.
-    keep
-        Folder for the predicted labels and confidences.
-    json_output
-        Write the list of evaluations to this JSON file.
-    page
-        Write a report to this HTML file.
-    write
-        Record the scores in the model card, in place of those of the same split and layer.
-    command
-        Command line, for the provenance of the report.
-    overwrite
-        Replace existing files.
+    outputs
+        Products, and treatment of existing ones. Scores in the model card replace those of the same
+        split and layer.
     device
         Device of the network.
     track
@@ -95,21 +82,24 @@ def evaluate(
     ConfigError
         If options contradict each other.
     """
+    folder, overwrite = Path(folder), outputs.overwrite
+    model, labels, keep = map(as_path, (model, labels, outputs.keep))
+    json_output, page = map(as_path, (outputs.json, outputs.report))
     for output in filter(None, (json_output, page)):
         check_output(output, overwrite=overwrite)
     if page and page.suffix.lower() != ".html":
         raise ConfigError(
             f"{page}: reports are written as HTML. Use a file name that ends in .html"
         )
-    if labels and (model or keep or write):
+    if labels and (model or keep or outputs.write):
         raise ConfigError(
             f"{labels}: labels cannot be combined with model, keep or write. Choose one"
         )
-    if write:
+    if outputs.write:
         check_card_file(model)
     dataset = Dataset.open(folder)
     scenes = dataset.split(split)
-    if rules.cleaning.min_area_m2 and dataset.crs is None:
+    if scoring.cleaning.min_area_m2 and dataset.crs is None:
         raise ConfigError(f"{folder}: pixel area unknown: the dataset has no CRS. Use --min-pixels")
     references = {
         layer: dataset.annotations(layer, scenes=scenes) for layer in layers or dataset.layers
@@ -130,7 +120,7 @@ def evaluate(
                 _table_of(dataset, scene),
                 width=scene.width,
                 height=scene.height,
-                rules=rules,
+                rules=scoring,
             )
         for layer, counts in zip(references, scene_counts, strict=True):
             totals[layer].add(scene.name, counts)
@@ -141,7 +131,7 @@ def evaluate(
             split=split,
             layer=layer,
             legend=dataset.legend,
-            rules=rules,
+            rules=scoring,
         )
         for layer, total in totals.items()
     ]
@@ -155,13 +145,13 @@ def evaluate(
             dataset,
             StoredLabels(dataset, keep, scenes) if keep else source,
             references,
-            rules,
+            scoring,
             model=source.model if isinstance(source, PredictedLabels) else None,
-            command=command,
+            command=outputs.command,
             track=track,
         )
         write_report(best_first, page, content, overwrite=overwrite)
-    if write and isinstance(source, PredictedLabels):
+    if outputs.write and isinstance(source, PredictedLabels):
         _record_scores(source.model, evaluations)
     return evaluations
 

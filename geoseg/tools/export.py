@@ -11,14 +11,15 @@ from geoseg.files import check_output, write_json
 from geoseg.models.model_file import load_model
 from geoseg.models.onnx import deepness_size, write_onnx
 from geoseg.models.stac import stac_item
+from geoseg.options import StrPath, as_path
 
 
 def export(
-    output: Path,
+    output: StrPath,
     *,
-    model: Path | None = None,
+    model: StrPath | None = None,
     size: int | None = None,
-    stac: Path | None = None,
+    stac: StrPath | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write a model as ONNX.
@@ -53,6 +54,7 @@ def export(
     OutputError
         If a file exists or cannot be written.
     """
+    output, model, stac = Path(output), as_path(model), as_path(stac)
     if output.suffix.lower() != ".onnx":
         raise ConfigError(
             f"{output}: models are written as ONNX. Use a file name that ends in .onnx"

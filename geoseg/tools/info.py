@@ -12,13 +12,14 @@ from typing import Any
 from geoseg.dataset.folder import DESCRIPTION, REPORT, Dataset
 from geoseg.errors import DatasetError, SceneError
 from geoseg.models.model_file import load_model
+from geoseg.options import StrPath
 from geoseg.raster.checks import open_raster
 from geoseg.raster.scene import open_scene, read_scene_info
 
 _MAX_LINE = 100
 
 
-def info(path: Path) -> dict[str, Any]:
+def info(path: StrPath) -> dict[str, Any]:
     """Collect facts about a scene, a model file or a dataset folder.
 
     Parameters
@@ -36,6 +37,7 @@ def info(path: Path) -> dict[str, Any]:
     SceneError, ModelError, DatasetError
         If `path` cannot be read.
     """
+    path = Path(path)
     if path.is_dir() or path.name == DESCRIPTION:
         return _describe_dataset(path if path.is_dir() else path.parent)
     if path.suffix.lower() == ".safetensors":

@@ -13,6 +13,7 @@ import geoseg
 from geoseg._version import __version__
 from geoseg.errors import ConfigError, OutputError
 from geoseg.files import replacing
+from geoseg.options import StrPath, as_path
 
 NOTE = "geoseg.json"
 """Sidecar file of the scripts with the path of the Python that has geoseg."""
@@ -24,8 +25,8 @@ _GENERATIONS = ("QGIS3", "QGIS4")
 def qgis_install(
     *,
     profile: str | None = None,
-    profiles: Path | None = None,
-    python: Path | None = None,
+    profiles: StrPath | None = None,
+    python: StrPath | None = None,
 ) -> list[Path]:
     """Copy the scripts into a QGIS profile, with the path of a Python that has geoseg.
 
@@ -53,7 +54,7 @@ def qgis_install(
         If a profile cannot be written.
     """
     folders = []
-    for home in _profiles(profile, profiles):
+    for home in _profiles(profile, as_path(profiles)):
         folder = home / _SCRIPTS
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +73,7 @@ def qgis_install(
     return folders
 
 
-def qgis_uninstall(*, profile: str | None = None, profiles: Path | None = None) -> list[Path]:
+def qgis_uninstall(*, profile: str | None = None, profiles: StrPath | None = None) -> list[Path]:
     """Remove the files that `qgis_install` copied; other files are kept.
 
     Parameters
@@ -91,7 +92,7 @@ def qgis_uninstall(*, profile: str | None = None, profiles: Path | None = None) 
         If there is no such profile.
     """
     folders = []
-    for home in _profiles(profile, profiles):
+    for home in _profiles(profile, as_path(profiles)):
         folder = home / _SCRIPTS
         if not folder.is_dir():
             continue

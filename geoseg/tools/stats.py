@@ -12,17 +12,18 @@ from geoseg.dataset.folder import Dataset
 from geoseg.dataset.statistics import ClassStats, Stats, fill, scenes_of_pairs, sides, spread
 from geoseg.errors import ConfigError, DatasetError
 from geoseg.files import check_output, write_json
+from geoseg.options import StrPath, as_path
 from geoseg.report.figures import ClassBar, plot_imbalance
 from geoseg.training.class_weights import WEIGHTINGS, class_weights
 
 
 def stats(
-    folder: Path,
+    folder: StrPath,
     *,
     split: str = "train",
     layer: str | None = None,
-    plot: Path | None = None,
-    json: Path | None = None,
+    plot: StrPath | None = None,
+    json: StrPath | None = None,
     overwrite: bool = False,
 ) -> Stats:
     """Compute the class statistics of a split.
@@ -56,6 +57,7 @@ def stats(
     OutputError
         If a product exists or cannot be written.
     """
+    folder, plot, json = Path(folder), as_path(plot), as_path(json)
     for product in filter(None, (plot, json)):
         check_output(product, overwrite=overwrite)
     if plot and plot.suffix.lower() != ".png":

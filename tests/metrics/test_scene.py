@@ -12,9 +12,9 @@ from shapely import affinity, box
 from geoseg.annotations.burn import Annotations, burn
 from geoseg.metrics.boundary import BoundaryCounter
 from geoseg.metrics.confusion import confusion_matrix
-from geoseg.metrics.evaluation import USUAL, Rules, SceneCounts, count_scene
+from geoseg.metrics.evaluation import SceneCounts, count_scene
 from geoseg.metrics.objects import MATCHED, PREDICTED, REFERENCE
-from geoseg.options import PolygonOptions
+from geoseg.options import PolygonOptions, ScoringOptions
 from geoseg.polygons.table import Table
 from tests.scenes import LEGEND
 
@@ -42,7 +42,7 @@ def tallied(
     labels: NDArray[np.uint8],
     truths: list[Annotations],
     heights: list[int] | None = None,
-    rules: Rules = USUAL,
+    rules: ScoringOptions = ScoringOptions(),
 ) -> list[SceneCounts]:
     rows = np.cumsum([0, *(heights or [])])
     parts = np.split(labels, rows[(rows > 0) & (rows < len(labels))])
@@ -62,7 +62,7 @@ def test_a_scene_in_strips_counts_what_the_whole_does(
 ) -> None:
     labels = blotches.repeat(6, axis=0).repeat(5, axis=1)
     truths = [annotated(seed), annotated(seed + 1)]
-    rules = Rules(difficult=difficult, boundary=3)  # type: ignore[arg-type]
+    rules = ScoringOptions(difficult=difficult, boundary=3)  # type: ignore[arg-type]
     whole, cut = tallied(labels, truths, rules=rules), tallied(labels, truths, heights, rules)
     for one, other, objects in zip(whole, cut, truths, strict=True):
         for field in SceneCounts.__slots__:
@@ -103,7 +103,7 @@ def test_cleaning_changes_objects_and_leaves_pixels_alone() -> None:
     labels[8:22, 8:22] = 0  # a hole, so large that what is left is half of the object at most
     plain = tallied(labels, [annotations])[0]
     cleaning = PolygonOptions(min_pixels=5, fill_holes=200)
-    clean = tallied(labels, [annotations], rules=Rules(cleaning=cleaning))[0]
+    clean = tallied(labels, [annotations], rules=ScoringOptions(cleaning=cleaning))[0]
     np.testing.assert_array_equal(plain.matrix, clean.matrix)
     np.testing.assert_array_equal(plain.boundary, clean.boundary)
     counts = [
@@ -120,7 +120,9 @@ def test_two_objects_that_touch_are_told_apart_when_they_are_split() -> None:
     )
     labels = burn(annotations, HEIGHT, WIDTH)
     together = tallied(labels, [annotations])[0].objects.sum(axis=1)[:, 1]
-    apart = tallied(labels, [annotations], rules=Rules(cleaning=PolygonOptions(split=True)))[0]
+    apart = tallied(
+        labels, [annotations], rules=ScoringOptions(cleaning=PolygonOptions(split=True))
+    )[0]
     assert together.tolist() == [2, 1, 0]
     assert apart.objects.sum(axis=1)[:, 1].tolist() == [2, 2, 2]
 
@@ -128,4 +130,4 @@ def test_two_objects_that_touch_are_told_apart_when_they_are_split() -> None:
 @pytest.mark.parametrize("wrong", [{"boundary": 0}, {"match": 0.0}, {"match": 1.1}])
 def test_rules_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must be"):
-        Rules(**wrong)  # type: ignore[arg-type]
+        ScoringOptions(**wrong)  # type: ignore[arg-type]

@@ -15,13 +15,12 @@ from geoseg.annotations.burn import burn
 from geoseg.cli import boundary, geoseg
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError, OutputError
-from geoseg.metrics.evaluation import Rules
 from geoseg.models.model_file import ModelCard, load_model, save_model
 from geoseg.models.unet import UNet
-from geoseg.options import PolygonOptions
+from geoseg.options import PolygonOptions, ScoringOptions
 from geoseg.report.evaluation import read_log
 from geoseg.report.provenance import describe_rules
-from geoseg.tools.evaluate import evaluate
+from tests.calls import evaluate
 from tests.scenes import write_scene
 from tests.synthetic_dataset import dataset
 
@@ -53,7 +52,7 @@ def page_data(page: Path) -> dict[str, Any]:
 def test_labels_on_disk_get_a_report_with_their_best_and_worst_scene(
     drawn: Path, labels: Path, tmp_path: Path
 ) -> None:
-    (made,) = evaluate(drawn, labels=labels, page=tmp_path / "report.html")
+    (made,) = evaluate(drawn, labels=labels, report=tmp_path / "report.html")
     page = page_data(tmp_path / "report.html")
     (one,) = page["evaluations"]
     assert one["miou"] == made.to_json()["miou"]
@@ -129,13 +128,13 @@ def test_an_invalid_training_log_is_reported_and_no_curve_drawn(
 
 def test_an_invalid_report_path_is_refused_before_the_work(drawn: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"ends in \.html"):
-        evaluate(drawn, labels=tmp_path, page=tmp_path / "report.pdf")
+        evaluate(drawn, labels=tmp_path, report=tmp_path / "report.pdf")
     with pytest.raises(OutputError, match="folder does not exist"):
-        evaluate(drawn, labels=tmp_path, page=tmp_path / "nowhere" / "report.html")
+        evaluate(drawn, labels=tmp_path, report=tmp_path / "nowhere" / "report.html")
 
 
 def test_scoring_options_are_listed() -> None:
-    rules = Rules(match=0.75, cleaning=PolygonOptions(min_pixels=20, split=True))
+    rules = ScoringOptions(match=0.75, cleaning=PolygonOptions(min_pixels=20, split=True))
     intervals = {"level": 0.95, "resamples": 1000}
     facts = dict(describe_rules(rules, {"intervals": intervals})[1])
     assert facts["objects"] == "polygons, matched at an IoU of at least 0.75; min pixels 20; split"

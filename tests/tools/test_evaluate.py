@@ -17,14 +17,12 @@ from geoseg.cli import boundary, geoseg
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError, DatasetError, OutputError, SceneError
 from geoseg.metrics.confusion import confusion_matrix
-from geoseg.metrics.evaluation import USUAL, Rules
 from geoseg.models.model_file import load_model, save_model
 from geoseg.models.unet import UNet
-from geoseg.options import PolygonOptions
+from geoseg.options import PolygonOptions, ScoringOptions
 from geoseg.raster.labels import LEGEND_TAG
 from geoseg.report.tables import format_evaluation, format_scores
-from geoseg.tools.evaluate import evaluate
-from tests.calls import vectorize
+from tests.calls import evaluate, vectorize
 from tests.scenes import card, write_scene
 from tests.synthetic_dataset import dataset
 
@@ -53,7 +51,7 @@ def kept(drawn: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """Labels and confidences of that model, and its scores."""
     folder = tmp_path_factory.mktemp("kept") / "labels"
     scores = folder.with_name("scores.json")
-    evaluate(drawn, model=model, keep=folder, json_output=scores)
+    evaluate(drawn, model=model, keep=folder, json=scores)
     return folder
 
 
@@ -74,7 +72,7 @@ def test_labels_that_a_model_left_have_the_scores_of_the_model(
     drawn: Path, kept: Path, tmp_path: Path
 ) -> None:
     again = tmp_path / "again.json"
-    evaluate(drawn, labels=kept, json_output=again)
+    evaluate(drawn, labels=kept, json=again)
     (first,), (second,) = (
         json.loads(path.read_text()) for path in (kept.with_name("scores.json"), again)
     )
@@ -96,7 +94,9 @@ def test_kept_labels_are_label_rasters_with_legend_and_place(drawn: Path, kept: 
 def test_counts_are_those_of_whole_arrays_and_of_the_polygons_that_vectorize_finds(
     drawn: Path, kept: Path
 ) -> None:
-    (evaluation,) = evaluate(drawn, labels=kept, rules=Rules(cleaning=PolygonOptions(min_pixels=4)))
+    (evaluation,) = evaluate(
+        drawn, labels=kept, scoring=ScoringOptions(cleaning=PolygonOptions(min_pixels=4))
+    )
     opened = Dataset.open(drawn)
     truth = opened.annotations()
     found = 0
@@ -160,7 +160,7 @@ def test_options_that_are_not_given_are_the_usual_rules(
     module = sys.modules["geoseg.tools.evaluate"]  # the package's attribute is the tool
     monkeypatch.setattr(module, "evaluate", lambda *_, **wishes: asked.update(wishes) or [])
     assert boundary.run(geoseg, ["evaluate", str(drawn)]) == 0
-    assert asked["rules"] == USUAL
+    assert asked["scoring"] == ScoringOptions()
 
 
 def test_scores_are_added_to_those_in_the_card(drawn: Path, model: Path, tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_scores_are_added_to_those_in_the_card(drawn: Path, model: Path, tmp_pat
     after = load_model(copy)
     assert after.sha256 == before.sha256
     assert replace(after.card, scores={}) == before.card
-    (evaluation,) = evaluate(drawn, model=model, rules=Rules(difficult="ignore"))
+    (evaluation,) = evaluate(drawn, model=model, scoring=ScoringOptions(difficult="ignore"))
     told = evaluation.to_json()
     assert after.card.scores["test, quads"] == {"miou": 0.5}
     assert after.card.scores["val, quads"] == {

@@ -109,7 +109,7 @@ def test_no_excess_is_told_of_a_single_truth(drawn: Path) -> None:
 def test_the_co_occurrence_table_names_companions(
     both: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["stats", str(both), "--truth", "quads", "--co-occurrence"]
+    arguments = ["stats", str(both), "--reference", "quads", "--co-occurrence"]
     assert boundary.run(geoseg, arguments) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(

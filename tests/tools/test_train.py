@@ -21,11 +21,11 @@ from geoseg.metrics.confusion import Scores
 from geoseg.models.model_file import load_model
 from geoseg.progress import Text
 from geoseg.report.tables import format_scores
-from geoseg.tools.evaluate import evaluate
 from geoseg.tools.train import default_workers, train
 from geoseg.training.checkpoint import Checkpoint
 from geoseg.training.config import RENAMED_KEYS, TrainConfig, parse_config
 from geoseg.training.run import TrainingRun
+from tests.calls import evaluate
 from tests.synthetic_dataset import dataset
 
 
@@ -249,9 +249,7 @@ def test_a_model_learns_to_tell_plain_colours_apart(drawn: Path, tmp_path: Path)
     assert model.card.margin >= model.card.context
     assert model.card.pixel_size_m == (0.5, 0.5)
     assert made.curves.read_bytes().startswith(b"\x89PNG")
-    (evaluation,) = evaluate(
-        drawn, model=made.model, json_output=tmp_path / "scores.json", write=True
-    )
+    (evaluation,) = evaluate(drawn, model=made.model, json=tmp_path / "scores.json", write=True)
     written = load_model(made.model)
     assert written.sha256 == model.sha256
     assert written.card.training == model.card.training
