@@ -64,7 +64,7 @@ def test_programs_read_json_lines(labels: Path, capsys: pytest.CaptureFixture[st
             "oriented-boxes",
         ),
         (["my labels.tif", "-o", "o.fgb", "--append"], 2, "only a GeoPackage can append"),
-        (["my labels.tif", "-o", "o.gpkg", "--picture", "p.jpg"], 2, "a name in .png"),
+        (["my labels.tif", "-o", "o.gpkg", "--picture", "p.jpg"], 2, "ends in .png"),
         (["my labels.tif", "-o", "o.gpkg", "--dota-results", "a/b"], 4, "folder does not exist"),
         (["my labels.tif"], 2, "output"),
     ],
