@@ -39,7 +39,7 @@ def chip(dataset: Path, output: Path, *, progress: str, **how: Any) -> None:
     """Export training chips of a DATASET for other tools.
 
     OUTPUT gets a folder per split with images/ and labels/ (labelTxt/ for DOTA; annotations/ for
-    COCO), legend.json, classes.txt and tiles.json, a manifest of all chips with their windows and
+    COCO), legend.json, classes.txt and chips.json, a manifest of all chips with their windows and
     objects. After an interruption, repeat the command to continue.
     """
     from geoseg.tools.chip import chip as tool

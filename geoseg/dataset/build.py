@@ -1,167 +1,232 @@
-"""The same work on many files at once."""
+"""Build a dataset folder from source scenes: map classes, validate, split, place, write."""
 
 from __future__ import annotations
 
 import errno
 import os
 import shutil
-import threading
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import TypeVar
 
-import geopandas as gpd
 import numpy as np
-from affine import Affine
 from numpy.typing import NDArray
-from rasterio.crs import CRS
-from rasterio.errors import NotGeoreferencedWarning
 
-from geoseg.annotations.burn import Annotations, transform_geometry
+from geoseg.annotations.burn import Annotations
 from geoseg.annotations.validation import (
     Action,
-    InputError,
     IssueKind,
     ValidationReport,
     log_report,
     write_report,
 )
-from geoseg.dataset.classes import Renaming, legend_named, read_classes, united, unknown_class
-from geoseg.dataset.folder import ANNOTATIONS, DESCRIPTION, REPORT, SCENES, describe
-from geoseg.dataset.placement import common_crs
-from geoseg.dataset.scenes import (
-    JOURNAL,
-    Input,
-    Placed,
-    Record,
-    Written,
-    class_counts,
-    place,
-    write,
+from geoseg.dataset.classes import ClassMapping, unite_legends, unknown_class_error
+from geoseg.dataset.folder import (
+    ANNOTATIONS,
+    DESCRIPTION,
+    REPORT,
+    SCENES,
+    write_annotations,
+    write_description,
 )
-from geoseg.dataset.sources import check_names
-from geoseg.dataset.split import by_list, by_share, in_blocks
-from geoseg.dataset.validate import check_ground, check_twins, checked
-from geoseg.errors import AnnotationError, ConfigError, DatasetError, OutputError, SceneError
-from geoseg.files import check_parent, write_json
+from geoseg.dataset.placement import common_crs, place_scenes
+from geoseg.dataset.pool import InputPool
+from geoseg.dataset.record import JOURNAL, BuildJournal
+from geoseg.dataset.scenes import WrittenScene, count_classes, write_scene
+from geoseg.dataset.sources import SourceScene, check_names
+from geoseg.dataset.split import assign_splits
+from geoseg.dataset.validate import report_duplicate_images, report_overlaps, validate_objects
+from geoseg.errors import DatasetError, OutputError
+from geoseg.files import check_parent
 from geoseg.legend import Legend
-from geoseg.options import BatchOptions, PrepareOptions
-from geoseg.polygons.table import GEOMETRY
-from geoseg.polygons.writers.gpkg import add_layer_style
-from geoseg.progress import Track, silent
+from geoseg.options import PrepareOptions, RunOptions
 from geoseg.work_folder import open_work_folder, publish_folder, restore_folder
 
-T = TypeVar("T")
-R = TypeVar("R")
-
-_FAULTS = (AnnotationError, SceneError)
-
-
-class Threads:
-    """A pool whose tasks end early when its block is left by an exception."""
-
-    def __init__(self, jobs: int | None, track: Track) -> None:
-        self._pool = ThreadPoolExecutor(jobs or os.cpu_count() or 1)
-        self._track = track
-        self._left = threading.Event()
-
-    def __enter__(self) -> Threads:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        fault: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._left.set()
-        self._pool.shutdown(cancel_futures=True)
-
-    def check(self) -> None:
-        """To be called by long tasks now and then: raises when nobody waits for them any more."""
-        if self._left.is_set():
-            raise InterruptedError("the work was given up")
-
-    def run(
-        self,
-        function: Callable[[T], R],
-        items: Sequence[T],
-        text: str,
-        report: ValidationReport,
-        *,
-        at_once: bool = False,
-    ) -> list[R]:
-        """What `function` makes of the items, in their order, but for those at fault.
-
-        These go to `report`, which with `at_once` may stop the work at the first of them.
-        """
-
-        def attempt(item: T) -> R | InputError:
-            try:
-                return function(item)
-            except _FAULTS as fault:
-                return fault
-
-        results: list[R] = []
-        for result in self._track(self._pool.map(attempt, items), text, len(items)):
-            if not isinstance(result, _FAULTS):
-                results.append(result)
-                continue
-            report.reject(result)
-            if at_once:
-                report.raise_rejected()
-        return results
-
-
-# A dataset folder that appears only when it is complete; what is interrupted can go on.
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NEW = "dataset"
 
 
-@contextmanager
-def building(
-    output: Path, *, overwrite: bool = False, restart: bool = False
-) -> Iterator[tuple[Path, Record]]:
-    """A folder that takes the name `output` when the block ends well, and the record of its scenes.
+def build_dataset(
+    scenes: Sequence[SourceScene],
+    journal: BuildJournal,
+    options: PrepareOptions,
+    classes: ClassMapping,
+    pool: InputPool,
+    report: ValidationReport,
+    *,
+    spatial: bool,
+) -> None:
+    """Write a dataset into the folder of a journal.
 
-    Scenes that an interrupted run has finished are in it, and the record knows those of a dataset that is
-    to be replaced; `restart` does without both. Only a dataset or an empty folder is ever replaced.
-    Raises OutputError when `output` cannot be written, also when the disk is full, and while another
-    process writes it.
+    Parameters
+    ----------
+    scenes
+        Scenes of all sources.
+    journal
+        Journal of the dataset, from `open_build`.
+    options
+        Splits and treatment of difficult objects.
+    classes
+        Legend and renaming of classes.
+    pool, report
+        Threads, and the issues they find.
+    spatial
+        Divide scenes without a split by the ground they cover, else by name.
+
+    Raises
+    ------
+    SceneError, AnnotationError
+        With all rejected inputs, unless the report skips them.
+    DatasetError
+        If no scene is left.
+    """
+    report.raise_rejected()
+    _check_any(scenes, journal, report)
+    legend, scenes = map_classes(scenes, classes, report)
+    drop = options.difficult == "drop"
+    scenes = [validate_objects(scene, report, drop_difficult=drop) for scene in scenes]
+    report_duplicate_images(scenes, report)
+    scenes = assign_splits(scenes, options, report, spatial=spatial)
+    report.raise_rejected()
+    _check_any(scenes, journal, report)
+    check_names(scenes)
+    crs = common_crs([scene.image for scene in scenes])
+    report_overlaps(scenes, report)
+    # largest first, so that no thread is left alone with a large scene
+    placed = sorted(place_scenes(scenes), key=lambda s: -s.image.width * s.image.height)
+    write = partial(
+        write_scene, journal=journal, crs=crs, legend=legend, check=pool.raise_if_cancelled
+    )
+    written = pool.map(write, placed, "write scenes", report, stop_at_first=True)
+    _check_any(written, journal, report)
+    written.sort(key=lambda w: w.scene.name)
+    journal.close([w.scene for w in written])
+    _write_tables(written, journal.folder, legend, crs.to_wkt() if crs else None, scenes)
+    write_report(journal.folder / REPORT, report)
+
+
+def finish_build(output: Path, report: ValidationReport) -> None:
+    """Log the validation report of a finished dataset. Raises SkippedInputsError if inputs were left out."""
+    log_report(output / REPORT, report)
+    report.raise_skipped(output)
+
+
+def _check_any(scenes: Sequence[object], journal: BuildJournal, report: ValidationReport) -> None:
+    if not scenes:
+        raise DatasetError(f"{journal.output}: no scene is left. {report.format_errors()}")
+
+
+def map_classes(
+    scenes: Sequence[SourceScene], classes: ClassMapping, report: ValidationReport
+) -> tuple[Legend, list[SourceScene]]:
+    """Return the legend of the dataset, and the scenes with its class IDs."""
+    files = {scene.legend: scene.labels for scene in scenes}
+    classes.check_sources(name for legend in files for name in legend.names[1:])
+    mapped = {file: classes.map_legend(legend) for legend, file in files.items()}
+    legend = classes.requested or unite_legends(mapped, report)
+    tables = {}
+    for source, file in files.items():
+        try:
+            tables[source] = classes.label_table(source, legend)
+        except ValueError as error:
+            raise unknown_class_error(file, error) from error
+    return legend, [_map_scene(s, tables[s.legend], legend, report) for s in scenes]
+
+
+def _map_scene(
+    scene: SourceScene, table: NDArray[np.int16], legend: Legend, report: ValidationReport
+) -> SourceScene:
+    layers = {}
+    for layer, objects in scene.layers.items():
+        ids = table[objects.class_id]
+        for source_id in np.unique(objects.class_id[ids < 0]):
+            report.add(
+                IssueKind.DROPPED_CLASS,
+                scene.files[layer],
+                Action.LEFT_OUT,
+                scene=scene.name,
+                count=(objects.class_id == source_id).sum(),
+                note=scene.legend[source_id].name,
+            )
+        kept = ids >= 0
+        layers[layer] = Annotations(
+            objects.geometry[kept], ids[kept].astype(np.uint8), objects.difficult[kept]
+        )
+    return replace(scene, layers=layers, legend=legend)
+
+
+def _write_tables(
+    written: Sequence[WrittenScene],
+    folder: Path,
+    legend: Legend,
+    crs: str | None,
+    scenes: Sequence[SourceScene],
+) -> None:
+    """Write annotations.gpkg and dataset.json."""
+    entries = [w.scene for w in written]
+    layers = {layer: [w.layers[layer] for w in written] for layer in written[0].layers}
+    (folder / ANNOTATIONS).unlink(missing_ok=True)  # of an interrupted run
+    write_annotations(folder, entries, layers, legend, crs)
+    write_description(
+        folder,
+        legend=legend,
+        scenes=entries,
+        layers={layer: count_classes(written, layer, legend) for layer in layers},
+        crs=crs,
+        local_coordinates=crs is None and all(scene.located for scene in scenes),
+    )
+
+
+@contextmanager
+def open_build(output: Path, run: RunOptions) -> Iterator[BuildJournal]:
+    """Open a folder that becomes the dataset `output` when the block ends without an error.
+
+    Parameters
+    ----------
+    output
+        Dataset to write. Only a dataset or an empty folder is ever replaced.
+    run
+        Overwrite an existing dataset; restart an interrupted run.
+
+    Yields
+    ------
+    BuildJournal
+        Journal of the folder. It has the scenes that an interrupted run has finished, and those of the dataset to be
+        replaced.
+
+    Raises
+    ------
+    OutputError
+        If `output` cannot be written, also for lack of space, or while another process writes it.
     """
     target = output.resolve()
     check_parent(output, target.parent)
-    # a scene at fault may be whole in the next run, so what is done stays in any case
+    # remote: a damaged scene may be repaired before the next run, so finished scenes are kept
     with open_work_folder(target, remote=True) as work:
         new = work / _NEW
         restore_folder(work, target)
-        _check_target(output, target, overwrite=overwrite)
-        if restart:
+        _check_target(output, target, overwrite=run.overwrite)
+        if run.restart:
             shutil.rmtree(new, ignore_errors=True)
         try:
             (new / SCENES).mkdir(parents=True, exist_ok=True)
-            _drop_remains(new)
-            before = target if overwrite and not restart else None
-            yield new, Record(new, before)
-            _sync(new)
+            _remove_incomplete(new)
+            former = target if run.overwrite and not run.restart else None
+            yield BuildJournal(output, new, former)
+            _sync_files(new)
             publish_folder(new, target)
-        except OSError as fault:
-            if fault.errno in _FULL:
+        except OSError as error:
+            if error.errno in _DISK_FULL:
                 raise OutputError(
-                    f"{output}: the disk is full. free some space or choose another disk"
-                ) from fault
+                    f"{output}: the disk is full. Free some space or choose another disk"
+                ) from error
             raise
 
 
-def _drop_remains(folder: Path) -> None:
-    """Leave of a run that was killed its scenes and its journal: the rest is made anew, or was never finished."""
+def _remove_incomplete(folder: Path) -> None:
+    """Remove the files of an interrupted run but its scenes and journal."""
     for path in folder.iterdir():
         if path.is_file() and path.name != JOURNAL:
             path.unlink()
@@ -171,250 +236,16 @@ def _check_target(output: Path, target: Path, *, overwrite: bool) -> None:
     if target.is_dir() and not any(target.iterdir()):
         return
     if target.exists() and not (target / DESCRIPTION).is_file():
-        raise OutputError(f"{output}: exists and is no dataset. choose another name")
+        raise OutputError(f"{output}: exists and is not a dataset. Choose another name")
     if target.exists() and not overwrite:
         raise OutputError(
-            f"{output}: exists already. choose another name or use --overwrite, "
-            "which writes only what has changed"
+            f"{output}: exists already. Choose another name, or use --overwrite, which writes only "
+            "what has changed"
         )
 
 
-def _sync(folder: Path) -> None:
+def _sync_files(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
-
-
-# A dataset's files: scenes, annotations.gpkg, dataset.json.
-
-
-def write_dataset(
-    placed: Sequence[Placed],
-    folder: Path,
-    record: Record,
-    legend: Legend,
-    threads: Threads,
-    report: ValidationReport,
-) -> None:
-    """Scenes, annotations and description, into a folder; scenes that cannot be written go to `report`.
-
-    Raises DatasetError when none is left.
-    """
-    crs = common_crs([p.input.image for p in placed])
-    writing = partial(
-        write, folder=folder, crs=crs, legend=legend, record=record, check=threads.check
-    )
-    written = threads.run(writing, placed, "write scenes", report, at_once=True)
-    if not written:
-        raise DatasetError(f"{folder}: no scene is left. {report.format_errors()}")
-    written.sort(key=lambda w: w.scene.name)
-    record.close([w.scene for w in written])
-    (folder / ANNOTATIONS).unlink(missing_ok=True)  # of a run that was killed
-    write_annotations(written, folder, crs, legend)
-    write_description(written, folder, crs, legend)
-
-
-def write_annotations(
-    written: Sequence[Written], folder: Path, crs: CRS | None, legend: Legend
-) -> None:
-    """Write one GeoPackage with a layer per truth, in map coordinates, in the legend's colours."""
-    path = folder / ANNOTATIONS
-    for layer in written[0].truths:
-        table = _table(written, layer, crs, legend)
-        simple = bool((table.geom_type == "Polygon").all())
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "'crs' was not provided")
-                table.to_file(
-                    path,
-                    layer=layer,
-                    driver="GPKG",
-                    engine="pyogrio",
-                    index=False,
-                    geometry_type="Polygon" if simple else "MultiPolygon",
-                    promote_to_multi=not simple,
-                    layer_options={"GEOMETRY_NAME": GEOMETRY},
-                )
-        except (RuntimeError, ValueError) as fault:
-            raise OutputError(
-                f"{ANNOTATIONS}: cannot be written ({fault}). is the disk full?"
-            ) from fault
-    for layer in written[0].truths:
-        add_layer_style(path, legend, layer=layer)
-
-
-def write_description(
-    written: Sequence[Written], folder: Path, crs: CRS | None, legend: Legend
-) -> None:
-    """Write dataset.json."""
-    splits = [w.scene.split for w in written]
-    layers = {
-        layer: class_counts([w.tallies[layer] for w in written], splits, legend)
-        for layer in written[0].truths
-    }
-    scenes = [w.scene for w in written]
-    wkt = crs.to_wkt() if crs else None
-    write_json(folder / DESCRIPTION, describe(legend=legend, scenes=scenes, layers=layers, crs=wkt))
-
-
-def _table(
-    written: Sequence[Written], layer: str, crs: CRS | None, legend: Legend
-) -> gpd.GeoDataFrame:
-    truths = [w.truths[layer] for w in written]
-    class_id = np.concatenate([truth.class_id for truth in truths])
-    return gpd.GeoDataFrame(
-        {
-            "scene": np.repeat([w.scene.name for w in written], [len(truth) for truth in truths]),
-            "class": _class_names(class_id, legend),
-            "class_id": class_id.astype(np.int16),
-            "difficult": np.concatenate([truth.difficult for truth in truths]),
-        },
-        geometry=np.concatenate(
-            [
-                transform_geometry(truth.geometry, Affine(*w.scene.transform))
-                for w, truth in zip(written, truths, strict=True)
-            ]
-        ),
-        crs=crs.to_wkt() if crs else None,
-    )
-
-
-def _class_names(class_id: NDArray[np.uint8], legend: Legend) -> NDArray[np.object_]:
-    known, which = np.unique(class_id, return_inverse=True)
-    return np.array([legend.name_of(label) for label in known.tolist()], object)[which]
-
-
-# From inputs that were looked at to a dataset folder, whatever the inputs are.
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What goes with a run, for those who gather its inputs."""
-
-    settings: PrepareOptions
-    threads: Threads
-    report: ValidationReport
-
-    asked: Legend | None
-    """The legend that the user named."""
-
-    renaming: Renaming
-    """What the user wants classes to become."""
-
-
-Gather = Callable[[Run], Sequence[Input]]
-
-
-def make(
-    output: Path,
-    settings: PrepareOptions,
-    gather: Gather,
-    *,
-    spatial: bool,
-    run: BatchOptions,
-    track: Track = silent,
-) -> Path:
-    """Make the dataset folder `output` of what `gather` finds, and return it.
-
-    With `spatial`, or where blocks are asked for, scenes without a split are divided by the ground they
-    show, else by their names.
-    """
-    report = ValidationReport(skip=run.skip_bad)
-    asked = legend_named(settings.legend) if settings.legend else None
-    renaming = read_classes(Path(settings.classes)) if settings.classes else Renaming()
-    with (
-        warnings.catch_warnings(),
-        building(output, overwrite=run.overwrite, restart=run.restart) as (
-            folder,
-            record,
-        ),
-        Threads(run.jobs, track) as threads,
-    ):
-        # here, because threads that change the filters by turns undo one another's changes
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        inputs = gather(Run(settings, threads, report, asked, renaming))
-        report.raise_rejected()
-        _check_any(output, inputs, report)
-        legend, inputs = _relabelled(inputs, asked, renaming, report)
-        inputs = [checked(i, difficult=settings.difficult, report=report) for i in inputs]
-        check_twins(inputs, report)
-        inputs = _split(inputs, settings, report, spatial=spatial)
-        report.raise_rejected()
-        _check_any(output, inputs, report)
-        check_names(i.source for i in inputs)
-        check_ground(inputs, report)
-        write_dataset(place(inputs), folder, record, legend, threads, report)
-        write_report(folder / REPORT, report)
-    log_report(output / REPORT, report)
-    report.raise_skipped(output)
-    return output
-
-
-def _check_any(output: Path, inputs: Sequence[Input], report: ValidationReport) -> None:
-    if not inputs:
-        raise DatasetError(f"{output}: no scene is left. {report.format_errors()}")
-
-
-def _relabelled(
-    inputs: Sequence[Input], asked: Legend | None, renaming: Renaming, report: ValidationReport
-) -> tuple[Legend, list[Input]]:
-    """The legend of the dataset, and the inputs with its class ids."""
-    known = {i.legend: i.source.labels for i in inputs}
-    renaming.check(name for legend in known for name in legend.names[1:])
-    legends = {path: renaming.legend(legend) for legend, path in known.items()}
-    legend = asked or united(legends, report)
-    tables = {}
-    for former, path in known.items():
-        try:
-            tables[former] = renaming.table(former, legend)
-        except ValueError as fault:
-            raise unknown_class(path, fault) from fault
-    return legend, [_with_ids(i, tables[i.legend], legend, report) for i in inputs]
-
-
-def _with_ids(scene: Input, table: np.ndarray, legend: Legend, report: ValidationReport) -> Input:
-    truths = {}
-    for layer, objects in scene.truths.items():
-        ids = table[objects.class_id]
-        for former in np.unique(objects.class_id[ids < 0]):
-            count = (objects.class_id == former).sum()
-            report.add(
-                IssueKind.DROPPED_CLASS,
-                scene.file(layer),
-                Action.LEFT_OUT,
-                scene=scene.source.name,
-                count=count,
-                note=scene.legend[former].name,
-            )
-        kept = ids >= 0
-        truths[layer] = Annotations(
-            objects.geometry[kept], ids[kept].astype(np.uint8), objects.difficult[kept]
-        )
-    return replace(scene, truths=truths, legend=legend)
-
-
-def _split(
-    inputs: Sequence[Input], settings: PrepareOptions, report: ValidationReport, *, spatial: bool
-) -> list[Input]:
-    """Every input with a split, or blocks of it."""
-    if settings.split_list:
-        if settings.block or settings.gap:
-            raise ConfigError(
-                f"{settings.split_list}: says which scenes are in which split. leave out --block and --gap"
-            )
-        images = {i.source.name: i.source.image for i in inputs}
-        splits = by_list(images, Path(settings.split_list), report)
-        return [_into(i, splits[i.source.name]) for i in inputs if i.source.name in splits]
-    undecided = [i for i in inputs if i.source.split is None]
-    decided = [i for i in inputs if i.source.split is not None]
-    if undecided and (spatial or settings.block):
-        return decided + in_blocks(undecided, settings, report)
-    if settings.block or settings.gap:
-        raise ConfigError("--block and --gap are for scenes that have no split. leave them out")
-    splits = by_share([i.source.name for i in undecided], settings.val_share)
-    return decided + [_into(i, splits[i.source.name]) for i in undecided]
-
-
-def _into(scene: Input, split: str) -> Input:
-    return replace(scene, source=replace(scene.source, split=split))

@@ -1,8 +1,8 @@
-"""Images and label images: PNG, JPEG and GeoTIFF."""
+"""Formats of chips: how the annotations of each chip are written, and what a format cannot represent."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,77 +20,275 @@ from geoseg.annotations.coco import encode_instance, write_instances
 from geoseg.annotations.dota import format_dota
 from geoseg.annotations.label_rasters import encode_label_png, legend_palette
 from geoseg.annotations.yolo import fit_quad, format_yolo, write_data_yaml
-from geoseg.dataset.chips import Format, Gathered, Line, Pair
+from geoseg.dataset.chip_records import Entry, SplitRecords
+from geoseg.dataset.chips import Chip
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError, OutputError
-from geoseg.legend import IGNORE
+from geoseg.legend import IGNORE, Legend
 from geoseg.options import LARGEST_CHIP, ChipOptions
+
+COCO_HOLES = "objects with holes are written as pixels (RLE) in COCO"
+YOLO_PARTS = "objects in several parts are written as several lines in YOLO"
+YOLO_HOLES = "objects have holes, which are filled in YOLO"
+YOLO_QUADS = "objects are not quads in their chip and were fitted by quads"
+DOTA_QUADS = "objects are not quads and were replaced by their smallest rotated rectangles"
 
 _PNG_LEVEL = 2  # 5 % larger than 6 and four times as fast
 _BLOCK = 256  # pixels
+_QUAD_FORMATS = ("yolo-obb", "dota")
+_IMAGE_DTYPES = {"png": ("uint8", "uint16"), "jpg": ("uint8",)}
 
 
-def write_picture(path: Path, pixels: NDArray[Any], *, quality: int) -> None:
-    """Write grey or RGB (bands, h, w) as PNG or JPEG, by the suffix of `path`."""
-    settings = [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL]
-    if path.suffix == ".jpg":
-        settings = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    picture = np.ascontiguousarray(np.moveaxis(pixels[::-1], 0, 2))  # OpenCV's order is BGR
-    _, encoded = cv2.imencode(path.suffix, picture, settings)
-    path.write_bytes(encoded.tobytes())
+class ChipFormat:
+    """Format of the annotations of chips."""
+
+    folder = "labels"
+    """Folder of the annotation files, below that of a split."""
+
+    suffix = ".txt"
+
+    has_ignore = False
+    """True if the format represents ignored areas."""
+
+    def __init__(self, legend: Legend) -> None:
+        self.legend = legend
+
+    def annotation_file(self, split: str, name: str) -> str:
+        """Return the annotation file of a chip, relative to the output folder."""
+        return f"{split}/{self.folder}/{name}{self.suffix}"
+
+    def is_complete(self, path: Path, entry: Entry) -> bool:
+        """Return False if an annotation file is empty although its manifest entry has objects.
+
+        That happens after a power failure. Raises OSError if the file is missing.
+        """
+        return path.stat().st_size > 0 or not entry["objects"]
+
+    def write(self, chip: Chip, path: Path) -> Iterable[Entry]:
+        """Write the annotations of a chip to `path`, or return data that `finish` writes."""
+        raise NotImplementedError
+
+    def finish(self, folder: Path, splits: Sequence[SplitRecords]) -> None:
+        """Write the files that concern all chips."""
 
 
-def write_raster(path: Path, pair: Pair) -> None:
-    """Write the image of a window as a GeoTIFF in its place, what is not valid masked."""
-    with _created(path, pair, pair.pixels) as raster:
-        raster.write(pair.pixels)
-        if not pair.valid.all():
-            raster.write_mask(pair.valid)
+class _LabelImages(ChipFormat):
+    has_ignore = True
 
-
-class _LabelImages(Format):
-    ignores = True
-
-    def is_whole(self, path: Path, entry: Line) -> bool:  # noqa: ARG002
-        """False when a file is empty, whatever the window shows."""
+    def is_complete(self, path: Path, entry: Entry) -> bool:  # noqa: ARG002
+        """Return False if the file is empty."""
         return path.stat().st_size > 0
 
 
 class LabelPngs(_LabelImages):
-    """Class ids as 8-bit PNG with a palette."""
+    """Class IDs as 8-bit PNG with a palette."""
 
     suffix = ".png"
 
-    def write(self, pair: Pair, path: Path) -> Iterable[Line]:
-        """Write the labels of a window."""
-        path.write_bytes(encode_label_png(pair.labels(), legend_palette(self.legend)))
+    def write(self, chip: Chip, path: Path) -> Iterable[Entry]:
+        """Write the labels of a chip."""
+        path.write_bytes(encode_label_png(chip.burn_labels(), legend_palette(self.legend)))
         return ()
 
 
 class LabelRasters(_LabelImages):
-    """Class ids as GeoTIFF in its place, with a colour table; 255 is nodata."""
+    """Class IDs as georeferenced GeoTIFF with a colour table; 255 is nodata."""
 
     suffix = ".tif"
 
-    def write(self, pair: Pair, path: Path) -> Iterable[Line]:
-        """Write the labels of a window."""
-        labels = pair.labels()[None]
-        with _created(path, pair, labels, nodata=IGNORE) as raster:
+    def write(self, chip: Chip, path: Path) -> Iterable[Entry]:
+        """Write the labels of a chip."""
+        labels = chip.burn_labels()[None]
+        palette = legend_palette(self.legend).tolist()
+        with _create_raster(path, chip, labels, nodata=IGNORE) as raster:
             raster.write(labels)
-            raster.write_colormap(
-                1, dict(enumerate(map(tuple, legend_palette(self.legend).tolist())))
-            )
+            raster.write_colormap(1, dict(enumerate(map(tuple, palette))))
         return ()
 
 
+class CocoInstances(ChipFormat):
+    """COCO instances: one JSON file for all chips of a split."""
+
+    def annotation_file(self, split: str, name: str) -> str:  # noqa: ARG002
+        """Return the file of a split."""
+        return f"annotations/instances_{split}.json"
+
+    def is_complete(self, path: Path, entry: Entry) -> bool:  # noqa: ARG002
+        """Return True: the file is written last, and records are checked on their own."""
+        return True
+
+    def write(self, chip: Chip, path: Path) -> Iterable[Entry]:  # noqa: ARG002
+        """Return the annotations of a chip, without their IDs."""
+        height, width = chip.valid.shape
+        whole = chip.objects.whole
+        for geometry, class_id, difficult in zip(
+            chip.objects.visible, whole.class_id, whole.difficult, strict=True
+        ):
+            data = encode_instance(
+                geometry, int(class_id), height, width, difficult=bool(difficult)
+            )
+            chip.notes[COCO_HOLES] += isinstance(data["segmentation"], dict)
+            yield data
+
+    def finish(self, folder: Path, splits: Sequence[SplitRecords]) -> None:
+        """Write the file of each split."""
+        for split in splits:
+            path = folder / self.annotation_file(split.split, "")
+            path.parent.mkdir(exist_ok=True)
+            images = (_describe_image(n, entry) for n, entry in split.read_entries())
+            annotations = (
+                {"id": number, "image_id": image, **data}
+                for number, (image, data) in enumerate(split.read_collected(), start=1)
+            )
+            description = f"{split.split}, exported by geoseg chip"
+            write_instances(path, description, self.legend, images, annotations)
+
+
+def _describe_image(number: int, entry: Entry) -> Entry:
+    """Return the element of COCO's list ``images``."""
+    _, _, width, height = entry["window"]
+    name = Path(entry["image"]).name
+    return {"id": number, "file_name": name, "width": width, "height": height}
+
+
+class _Yolo(ChipFormat):
+    def finish(self, folder: Path, splits: Sequence[SplitRecords]) -> None:
+        """Write data.yaml."""
+        write_data_yaml(folder / "data.yaml", self.legend, [split.split for split in splits])
+
+
+class YoloOutlines(_Yolo):
+    """Outlines as YOLO text, a line for each part of each object."""
+
+    def write(self, chip: Chip, path: Path) -> Iterable[Entry]:
+        """Write the objects of a chip."""
+        rings = []
+        class_ids = chip.objects.whole.class_id
+        for geometry, class_id in zip(chip.objects.visible, class_ids, strict=True):
+            parts = shapely.get_parts(geometry).tolist()
+            chip.notes[YOLO_PARTS] += len(parts) > 1
+            chip.notes[YOLO_HOLES] += any(polygon.interiors for polygon in parts)
+            rings += [(int(class_id), np.array(p.exterior.coords[:-1])) for p in parts]
+        path.write_text(format_yolo(rings, *chip.valid.shape), encoding="ascii")
+        return ()
+
+
+class YoloBoxes(_Yolo):
+    """Four corners as YOLO text, all within the image, as Ultralytics requires."""
+
+    def write(self, chip: Chip, path: Path) -> Iterable[Entry]:
+        """Write the objects of a chip."""
+        visible = chip.objects.visible
+        quads = [fit_quad(geometry, *chip.valid.shape) for geometry in visible]
+        chip.notes[YOLO_QUADS] += _count_others(visible)
+        rings = zip(chip.objects.whole.class_id.tolist(), quads, strict=True)
+        path.write_text(format_yolo(rings, *chip.valid.shape), encoding="ascii")
+        return ()
+
+
+class DotaText(ChipFormat):
+    """DOTA text of quads as annotated, also beyond the edge of the chip."""
+
+    folder = "labelTxt"
+
+    def write(self, chip: Chip, path: Path) -> Iterable[Entry]:
+        """Write the objects of a chip."""
+        whole, scene = chip.objects.whole, chip.scene
+        text = format_dota(
+            whole, self.legend, gsd=scene.pixel_size_m, image_source=scene.image_source
+        )
+        path.write_text(text, encoding="utf-8")
+        chip.notes[DOTA_QUADS] += _count_others(whole.geometry)
+        return ()
+
+
+def _count_others(geometry: NDArray[np.object_]) -> int:
+    """Count the geometries that are not quads."""
+    return sum(len(shapely.get_coordinates(g)) != 5 for g in geometry)
+
+
+FORMATS: dict[str, type[ChipFormat]] = {
+    "png": LabelPngs,
+    "tif": LabelRasters,
+    "coco": CocoInstances,
+    "yolo-seg": YoloOutlines,
+    "yolo-obb": YoloBoxes,
+    "dota": DotaText,
+}
+
+
+def default_layer(format: str, dataset: Dataset) -> str:
+    """Return the annotation layer that suits a format best."""
+    has_quads = format in _QUAD_FORMATS and QUADS in dataset.layers
+    return QUADS if has_quads else dataset.default_layer
+
+
+def choose_image_format(options: ChipOptions, dataset: Dataset) -> str:
+    """Return ``png``, ``jpg`` or ``tif``. Raises ConfigError if it cannot hold the dataset's bands."""
+    image = options.image or ("tif" if options.format == "tif" else "png")
+    if image != "tif" and (
+        dataset.bands not in (1, 3) or dataset.dtype not in _IMAGE_DTYPES[image]
+    ):
+        raise ConfigError(
+            f"{dataset.folder}: {dataset.bands} bands of {dataset.dtype} do not fit into {image}. "
+            "Use --image tif"
+        )
+    return image
+
+
+def check_options(options: ChipOptions, dataset: Dataset) -> None:
+    """Raise ConfigError for marks that a format cannot represent, and for scenes too large for one chip."""
+    marked = options.difficult == "ignore" or (
+        options.min_visible and options.hardly_visible == "difficult"
+    )
+    if options.format.startswith("yolo") and marked:
+        raise ConfigError(
+            f"--format {options.format}: cannot mark difficult objects. Keep them or drop them"
+        )
+    large = [s for s in dataset.scenes if s.width * s.height > LARGEST_CHIP**2]
+    if options.size is None and large:
+        raise ConfigError(
+            f"{dataset.path(large[0])}: {large[0].width} x {large[0].height} pixels are too many for "
+            "one chip. Cut the scene by --size"
+        )
+
+
+def write_image(path: Path, chip: Chip, *, quality: int) -> None:
+    """Write the image of a chip as PNG, JPEG or GeoTIFF, by the suffix of `path`.
+
+    Parameters
+    ----------
+    path
+        File to write.
+    chip
+        Grey or RGB image for PNG and JPEG; any bands for GeoTIFF, which is georeferenced and masked where not valid.
+    quality
+        Quality of JPEG, 1 to 100.
+    """
+    if path.suffix == ".tif":
+        with _create_raster(path, chip, chip.pixels) as raster:
+            raster.write(chip.pixels)
+            if not chip.valid.all():
+                raster.write_mask(chip.valid)
+        return
+    options = [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL]
+    if path.suffix == ".jpg":
+        options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    bgr = np.ascontiguousarray(np.moveaxis(chip.pixels[::-1], 0, 2))
+    _, encoded = cv2.imencode(path.suffix, bgr, options)
+    path.write_bytes(encoded.tobytes())
+
+
 @contextmanager
-def _created(path: Path, pair: Pair, pixels: NDArray[Any], **more: Any) -> Iterator[DatasetWriter]:
-    """A new GeoTIFF where a window lies, for (bands, h, w) like `pixels`. Raises OutputError."""
+def _create_raster(
+    path: Path, chip: Chip, pixels: NDArray[Any], **profile: Any
+) -> Iterator[DatasetWriter]:
+    """Create a GeoTIFF at the place of a chip for (bands, h, w) pixels. Raises OutputError."""
     count, height, width = pixels.shape
-    profile = {
+    profile |= {
         **{"driver": "GTiff", "count": count, "dtype": pixels.dtype},
-        **{"width": width, "height": height, "transform": pair.transform, "crs": pair.crs},
-        **{"compress": "deflate", "zlevel": 4, "interleave": "pixel", **more},
+        **{"width": width, "height": height, "transform": chip.transform, "crs": chip.crs},
+        **{"compress": "deflate", "zlevel": 4, "interleave": "pixel"},
         **{"tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK},
     }
     if count == 3:
@@ -101,174 +299,7 @@ def _created(path: Path, pair: Pair, pixels: NDArray[Any], **more: Any) -> Itera
             rasterio.open(path, "w", **profile) as raster,
         ):
             yield raster
-    except RasterioError as fault:
-        raise OutputError(f"{path.name}: cannot be written ({fault}). is the disk full?") from fault
-
-
-# COCO instances: one JSON file for all windows of a split, written piece by piece.
-
-HOLES = "objects have holes and are pixels (RLE) in COCO"
-
-
-class Coco(Format):
-    """Polygons as lists of corners; those with holes, which COCO cannot say so, as run lengths."""
-
-    def truth(self, split: str, name: str) -> str:  # noqa: ARG002
-        """One file for all."""
-        return f"annotations/instances_{split}.json"
-
-    def is_whole(self, path: Path, entry: Line) -> bool:  # noqa: ARG002
-        """There is no file yet: lines are looked at where they are kept."""
-        return True
-
-    def write(self, pair: Pair, path: Path) -> Iterable[Line]:  # noqa: ARG002
-        """Annotations, still without the ids of their own and of their image."""
-        height, width = pair.valid.shape
-        whole = pair.objects.whole
-        for part, class_id, difficult in zip(
-            pair.objects.part, whole.class_id, whole.difficult, strict=True
-        ):
-            line = encode_instance(part, int(class_id), height, width, difficult=bool(difficult))
-            pair.noted[HOLES] += isinstance(line["segmentation"], dict)
-            yield line
-
-    def finish(self, folder: Path, splits: Iterable[Gathered]) -> None:
-        """Write a file for each split."""
-        for split in splits:
-            path = folder / self.truth(split.split, "")
-            path.parent.mkdir(exist_ok=True)
-            images = (_image(number, entry) for number, entry in split.windows())
-            lines = enumerate(split.lines(), start=1)
-            annotations = ({"id": n, "image_id": image, **line} for n, (image, line) in lines)
-            description = f"{split.split}, exported by geoseg chip"
-            write_instances(path, description, self.legend, images, annotations)
-
-
-def _image(number: int, entry: Line) -> Line:
-    _, _, width, height = entry["window"]
-    return {
-        "id": number,
-        "file_name": Path(entry["image"]).name,
-        "width": width,
-        "height": height,
-    }
-
-
-# Text for Ultralytics' YOLO: a line an object, class number from 0, coordinates as shares of the image.
-
-PARTS = "objects are in several parts, a line each in YOLO"
-YOLO_HOLES = "objects have holes, which YOLO fills"
-RESHAPED = "objects are no quads within their window and became some"
-
-
-class _Yolo(Format):
-    def finish(self, folder: Path, splits: Iterable[Gathered]) -> None:
-        """Write data.yaml."""
-        write_data_yaml(folder / "data.yaml", self.legend, [split.split for split in splits])
-
-    def _write(
-        self, pair: Pair, path: Path, rings: Iterable[tuple[int, NDArray[np.float64]]]
-    ) -> None:
-        height, width = pair.valid.shape
-        path.write_text(format_yolo(rings, height, width), encoding="ascii")
-
-
-class YoloSegments(_Yolo):
-    """Outlines."""
-
-    def write(self, pair: Pair, path: Path) -> Iterable[Line]:
-        """Write a line for each part of each object."""
-        rings = []
-        for part, class_id in zip(pair.objects.part, pair.objects.whole.class_id, strict=True):
-            parts = shapely.get_parts(part).tolist()
-            pair.noted[PARTS] += len(parts) > 1
-            pair.noted[YOLO_HOLES] += any(polygon.interiors for polygon in parts)
-            rings += [(int(class_id), np.array(p.exterior.coords[:-1])) for p in parts]
-        self._write(pair, path, rings)
-        return ()
-
-
-class YoloBoxes(_Yolo):
-    """Four corners, all within the image, as Ultralytics wants them."""
-
-    def write(self, pair: Pair, path: Path) -> Iterable[Line]:
-        """Write a line for each object."""
-        height, width = pair.valid.shape
-        quads = [fit_quad(part, height, width) for part in pair.objects.part]
-        pair.noted[RESHAPED] += sum(
-            len(shapely.get_coordinates(part)) != 5 for part in pair.objects.part
-        )
-        ids = pair.objects.whole.class_id.tolist()
-        self._write(pair, path, zip(ids, quads, strict=True))
-        return ()
-
-
-# DOTA label text.
-
-DOTA_RESHAPED = "objects are no quads and became their smallest rotated rectangles"
-
-
-class DotaText(Format):
-    """Quads as they were annotated, also where they reach out of the window."""
-
-    folder = "labelTxt"
-
-    def write(self, pair: Pair, path: Path) -> Iterable[Line]:
-        """Write a line for each object."""
-        whole, scene = pair.objects.whole, pair.scene
-        text = format_dota(
-            whole, self.legend, gsd=scene.pixel_size_m, image_source=scene.image_source
-        )
-        path.write_text(text, encoding="utf-8")
-        pair.noted[DOTA_RESHAPED] += sum(
-            len(shapely.get_coordinates(g)) != 5 for g in whole.geometry
-        )
-        return ()
-
-
-# The formats that windows are written in, and what each can hold.
-
-FORMATS: dict[str, type[Format]] = {
-    "png": LabelPngs,
-    "tif": LabelRasters,
-    "coco": Coco,
-    "yolo-seg": YoloSegments,
-    "yolo-obb": YoloBoxes,
-    "dota": DotaText,
-}
-
-_OF_QUADS = ("yolo-obb", "dota")
-_IMAGES = {"png": ("uint8", "uint16"), "jpg": ("uint8",)}
-
-
-def layer_for(format: str, dataset: Dataset) -> str:
-    """The truth that suits a format best."""
-    return QUADS if format in _OF_QUADS and QUADS in dataset.layers else dataset.default_layer
-
-
-def image_for(format: str, image: str | None, dataset: Dataset) -> str:
-    """The suffix of images, without a dot: `image`, or the format's own. Raises ConfigError."""
-    image = image or ("tif" if format == "tif" else "png")
-    if image != "tif" and (dataset.bands not in (1, 3) or dataset.dtype not in _IMAGES[image]):
-        raise ConfigError(
-            f"{dataset.folder}: {dataset.bands} bands of {dataset.dtype} are no {image}. "
-            "use --image tif"
-        )
-    return image
-
-
-def check_fit(format: str, tiling: ChipOptions, dataset: Dataset) -> None:
-    """Raise ConfigError for what a format cannot say, and for scenes too large to be one window."""
-    marked = tiling.difficult == "ignore" or (
-        tiling.min_visible and tiling.hardly_visible == "difficult"
-    )
-    if format.startswith("yolo") and marked:
-        raise ConfigError(
-            f"--format {format}: has no word for difficult objects. keep them or drop them"
-        )
-    large = [s for s in dataset.scenes if s.width * s.height > LARGEST_CHIP**2]
-    if tiling.size is None and large:
-        raise ConfigError(
-            f"{dataset.path(large[0])}: {large[0].width} x {large[0].height} pixels are too many "
-            "for one file. cut it by --size"
-        )
+    except RasterioError as error:
+        raise OutputError(
+            f"{path.name}: cannot be written ({error}). Check that the disk is not full"
+        ) from error

@@ -1,10 +1,10 @@
-"""Classes renamed, merged and dropped, as a TOML file says.
+"""Classes of a dataset: its legend, and renaming, merging and dropping by a TOML file.
 
 ```toml
-"large-vehicle" = "vehicle"   # renamed
-"small-vehicle" = "vehicle"   # and merged, as both become the same
-"helipad" = ""                # dropped
-"*" = ""                      # every class that is not named here; without this line they stay as they are
+"large-vehicle" = "vehicle"   # rename
+"small-vehicle" = "vehicle"   # and merge, since both get the same name
+"helipad" = ""                # drop
+"*" = ""                      # all classes that are not listed; without this line they are kept
 ```
 """
 
@@ -13,8 +13,8 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from pathlib import Path
 
@@ -26,152 +26,182 @@ from geoseg.annotations.validation import Action, IssueKind, ValidationReport
 from geoseg.errors import AnnotationError, ConfigError
 from geoseg.files import input_file
 from geoseg.legend import BACKGROUND, DOTA_V1, DOTA_V2, DOTA_V15, IGNORE, Legend, hue
+from geoseg.options import PrepareOptions
 
 ALL_OTHERS = "*"
 DROPPED = ""
+SHIPPED = "shipped"
 
-_GONE = -1
+LEGENDS = {"dota-v1.0": DOTA_V1, "dota-v1.5": DOTA_V15, "dota-v2.0": DOTA_V2}
+"""Legends by name, smallest first; each starts with the classes of the one before."""
+
+_DROP = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Renaming:
-    """What becomes of each class."""
+class ClassMapping:
+    """Renaming of classes, and the legend that the user requests."""
 
     targets: Mapping[str, str] = field(default_factory=dict)
-    """Class as annotated → class of the dataset, or DROPPED; perhaps also what ALL_OTHERS become."""
+    """Class of the dataset, or DROPPED, by class of the annotations; ALL_OTHERS is one of the keys, perhaps."""
 
     path: Path | None = None
-    """The file that says so."""
+    """File of `targets`; None without renaming."""
+
+    requested: Legend | None = None
+    """Legend of the dataset, if the user names one."""
 
     def __call__(self, name: str) -> str:
-        """The class that `name` becomes, or DROPPED."""
+        """Return the class that `name` becomes, or DROPPED."""
         return self.targets.get(name, self.targets.get(ALL_OTHERS, name))
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The classes that are named."""
+        """Classes that are listed."""
         return tuple(name for name in self.targets if name != ALL_OTHERS)
 
-    def check(self, known: Iterable[str]) -> None:
-        """Raise ConfigError, with the nearest name, when a class that is named is not one of `known`."""
+    @property
+    def source_legend(self) -> Legend | None:
+        """Legend of the annotations, if it is known before they are read."""
+        return None if self.path else self.requested
+
+    def check_sources(self, known: Iterable[str]) -> None:
+        """Raise ConfigError, with the nearest name, if a class that is listed is not one of `known`."""
         names = set(known)
         for name in self.sources:
             if name not in names:
                 near = difflib.get_close_matches(name, names, n=1)
                 hint = f"did you mean {near[0]!r}? " if near else ""
                 raise ConfigError(
-                    f"{self.path}: class {name!r} occurs nowhere ({hint}there are: "
-                    f"{', '.join(sorted(names))}). correct it or remove the line"
+                    f"{self.path}: class {name!r} does not occur ({hint}classes: "
+                    f"{', '.join(sorted(names))}). Correct it or remove the line"
                 )
 
-    def legend(self, former: Legend) -> Legend:
-        """The classes that those of a legend become, in their order.
+    def map_legend(self, source: Legend) -> Legend:
+        """Return the classes that those of a legend become, in their order.
 
-        A name that DOTA knows has its colour, any other that of the first class that becomes it. Raises
-        ConfigError when none is left.
+        A class of DOTA gets DOTA's colour, another one that of the first class that becomes it. Raises ConfigError if
+        no class is left.
         """
         known = {c.name: c.colour for c in DOTA_V2.objects}
         colours: dict[str, str] = {}
-        for c in former.objects:
+        for c in source.objects:
             if target := self(c.name):
-                colours.setdefault(
-                    target, c.colour if target == c.name else known.get(target, c.colour)
-                )
+                colour = c.colour if target == c.name else known.get(target, c.colour)
+                colours.setdefault(target, colour)
         if not colours:
-            raise ConfigError(f"{self.path}: drops every class there is. keep one")
+            raise ConfigError(f"{self.path}: drops all classes. Keep at least one")
         return Legend.of(colours)
 
-    def table(self, former: Legend, legend: Legend) -> NDArray[np.int16]:
-        """(256,) new label by former label, -1 where the class is dropped.
+    def label_table(self, source: Legend, legend: Legend) -> NDArray[np.int16]:
+        """Return (256,) labels of `legend` by label of `source`; -1 where a class is dropped.
 
         Raises ValueError for a class that `legend` does not have.
         """
-        targets = [self(c.name) for c in former.objects]
-        ids = [legend.id_of(target) if target else _GONE for target in targets]
-        table = np.full(IGNORE + 1, _GONE, np.int16)
-        table[: len(former)] = [BACKGROUND, *ids]
+        targets = [self(c.name) for c in source.objects]
+        ids = [legend.id_of(target) if target else _DROP for target in targets]
+        table = np.full(IGNORE + 1, _DROP, np.int16)
+        table[: len(source)] = [BACKGROUND, *ids]
         table[IGNORE] = IGNORE
         return table
 
 
-def read_classes(path: Path) -> Renaming:
-    """What a TOML file says about classes. Raises ConfigError."""
+def read_class_options(options: PrepareOptions) -> ClassMapping:
+    """Read the legend and the renaming of classes that the options name. Raises ConfigError, ModelError."""
+    requested = find_legend(options.legend) if options.legend else None
+    mapping = read_class_mapping(Path(options.classes)) if options.classes else ClassMapping()
+    return replace(mapping, requested=requested)
+
+
+def read_class_mapping(path: Path) -> ClassMapping:
+    """Read the renaming of classes from a TOML file. Raises ConfigError."""
     try:
-        said = tomllib.loads(input_file(path, ConfigError).read_text(encoding="utf-8-sig"))
-    except ValueError as fault:
-        raise ConfigError(f'{path}: is no TOML ({fault}). write lines like "a" = "b"') from fault
-    for name, target in said.items():
+        targets = tomllib.loads(input_file(path, ConfigError).read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise ConfigError(
+            f'{path}: invalid TOML ({error}). Write lines such as "a" = "b"'
+        ) from error
+    for name, target in targets.items():
         if not isinstance(target, str):
             raise ConfigError(
                 f'{path}: class {name!r} must become a name or "", got {target!r}. '
-                "names with dots need quotes"
+                "Quote names with dots"
             )
         if target == DOTA_V2[BACKGROUND].name:
-            raise ConfigError(f'{path}: class {name!r} cannot become background. drop it: ""')
-    return Renaming(said, path)
+            raise ConfigError(f'{path}: class {name!r} cannot become background. Drop it: ""')
+    return ClassMapping(targets, path)
 
 
-def unknown_class(path: Path, fault: ValueError) -> AnnotationError:
-    """The error for annotations with a class that a legend does not have."""
-    return AnnotationError(f"{path}: {fault}. correct it, name another --legend, or use --classes")
+def find_legend(name: str) -> Legend:
+    """Return a legend by name: a DOTA legend, that of a model (a .safetensors file, or ``shipped``), or a JSON file.
 
-
-# Which legend a dataset gets.
-
-LEGENDS = {"dota-v1.0": DOTA_V1, "dota-v1.5": DOTA_V15, "dota-v2.0": DOTA_V2}
-"""Those that can be asked for by name, smallest first; each begins with the one before."""
-
-SHIPPED = "shipped"
-
-
-def legend_named(name: str) -> Legend:
-    """A DOTA legend by name, that of a model (a .safetensors file, or ``shipped``), or any legend from a JSON
-    file: a list of id, name, colour.
-
-    Raises ConfigError, ModelError.
+    The JSON file lists id, name and colour of each class. Raises ConfigError, ModelError.
     """
     if name in LEGENDS:
         return LEGENDS[name]
     if name == SHIPPED or Path(name).suffix.lower() == ".safetensors":
-        from geoseg.models.model_file import read_card, shipped_model  # torch
+        from geoseg.models.model_file import read_card, shipped_model  # imports torch
 
         return read_card(shipped_model() if name == SHIPPED else Path(name)).legend
     if Path(name).suffix.lower() != ".json":
         raise ConfigError(
-            f"legend {name!r}: is not known. use {', '.join(LEGENDS)}, {SHIPPED}, a model or a .json file"
+            f"legend {name!r}: unknown. Use {', '.join(LEGENDS)}, {SHIPPED}, a model or a .json file"
         )
     try:
         return Legend.from_json(json.loads(input_file(name, ConfigError).read_text("utf-8")))
-    except ValueError as fault:
+    except ValueError as error:
         raise ConfigError(
-            f"{name}: is no legend ({fault}). list id, name and colour of each class"
-        ) from fault
+            f"{name}: not a legend ({error}). List id, name and colour of each class"
+        ) from error
 
 
-def smallest_legend(legend: Legend, annotations: Iterable[Annotations]) -> Legend:
-    """The smallest DOTA legend that has every class of `annotations`, and those of them that DOTA does not know.
+def unknown_class_error(path: Path, error: ValueError) -> AnnotationError:
+    """Return the error for annotations with a class that is not in the legend."""
+    return AnnotationError(f"{path}: {error}. Correct it, name another --legend, or use --classes")
 
-    `legend`, whose ids they have, begins with the largest DOTA legend.
+
+def use_smallest_legend(
+    legend: Legend, annotations: Iterable[Annotations]
+) -> tuple[Legend, Callable[[Annotations], Annotations]]:
+    """Find the smallest DOTA legend with all classes of the annotations.
+
+    Parameters
+    ----------
+    legend
+        Legend of the annotations; it starts with the largest DOTA legend.
+    annotations
+        Annotations of all scenes.
+
+    Returns
+    -------
+    Legend
+        A DOTA legend, and the classes of the annotations that DOTA does not have.
+    callable
+        Renumbers the class IDs of annotations.
     """
-    used = {int(number) for a in annotations for number in np.unique(a.class_id)}
+    used = {int(number) for part in annotations for number in np.unique(part.class_id)}
     highest = max((number for number in used if number < len(DOTA_V2)), default=0)
     dota = next(known for known in LEGENDS.values() if highest < len(known))
-    return with_names(dota, [legend[n].name for n in sorted(used) if n >= len(DOTA_V2)])
+    others = [legend[number].name for number in sorted(used) if number >= len(DOTA_V2)]
+    smallest = extend_legend(dota, others)
+    ids = [smallest.names.index(n) if n in smallest.names else BACKGROUND for n in legend.names]
+    table = np.array(ids, np.uint8)
+    return smallest, lambda part: replace(part, class_id=table[part.class_id])
 
 
-def with_names(legend: Legend, names: Iterable[str]) -> Legend:
-    """A legend and, after its classes, those of `names` that it does not have."""
+def extend_legend(legend: Legend, names: Iterable[str]) -> Legend:
+    """Append classes to a legend, unless it has them."""
     colours = {c.name: c.colour for c in legend.objects}
     for name in names:
         if name not in colours:
-            colours[name] = _free(set(colours.values()))
+            colours[name] = _unused_colour(set(colours.values()))
     return Legend.of(colours)
 
 
-def united(legends: Mapping[Path, Legend], report: ValidationReport) -> Legend:
-    """Every class of several legends once, by name, in the order they come, in the colour of the first.
+def unite_legends(legends: Mapping[Path, Legend], report: ValidationReport) -> Legend:
+    """Unite legends by class name, in their order, in the colour of the first.
 
-    A class that has another colour elsewhere, or one that an earlier class has, is told.
+    A class that has another colour in another legend, or the colour of an earlier class, is added to the report.
     """
     taken = {c.colour for legend in legends.values() for c in legend}
     colours: dict[str, str] = {}
@@ -179,13 +209,14 @@ def united(legends: Mapping[Path, Legend], report: ValidationReport) -> Legend:
         for c in legend.objects:
             if c.name not in colours:
                 clash = c.colour in colours.values()
-                colours[c.name] = _free(taken | set(colours.values())) if clash else c.colour
+                unused = _unused_colour(taken | set(colours.values())) if clash else c.colour
+                colours[c.name] = unused
             if colours[c.name] != c.colour:
                 report.add(IssueKind.CLASS_COLOUR, path, Action.REPAIRED, note=c.name)
     return Legend.of(colours)
 
 
-def _free(taken: Container[str]) -> str:
-    """A colour that is not taken: the first of DOTA's, or a hue."""
-    spare = (c.colour for c in DOTA_V2.objects)
-    return next(c for c in chain(spare, map(hue, count())) if c not in taken)
+def _unused_colour(taken: Container[str]) -> str:
+    """Return the first colour of DOTA, or else hue, that is not taken."""
+    colours = (c.colour for c in DOTA_V2.objects)
+    return next(c for c in chain(colours, map(hue, count())) if c not in taken)

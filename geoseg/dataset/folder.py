@@ -1,4 +1,4 @@
-"""A dataset folder: tiled scenes, their annotations and what is known of both.
+"""Dataset folder: tiled scenes, their annotations and a description, read and written.
 
 ```
 DATASET/dataset.json  annotations.gpkg  scenes/<name>.tif
@@ -8,20 +8,26 @@ DATASET/dataset.json  annotations.gpkg  scenes/<name>.tif
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import pyogrio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
-from geoseg.annotations.burn import OUTLINES, QUADS, Annotations
-from geoseg.errors import AnnotationError, DatasetError
+from geoseg.annotations.burn import OUTLINES, QUADS, Annotations, transform_geometry
+from geoseg.errors import AnnotationError, DatasetError, OutputError
+from geoseg.files import write_json
 from geoseg.legend import Legend
+from geoseg.polygons.table import GEOMETRY
+from geoseg.polygons.writers.gpkg import add_layer_style
 
 FORMAT = "geoseg dataset 1"
 DESCRIPTION = "dataset.json"
@@ -30,9 +36,9 @@ ANNOTATIONS = "annotations.gpkg"
 SCENES = "scenes"
 
 DIGITS = 6
-"""Of a pixel: what survives the way to map coordinates and back."""
+"""Decimals of a pixel coordinate that survive the conversion to map coordinates and back."""
 
-_BATCH = 10_000  # features read at once: an outline of many corners takes several times its size on the way
+_BATCH = 10_000  # features read at once: reading takes several times the memory of an outline
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,71 +55,76 @@ class DatasetScene:
     height: int
 
     pixel_size_m: float | None
-    """Side of a pixel on the ground, if known."""
+    """Side of a pixel on the ground; None if unknown."""
 
     image_source: str | None
 
     transform: tuple[float, float, float, float, float, float]
-    """a, b, c, d, e, f of the affine transform from pixels to map coordinates."""
+    """Coefficients a, b, c, d, e, f of the affine transform from pixels to map coordinates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How often each class occurs."""
+    """Objects and pixels of each class."""
 
     objects: dict[str, int]
-    """Class name → annotated objects; without background."""
+    """Annotated objects by class name, without background."""
 
     pixels: dict[str, int]
-    """Class name → valid pixels, background included, difficult objects like any other."""
+    """Valid pixels by class name, with background; difficult objects are counted as any other."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassCounts(Counts):
-    """Counts over a whole dataset, and split by split."""
+    """Counts of a whole dataset and of each split."""
 
     splits: dict[str, Counts]
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A dataset folder that was opened."""
+    """An open dataset folder."""
 
     folder: Path
     legend: Legend
     scenes: tuple[DatasetScene, ...]
 
     layers: dict[str, ClassCounts]
-    """The truths there are, ``quads`` and perhaps ``outlines``."""
+    """Annotation layers: ``quads``, ``outlines`` or both."""
 
     bands: int
     dtype: str
 
     crs: str | None
-    """WKT of the map coordinates; None where they are local."""
+    """CRS of the map coordinates as WKT; None without."""
+
+    local_coordinates: bool = False
+    """True if the scenes have no CRS but transforms of their own, in one local coordinate system; without a CRS and
+    without this, they are laid out side by side."""
 
     @staticmethod
-    def open(folder: Path) -> Dataset:
-        """Open a dataset. Raises DatasetError when `folder` is none, or not whole."""
+    def open(folder: str | PathLike[str]) -> Dataset:
+        """Open a dataset. Raises DatasetError if `folder` is not a dataset, or incomplete."""
+        folder = Path(folder)
         path = folder / DESCRIPTION
         if not path.is_file():
             raise DatasetError(
-                f"{folder}: no dataset, it has no {DESCRIPTION}. make one with geoseg prepare"
+                f"{folder}: not a dataset, no {DESCRIPTION}. Build one with geoseg prepare"
             )
         try:
             dataset = _from_json(folder, json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError, AttributeError) as fault:
-            raise DatasetError(f"{path}: damaged ({fault!r}). run geoseg prepare again") from fault
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DatasetError(f"{path}: damaged ({error!r}). Run geoseg prepare again") from error
         parts = [folder / ANNOTATIONS, *(dataset.path(scene) for scene in dataset.scenes)]
         if missing := [part for part in parts if not part.is_file()]:
             raise DatasetError(
-                f"{missing[0]}: missing, with {len(missing) - 1} others. run geoseg prepare again"
+                f"{missing[0]}: missing, with {len(missing) - 1} others. Run geoseg prepare again"
             )
         return dataset
 
     @property
     def default_layer(self) -> str:
-        """The best truth there is: outlines, else quads."""
+        """Outlines, if the dataset has them, else quads."""
         return OUTLINES if OUTLINES in self.layers else QUADS
 
     @property
@@ -122,51 +133,62 @@ class Dataset:
         return tuple(sorted({scene.split for scene in self.scenes}))
 
     def split(self, name: str) -> tuple[DatasetScene, ...]:
-        """The scenes of one split. Raises DatasetError when there is none of that name."""
+        """Return the scenes of a split. Raises DatasetError for an unknown split."""
         scenes = tuple(scene for scene in self.scenes if scene.split == name)
         if not scenes:
-            raise DatasetError(
-                f"{self.folder}: has no split {name!r}. there are: {', '.join(self.splits)}"
-            )
+            raise DatasetError(f"{self.folder}: no split {name!r}. Use {', '.join(self.splits)}")
         return scenes
 
     def path(self, scene: DatasetScene) -> Path:
-        """The GeoTIFF of a scene."""
+        """Return the path of the GeoTIFF of a scene."""
         return self.folder / scene.file
 
     def annotations(
         self, layer: str | None = None, *, scenes: Sequence[DatasetScene] | None = None
     ) -> dict[str, Annotations]:
-        """Annotations of every scene, or of these, by scene name, in pixels of the scene (to 1e-6 of a
-        pixel).
+        """Read annotations of scenes.
 
-        Raises DatasetError for a layer that is not there, AnnotationError for a feature that fits
-        no scene or class.
+        Parameters
+        ----------
+        layer
+            Annotation layer; by default `default_layer`.
+        scenes
+            Scenes of this dataset; by default all.
+
+        Returns
+        -------
+        dict
+            Annotations by scene name, in pixels of the scene, rounded to 1e-6 of a pixel.
+
+        Raises
+        ------
+        DatasetError
+            If the dataset has no such layer.
+        AnnotationError
+            If a feature has an unknown scene or class.
         """
         layer = layer or self.default_layer
         if layer not in self.layers:
-            raise DatasetError(
-                f"{self.folder}: has no layer {layer!r}. there are: {', '.join(self.layers)}"
-            )
+            raise DatasetError(f"{self.folder}: no layer {layer!r}. Use {', '.join(self.layers)}")
         path = self.folder / ANNOTATIONS
         wanted = {scene.name for scene in (self.scenes if scenes is None else scenes)}
         number = {scene.name: n for n, scene in enumerate(self.scenes)}
         parts: dict[str, list[Annotations]] = {name: [] for name in number if name in wanted}
         for names, batch in _read_layer(path, layer, self.legend):
-            if strangers := sorted(set(names) - number.keys()):
+            if unknown := sorted(set(names) - number.keys()):
                 raise AnnotationError(
-                    f"{path}: layer {layer} names a scene {strangers[0]!r} that is not in the "
-                    "dataset. correct its features"
+                    f"{path}: layer {layer} has the unknown scene {unknown[0]!r}. Correct its "
+                    "features"
                 )
             here = [n for n, name in enumerate(names) if name in wanted]
             scene_of = np.array([number[names[n]] for n in here], int)
-            objects = self._in_pixels(batch[here], scene_of)
+            objects = self._to_pixels(batch[here], scene_of)
             for of in np.unique(scene_of):
                 parts[self.scenes[of].name].append(objects[scene_of == of])
         return {name: _joined(of) for name, of in parts.items()}
 
-    def _in_pixels(self, annotations: Annotations, scene_of: NDArray[np.int_]) -> Annotations:
-        """Annotations in map coordinates moved to pixels of the scenes of these numbers, in place."""
+    def _to_pixels(self, annotations: Annotations, scene_of: NDArray[np.int_]) -> Annotations:
+        """Transform annotations from map coordinates to pixels of their scenes, in place."""
         to_pixels = np.array([(~Affine(*scene.transform))[:6] for scene in self.scenes])
         xy, of = shapely.get_coordinates(annotations.geometry, return_index=True)
         a, b, c, d, e, f = to_pixels[scene_of[of]].T
@@ -176,15 +198,17 @@ class Dataset:
         return annotations
 
 
-def describe(
+def write_description(
+    folder: Path,
     *,
     legend: Legend,
     scenes: Sequence[DatasetScene],
     layers: Mapping[str, ClassCounts],
     crs: str | None,
-) -> dict[str, Any]:
-    """What stands in dataset.json."""
-    return {
+    local_coordinates: bool = False,
+) -> None:
+    """Write dataset.json. The arguments are the fields of `Dataset`."""
+    description: dict[str, Any] = {
         "format": FORMAT,
         "legend": legend.to_json(),
         "bands": 3,
@@ -193,22 +217,96 @@ def describe(
         "layers": {name: asdict(counts) for name, counts in layers.items()},
         "scenes": [asdict(scene) for scene in scenes],
     }
+    if local_coordinates:
+        description["local_coordinates"] = True
+    write_json(folder / DESCRIPTION, description)
+
+
+def write_annotations(
+    folder: Path,
+    scenes: Sequence[DatasetScene],
+    layers: Mapping[str, Sequence[Annotations]],
+    legend: Legend,
+    crs: str | None,
+) -> None:
+    """Write annotations.gpkg with a layer per annotation layer, in the legend's colours.
+
+    Parameters
+    ----------
+    folder
+        Dataset folder.
+    scenes
+        Scenes of the dataset.
+    layers
+        By layer, the annotations of each scene in its pixels. They are written in map coordinates.
+    legend
+        Classes of the annotations.
+    crs
+        CRS as WKT, or None.
+    """
+    path = folder / ANNOTATIONS
+    for layer, parts in layers.items():
+        table = _build_table(scenes, parts, legend, crs)
+        simple = bool((table.geom_type == "Polygon").all())
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "'crs' was not provided")
+                table.to_file(
+                    path,
+                    layer=layer,
+                    driver="GPKG",
+                    engine="pyogrio",
+                    index=False,
+                    geometry_type="Polygon" if simple else "MultiPolygon",
+                    promote_to_multi=not simple,
+                    layer_options={"GEOMETRY_NAME": GEOMETRY},
+                )
+        except (RuntimeError, ValueError) as error:
+            raise OutputError(
+                f"{ANNOTATIONS}: cannot be written ({error}). Check that the disk is not full"
+            ) from error
+    for layer in layers:
+        add_layer_style(path, legend, layer=layer)
+
+
+def _build_table(
+    scenes: Sequence[DatasetScene],
+    parts: Sequence[Annotations],
+    legend: Legend,
+    crs: str | None,
+) -> gpd.GeoDataFrame:
+    class_id = np.concatenate([part.class_id for part in parts])
+    known, which = np.unique(class_id, return_inverse=True)
+    names = np.array([legend.name_of(label) for label in known.tolist()], object)
+    return gpd.GeoDataFrame(
+        {
+            "scene": np.repeat([s.name for s in scenes], [len(part) for part in parts]),
+            "class": names[which],
+            "class_id": class_id.astype(np.int16),
+            "difficult": np.concatenate([part.difficult for part in parts]),
+        },
+        geometry=np.concatenate(
+            [
+                transform_geometry(part.geometry, Affine(*scene.transform))
+                for scene, part in zip(scenes, parts, strict=True)
+            ]
+        ),
+        crs=crs,
+    )
 
 
 def is_plain_name(name: str) -> bool:
-    """True for what can name a file or folder and lead nowhere else."""
+    """True for the name of a file or folder in the same folder."""
     return name not in ("", "..") and Path(name).name == name
 
 
 def _from_json(folder: Path, data: Any) -> Dataset:
     if data["format"] != FORMAT:
         raise ValueError(f"format is {data['format']!r}, need {FORMAT!r}")
-    for scene in data[
-        "scenes"
-    ]:  # products are named after scene and split, and the file lies in the folder
+    for scene in data["scenes"]:  # names become paths of products
         for name in (scene["name"], scene["split"], *scene["file"].split("/")):
             if not is_plain_name(name):
-                raise ValueError(f"{name!r} cannot name a scene, its split or its file")
+                raise ValueError(f"{name!r} is not a name of a scene, split or file")
     return Dataset(
         folder=folder,
         legend=Legend.from_json(data["legend"]),
@@ -220,6 +318,7 @@ def _from_json(folder: Path, data: Any) -> Dataset:
         bands=int(data["bands"]),
         dtype=str(data["dtype"]),
         crs=data["crs"],
+        local_coordinates=bool(data.get("local_coordinates", False)),
     )
 
 
@@ -229,7 +328,7 @@ def _counts(data: Any) -> ClassCounts:
 
 
 def _read_layer(path: Path, layer: str, legend: Legend) -> Iterator[tuple[list[str], Annotations]]:
-    """Scene name and annotation of every feature, in map coordinates, some thousands at a time."""
+    """Yield scene names and annotations in map coordinates, some thousands at a time."""
     begin, whole = 0, True
     while whole:
         names, annotations = _read_features(path, layer, legend, begin)
@@ -251,21 +350,21 @@ def _read_features(
         )
         columns = dict(zip(meta["fields"], fields, strict=True))
         names, classes, flags = columns["scene"], columns["class"], columns["difficult"]
-    except (KeyError, RuntimeError, ValueError) as fault:
+    except (KeyError, RuntimeError, ValueError) as error:
         raise AnnotationError(
-            f"{where} cannot be read ({fault}). run geoseg prepare again"
-        ) from fault
+            f"{where} cannot be read ({error}). Run geoseg prepare again"
+        ) from error
     geometry: NDArray[np.object_] = shapely.from_wkb(wkb)
     if not np.isin(shapely.get_type_id(geometry), (3, 6)).all():
-        raise AnnotationError(f"{where} has a feature that is not a polygon. remove it")
+        raise AnnotationError(f"{where} has a feature that is not a polygon. Remove it")
     single = shapely.get_num_geometries(geometry) == 1
     geometry[single] = shapely.get_geometry(geometry[single], 0)
     try:
         ids = {name: legend.label_of(str(name)) for name in set(classes)}
-    except ValueError as fault:
-        raise AnnotationError(f"{where}: {fault}. correct its features") from fault
+    except ValueError as error:
+        raise AnnotationError(f"{where}: {error}. Correct its features") from error
     class_id = np.array([ids[name] for name in classes], np.uint8)
-    difficult = np.array(flags == 1, bool)  # None, of a feature drawn in a GIS, is no
+    difficult = np.array(flags == 1, bool)  # None, of a feature added in a GIS, is False
     return [str(name) for name in names], Annotations(geometry, class_id, difficult)
 
 

@@ -1,4 +1,4 @@
-"""One image to one tiled GeoTIFF, strip by strip."""
+"""Convert an image to the tiled GeoTIFF of a dataset, strip by strip."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from geoseg.files import replacing
 from geoseg.raster.scene import Scene, SceneInfo, open_scene
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-"""What is an image, in small letters."""
+"""Suffixes of images, in lower case."""
 
 BLOCK = 256
-"""Side of the tiles written, in pixels."""
+"""Side of the tiles of the GeoTIFF, in pixels."""
 
 BANDS = 3
 DTYPE = "uint8"
 
-_OVERVIEWS_ABOVE = 512  # pixels: smaller scenes are read whole as quickly
+_OVERVIEWS_ABOVE = 512  # pixels: smaller scenes are read as quickly without
 
-Each = Callable[[Window, NDArray[np.bool_]], None]
+OnStrip = Callable[[Window, NDArray[np.bool_]], None]
 
-# Every GIS opens deflate; zstd would be read a fifth faster. Level 4 writes twice as fast as 6 and
-# takes 4 % more room.
+# Every GIS reads deflate; zstd reads a fifth faster. Level 4 writes twice as fast as 6 and takes 4 % more
+# space.
 _LEVEL = 4
 _PROFILE = {
     "driver": "GTiff",
@@ -50,60 +50,73 @@ _PROFILE = {
 }
 
 
-def look_at_image(path: Path) -> SceneInfo:
-    """What an image says of itself.
-
-    Raises SceneError when it is not 8-bit, grey or RGB (alpha aside).
-    """
+def inspect_image(path: Path) -> SceneInfo:
+    """Read the metadata of an image. Raises SceneError if it is not 8-bit grey or RGB (alpha aside)."""
     with open_scene(path) as scene:
         if scene.info.dtype != DTYPE:
             raise SceneError(
-                f"{path}: is {scene.info.dtype}, need 8-bit. gdal_translate -ot Byte -scale MIN MAX"
+                f"{path}: is {scene.info.dtype}, need 8-bit. Convert it with gdal_translate -ot Byte "
+                "-scale MIN MAX"
             )
         if len(scene.indexes) not in (1, BANDS):
             raise SceneError(
-                f"{path}: has {len(scene.indexes)} bands, need grey or RGB. "
-                "choose three: gdal_translate -b"
+                f"{path}: has {len(scene.indexes)} bands, need grey or RGB. Choose three with "
+                "gdal_translate -b"
             )
         return scene.info
 
 
-def write_scene(
+def write_image(
     image: Path,
     output: Path,
     *,
     transform: Affine,
     crs: CRS | None,
-    each: Each,
+    on_strip: OnStrip,
     window: Window | None = None,
 ) -> None:
     """Write an image as a tiled RGB GeoTIFF with internal overviews.
 
-    Grey becomes three equal bands; transparency and nodata become the file's internal mask. `each`
-    is told of every strip and of the (h, w) pixels that are valid in it. Of an image of which only a
-    `window` is meant, this is the scene. Raises SceneError when
-    the image turns out to be damaged, OutputError when the scene cannot be written.
+    Parameters
+    ----------
+    image
+        Image file; grey becomes three equal bands, transparency and nodata become an internal mask.
+    output
+        GeoTIFF; an existing one is replaced.
+    transform, crs
+        Georeference of the output.
+    on_strip
+        Called with the window of every strip and its (h, w) valid pixels.
+    window
+        Part of the image to write; None for the whole image.
+
+    Raises
+    ------
+    SceneError
+        If the image is damaged.
+    OutputError
+        If the GeoTIFF cannot be written.
     """
     with open_scene(image) as scene, replacing(output, overwrite=True) as scratch:
+        part = window or Window(0, 0, scene.info.width, scene.info.height)
         try:
-            _copy(scene, scratch, window, transform=transform, crs=crs, each=each)
+            _copy_pixels(scene, part, scratch, transform=transform, crs=crs, on_strip=on_strip)
             _build_overviews(scratch)
-        except RasterioError as fault:
+        except RasterioError as error:
             raise OutputError(
-                f"{output.name}: cannot be written ({fault}). is the disk full?"
-            ) from fault
+                f"{output.name}: cannot be written ({error}). Check that the disk is not full"
+            ) from error
 
 
-def _copy(
+def _copy_pixels(
     scene: Scene,
+    part: Window,
     output: Path,
-    part: Window | None,
     *,
     transform: Affine,
     crs: CRS | None,
-    each: Each,
+    on_strip: OnStrip,
 ) -> None:
-    part = part or Window(0, 0, scene.info.width, scene.info.height)
     left, top, width, height = part.col_off, part.row_off, part.width, part.height
     profile = _PROFILE | {"width": width, "height": height, "transform": transform, "crs": crs}
     with (
@@ -111,19 +124,19 @@ def _copy(
         rasterio.open(output, "w", **profile) as target,
     ):
         masked = False
-        for window in _strips(width, height):
+        for window in _iterate_strips(width, height):
             pixels, valid = scene.read(Window(left, top + window.row_off, width, window.height))
             target.write(np.broadcast_to(pixels, (BANDS, *valid.shape)), window=window)
             if not masked and not valid.all():
                 masked = True
-                for above in _strips(width, window.row_off):
+                for above in _iterate_strips(width, window.row_off):
                     target.write_mask(True, window=above)
             if masked:
                 target.write_mask(valid, window=window)
-            each(window, valid)
+            on_strip(window, valid)
 
 
-def _strips(width: int, height: int) -> Iterator[Window]:
+def _iterate_strips(width: int, height: int) -> Iterator[Window]:
     for top in range(0, height, BLOCK):
         yield Window(0, top, width, min(BLOCK, height - top))
 

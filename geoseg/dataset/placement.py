@@ -1,9 +1,15 @@
-"""Where scenes without a georeference lie on the plane: side by side on shelves, so that none covers another."""
+"""Positions of the scenes of a dataset: georeferenced, or laid out side by side on a plane.
+
+Scenes with a CRS keep their transform and must share the CRS. Without a CRS, scenes with a geotransform (for example
+from a world file) keep it as well: their coordinates are taken as one local coordinate system, so scenes of different
+local systems are to be prepared separately. All other scenes are laid out side by side, to the right of those, with y
+up, in metres where the pixel size is known and else in pixels.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, sqrt
 
 import numpy as np
@@ -11,16 +17,17 @@ import shapely
 from affine import Affine
 from rasterio.crs import CRS
 
-from geoseg.annotations.burn import Annotations
+from geoseg.annotations.burn import transform_geometry
+from geoseg.dataset.sources import SourceScene
 from geoseg.errors import SceneError
 from geoseg.raster.scene import SceneInfo
 
-_GAP = 32  # between neighbours, in the units of the plane
+_GAP = 32  # between neighbours, in units of the plane
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """What a scene and its annotations take up, in pixels of the scene (x right, y down)."""
+    """Bounds of a scene and its annotations, in pixels of the scene (x right, y down)."""
 
     left: float
     top: float
@@ -28,14 +35,59 @@ class Extent:
     bottom: float
 
     unit: float
-    """Units of the plane per pixel: metres where they are known, else 1."""
+    """Units of the plane per pixel: metres per pixel if known, else 1."""
 
 
-def shelves(extents: Sequence[Extent]) -> list[Affine]:
-    """A transform per scene from its pixels (y down) to the plane (y up), all extents apart.
+def place_scenes(scenes: Sequence[SourceScene]) -> list[SourceScene]:
+    """Replace the transforms of scenes that are not located.
 
-    Tallest first, in rows as long as makes the whole roughly square; the transforms come in the
-    order of the extents. None begins at (0, 0), where a transform of 1 and -1 is none to GDAL.
+    No CRS is assigned to the plane: an engineering CRS is read back differently from GeoTIFF and GeoPackage, and a GIS
+    would search for a transformation between the two. Raises SceneError if CRSs differ.
+    """
+    common_crs([scene.image for scene in scenes])
+    others = [n for n, scene in enumerate(scenes) if not scene.located]
+    located = [scene for scene in scenes if scene.located]
+    x, y = _upper_right(located) if located else (0, 0)
+    transforms = arrange_on_shelves([_compute_extent(scenes[n]) for n in others], x=x, y=y)
+    placed = list(scenes)
+    for n, transform in zip(others, transforms, strict=True):
+        image = replace(scenes[n].image, transform=transform)
+        placed[n] = replace(scenes[n], image=image)
+    return placed
+
+
+def common_crs(images: Sequence[SceneInfo]) -> CRS | None:
+    """Return the CRS of all images, or None if none has one. Raises SceneError if they differ."""
+    first = images[0]
+    for image in images:
+        if image.crs != first.crs:
+            raise SceneError(
+                f"{image.path}: has {_format_crs(image.crs)}, but {first.path.name} has "
+                f"{_format_crs(first.crs)}. Reproject to one CRS with gdalwarp -t_srs, or prepare them "
+                "separately"
+            )
+    return first.crs
+
+
+def arrange_on_shelves(extents: Sequence[Extent], *, x: int = 0, y: int = 0) -> list[Affine]:
+    """Arrange extents side by side in rows.
+
+    Parameters
+    ----------
+    extents
+        Extents of scenes.
+    x, y
+        Upper left corner of the rows, in units of the plane.
+
+    Returns
+    -------
+    list of Affine
+        Transforms from pixels (y down) to the plane (y up), in the order of the extents.
+
+    Notes
+    -----
+    Tallest first, in rows of a length that makes the whole roughly square. No scene starts at (0, 0): GDAL takes a
+    transform with that origin and pixel sizes of 1 and -1 as missing.
     """
     cells = [
         (ceil((e.right - e.left) * e.unit) + _GAP, ceil((e.bottom - e.top) * e.unit) + _GAP)
@@ -43,66 +95,42 @@ def shelves(extents: Sequence[Extent]) -> list[Affine]:
     ]
     row_width = max([ceil(sqrt(sum(w * h for w, h in cells))), *(w for w, _ in cells)], default=0)
     transforms = [Affine.identity()] * len(cells)
-    x, y, row_height = _GAP, -_GAP, 0
+    start = x + _GAP
+    left, top, row_height = start, y - _GAP, 0
     for i in sorted(range(len(cells)), key=lambda i: (-cells[i][1], i)):
         width, height = cells[i]
-        if x + width > row_width + _GAP:
-            x, y, row_height = _GAP, y - row_height, 0
+        if left + width > start + row_width:
+            left, top, row_height = start, top - row_height, 0
         extent = extents[i]
-        origin = (x - extent.left * extent.unit, y + extent.top * extent.unit)
+        origin = (left - extent.left * extent.unit, top + extent.top * extent.unit)
         transforms[i] = Affine(extent.unit, 0, origin[0], 0, -extent.unit, origin[1])
-        x, row_height = x + width, max(row_height, height)
+        left, row_height = left + width, max(row_height, height)
     return transforms
 
 
-# Where each scene of a dataset lies.
-
-
-def common_crs(images: Sequence[SceneInfo]) -> CRS | None:
-    """The CRS that all images share, or None when none has one.
-
-    Raises SceneError when they differ.
-    """
-    first = images[0]
-    for image in images:
-        if image.crs != first.crs:
-            raise SceneError(
-                f"{image.path}: has {_name(image.crs)}, but {first.path.name} has "
-                f"{_name(first.crs)}. give all one CRS with gdalwarp -t_srs, or prepare them apart"
-            )
-    return first.crs
-
-
-def transforms(
-    images: Sequence[SceneInfo],
-    gsd: Sequence[float | None],
-    objects: Sequence[Sequence[Annotations]],
-) -> list[Affine]:
-    """A transform per image from pixels to map coordinates, its own where it has a CRS.
-
-    The others go side by side on one plane, with room for those `objects` of theirs that reach over
-    the edge. No CRS says what this plane is: an engineering CRS comes back from GeoTIFF and
-    GeoPackage as two different ones, and a GIS would then look for a way between them.
-    """
-    if common_crs(images) is not None:
-        return [image.transform for image in images]
-    return shelves(
-        [
-            _extent(image, unit or 1.0, truths)
-            for image, unit, truths in zip(images, gsd, objects, strict=True)
-        ]
-    )
-
-
-def _extent(image: SceneInfo, unit: float, truths: Sequence[Annotations]) -> Extent:
-    box = shapely.box(0, 0, image.width, image.height)
-    bounds = shapely.total_bounds([box, *(g for truth in truths for g in truth.geometry)])
+def _compute_extent(scene: SourceScene) -> Extent:
+    """Return the extent of a scene and of the objects that reach across its edge."""
+    box = shapely.box(0, 0, scene.image.width, scene.image.height)
+    objects = (g for annotations in scene.layers.values() for g in annotations.geometry)
+    bounds = shapely.total_bounds([box, *objects])
     left, top = np.floor(bounds[:2])
     right, bottom = np.ceil(bounds[2:])
-    return Extent(float(left), float(top), float(right), float(bottom), unit)
+    return Extent(float(left), float(top), float(right), float(bottom), scene.gsd or 1.0)
 
 
-def _name(crs: CRS | None) -> str:
+def _upper_right(scenes: Sequence[SourceScene]) -> tuple[int, int]:
+    """Return the right and top edge of located scenes, in their coordinates."""
+    boxes = [
+        transform_geometry(
+            np.array([shapely.box(0, 0, s.image.width, s.image.height)], object), s.image.transform
+        )[0]
+        for s in scenes
+    ]
+    _, _, right, top = shapely.total_bounds(boxes).tolist()
+    return ceil(right), ceil(top)
+
+
+def _format_crs(crs: CRS | None) -> str:
     if crs is None:
         return "no CRS"
     epsg = crs.to_epsg()

@@ -1,104 +1,431 @@
-"""What a DOTA folder holds: which image belongs to which label file and to which split."""
+"""Sources of a dataset: DOTA folders, scenes with an annotation file, and other datasets."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+from affine import Affine
 from rasterio.windows import Window
 
-from geoseg.annotations.validation import IssueKind, ValidationReport
-from geoseg.dataset.images import SUFFIXES
-from geoseg.errors import AnnotationError, DatasetError, SceneError
+from geoseg.annotations.burn import OUTLINES, QUADS, Annotations
+from geoseg.annotations.dota import read_dota
+from geoseg.annotations.readers import (
+    NamedAnnotations,
+    ReaderOptions,
+    derive_legend,
+    find_reader,
+)
+from geoseg.annotations.validation import Action, IssueKind, ValidationReport
+from geoseg.annotations.vector import read_outlines
+from geoseg.dataset.classes import (
+    ClassMapping,
+    extend_legend,
+    unknown_class_error,
+    use_smallest_legend,
+)
+from geoseg.dataset.folder import ANNOTATIONS, DESCRIPTION, Dataset, DatasetScene
+from geoseg.dataset.images import SUFFIXES, inspect_image
+from geoseg.dataset.pool import InputPool
+from geoseg.errors import AnnotationError, ConfigError, DatasetError, SceneError
+from geoseg.legend import DOTA_V2, Legend
+from geoseg.options import AnnotationOptions
+from geoseg.raster.scene import SceneInfo
 
 IMAGES, LABELS = "images", "labelTxt"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """One image and its label file."""
+class SourceScene:
+    """One scene of the input: an image, or a window of it, and its annotations.
+
+    Every step of the pipeline takes scenes and returns scenes.
+    """
 
     name: str
 
     split: str | None
-    """None: not known yet."""
+    """None: not assigned yet."""
 
+    image: SceneInfo
+    """File and georeference. Size and transform are those of `window`, if there is one."""
+
+    layers: Mapping[str, Annotations]
+    """Annotations by layer, in pixels of the scene."""
+
+    legend: Legend
+    """Classes of the annotations."""
+
+    files: Mapping[str, Path]
+    """File of each annotation layer; the first one names the source of the legend in messages."""
+
+    located: bool
+    """True if the transform of the image is kept: it has a CRS, or a geotransform in a local coordinate
+    system."""
+
+    window: Window | None = None
+    """Part of the image that is the scene; None for the whole image."""
+
+    gsd: float | None = None
+    """Metres per pixel by the annotations or a dataset; None if unknown."""
+
+    image_source: str | None = None
+
+    @property
+    def path(self) -> Path:
+        """Image file."""
+        return Path(self.image.path)
+
+    @property
+    def labels(self) -> Path:
+        """File of the first annotation layer."""
+        return next(iter(self.files.values()))
+
+
+def is_located(image: SceneInfo) -> bool:
+    """True for an image with a CRS or a geotransform."""
+    return image.crs is not None or image.transform != Affine.identity()
+
+
+def read_folders(
+    folders: Sequence[Path],
+    splits: Sequence[str] | None,
+    outlines: Path | None,
+    classes: ClassMapping,
+    pool: InputPool,
+    report: ValidationReport,
+) -> dict[Path, list[SourceScene]]:
+    """Read the scenes of DOTA folders and datasets.
+
+    Parameters
+    ----------
+    folders
+        DOTA folders and dataset folders.
+    splits
+        Sub-folders of DOTA folders, or splits of datasets, to use; None for all.
+    outlines
+        GeoParquet file of outlines for the DOTA folders.
+    classes
+        Legend and renaming of classes.
+    pool, report
+        Threads, and the issues they find.
+
+    Returns
+    -------
+    dict
+        Scenes by folder. DOTA folders share one legend.
+
+    Raises
+    ------
+    ConfigError, DatasetError, AnnotationError
+    """
+    scenes: dict[Path, list[SourceScene]] = {}
+    dota = [folder for folder in folders if not is_dataset(folder)]
+    if outlines and not dota:
+        raise ConfigError(f"{outlines}: outlines are for DOTA folders. Leave out --outlines")
+    if dota:
+        scenes |= _read_dota_folders(dota, splits, outlines, classes, pool, report)
+    for folder in folders:
+        if folder not in scenes:
+            scenes[folder] = _read_dataset(folder, splits, pool, report)
+    return {folder: scenes[folder] for folder in dict.fromkeys(folders)}
+
+
+def is_dataset(folder: Path) -> bool:
+    """True for a folder that `geoseg prepare` has written."""
+    return (folder / DESCRIPTION).is_file()
+
+
+def _read_dataset(
+    folder: Path, splits: Sequence[str] | None, pool: InputPool, report: ValidationReport
+) -> list[SourceScene]:
+    dataset = Dataset.open(folder)
+    if splits and (absent := [name for name in splits if name not in dataset.splits]):
+        raise DatasetError(f"{folder}: no split {absent[0]!r}. Use {', '.join(dataset.splits)}")
+    layers = {layer: dataset.annotations(layer) for layer in dataset.layers}
+
+    def read(scene: DatasetScene) -> SourceScene:
+        return SourceScene(
+            name=scene.name,
+            split=scene.split,
+            image=inspect_image(dataset.path(scene)),
+            layers={layer: by_scene[scene.name] for layer, by_scene in layers.items()},
+            legend=dataset.legend,
+            files=dict.fromkeys(layers, folder / ANNOTATIONS),
+            located=dataset.crs is not None or dataset.local_coordinates,
+            gsd=scene.pixel_size_m,
+            image_source=scene.image_source,
+        )
+
+    chosen = [scene for scene in dataset.scenes if not splits or scene.split in splits]
+    return pool.map(read, chosen, "read labels", report)
+
+
+@dataclass(frozen=True, slots=True)
+class _DotaFiles:
+    """Image and label file of a scene in a DOTA folder."""
+
+    name: str
+    split: str | None
     image: Path
     labels: Path
 
-    window: Window | None = None
-    """The part of the image that is meant; None: all of it."""
+
+def _read_dota_folders(
+    folders: Sequence[Path],
+    splits: Sequence[str] | None,
+    outlines: Path | None,
+    classes: ClassMapping,
+    pool: InputPool,
+    report: ValidationReport,
+) -> dict[Path, list[SourceScene]]:
+    """Read the scenes of DOTA folders, in one legend."""
+    legend = classes.source_legend or extend_legend(DOTA_V2, classes.sources)
+    files = {folder: _find_dota_files(folder, splits, report) for folder in folders}
+    every = [entry for entries in files.values() for entry in entries]
+    read = partial(_read_dota_scene, legend=legend, report=report)
+    scenes = pool.map(read, every, "read labels", report)
+    if outlines and scenes:
+        by_scene = read_outlines(outlines, legend, [s.name for s in scenes], report)
+        scenes = [
+            replace(s, layers={**s.layers, OUTLINES: o}, files={**s.files, OUTLINES: outlines})
+            for s, o in zip(scenes, by_scene, strict=True)
+        ]
+    if not classes.source_legend:
+        smallest, renumber = use_smallest_legend(
+            legend, [objects for s in scenes for objects in s.layers.values()]
+        )
+        scenes = [
+            replace(s, legend=smallest, layers={n: renumber(o) for n, o in s.layers.items()})
+            for s in scenes
+        ]
+    folder_of = {entry.image: folder for folder, entries in files.items() for entry in entries}
+    return {folder: [s for s in scenes if folder_of[s.path] == folder] for folder in folders}
 
 
-def find_sources(
+def _read_dota_scene(files: _DotaFiles, *, legend: Legend, report: ValidationReport) -> SourceScene:
+    labels = read_dota(files.labels, legend)
+    image = inspect_image(files.image)
+    for kind, action, count in (
+        (IssueKind.INVALID_RING, Action.REPAIRED, labels.repaired),
+        (IssueKind.NO_AREA, Action.LEFT_OUT, labels.skipped),
+    ):
+        report.add(kind, files.labels, action, scene=files.name, count=count, note=QUADS)
+    return SourceScene(
+        name=files.name,
+        split=files.split,
+        image=image,
+        layers={QUADS: labels.annotations},
+        legend=legend,
+        files={QUADS: files.labels},
+        located=is_located(image),
+        gsd=labels.gsd,
+        image_source=labels.image_source,
+    )
+
+
+def _find_dota_files(
     folder: Path, splits: Sequence[str] | None, report: ValidationReport
-) -> list[Source]:
-    """Pair images with label files; those that have no partner go to `report`.
+) -> list[_DotaFiles]:
+    """Pair images with label files; unpaired ones are rejected.
 
-    Splits are the sub-folders that have `images` (or those named in `splits`); a folder that has
-    `images` itself has none. Raises DatasetError when there is nothing to pair.
+    Splits are the sub-folders that have ``images`` (or those named in `splits`); a folder that has ``images`` itself
+    has no splits. Raises DatasetError if there are no images.
     """
     if not folder.is_dir():
-        raise DatasetError(f"{folder}: no such folder. name the one that holds images and labelTxt")
+        raise DatasetError(f"{folder}: no such folder. Name the one with {IMAGES} and {LABELS}")
     if (folder / IMAGES).is_dir() and not splits:
-        sources = _pairs(folder, None, report)
+        files = _pair_files(folder, None, report)
     else:
         names = splits or sorted(p.name for p in folder.iterdir() if (p / IMAGES).is_dir())
-        sources = [source for name in names for source in _pairs(folder / name, name, report)]
-    if not sources and not report.errors:
+        files = [entry for name in names for entry in _pair_files(folder / name, name, report)]
+    if not files and not report.errors:
         raise DatasetError(
-            f"{folder}: no images in it, nor in sub-folders of it. need images/*.png, .jpg or .tif "
-            "beside labelTxt/*.txt"
+            f"{folder}: no images in it or its sub-folders. Add images/*.png, .jpg or .tif and "
+            "labelTxt/*.txt"
         )
-    return sources
+    return files
 
 
-def _pairs(folder: Path, split: str | None, report: ValidationReport) -> list[Source]:
+def _pair_files(folder: Path, split: str | None, report: ValidationReport) -> list[_DotaFiles]:
     images: dict[str, list[Path]] = {}
-    for path in _files(folder, IMAGES):
+    for path in _list_files(folder, IMAGES):
         if path.suffix.lower() in SUFFIXES:
             images.setdefault(path.stem, []).append(path)
-    labels = {p.stem: p for p in _files(folder, LABELS) if p.suffix.lower() == ".txt"}
-    sources = []
+    labels = {p.stem: p for p in _list_files(folder, LABELS) if p.suffix.lower() == ".txt"}
+    pairs = []
     for name in sorted(images.keys() | labels.keys()):
         match images.get(name, []), labels.get(name):
             case [], text:
-                where = folder / IMAGES
-                report.reject(
-                    AnnotationError(f"{text}: has no image. add it to {where}"), IssueKind.NO_IMAGE
-                )
+                error = AnnotationError(f"{text}: no image. Add it to {folder / IMAGES}")
+                report.reject(error, IssueKind.NO_IMAGE)
             case [image, other, *_], _:
-                report.reject(
-                    SceneError(f"{image}: there is also {other.name}. keep one of them"),
-                    IssueKind.NAME_CLASH,
-                )
+                clash = SceneError(f"{image}: there is also {other.name}. Keep one of them")
+                report.reject(clash, IssueKind.NAME_CLASH)
             case [image], None:
-                report.reject(
-                    SceneError(
-                        f"{image}: has no label file. if it shows no object, add an empty one"
-                    ),
-                    IssueKind.NO_LABELS,
+                missing = SceneError(
+                    f"{image}: no label file. Add an empty one if there is no object"
                 )
+                report.reject(missing, IssueKind.NO_LABELS)
             case [image], Path() as text:
-                sources.append(Source(name, split, image, text))
-    return sources
+                pairs.append(_DotaFiles(name, split, image, text))
+    return pairs
 
 
-def _files(folder: Path, name: str) -> list[Path]:
+def _list_files(folder: Path, name: str) -> list[Path]:
     if not (folder / name).is_dir():
         raise DatasetError(
-            f"{folder}: has no folder {name}. add it, or name the splits to use: --splits train,val"
+            f"{folder}: no folder {name}. Add it, or name the splits to use: --splits train,val"
         )
     return sorted(p for p in (folder / name).iterdir() if p.is_file() and p.name[0] != ".")
 
 
-def check_names(sources: Iterable[Source]) -> None:
-    """Raise DatasetError when two scenes would get the same file, on whatever file system."""
-    seen: dict[str, Source] = {}
-    for source in sources:
-        other = seen.setdefault(source.name.casefold(), source)
-        if other is not source:
+def read_annotated_scenes(
+    paths: Sequence[Path],
+    annotations: Path,
+    options: AnnotationOptions,
+    classes: ClassMapping,
+    pool: InputPool,
+    report: ValidationReport,
+) -> list[SourceScene]:
+    """Read scenes and their annotations from a file or folder of any format.
+
+    Parameters
+    ----------
+    paths
+        Raster files, and folders of them.
+    annotations
+        File or folder with the annotations of all scenes.
+    options
+        Format of the annotations.
+    classes
+        Legend and renaming of classes. Without a legend, the class names in the annotations make one.
+    pool, report
+        Threads, and the issues they find.
+
+    Returns
+    -------
+    list
+        Scenes whose annotations were not rejected.
+
+    Raises
+    ------
+    ConfigError, DatasetError, AnnotationError, SceneError
+    """
+    read = find_reader(options.format)
+    images = pool.map(inspect_image, _list_images(paths), "read scenes", report)
+    report.raise_rejected()
+    if not images:
+        return []
+    reader_options = ReaderOptions(
+        options.class_column, options.layer, classes.requested, options.colours
+    )
+    parts = read(annotations, images, reader_options, report)
+    pairs = [(i, p) for i, p in zip(images, parts, strict=True) if p is not None]
+    if not pairs:
+        return []
+    legend = classes.source_legend or _derive_legend(annotations, [part for _, part in pairs])
+    return [
+        SourceScene(
+            name=Path(image.path).stem,
+            split=None,
+            image=image,
+            layers={OUTLINES: _to_annotations(annotations, part, legend)},
+            legend=legend,
+            files={OUTLINES: annotations},
+            located=is_located(image),
+        )
+        for image, part in pairs
+    ]
+
+
+def _list_images(paths: Sequence[Path]) -> list[Path]:
+    """Replace folders by the images in them."""
+    images: list[Path] = []
+    for path in paths:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        found = [p for p in files if p == path or p.suffix.lower() in SUFFIXES]
+        if not found:
+            raise DatasetError(f"{path}: no images. Name scenes, or a folder of them")
+        images += found
+    return images
+
+
+def _derive_legend(path: Path, parts: Sequence[NamedAnnotations]) -> Legend:
+    if not any(map(len, parts)):
+        raise AnnotationError(
+            f"{path}: no object on these scenes. If that is intended, name the classes by --legend"
+        )
+    try:
+        return derive_legend(parts)
+    except ValueError as error:
+        raise AnnotationError(f"{path}: {error}. Check the column of the classes") from error
+
+
+def _to_annotations(path: Path, part: NamedAnnotations, legend: Legend) -> Annotations:
+    try:
+        return part.to_annotations(legend)
+    except ValueError as error:
+        raise unknown_class_error(path, error) from error
+
+
+def merge_sources(
+    sources: Mapping[Path, Sequence[SourceScene]], report: ValidationReport
+) -> list[SourceScene]:
+    """Merge the scenes of several folders, with the layers that all folders have.
+
+    A scene whose name occurs in another folder is prefixed with the name of its folder. Raises DatasetError if no layer
+    is common to all.
+    """
+    layers = {folder: tuple(scenes[0].layers) for folder, scenes in sources.items() if scenes}
+    common = [
+        layer
+        for layer in next(iter(layers.values()), ())
+        if all(layer in others for others in layers.values())
+    ]
+    if layers and not common:
+        listed = ", ".join(
+            f"{folder} has {' and '.join(names)}" for folder, names in layers.items()
+        )
+        raise DatasetError(
+            f"{listed}: no annotation layer in common. Prepare the folders separately"
+        )
+    for folder, names in layers.items():
+        for layer in set(names) - set(common):
+            count = sum(len(scene.layers[layer]) for scene in sources[folder])
+            report.add(IssueKind.PARTIAL_LAYER, folder, Action.LEFT_OUT, count=count, note=layer)
+    folders: dict[str, set[Path]] = {}
+    for folder, scenes in sources.items():
+        for scene in scenes:
+            folders.setdefault(scene.name.casefold(), set()).add(folder)
+    return [
+        replace(
+            _rename_scene(scene, folder, report)
+            if len(folders[scene.name.casefold()]) > 1
+            else scene,
+            layers={layer: scene.layers[layer] for layer in common},
+        )
+        for folder, scenes in sources.items()
+        for scene in scenes
+    ]
+
+
+def _rename_scene(scene: SourceScene, folder: Path, report: ValidationReport) -> SourceScene:
+    name = f"{folder.resolve().name}-{scene.name}"
+    report.add(
+        IssueKind.NAME_CLASH, scene.path, Action.REPAIRED, scene=name, note=f"renamed to {name}"
+    )
+    return replace(scene, name=name)
+
+
+def check_names(scenes: Iterable[SourceScene]) -> None:
+    """Raise DatasetError if two scenes would get the same file, also on a case-insensitive file system."""
+    by_name: dict[str, SourceScene] = {}
+    for scene in scenes:
+        other = by_name.setdefault(scene.name.casefold(), scene)
+        if other is not scene:
             raise DatasetError(
-                f"{source.image}: has the name of {other.image}. rename one of the scenes"
+                f"{scene.path}: has the same name as {other.path}. Rename one of the scenes"
             )

@@ -1,4 +1,8 @@
-"""Scenes cut into blocks, and which of these validate: no pixel of the ground is in two splits."""
+"""Splits of the scenes of a dataset: by a list, by a share of the scenes, or by blocks on the ground.
+
+A list is a CSV file (commas, semicolons or tabs) with the columns ``scene`` and ``split``; scenes are named with or
+without the suffix of their file. Blocks are parts of scenes; no ground is in two splits.
+"""
 
 from __future__ import annotations
 
@@ -21,48 +25,224 @@ from rasterio.windows import Window
 from geoseg.annotations.burn import AnnotationIndex, Annotations, transform_geometry
 from geoseg.annotations.validation import Action, IssueKind, ValidationReport
 from geoseg.dataset.folder import is_plain_name
-from geoseg.dataset.scenes import Input
+from geoseg.dataset.sources import SourceScene
 from geoseg.errors import ConfigError, DatasetError, SceneError
 from geoseg.files import input_file
 from geoseg.options import PrepareOptions
 from geoseg.raster.scene import SceneInfo
 
-_ENOUGH_SCENES = 8
+TRAIN, VAL = "train", "val"
+
+_MANY_SCENES = 8
 _BLOCKS = 16
-_SMALLEST = 256
+_SMALLEST_BLOCK = 256
+_WINDOW_NAME = re.compile(r"__[0-9.]+__[0-9]+___[0-9]+$")  # of DOTA's tools: scale, left, top
+_SHARED = 1e-6  # of an area: neighbours have a border in common only
+
+Indexes = Mapping[str, AnnotationIndex]
+"""Annotations of one scene by layer."""
+
+
+def assign_splits(
+    scenes: Sequence[SourceScene],
+    options: PrepareOptions,
+    report: ValidationReport,
+    *,
+    spatial: bool,
+) -> list[SourceScene]:
+    """Assign a split to every scene, or to blocks of it.
+
+    Parameters
+    ----------
+    scenes
+        Scenes with or without a split.
+    options
+        Split list, share of val, block size and gap.
+    report
+        Collects issues.
+    spatial
+        Divide scenes without a split by the ground they cover, else by name.
+    """
+    if options.split_list:
+        if options.block or options.gap:
+            raise ConfigError(
+                f"{options.split_list}: assigns whole scenes to splits. Leave out --block and --gap"
+            )
+        paths = {scene.name: scene.path for scene in scenes}
+        splits = split_by_list(paths, Path(options.split_list), report)
+        return [replace(s, split=splits[s.name]) for s in scenes if s.name in splits]
+    assigned = [scene for scene in scenes if scene.split is not None]
+    others = [scene for scene in scenes if scene.split is None]
+    if others and (spatial or options.block):
+        return assigned + split_by_blocks(others, options, report)
+    if options.block or options.gap:
+        raise ConfigError("--block and --gap apply to scenes without a split only. Leave them out")
+    splits = split_by_share([scene.name for scene in others], options.val_share)
+    return assigned + [replace(scene, split=splits[scene.name]) for scene in others]
+
+
+def read_split_list(path: Path) -> dict[str, str]:
+    """Read the split of every scene. Raises ConfigError with the line of an error."""
+    try:
+        text = input_file(path, ConfigError).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text. Save it as UTF-8") from error
+    header = text.partition("\n")[0]
+    delimiter = next((mark for mark in "\t,;" if mark in header), ",")
+    rows = csv.DictReader(text.splitlines(), delimiter=delimiter)
+    if not {"scene", "split"} <= set(rows.fieldnames or ()):
+        raise ConfigError(
+            f"{path}:1: must name the columns scene and split, got {header.strip()!r}. Correct the first "
+            "line"
+        )
+    splits: dict[str, str] = {}
+    for row in rows:
+        scene, split = (row["scene"] or "").strip(), (row["split"] or "").strip()
+        where = f"{path}:{rows.line_num}"
+        if not scene or not split:
+            raise ConfigError(f"{where}: scene or split is empty. Complete the line")
+        if not is_plain_name(split):
+            raise ConfigError(f"{where}: split {split!r} is not a folder name. Rename the split")
+        if splits.setdefault(scene, split) != split:
+            raise ConfigError(
+                f"{where}: {scene} is already in {splits[scene]}. Choose one split per scene"
+            )
+    if not splits:
+        raise ConfigError(f"{path}: no scenes. Add a line for each scene")
+    return splits
+
+
+def split_by_list(
+    paths: Mapping[str, Path], split_list: Path, report: ValidationReport
+) -> dict[str, str]:
+    """Look up the split of every scene in a list.
+
+    Parameters
+    ----------
+    paths
+        File of every scene by name.
+    split_list
+        CSV file.
+    report
+        Scenes that are not in the list are rejected; names in the list that are no scene are issues.
+
+    Returns
+    -------
+    dict
+        Split by scene name.
+    """
+    listed = read_split_list(split_list)
+    splits: dict[str, str] = {}
+    used = set()
+    for name, file in paths.items():
+        key = next((key for key in (name, file.name) if key in listed), None)
+        if key is None:
+            near = difflib.get_close_matches(name, listed, n=1)
+            hint = f", which has {near[0]!r}" if near else ""
+            report.reject(SceneError(f"{file}: {name} is not in {split_list}{hint}. Add it there"))
+        else:
+            used.add(key)
+            splits[name] = listed[key]
+    for name in listed:
+        if name not in used:
+            report.add(IssueKind.NOT_LISTED, split_list, Action.LEFT_OUT, scene=name)
+    return splits
+
+
+def split_by_share(names: Iterable[str], share: float) -> dict[str, str]:
+    """Assign about `share` of the scenes to *val*, at least one of two or more, and the others to *train*.
+
+    Deterministic by name, so that few changes of the names change few splits. Windows of one scene, with names of
+    DOTA's tools such as ``P0001__1__824___0``, overlap and get the same split.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(_WINDOW_NAME.sub("", name), []).append(name)
+    ranked = sorted(groups, key=lambda name: hashlib.sha256(name.encode()).digest())
+    total = sum(map(len, groups.values()))
+    wanted = round(share * total) or int(share > 0)
+    splits: dict[str, str] = {}
+    count = 0
+    for number, scene in enumerate(ranked, start=1):
+        is_val = count < wanted and number < len(ranked)
+        count += len(groups[scene]) * is_val
+        splits |= dict.fromkeys(groups[scene], VAL if is_val else TRAIN)
+    return splits
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A part of a scene."""
+    """Part of a scene."""
 
-    image: int
-    """Number of the scene it is cut from."""
+    scene: int
+    """Position of the scene in the list of scenes."""
 
     window: Window
-    """Its pixels there; the windows of a scene's blocks cover it exactly once."""
+    """Pixels of the scene; the blocks of a scene partition it."""
 
 
-def usual_side(images: Sequence[SceneInfo]) -> int | None:
-    """Pixels that make about 16 blocks of a few scenes; None, whole scenes, of many."""
-    if len(images) >= _ENOUGH_SCENES:
+def split_by_blocks(
+    scenes: Sequence[SourceScene], options: PrepareOptions, report: ValidationReport
+) -> list[SourceScene]:
+    """Cut scenes into blocks and assign them to *train* and *val*.
+
+    Blocks that overlap on the ground get the same split. Raises DatasetError if nothing is left for validation.
+    """
+    images = [scene.image for scene in scenes]
+    blocks = cut_blocks(images, options.block or default_block_size(images))
+    transforms = separate_scenes(scenes)
+    indexes = [{n: AnnotationIndex(o) for n, o in s.layers.items()} for s in scenes]
+    first = [next(iter(index.values())) for index in indexes]
+    val = _choose_blocks(blocks, first, transforms, options.val_share)
+    if val is None:
+        raise DatasetError(
+            f"{images[0].path}: too small to leave a part for validation. Use more scenes or a smaller "
+            "--block"
+        )
+    windows = trim_blocks(blocks, transforms, val, options.gap)
+    names = _name_blocks([scene.name for scene in scenes], blocks)
+    parts = []
+    for block, name, is_val, window in zip(blocks, names, val, windows, strict=True):
+        scene = scenes[block.scene]
+        if window != block.window:
+            action = Action.KEPT if window else Action.LEFT_OUT
+            report.add(IssueKind.GAP, scene.path, action, scene=name)
+        if window:
+            part = replace(scene, name=name, split=VAL if is_val else TRAIN)
+            parts.append(_crop_scene(part, indexes[block.scene], window))
+    if any(val) and not any(part.split == VAL for part in parts):
+        raise DatasetError(
+            f"{images[0].path}: nothing left for validation. Use a smaller --gap or larger --block"
+        )
+    return parts
+
+
+def default_block_size(images: Sequence[SceneInfo]) -> int | None:
+    """Return the side in pixels that makes about 16 blocks of a few scenes; None, whole scenes, for many."""
+    if len(images) >= _MANY_SCENES:
         return None
     pixels = sum(image.width * image.height for image in images)
-    return max(_SMALLEST, round(sqrt(pixels / _BLOCKS)))
+    return max(_SMALLEST_BLOCK, round(sqrt(pixels / _BLOCKS)))
 
 
-def cut(images: Sequence[SceneInfo], side: int | None) -> list[Block]:
-    """Blocks of about `side` x `side` pixels, row by row; None leaves scenes whole."""
+def cut_blocks(images: Sequence[SceneInfo], side: int | None) -> list[Block]:
+    """Cut scenes into blocks of about `side` x `side` pixels, row by row; None leaves scenes whole."""
     return [
         Block(number, Window(left, top, right - left, bottom - top))
         for number, image in enumerate(images)
-        for top, bottom in _spans(image.height, side)
-        for left, right in _spans(image.width, side)
+        for top, bottom in _divide_length(image.height, side)
+        for left, right in _divide_length(image.width, side)
     ]
 
 
-def clipped(index: AnnotationIndex, window: Window) -> Annotations:
-    """The parts of annotations that lie in a window of a scene, in pixels of the window."""
+def _divide_length(length: int, side: int | None) -> list[tuple[int, int]]:
+    count = max(1, round(length / side)) if side else 1
+    edges = np.linspace(0, length, count + 1).round().astype(int).tolist()
+    return list(pairwise(edges))
+
+
+def clip_annotations(index: AnnotationIndex, window: Window) -> Annotations:
+    """Clip annotations to a window of their scene; the result is in pixels of the window."""
     annotations = index.query_window(window)
     box = (0, 0, window.width, window.height)
     geometry = transform_geometry(
@@ -75,36 +255,42 @@ def clipped(index: AnnotationIndex, window: Window) -> Annotations:
     return replace(annotations, geometry=geometry)[shapely.area(geometry) > 0]
 
 
-def footprint(place: Affine, window: Window) -> shapely.Geometry:
-    """A window of a scene on the ground, by the scene's transform."""
+def compute_footprint(transform: Affine, window: Window) -> shapely.Geometry:
+    """Return the polygon of a window on the ground, by the transform of its scene."""
     w = window
     box = shapely.box(w.col_off, w.row_off, w.col_off + w.width, w.row_off + w.height)
-    return transform_geometry(np.array([box], object), place)[0]
+    return transform_geometry(np.array([box], object), transform)[0]
 
 
-def places(images: Sequence[SceneInfo]) -> list[Affine]:
-    """From pixels to a plane on which scenes that say nothing of their place share no ground."""
-    left = np.cumsum([0] + [2 * image.width for image in images])
+def separate_scenes(scenes: Sequence[SourceScene]) -> list[Affine]:
+    """Return transforms to a plane on which scenes that are not located do not overlap."""
+    left = np.cumsum([0] + [2 * scene.image.width for scene in scenes])
     return [
-        Affine.translation(float(x), 0) if image.transform == Affine.identity() else image.transform
-        for image, x in zip(images, left, strict=False)
+        scene.image.transform if scene.located else Affine.translation(float(x), 0)
+        for scene, x in zip(scenes, left, strict=False)
     ]
 
 
-def groups(footprints: NDArray[np.object_]) -> NDArray[np.intp]:
-    """Number of the group that each footprint is in: those that share ground are in the same."""
+def group_overlapping(footprints: NDArray[np.object_]) -> NDArray[np.intp]:
+    """Return the group of each footprint: those that overlap are in the same."""
     group = np.arange(len(footprints))
     area = shapely.area(footprints)
     for one, other in shapely.STRtree(footprints).query(footprints, predicate="intersects").T:
         if one < other and group[one] != group[other]:
             shared = shapely.area(shapely.intersection(footprints[one], footprints[other]))
-            if shared > 1e-6 * min(area[one], area[other]):  # neighbours share a border only
+            if shared > _SHARED * min(area[one], area[other]):
                 group[group == group[other]] = group[one]
     return np.unique(group, return_inverse=True)[1]
 
 
-def shares(windows: Sequence[Window], parts: Sequence[Annotations]) -> NDArray[np.float64]:
-    """(windows, classes): of each its share of all pixels, and of each class's annotated area."""
+def compute_shares(windows: Sequence[Window], parts: Sequence[Annotations]) -> NDArray[np.float64]:
+    """Compute the share of each window in all pixels and in the annotated area of each class.
+
+    Returns
+    -------
+    (windows, classes) array
+        Column 0 is the share of pixels. Columns add up to 1, or 0 for a class without objects.
+    """
     classes = 1 + max((int(part.class_id.max()) for part in parts if len(part)), default=0)
     amount = np.zeros((len(windows), classes))
     for row, (window, part) in enumerate(zip(windows, parts, strict=True)):
@@ -114,10 +300,10 @@ def shares(windows: Sequence[Window], parts: Sequence[Annotations]) -> NDArray[n
     return amount / np.where(total > 0, total, 1)
 
 
-def choose(shares: NDArray[np.float64], target: float) -> NDArray[np.bool_]:
-    """(n,) True for those rows of `shares` (n, k) whose sum comes near `target` in every column.
+def choose_validation(shares: NDArray[np.float64], target: float) -> NDArray[np.bool_]:
+    """Choose rows of `shares` (n, k) whose sum is near `target` in every column.
 
-    Greedy, and the same every time; at least one, never all, if there are two.
+    Greedy and deterministic; of two or more rows at least one and never all.
     """
     chosen = np.zeros(len(shares), bool)
     if target <= 0 or len(shares) < 2:
@@ -134,39 +320,74 @@ def choose(shares: NDArray[np.float64], target: float) -> NDArray[np.bool_]:
     return chosen
 
 
-def trimmed(
-    blocks: Sequence[Block], places: Sequence[Affine], val: Sequence[bool], gap: int
-) -> list[Window | None]:
-    """Windows of the blocks, those that validate cut back until `gap` pixels of theirs lie between them and
-    every other block; None where nothing is left.
+def _choose_blocks(
+    blocks: Sequence[Block],
+    indexes: Sequence[AnnotationIndex],
+    transforms: Sequence[Affine],
+    val_share: float,
+) -> list[bool] | None:
+    """Return which blocks are for validation, by one layer per scene; None if they cannot be divided."""
+    footprints = np.array(
+        [compute_footprint(transforms[b.scene], b.window) for b in blocks], object
+    )
+    group = group_overlapping(footprints)
+    parts = [clip_annotations(indexes[b.scene], b.window) for b in blocks]
+    shares = compute_shares([b.window for b in blocks], parts)
+    by_group = np.zeros((group.max() + 1, shares.shape[1]))
+    np.add.at(by_group, group, shares)
+    if val_share > 0 and len(by_group) < 2:
+        return None
+    return [bool(v) for v in choose_validation(by_group, val_share)[group]]
 
-    Of the sides that part a block from another, that one is moved which costs fewest pixels.
+
+def trim_blocks(
+    blocks: Sequence[Block], transforms: Sequence[Affine], val: Sequence[bool], gap: int
+) -> list[Window | None]:
+    """Trim validation blocks until `gap` pixels of theirs lie between them and every other block.
+
+    Parameters
+    ----------
+    blocks
+        Blocks of all scenes.
+    transforms
+        From pixels of each scene to the ground.
+    val
+        True for validation blocks.
+    gap
+        Distance in pixels.
+
+    Returns
+    -------
+    list
+        Window of each block; None where nothing is left. Of the sides that separate two blocks, the one that costs
+        fewest pixels is moved.
     """
     windows: list[Window | None] = [block.window for block in blocks]
     others = [n for n, v in enumerate(val) if not v]
     ground = np.array(
-        [footprint(places[blocks[n].image], blocks[n].window) for n in others], object
+        [compute_footprint(transforms[blocks[n].scene], blocks[n].window) for n in others], object
     )
     tree = shapely.STRtree(ground)
     for number, block in enumerate(blocks):
         if not (val[number] and gap):
             continue
-        to_pixels = ~places[block.image]
+        transform = transforms[block.scene]
         w = block.window
         wide = Window(w.col_off - gap, w.row_off - gap, w.width + 2 * gap, w.height + 2 * gap)
-        near = np.sort(tree.query(footprint(places[block.image], wide)))
+        near = np.sort(tree.query(compute_footprint(transform, wide)))
         left: Window | None = w
-        for bounds in shapely.bounds(transform_geometry(ground[near], to_pixels)).reshape(-1, 4):
-            left = left and _away(left, bounds, gap)
+        bounds = shapely.bounds(transform_geometry(ground[near], ~transform)).reshape(-1, 4)
+        for rectangle in bounds:
+            left = left and _trim_window(left, rectangle, gap)
         windows[number] = left
     return windows
 
 
-def _away(window: Window, bounds: NDArray[np.float64], gap: int) -> Window | None:
-    """The largest part of a window whose pixels are `gap` or more away from a rectangle."""
+def _trim_window(window: Window, rectangle: NDArray[np.float64], gap: int) -> Window | None:
+    """Return the largest part of a window whose pixels are `gap` or more away from a rectangle."""
     right, bottom = window.col_off + window.width, window.row_off + window.height
-    x0, y0 = np.floor(bounds[:2].round(3)).astype(int).tolist()
-    x1, y1 = np.ceil(bounds[2:].round(3)).astype(int).tolist()
+    x0, y0 = np.floor(rectangle[:2].round(3)).astype(int).tolist()
+    x1, y1 = np.ceil(rectangle[2:].round(3)).astype(int).tolist()
     box = (window.col_off, window.row_off, right, bottom)
     if x0 - gap >= right or x1 + gap <= box[0] or y0 - gap >= bottom or y1 + gap <= box[1]:
         return window
@@ -181,177 +402,28 @@ def _away(window: Window, bounds: NDArray[np.float64], gap: int) -> Window | Non
     return Window(best[0], best[1], width, height) if min(width, height) > 0 else None
 
 
-def _spans(length: int, side: int | None) -> list[tuple[int, int]]:
-    count = max(1, round(length / side)) if side else 1
-    edges = np.linspace(0, length, count + 1).round().astype(int).tolist()
-    return list(pairwise(edges))
-
-
-# Which split each scene belongs to: by a list, or by a share of them.
-#
-# A list is a CSV file (commas, semicolons or tabs) with the columns ``scene`` and ``split``; scenes go by
-# their name, with or without the suffix of their file.
-
-TRAIN, VAL = "train", "val"
-
-_WINDOW = re.compile(r"__[0-9.]+__[0-9]+___[0-9]+$")  # of DOTA's tools: scale, left, top
-
-
-def read_split_list(path: Path) -> dict[str, str]:
-    """Scene name → split. Raises ConfigError, with the line."""
-    try:
-        text = input_file(path, ConfigError).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as fault:
-        raise ConfigError(f"{path}: is not UTF-8 text. save it as UTF-8") from fault
-    header = text.partition("\n")[0]
-    between = next((mark for mark in "\t,;" if mark in header), ",")
-    rows = csv.DictReader(text.splitlines(), delimiter=between)
-    if not {"scene", "split"} <= set(rows.fieldnames or ()):
-        raise ConfigError(
-            f"{path}:1: must name the columns scene and split, got {header.strip()!r}. correct its first line"
-        )
-    splits: dict[str, str] = {}
-    for row in rows:
-        scene, split = (row["scene"] or "").strip(), (row["split"] or "").strip()
-        if not scene or not split:
-            raise ConfigError(f"{path}:{rows.line_num}: needs a scene and a split. complete it")
-        if not is_plain_name(split):
-            raise ConfigError(
-                f"{path}:{rows.line_num}: split {split!r} cannot name a folder. choose another name"
-            )
-        if splits.setdefault(scene, split) != split:
-            raise ConfigError(
-                f"{path}:{rows.line_num}: {scene} is in {splits[scene]} already. choose one split"
-            )
-    if not splits:
-        raise ConfigError(f"{path}: names no scene. add a line for each")
-    return splits
-
-
-def by_list(names: Mapping[str, Path], path: Path, report: ValidationReport) -> dict[str, str]:
-    """Scene name → split of those in the list; `names` leads from scenes to their files.
-
-    A scene that is not in the list is at fault; a name in the list that is no scene is told.
-    """
-    listed = read_split_list(path)
-    found: dict[str, str] = {}
-    used = set()
-    for name, file in names.items():
-        key = next((key for key in (name, file.name) if key in listed), None)
-        if key is None:
-            near = difflib.get_close_matches(name, listed, n=1)
-            hint = f", which has {near[0]!r}" if near else ""
-            report.reject(SceneError(f"{file}: {name} is not in {path}{hint}. add it to the list"))
-        else:
-            used.add(key)
-            found[name] = listed[key]
-    for name in listed:
-        if name not in used:
-            report.add(IssueKind.NOT_LISTED, path, Action.LEFT_OUT, scene=name)
-    return found
-
-
-def by_share(names: Iterable[str], share: float) -> dict[str, str]:
-    """Scene name → *train* or *val*: about `share` of them into *val*, but some if there are two.
-
-    The same every time, and nearly the same of nearly the same names. Windows of one scene, by names like
-    ``P0001__1__824___0`` as DOTA's tools give them, overlap and are never parted.
-    """
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(_WINDOW.sub("", name), []).append(name)
-    ranked = sorted(groups, key=lambda name: hashlib.sha256(name.encode()).digest())
-    total = sum(map(len, groups.values()))
-    wanted = round(share * total) or int(share > 0)
-    splits: dict[str, str] = {}
-    val = 0
-    for number, scene in enumerate(ranked, start=1):
-        validates = val < wanted and number < len(ranked)
-        val += len(groups[scene]) * validates
-        splits |= dict.fromkeys(groups[scene], VAL if validates else TRAIN)
-    return splits
-
-
-# Scenes divided into train and val by the ground they show.
-
-Indexes = Mapping[str, AnnotationIndex]
-"""Layer name → annotations of one scene."""
-
-
-def in_blocks(
-    inputs: Sequence[Input], settings: PrepareOptions, report: ValidationReport
-) -> list[Input]:
-    """The inputs cut into blocks, which are in *train* or *val*: no ground is in both.
-
-    Blocks that share ground are never parted. Raises DatasetError when there is nothing to validate by.
-    """
-    images = [i.image for i in inputs]
-    blocks = cut(images, settings.block or usual_side(images))
-    ground = places(images)
-    indexes = [{layer: AnnotationIndex(o) for layer, o in i.truths.items()} for i in inputs]
-    val = _validating(inputs, indexes, blocks, ground, settings)
-    windows = trimmed(blocks, ground, val, settings.gap)
-    names = _names([i.source.name for i in inputs], blocks)
-    found = []
-    for block, name, validates, window in zip(blocks, names, val, windows, strict=True):
-        whole = inputs[block.image]
-        if window != block.window:
-            done = Action.KEPT if window else Action.LEFT_OUT
-            report.add(IssueKind.GAP, whole.source.image, done, scene=name)
-        if window:
-            source = replace(whole.source, name=name, split=VAL if validates else TRAIN)
-            found.append(_part(replace(whole, source=source), indexes[block.image], window))
-    if any(val) and not any(i.source.split == VAL for i in found):
-        raise DatasetError(
-            f"{images[0].path}: nothing is left for validation. use a smaller --gap or larger --block"
-        )
-    return found
-
-
-def _validating(
-    inputs: Sequence[Input],
-    indexes: Sequence[Indexes],
-    blocks: Sequence[Block],
-    ground: Sequence[Affine],
-    settings: PrepareOptions,
-) -> list[bool]:
-    """Which blocks are for validation, by the first layer."""
-    footprints = np.array([footprint(ground[b.image], b.window) for b in blocks], object)
-    group = groups(footprints)
-    parts = [clipped(next(iter(indexes[b.image].values())), b.window) for b in blocks]
-    amount = shares([b.window for b in blocks], parts)
-    together = np.zeros((group.max() + 1, amount.shape[1]))
-    np.add.at(together, group, amount)
-    if settings.val_share > 0 and len(together) < 2:
-        raise DatasetError(
-            f"{inputs[0].image.path}: is too small to keep a part of it for validation. "
-            "use more scenes or a smaller --block"
-        )
-    return [bool(v) for v in choose(together, settings.val_share)[group]]
-
-
-def _names(scenes: Sequence[str], blocks: Sequence[Block]) -> list[str]:
-    """Of each block that of its scene, and a number where this is cut."""
-    total = np.bincount([b.image for b in blocks])
-    met = np.zeros(len(total), int)
+def _name_blocks(scenes: Sequence[str], blocks: Sequence[Block]) -> list[str]:
+    """Return the name of each block: that of its scene, with a number if the scene is cut."""
+    total = np.bincount([b.scene for b in blocks])
+    count = np.zeros(len(total), int)
     names = []
     for block in blocks:
-        met[block.image] += 1
-        count, number = total[block.image], met[block.image]
-        name = scenes[block.image]
-        names.append(name if count == 1 else f"{name}-{number:0{len(str(count))}d}")
+        count[block.scene] += 1
+        of, number = total[block.scene], count[block.scene]
+        name = scenes[block.scene]
+        names.append(name if of == 1 else f"{name}-{number:0{len(str(of))}d}")
     return names
 
 
-def _part(scene: Input, indexes: Indexes, window: Window) -> Input:
-    """What lies in a window of a scene."""
+def _crop_scene(scene: SourceScene, indexes: Indexes, window: Window) -> SourceScene:
+    """Return the part of a scene in a window."""
     image, w = scene.image, window
     if (w.width, w.height) == (image.width, image.height):
         return scene
     transform = image.transform @ Affine.translation(w.col_off, w.row_off)
     return replace(
         scene,
-        source=replace(scene.source, window=window),
+        window=window,
         image=replace(image, width=w.width, height=w.height, transform=transform),
-        truths={layer: clipped(index, window) for layer, index in indexes.items()},
+        layers={layer: clip_annotations(index, window) for layer, index in indexes.items()},
     )

@@ -1,4 +1,4 @@
-"""From a part of a scene to pairs of files."""
+"""Export training chips of a dataset: image and label pairs for other tools."""
 
 from __future__ import annotations
 
@@ -21,35 +21,36 @@ from rasterio.windows import Window
 from geoseg._version import __version__
 from geoseg.annotations.burn import AnnotationIndex
 from geoseg.annotations.validation import ValidationReport
-from geoseg.dataset.build import Threads
 from geoseg.dataset.chip_formats import (
     FORMATS,
-    check_fit,
-    image_for,
-    layer_for,
-    write_picture,
-    write_raster,
+    ChipFormat,
+    check_options,
+    choose_image_format,
+    default_layer,
+    write_image,
 )
-from geoseg.dataset.chips import (
-    Format,
-    Line,
-    Pair,
-    Part,
-    Recorder,
-    Records,
+from geoseg.dataset.chip_records import (
+    ChipPart,
+    Entry,
+    PartRecorder,
+    SplitRecords,
     check_folder,
-    chip_name,
-    inside,
+    divide_scenes,
     is_complete,
-    labels_of,
-    parts_of,
-    take_name,
-    visible,
-    windows_of,
+    publish_chips,
+    read_entries,
     write_legend,
     write_manifest,
 )
+from geoseg.dataset.chips import (
+    Chip,
+    burn_chip,
+    clip_window,
+    format_chip_name,
+    select_objects,
+)
 from geoseg.dataset.folder import ANNOTATIONS, DESCRIPTION, Dataset, DatasetScene
+from geoseg.dataset.pool import InputPool
 from geoseg.files import sha256
 from geoseg.inference.journal import Journal, JournalEntry, open_journal
 from geoseg.legend import Legend
@@ -58,176 +59,42 @@ from geoseg.progress import Track, silent
 from geoseg.raster.scene import Scene, open_scene
 from geoseg.work_folder import open_work_folder
 
-EMPTY = "windows without objects were left out"
-NO_DATA = "windows without data were left out"
-HIDDEN = "objects are hardly visible in a window and were left out there"
-UNKNOWN = "areas of which nobody knows what is there are not told"
-
-
-@dataclass(frozen=True, slots=True)
-class Cutter:
-    """Writes the windows of parts, from many threads."""
-
-    dataset: Dataset
-    indexes: Mapping[str, AnnotationIndex]
-    tiling: ChipOptions
-    format: Format
-
-    suffix: str
-    """Of images: ``.png``, ``.jpg`` or ``.tif``."""
-
-    quality: int
-    """Of JPEGs."""
-
-    products: Path
-    records: Path
-
-    check: Callable[[], None]
-    """Called before each window."""
-
-    def make_folders(self, splits: Iterable[str]) -> None:
-        """What windows are written to."""
-        for split in splits:
-            for file in (self._image(split, ""), self.format.truth(split, "")):
-                (self.products / file).parent.mkdir(parents=True, exist_ok=True)
-
-    def write(self, part: Part) -> None:
-        """Write the windows of a part. Raises SceneError and OutputError."""
-        dataset, scene = self.dataset, part.scene
-        with (
-            open_scene(dataset.path(scene), bands=dataset.bands, dtype=dataset.dtype) as opened,
-            Recorder(part, self.records) as recorder,
-        ):
-            for window in part.windows:
-                self.check()
-                if (pair := self._pair(opened, scene, window, recorder.told)) is not None:
-                    self._write(pair, recorder)
-
-    def is_whole(self, part: Part) -> bool:
-        """False when a file of a part that was written is missing or empty, as after a loss of power."""
-        entries = windows_of(part, self.records)
-        try:
-            return is_complete(part, self.records) and all(map(self._is_there, entries))
-        except OSError:
-            return False
-
-    def _is_there(self, entry: Line) -> bool:
-        """Raises OSError when a file is missing."""
-        image, truth = self.products / entry["image"], self.products / entry["truth"]
-        return image.stat().st_size > 0 and self.format.is_whole(truth, entry)
-
-    def remove(self, part: Part) -> None:
-        """Remove what there is of a part."""
-        for window in part.windows:
-            name = chip_name(self.tiling, part.scene.name, window)
-            for file in (
-                self._image(part.scene.split, name),
-                self.format.truth(part.scene.split, name),
-            ):
-                (self.products / file).unlink(missing_ok=True)
-
-    def _image(self, split: str, name: str) -> str:
-        """The file with an image, below the folder of products."""
-        return f"{split}/images/{name}{self.suffix}"
-
-    def _pair(
-        self, opened: Scene, scene: DatasetScene, window: Window, told: Counter[str]
-    ) -> Pair | None:
-        """What a window shows; None, and `told` why, if it is to be left out."""
-        tiling, index = self.tiling, self.indexes[scene.name]
-        within = inside(window, scene.width, scene.height)
-        name = chip_name(tiling, scene.name, window)
-        objects = visible(index, within, tiling)
-        if not len(objects) and not _chosen(name, tiling.empty):
-            told[EMPTY] += 1
-            return None
-        pixels, valid = opened.read(within)
-        if not valid.any():
-            told[NO_DATA] += 1
-            return None
-        told[HIDDEN] += objects.hidden
-        if not self.format.ignores:
-            told[UNKNOWN] += objects.unknown
-        pixels, valid = _filled(pixels, window), _filled(valid, window)
-        labels = partial(labels_of, index, within, valid, tiling)
-        crs = self.dataset.crs
-        return Pair(name, scene, crs, window, pixels, valid, objects, labels, told)
-
-    def _write(self, pair: Pair, recorder: Recorder) -> None:
-        entry = self._entry(pair)
-        image = self.products / entry["image"]
-        if self.suffix == ".tif":
-            write_raster(image, pair)
-        else:
-            write_picture(image, pair.pixels, quality=self.quality)
-        for line in self.format.write(pair, self.products / entry["truth"]):
-            recorder.line(line)
-        recorder.window(entry)
-
-    def _entry(self, pair: Pair) -> Line:
-        """Of the manifest."""
-        window, split = pair.window, pair.scene.split
-        return {
-            "image": self._image(split, pair.name),
-            "truth": self.format.truth(split, pair.name),
-            "scene": pair.scene.name,
-            "split": split,
-            "window": [window.col_off, window.row_off, window.width, window.height],
-            "objects": _counts(pair, self.dataset.legend),
-        }
-
-
-def _counts(pair: Pair, legend: Legend) -> dict[str, int]:
-    found = np.bincount(pair.objects.whole.class_id, minlength=len(legend))
-    return {c.name: int(found[c.id]) for c in legend.objects if found[c.id]}
-
-
-def _chosen(name: str, share: float) -> bool:
-    """True for that share of names, the same in every run."""
-    return zlib.crc32(name.encode()) < share * 2**32
-
-
-def _filled(array: NDArray[Any], window: Window) -> NDArray[Any]:
-    """(…, h, w) grown by zeros, below and on the right, to the size of a window."""
-    height, width = array.shape[-2:]
-    lacking = [(0, window.height - height), (0, window.width - width)]
-    return np.pad(array, [(0, 0)] * (array.ndim - 2) + lacking) if np.any(lacking) else array
-
-
-# Windows of a dataset as files for other tools: image and label pairs.
-
-log = logging.getLogger(__name__)
+EMPTY = "chips without objects were left out"
+NO_DATA = "chips without data were left out"
+HIDDEN = "objects are hardly visible in a chip and were left out there"
+UNKNOWN = "ignored areas are not represented in the format"
 
 _STATE, _PRODUCTS = "state", "products"
 
 _FORMAT_OPTIONS = ("format", "image", "quality")
 """Fields of `ChipOptions` that do not change which windows are cut."""
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
-class Tiles:
+class ChipSummary:
     """Chips that were exported."""
 
     folder: Path
 
-    windows: dict[str, int]
-    """By split."""
+    chips: dict[str, int]
+    """Number of chips by split."""
 
     objects: int
-    """In all windows; one that several windows show counts in each."""
+    """Number of objects in all chips; an object in several chips counts in each."""
 
-    told: dict[str, int]
-    """What was left out of windows, or could not be said in the format → how often."""
+    notes: dict[str, int]
+    """What was left out or is not represented in the format, with the number of chips or objects."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return {"counts": self.windows, "objects": self.objects, "told": self.told}
+        """Convert to JSON data."""
+        return {"counts": self.chips, "objects": self.objects, "notes": self.notes}
 
     def __str__(self) -> str:
-        """A line for people."""
-        splits = ", ".join(f"{split} {n:,}" for split, n in self.windows.items())
-        told = "".join(f"; {n:,} {what}" for what, n in self.told.items())
-        return f"{sum(self.windows.values()):,} windows ({splits}), {self.objects:,} objects{told}"
+        splits = ", ".join(f"{split} {n:,}" for split, n in self.chips.items())
+        notes = "".join(f"; {n:,} {text}" for text, n in self.notes.items())
+        return f"{sum(self.chips.values()):,} chips ({splits}), {self.objects:,} objects{notes}"
 
 
 def chip(
@@ -239,7 +106,7 @@ def chip(
     layer: str | None = None,
     run: BatchOptions = BatchOptions(),
     track: Track = silent,
-) -> Tiles:
+) -> ChipSummary:
     """Export training chips of a dataset: image and label pairs for other tools.
 
     Parameters
@@ -247,7 +114,7 @@ def chip(
     folder
         Dataset folder.
     output
-        Folder to write. ``docs/tiles.md`` describes its layout.
+        Folder to write; the documentation of ``geoseg chip`` describes its layout.
     chips
         Windows and formats.
     splits
@@ -260,6 +127,11 @@ def chip(
     track
         Progress of an iterable.
 
+    Returns
+    -------
+    ChipSummary
+        Numbers of chips and objects.
+
     Raises
     ------
     DatasetError, ConfigError, OutputError, SceneError
@@ -267,105 +139,253 @@ def chip(
         After the folder is complete, if scenes were skipped.
     """
     folder, output = Path(folder), Path(output)
-    tiling, format, target = chips, chips.format, output.resolve()
     check_folder(output, overwrite=run.overwrite)
     dataset = Dataset.open(folder)
-    check_fit(format, tiling, dataset)
-    suffix = image_for(format, chips.image, dataset)
-    layer = layer or layer_for(format, dataset)
+    check_options(chips, dataset)
+    suffix = choose_image_format(chips, dataset)
+    layer = layer or default_layer(chips.format, dataset)
     splits = tuple(dict.fromkeys(splits)) or dataset.splits
     scenes = [scene for split in splits for scene in dataset.split(split)]
-    truth = dataset.annotations(layer, scenes=scenes)
-    about: dict[str, Any] = {"dataset": folder.resolve().name, "truth": layer, "labels": format}
-    cuts = {key: value for key, value in asdict(chips).items() if key not in _FORMAT_OPTIONS}
-    about |= {"image": suffix, "quality": chips.quality if suffix == "jpg" else None, **cuts}
+    annotations = dataset.annotations(layer, scenes=scenes)
+    head = _describe_export(folder, layer, chips, suffix)
     report = ValidationReport(skip=run.skip_bad)
     with (
-        open_work_folder(target, restart=run.restart) as scratch,
-        _journal(scratch, {**about, "splits": splits}, dataset, output) as journal,
-        Threads(run.jobs, track) as threads,
+        open_work_folder(output.resolve(), restart=run.restart) as scratch,
+        _open_journal(scratch, {**head, "splits": splits}, dataset, output) as journal,
+        InputPool(run.jobs, track) as pool,
     ):
-        cutter = Cutter(
+        writer = ChipWriter(
             dataset=dataset,
-            indexes={scene.name: AnnotationIndex(truth[scene.name]) for scene in scenes},
-            tiling=tiling,
-            format=FORMATS[format](dataset.legend),
+            indexes={scene.name: AnnotationIndex(annotations[scene.name]) for scene in scenes},
+            options=chips,
+            format=FORMATS[chips.format](dataset.legend),
             suffix=f".{suffix}",
-            quality=chips.quality,
             products=scratch / _PRODUCTS,
             records=scratch / _STATE,
-            check=threads.check,
+            check=pool.raise_if_cancelled,
         )
-        cutter.make_folders(splits)
-        parts = parts_of(scenes, tiling)
-        done = _done(journal, parts, cutter)
-        written = threads.run(
-            partial(_write, cutter=cutter, journal=journal, lock=threading.Lock()),
+        writer.make_folders(splits)
+        parts = divide_scenes(scenes, chips)
+        done = _find_complete(journal, parts, writer)
+        written = pool.map(
+            partial(_write_part, writer=writer, journal=journal, lock=threading.Lock()),
             [part for part in parts if part.number not in done],
-            "write windows",
+            "write chips",
             report,
-            at_once=True,
+            stop_at_first=True,
         )
-        whole = sorted([*done.values(), *written], key=attrgetter("number"))
-        tiles = _finish(cutter, whole, splits, about, output)
-        take_name(cutter.products, target)
-    log.info("%s: %s", output, tiles)
+        complete = sorted([*done.values(), *written], key=attrgetter("number"))
+        summary = _finish(writer, complete, splits, head, output)
+        publish_chips(writer.products, output.resolve())
+    log.info("%s: %s", output, summary)
     report.raise_skipped(output)
-    return tiles
+    return summary
+
+
+def _describe_export(folder: Path, layer: str, chips: ChipOptions, suffix: str) -> dict[str, Any]:
+    """Return the head of the manifest."""
+    windows = {key: value for key, value in asdict(chips).items() if key not in _FORMAT_OPTIONS}
+    return {
+        "dataset": folder.resolve().name,
+        "truth": layer,
+        "labels": chips.format,
+        "image": suffix,
+        "quality": chips.quality if suffix == "jpg" else None,
+        **windows,
+    }
 
 
 @contextmanager
-def _journal(
-    scratch: Path, about: dict[str, Any], dataset: Dataset, output: Path
+def _open_journal(
+    scratch: Path, head: dict[str, Any], dataset: Dataset, output: Path
 ) -> Iterator[Journal]:
-    """Which parts are written; raises ConfigError when they are of another dataset, otherwise cut, or by
-    another version of geoseg."""
+    """Open the journal of written parts.
+
+    Raises ConfigError if an interrupted run had another dataset, other options or another version of geoseg.
+    """
     state = scratch / _STATE
     state.mkdir(exist_ok=True)
-    drawn = (dataset.folder / ANNOTATIONS).stat()
-    about["scenes"] = sha256(dataset.folder / DESCRIPTION)
-    about["annotations"] = [drawn.st_size, drawn.st_mtime_ns]
-    about["geoseg"] = __version__
-    with open_journal(state / "journal", about, output=output) as journal:
+    annotations = (dataset.folder / ANNOTATIONS).stat()
+    key = {
+        **head,
+        "scenes": sha256(dataset.folder / DESCRIPTION),
+        "annotations": [annotations.st_size, annotations.st_mtime_ns],
+        "geoseg": __version__,
+    }
+    with open_journal(state / "journal", key, output=output) as journal:
         yield journal
 
 
-def _done(journal: Journal, parts: Sequence[Part], cutter: Cutter) -> dict[int, Part]:
-    """Parts that an interrupted run has written, as far as they are still there, by number."""
+def _find_complete(
+    journal: Journal, parts: Sequence[ChipPart], writer: ChipWriter
+) -> dict[int, ChipPart]:
+    """Return the parts that an interrupted run has written and that are still complete, by number."""
     numbers = {entry.number for entry in journal.read_entries()}
-    return {number: parts[number] for number in numbers if cutter.is_whole(parts[number])}
+    return {number: parts[number] for number in numbers if writer.is_complete(parts[number])}
 
 
-def _write(part: Part, *, cutter: Cutter, journal: Journal, lock: threading.Lock) -> Part:
+def _write_part(
+    part: ChipPart, *, writer: ChipWriter, journal: Journal, lock: threading.Lock
+) -> ChipPart:
     try:
-        cutter.write(part)
+        writer.write_part(part)
     except BaseException:
-        cutter.remove(part)
+        writer.remove_part(part)
         raise
     with lock:
-        journal.append(
-            JournalEntry(part.number, Window(0, 0, part.scene.width, part.scene.height), None)
-        )
+        window = Window(0, 0, part.scene.width, part.scene.height)
+        journal.append(JournalEntry(part.number, window, None))
     return part
 
 
 def _finish(
-    cutter: Cutter,
-    parts: Sequence[Part],
+    writer: ChipWriter,
+    parts: Sequence[ChipPart],
     splits: Sequence[str],
-    about: dict[str, Any],
+    head: Mapping[str, Any],
     output: Path,
-) -> Tiles:
-    """Write what concerns all windows."""
+) -> ChipSummary:
+    """Write the files that concern all chips."""
     records = [
-        Records(split, [part for part in parts if part.scene.split == split], cutter.records)
+        SplitRecords(split, [p for p in parts if p.scene.split == split], writer.records)
         for split in splits
     ]
-    told = sum((of.told() for of in records), Counter())
-    windows = {of.split: sum(1 for _ in of.windows()) for of in records}
-    objects = sum(sum(entry["objects"].values()) for of in records for _, entry in of.windows())
-    tiles = Tiles(output, windows, objects, dict(told))
-    write_manifest(cutter.products, {**about, **tiles.to_json()}, records)
-    write_legend(cutter.products, cutter.dataset.legend)
-    cutter.format.finish(cutter.products, records)
-    return tiles
+    notes = sum((split.sum_notes() for split in records), Counter())
+    counts = {split.split: sum(1 for _ in split.read_entries()) for split in records}
+    entries = (entry for split in records for _, entry in split.read_entries())
+    objects = sum(sum(entry["objects"].values()) for entry in entries)
+    summary = ChipSummary(output, counts, objects, dict(notes))
+    write_manifest(writer.products, {**head, **summary.to_json()}, records)
+    write_legend(writer.products, writer.dataset.legend)
+    writer.format.finish(writer.products, records)
+    return summary
+
+
+@dataclass(frozen=True, slots=True)
+class ChipWriter:
+    """Writes the chips of parts, from several threads."""
+
+    dataset: Dataset
+    indexes: Mapping[str, AnnotationIndex]
+    options: ChipOptions
+    format: ChipFormat
+
+    suffix: str
+    """Suffix of images: ``.png``, ``.jpg`` or ``.tif``."""
+
+    products: Path
+    """Folder of the chips."""
+
+    records: Path
+    """Folder of the records of parts."""
+
+    check: Callable[[], None]
+    """Called before each chip; raises to cancel the work."""
+
+    def make_folders(self, splits: Iterable[str]) -> None:
+        """Create the folders of images and annotations."""
+        for split in splits:
+            for file in self._chip_files(split, ""):
+                file.parent.mkdir(parents=True, exist_ok=True)
+
+    def write_part(self, part: ChipPart) -> None:
+        """Write the chips of a part. Raises SceneError and OutputError."""
+        dataset, scene = self.dataset, part.scene
+        with (
+            open_scene(dataset.path(scene), bands=dataset.bands, dtype=dataset.dtype) as opened,
+            PartRecorder(part, self.records) as recorder,
+        ):
+            for window in part.windows:
+                self.check()
+                chip = self._cut_chip(opened, scene, window, recorder.notes)
+                if chip is not None:
+                    self._write_chip(chip, recorder)
+
+    def is_complete(self, part: ChipPart) -> bool:
+        """Return False if a file of a written part is missing or empty, as after a power failure."""
+        entries = read_entries(part, self.records)
+        try:
+            return is_complete(part, self.records) and all(map(self._has_files, entries))
+        except OSError:
+            return False
+
+    def remove_part(self, part: ChipPart) -> None:
+        """Remove the files of a part."""
+        for window in part.windows:
+            name = format_chip_name(self.options, part.scene.name, window)
+            for file in self._chip_files(part.scene.split, name):
+                file.unlink(missing_ok=True)
+
+    def _has_files(self, entry: Entry) -> bool:
+        """Check the files of a chip. Raises OSError if one is missing."""
+        image, labels = self.products / entry["image"], self.products / entry["truth"]
+        return image.stat().st_size > 0 and self.format.is_complete(labels, entry)
+
+    def _chip_files(self, split: str, name: str) -> tuple[Path, Path]:
+        """Return the image and the annotation file of a chip."""
+        return (
+            self.products / self._image_file(split, name),
+            self.products / self.format.annotation_file(split, name),
+        )
+
+    def _image_file(self, split: str, name: str) -> str:
+        return f"{split}/images/{name}{self.suffix}"
+
+    def _cut_chip(
+        self, opened: Scene, scene: DatasetScene, window: Window, notes: Counter[str]
+    ) -> Chip | None:
+        """Read a chip; None, with the reason in `notes`, if it is left out."""
+        index = self.indexes[scene.name]
+        inside = clip_window(window, scene.width, scene.height)
+        name = format_chip_name(self.options, scene.name, window)
+        objects = select_objects(index, inside, self.options)
+        if not len(objects) and not _is_sampled(name, self.options.empty):
+            notes[EMPTY] += 1
+            return None
+        pixels, valid = opened.read(inside)
+        if not valid.any():
+            notes[NO_DATA] += 1
+            return None
+        notes[HIDDEN] += objects.hidden
+        if not self.format.has_ignore:
+            notes[UNKNOWN] += objects.unknown
+        pixels, valid = _pad(pixels, window), _pad(valid, window)
+        labels = partial(burn_chip, index, inside, valid, self.options)
+        crs = self.dataset.crs
+        return Chip(name, scene, crs, window, pixels, valid, objects, labels, notes)
+
+    def _write_chip(self, chip: Chip, recorder: PartRecorder) -> None:
+        entry = self._describe_chip(chip)
+        write_image(self.products / entry["image"], chip, quality=self.options.quality)
+        for data in self.format.write(chip, self.products / entry["truth"]):
+            recorder.collect(data)
+        recorder.add_chip(entry)
+
+    def _describe_chip(self, chip: Chip) -> Entry:
+        """Return the manifest entry of a chip."""
+        window, split = chip.window, chip.scene.split
+        return {
+            "image": self._image_file(split, chip.name),
+            "truth": self.format.annotation_file(split, chip.name),
+            "scene": chip.scene.name,
+            "split": split,
+            "window": [window.col_off, window.row_off, window.width, window.height],
+            "objects": _count_objects(chip, self.dataset.legend),
+        }
+
+
+def _count_objects(chip: Chip, legend: Legend) -> dict[str, int]:
+    counts = np.bincount(chip.objects.whole.class_id, minlength=len(legend))
+    return {c.name: int(counts[c.id]) for c in legend.objects if counts[c.id]}
+
+
+def _is_sampled(name: str, share: float) -> bool:
+    """Return True for that share of names, the same in every run."""
+    return zlib.crc32(name.encode()) < share * 2**32
+
+
+def _pad(array: NDArray[Any], window: Window) -> NDArray[Any]:
+    """Pad a (..., h, w) array with zeros, below and on the right, to the size of a window."""
+    height, width = array.shape[-2:]
+    missing = [(0, window.height - height), (0, window.width - width)]
+    return np.pad(array, [(0, 0)] * (array.ndim - 2) + missing) if np.any(missing) else array

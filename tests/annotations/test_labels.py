@@ -24,7 +24,7 @@ from geoseg.annotations.readers import NamedAnnotations, ReaderOptions
 from geoseg.annotations.validation import IssueKind, ValidationReport
 from geoseg.cli import boundary, geoseg
 from geoseg.dataset.folder import Dataset
-from geoseg.dataset.images import look_at_image
+from geoseg.dataset.images import inspect_image
 from geoseg.errors import AnnotationError, ConfigError, GeosegError
 from geoseg.legend import IGNORE, Legend
 from geoseg.training.windows import ObjectIndex, SplitReader, View
@@ -57,7 +57,7 @@ def read(
     path: Path, *scenes: Path, report: ValidationReport | None = None, **how: Any
 ) -> list[NamedAnnotations | None]:
     report = ValidationReport() if report is None else report
-    infos = [look_at_image(scene) for scene in scenes]
+    infos = [inspect_image(scene) for scene in scenes]
     found = read_label_rasters(path, infos, ReaderOptions(**how), report)
     report.raise_rejected()
     return found

@@ -14,7 +14,7 @@ from affine import Affine
 from geoseg.annotations.readers import NamedAnnotations, ReaderOptions, derive_legend
 from geoseg.annotations.validation import IssueKind, ValidationReport
 from geoseg.annotations.vector import read_vector
-from geoseg.dataset.images import look_at_image
+from geoseg.dataset.images import inspect_image
 from geoseg.errors import SceneError
 from tests.scenes import UTM, picture, write_scene
 
@@ -57,7 +57,7 @@ def read(
     path: Path, images: list[Path], report: ValidationReport | None = None
 ) -> list[NamedAnnotations]:
     found = ValidationReport() if report is None else report
-    return read_vector(path, [look_at_image(i) for i in images], ReaderOptions(), found)
+    return read_vector(path, [inspect_image(i) for i in images], ReaderOptions(), found)
 
 
 @pytest.mark.parametrize("crs", ["EPSG:32633", "EPSG:4326"])

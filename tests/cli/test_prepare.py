@@ -69,7 +69,7 @@ def test_skipped_input_is_exit_code_6_with_the_product(
     captured = capsys.readouterr()
     assert captured.out == f"{tmp_path / 'out'}\n"
     assert captured.err.splitlines()[-1].startswith(f"geoseg: error: {tmp_path / 'out'}: complete")
-    assert "b.png: has no label file" in captured.err
+    assert "b.png: no label file" in captured.err
     assert len(Dataset.open(tmp_path / "out").scenes) == 2
 
 
@@ -78,7 +78,7 @@ def test_skipped_input_is_exit_code_6_with_the_product(
     [
         (["--legend", "dota-v9"], 2, "legend 'dota-v9'"),
         (["--val-share", "1"], 2, "--val-share"),
-        (["--splits", "test"], 3, "has no folder images"),
+        (["--splits", "test"], 3, "no folder images"),
         (["--outlines", "none.parquet"], 3, "none.parquet"),
         ([], 0, ""),
     ],
@@ -138,7 +138,7 @@ def test_a_repeated_run_says_what_it_kept(
     assert run(*command) == 4
     assert "--overwrite, which writes only what has changed" in capsys.readouterr().err
     assert run(*command, "--overwrite") == 0
-    assert "3 of 3 scenes had not changed and were kept" in capsys.readouterr().err
+    assert "3 of 3 scenes are unchanged and were reused" in capsys.readouterr().err
     assert run(*command, "--overwrite", "--restart") == 0
     assert "had not changed" not in capsys.readouterr().err
 
@@ -149,6 +149,6 @@ def test_blocks_and_a_gap_are_for_dota_folders_too(
     add(tmp_path / "dota", "a", width=200, height=160)
     command = [tmp_path / "dota", "--progress", "none", "--gap", 4]
     assert run(*command, "-o", tmp_path / "none") == 2
-    assert "have no split" in capsys.readouterr().err
+    assert "without a split" in capsys.readouterr().err
     assert run(*command, "-o", tmp_path / "out", "--block", 64) == 0
     assert len(Dataset.open(tmp_path / "out").scenes) == 6

@@ -44,13 +44,13 @@ def dota(tmp_path: Path) -> Path:
 def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the scenes that were written."""
     names: list[str] = []
-    original = images.write_scene
+    original = images.write_image
 
     def spied(image: Path, output: Path, **options: object) -> None:
         original(image, output, **options)  # type: ignore[arg-type]
         names.append(output.stem)
 
-    monkeypatch.setattr(scenes, "write_scene", spied)
+    monkeypatch.setattr(scenes, "write_image", spied)
     return names
 
 
@@ -248,7 +248,7 @@ def test_a_disk_that_is_full_at_the_end_leaves_the_former_dataset(
     before = contents(out)
     repaint(dota)
     with monkeypatch.context() as patch:
-        patch.setattr(folder, "_sync", full)
+        patch.setattr(folder, "_sync_files", full)
         with pytest.raises(OutputError, match="disk is full"):
             prepare(dota, out, overwrite=True)
     assert contents(out) == before

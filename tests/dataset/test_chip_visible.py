@@ -12,7 +12,7 @@ from rasterio.windows import Window
 from geoseg.annotations.burn import AnnotationIndex, Annotations, burn
 from geoseg.annotations.rle import encode_counts
 from geoseg.annotations.yolo import fit_quad
-from geoseg.dataset.chips import labels_of, visible
+from geoseg.dataset.chips import burn_chip, select_objects
 from geoseg.legend import IGNORE
 from geoseg.options import ChipOptions
 from tests.dataset.chip_decoding import pixels_of_rle
@@ -46,7 +46,7 @@ def test_labels_of_a_window_are_those_of_the_whole_scene(
     tiling = ChipOptions(difficult=difficult)  # type: ignore[arg-type]
     valid = np.ones((window.height, window.width), bool)
     valid[::3, 1::2] = False
-    found = labels_of(AnnotationIndex(annotations), window, valid, tiling)
+    found = burn_chip(AnnotationIndex(annotations), window, valid, tiling)
     whole = burn(annotations, HEIGHT, WIDTH, difficult=tiling.difficult)
     rows, columns = window.toslices()
     assert (found[valid] == whole[rows, columns][valid]).all()
@@ -58,14 +58,14 @@ def test_every_object_is_shown_or_counted_and_its_part_is_shapely_s(
     geometry: list[shapely.Geometry], window: Window, least: float
 ) -> None:
     box = shapely.box(0, 0, window.width, window.height)
-    shown = visible(AnnotationIndex(scene(geometry)), window, ChipOptions(min_visible=least))
+    shown = select_objects(AnnotationIndex(scene(geometry)), window, ChipOptions(min_visible=least))
     moved = [
         shapely.transform(g, lambda xy: xy - (window.col_off, window.row_off)) for g in geometry
     ]
     touching = [g.intersection(box).area / g.area for g in moved if g.intersection(box).area > 0.02]
     assert len(shown) + shown.hidden >= len(touching)
     for whole, part, class_id in zip(
-        shown.whole.geometry, shown.part, shown.whole.class_id, strict=True
+        shown.whole.geometry, shown.visible, shown.whole.class_id, strict=True
     ):
         original = moved[class_id - 1]
         assert shapely.equals_exact(whole, original, 1e-6)
@@ -80,16 +80,16 @@ def test_objects_hardly_visible_are_dropped_or_marked_and_never_called_backgroun
     annotations = scene([shapely.box(10, 10, 50, 20), shapely.box(0, 30, 12, 40)])
     window = Window(0, 0, 20, 60)  # shows a quarter of the first, all of the second
     index = AnnotationIndex(annotations)
-    dropped = visible(index, window, ChipOptions(min_visible=0.3))
+    dropped = select_objects(index, window, ChipOptions(min_visible=0.3))
     assert dropped.whole.class_id.tolist() == [2]
     assert dropped.hidden == 1
-    marked = visible(index, window, ChipOptions(min_visible=0.3, hardly_visible="difficult"))
+    marked = select_objects(index, window, ChipOptions(min_visible=0.3, hardly_visible="difficult"))
     assert marked.whole.difficult.tolist() == [True, False]
     assert marked.hidden == 0
-    labels = labels_of(index, window, np.ones((60, 20), bool), ChipOptions(min_visible=0.3))
+    labels = burn_chip(index, window, np.ones((60, 20), bool), ChipOptions(min_visible=0.3))
     assert (labels[10:20, 10:] == IGNORE).all()
     assert (labels[30:40, :12] == 2).all()
-    assert len(visible(index, window, ChipOptions(min_visible=0.25))) == 2
+    assert len(select_objects(index, window, ChipOptions(min_visible=0.25))) == 2
 
 
 def test_what_nobody_knows_is_no_object_but_ignored_in_label_images() -> None:
@@ -99,10 +99,10 @@ def test_what_nobody_knows_is_no_object_but_ignored_in_label_images() -> None:
         np.zeros(2, bool),
     )
     window, index = Window(0, 0, 40, 20), AnnotationIndex(annotations)
-    shown = visible(index, window, ChipOptions())
+    shown = select_objects(index, window, ChipOptions())
     assert shown.whole.class_id.tolist() == [1]
     assert shown.unknown == 1
-    labels = labels_of(index, window, np.ones((20, 40), bool), ChipOptions())
+    labels = burn_chip(index, window, np.ones((20, 40), bool), ChipOptions())
     assert (labels[:9, 20:29] == IGNORE).all()
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.dataset.chips import chip_name, cut_windows, inside
+from geoseg.dataset.chips import clip_window, cut_windows, format_chip_name
 from geoseg.options import ChipOptions
 
 sides = st.integers(1, 400)
@@ -28,7 +28,7 @@ def test_windows_cover_the_scene_and_neighbours_share_the_overlap(
     for window in windows:
         assert 0 <= window.col_off < width
         assert 0 <= window.row_off < height
-        part = inside(window, width, height)
+        part = clip_window(window, width, height)
         if edge == "crop":
             assert window == part
         else:
@@ -41,7 +41,7 @@ def test_windows_cover_the_scene_and_neighbours_share_the_overlap(
     assert seen.all()
     lefts = sorted({window.col_off for window in windows})
     assert all(b - a <= size[0] - size[1] for a, b in pairwise(lefts))
-    assert len({chip_name(tiling, "a", window) for window in windows}) == len(windows)
+    assert len({format_chip_name(tiling, "a", window) for window in windows}) == len(windows)
 
 
 @given(sides, sizes)
@@ -59,12 +59,12 @@ def test_windows_lie_where_mmrotate_puts_them(length: int, size: tuple[int, int]
 
 def test_names_say_size_and_place_and_whole_scenes_keep_theirs() -> None:
     tiling = ChipOptions(size=64, overlap=0)
-    assert [chip_name(tiling, "P1", w) for w in cut_windows(tiling, 100, 20)] == [
+    assert [format_chip_name(tiling, "P1", w) for w in cut_windows(tiling, 100, 20)] == [
         "P1__64__0___0",
         "P1__64__36___0",
     ]
     whole = ChipOptions(size=None)
-    assert [chip_name(whole, "P1", w) for w in cut_windows(whole, 100, 20)] == ["P1"]
+    assert [format_chip_name(whole, "P1", w) for w in cut_windows(whole, 100, 20)] == ["P1"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import shapely
 
 from geoseg.annotations.burn import burn
-from geoseg.dataset.classes import Renaming, read_classes
+from geoseg.dataset.classes import ClassMapping, read_class_mapping
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import AnnotationError, ConfigError
 from geoseg.legend import DOTA_V2, Legend
@@ -100,11 +100,11 @@ def test_drawn_classes_are_renamed_too_and_fit_a_legend_that_is_asked_for(tmp_pa
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ('"smal-vehicle" = "car"', "'smal-vehicle' occurs nowhere .did you mean 'small-vehicle'"),
-        ("no", "is no TOML"),
+        ('"smal-vehicle" = "car"', "'smal-vehicle' does not occur .did you mean 'small-vehicle'"),
+        ("no", "invalid TOML"),
         ("[a]\nb = 1", "'a' must become a name"),
-        ('ship = "background"', "cannot become background. drop it"),
-        ('"*" = ""', "drops every class"),
+        ('ship = "background"', "cannot become background. Drop it"),
+        ('"*" = ""', "drops all classes"),
     ],
 )
 def test_a_mistake_in_the_file_is_one_line(tmp_path: Path, text: str, why: str) -> None:
@@ -117,6 +117,6 @@ def test_a_mistake_in_the_file_is_one_line(tmp_path: Path, text: str, why: str) 
 
 
 def test_what_all_others_become_can_be_said(tmp_path: Path) -> None:
-    renaming = read_classes(mapping(tmp_path, 'a = "b"\n"*" = "other"'))
+    renaming = read_class_mapping(mapping(tmp_path, 'a = "b"\n"*" = "other"'))
     assert [renaming(name) for name in ("a", "b", "c")] == ["b", "other", "other"]
-    assert Renaming()("a") == "a"
+    assert ClassMapping()("a") == "a"

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from geoseg.annotations.burn import Annotations
 from geoseg.annotations.validation import Action, IssueKind, ValidationReport, summarize
 from geoseg.dataset.folder import Dataset
-from geoseg.dataset.validate import repeated
+from geoseg.dataset.validate import find_duplicates
 from geoseg.errors import AnnotationError, SkippedInputsError
 from geoseg.tools.info import describe, info
 from tests.calls import prepare
@@ -132,7 +132,7 @@ def test_an_object_is_repeated_when_class_and_area_are_those_of_an_earlier_one(
         ring = [(left, top), (right, top), (right, bottom), (left, bottom)]
         shapes[n] = shapely.Polygon(ring[first:] + ring[:first])
     ids = np.array([number for _, number, _ in drawn], np.uint8)
-    again = repeated(Annotations(shapes, ids, np.zeros(len(drawn), bool)))
+    again = find_duplicates(Annotations(shapes, ids, np.zeros(len(drawn), bool)))
     keys = [(box, number) for box, number, _ in drawn]
     assert again.tolist() == [key in keys[:n] for n, key in enumerate(keys)]
 

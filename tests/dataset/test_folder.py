@@ -92,15 +92,15 @@ def renamed(folder: Path, **change: str) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda f: (f / "dataset.json").unlink(), "no dataset, it has no dataset.json"),
+        (lambda f: (f / "dataset.json").unlink(), "not a dataset, no dataset.json"),
         (lambda f: (f / "dataset.json").write_text("{"), "damaged"),
         (lambda f: (f / "dataset.json").write_text("[]"), "damaged"),
         (lambda f: (f / "dataset.json").write_text('{"format": "x"}'), "format is 'x'"),
-        (lambda f: renamed(f, name="../../b"), r"damaged .*'\.\./\.\./b' cannot name"),
-        (lambda f: renamed(f, file="../a.tif"), r"damaged .*'\.\.' cannot name"),
-        (lambda f: renamed(f, file="/a.tif"), "damaged .*'' cannot name"),
-        (lambda f: renamed(f, split="/tmp"), "damaged .*'/tmp' cannot name"),
-        (lambda f: renamed(f, split=""), "damaged .*'' cannot name"),
+        (lambda f: renamed(f, name="../../b"), r"damaged .*'\.\./\.\./b' is not a name"),
+        (lambda f: renamed(f, file="../a.tif"), r"damaged .*'\.\.' is not a name"),
+        (lambda f: renamed(f, file="/a.tif"), "damaged .*'' is not a name"),
+        (lambda f: renamed(f, split="/tmp"), "damaged .*'/tmp' is not a name"),
+        (lambda f: renamed(f, split=""), "damaged .*'' is not a name"),
         (lambda f: (f / "scenes" / "b.tif").unlink(), r"b\.tif: missing"),
         (lambda f: (f / "annotations.gpkg").unlink(), r"annotations\.gpkg: missing"),
     ],
@@ -119,9 +119,9 @@ def test_a_missing_folder_is_no_dataset(tmp_path: Path) -> None:
 
 def test_asking_for_what_is_not_there_says_what_is(folder: Path) -> None:
     dataset = Dataset.open(folder)
-    with pytest.raises(DatasetError, match=r"no split 'test'\. there are: train, val"):
+    with pytest.raises(DatasetError, match=r"no split 'test'\. Use train, val"):
         dataset.split("test")
-    with pytest.raises(DatasetError, match=r"no layer 'outlines'\. there are: quads"):
+    with pytest.raises(DatasetError, match=r"no layer 'outlines'\. Use quads"):
         dataset.annotations("outlines")
 
 
@@ -149,8 +149,8 @@ def test_a_feature_changed_in_a_gis_counts_by_the_name_of_its_class(folder: Path
     ("changes", "says"),
     [
         ({"class": "boat"}, "unknown class 'boat'"),
-        ({"scene": "z"}, "names a scene 'z'"),
-        ({"scene": None}, "names a scene 'None'"),
+        ({"scene": "z"}, "unknown scene 'z'"),
+        ({"scene": None}, "unknown scene 'None'"),
     ],
 )
 def test_a_feature_that_fits_nothing_is_an_error(

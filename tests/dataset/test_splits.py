@@ -15,9 +15,8 @@ from rasterio.windows import Window
 from geoseg.annotations.burn import OUTLINES, Annotations
 from geoseg.annotations.validation import ValidationReport
 from geoseg.dataset.folder import Dataset
-from geoseg.dataset.scenes import Input
-from geoseg.dataset.sources import Source
-from geoseg.dataset.split import by_share, in_blocks
+from geoseg.dataset.sources import SourceScene, is_located
+from geoseg.dataset.split import split_by_blocks, split_by_share
 from geoseg.errors import ConfigError, DatasetError, SceneError, SkippedInputsError
 from geoseg.legend import DOTA_V1
 from geoseg.options import PrepareOptions
@@ -66,10 +65,10 @@ def test_a_scene_that_is_not_listed_is_at_fault_and_a_name_too_many_is_told(tmp_
     ("text", "why"),
     [
         ("name,split\na,b\n", "splits.csv:1: must name the columns scene and split"),
-        ("scene,split\na,\n", "splits.csv:2: needs a scene and a split"),
-        ("scene,split\na,x\na,y\n", "splits.csv:3: a is in x already"),
-        ("scene,split\na,../x\n", r"splits.csv:2: split '\.\./x' cannot name a folder"),
-        ("scene,split\n", "names no scene"),
+        ("scene,split\na,\n", "splits.csv:2: scene or split is empty"),
+        ("scene,split\na,x\na,y\n", "splits.csv:3: a is already in x"),
+        ("scene,split\na,../x\n", r"splits.csv:2: split '\.\./x' is not a folder name"),
+        ("scene,split\n", "splits.csv: no scenes"),
     ],
 )
 def test_a_list_at_fault_is_refused(tmp_path: Path, text: str, why: str) -> None:
@@ -87,7 +86,7 @@ def test_a_list_at_fault_is_refused(tmp_path: Path, text: str, why: str) -> None
 )
 def test_windows_of_one_scene_are_never_parted(scenes: dict[str, int], share: float) -> None:
     names = [f"{s}__1__{824 * n}___0" for s, count in scenes.items() for n in range(count)]
-    splits = by_share(names, share)
+    splits = split_by_share(names, share)
     assert set(splits) == set(names)
     assert set(splits.values()) == {"train", "val"}
     for scene in scenes:
@@ -97,7 +96,7 @@ def test_windows_of_one_scene_are_never_parted(scenes: dict[str, int], share: fl
 # --- by ground ----------------------------------------------------------------------------------
 
 
-def scene(name: str, left: int, top: int, width: int, height: int, objects: int = 0) -> Input:
+def scene(name: str, left: int, top: int, width: int, height: int, objects: int = 0) -> SourceScene:
     """A scene on a common grid of one unit a pixel, y down as its pixels."""
     place = Affine.translation(left, top)
     info = SceneInfo(Path(name), width, height, 3, "uint8", None, place, None, None)
@@ -107,15 +106,17 @@ def scene(name: str, left: int, top: int, width: int, height: int, objects: int 
     truth = Annotations(
         shapes, rng.integers(1, 4, objects).astype(np.uint8), np.zeros(objects, bool)
     )
-    return Input(Source(name, None, Path(name), Path("t")), info, {OUTLINES: truth}, DOTA_V1)
+    return SourceScene(
+        name, None, info, {OUTLINES: truth}, DOTA_V1, {OUTLINES: Path("t")}, is_located(info)
+    )
 
 
-def ground(part: Input) -> tuple[float, float, float, float]:
+def ground(part: SourceScene) -> tuple[float, float, float, float]:
     left, top = part.image.transform.c, part.image.transform.f
     return left, top, left + part.image.width, top + part.image.height
 
 
-def apart(one: Input, other: Input) -> float:
+def apart(one: SourceScene, other: SourceScene) -> float:
     """Pixels between two windows, along the axis on which they are further apart; below 0 they overlap."""
     a, b = ground(one), ground(other)
     return max(a[0] - b[2], b[0] - a[2], a[1] - b[3], b[1] - a[3])
@@ -138,13 +139,13 @@ def test_no_window_of_any_size_sees_ground_that_is_nearer_to_the_other_split_tha
 ) -> None:
     scenes = [scene(f"s{n}", *box, objects=12) for n, box in enumerate(boxes)]
     try:
-        parts = in_blocks(
+        parts = split_by_blocks(
             scenes, PrepareOptions(block=block, gap=gap, val_share=share), ValidationReport()
         )
     except DatasetError:  # everything shares ground, or the gap eats what was to validate
         return
-    train = [part for part in parts if part.source.split == "train"]
-    val = [part for part in parts if part.source.split == "val"]
+    train = [part for part in parts if part.split == "train"]
+    val = [part for part in parts if part.split == "val"]
     assert train
     assert val
     for one in train:
@@ -152,8 +153,8 @@ def test_no_window_of_any_size_sees_ground_that_is_nearer_to_the_other_split_tha
             assert apart(one, other) >= gap
     # a window of training lies inside the file of a part, and that shows this ground of its scene only
     for part in parts:
-        whole = next(s for s in scenes if s.source.image == part.source.image)
-        window = part.source.window or Window(0, 0, whole.image.width, whole.image.height)
+        whole = next(s for s in scenes if s.path == part.path)
+        window = part.window or Window(0, 0, whole.image.width, whole.image.height)
         assert (window.width, window.height) == (part.image.width, part.image.height)
         assert whole.image.transform @ (window.col_off, window.row_off) == ground(part)[:2]
 
@@ -161,25 +162,25 @@ def test_no_window_of_any_size_sees_ground_that_is_nearer_to_the_other_split_tha
 def test_the_gap_costs_only_what_validates_and_is_told() -> None:
     report = ValidationReport()
     whole = scene("s", 1, 1, 400, 400, objects=40)
-    without = in_blocks([whole], PrepareOptions(block=100), ValidationReport())
-    with_gap = in_blocks([whole], PrepareOptions(block=100, gap=10), report)
+    without = split_by_blocks([whole], PrepareOptions(block=100), ValidationReport())
+    with_gap = split_by_blocks([whole], PrepareOptions(block=100, gap=10), report)
     for before, after in zip(without, with_gap, strict=True):
-        assert before.source.name == after.source.name
-        assert before.source.split == after.source.split
-        if after.source.split == "train":
+        assert before.name == after.name
+        assert before.split == after.split
+        if after.split == "train":
             assert ground(before) == ground(after)
     assert {finding.kind for finding in report} == {"block trimmed by the gap"}
 
 
 def test_a_gap_that_leaves_nothing_to_validate_is_refused() -> None:
     whole = scene("s", 1, 1, 400, 400, objects=40)
-    with pytest.raises(DatasetError, match="use a smaller --gap"):
-        in_blocks([whole], PrepareOptions(block=100, gap=300), ValidationReport())
+    with pytest.raises(DatasetError, match="Use a smaller --gap"):
+        split_by_blocks([whole], PrepareOptions(block=100, gap=300), ValidationReport())
 
 
 def test_scenes_that_do_not_overlap_and_have_no_place_share_no_ground() -> None:
     bare = [scene(f"s{n}", 0, 0, 100, 100) for n in range(9)]
-    splits = [part.source.split for part in in_blocks(bare, PrepareOptions(), ValidationReport())]
+    splits = [part.split for part in split_by_blocks(bare, PrepareOptions(), ValidationReport())]
     assert splits.count("val") == 2
 
 
@@ -190,7 +191,7 @@ def test_a_folder_of_dota_can_be_cut_into_blocks_too(tmp_path: Path) -> None:
     assert len(dataset.scenes) == 12
     assert dataset.splits == ("train", "val")
     assert dataset.layers["quads"].pixels["ship"] == 40 * 14
-    with pytest.raises(ConfigError, match="leave out --block"):
+    with pytest.raises(ConfigError, match="Leave out --block"):
         prepare(
             tmp_path / "dota",
             tmp_path / "two",

@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def manifest(made: Path) -> Any:
-    return json.loads((made / "tiles.json").read_text(encoding="utf-8"))
+    return json.loads((made / "chips.json").read_text(encoding="utf-8"))
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -68,8 +68,8 @@ def test_pairs_are_windows_of_the_scene_and_of_its_burned_annotations(
     opened = Dataset.open(folder)
     truth = opened.annotations("outlines")
     entries = manifest(tmp_path / "out")["windows"]
-    assert tiles.windows == {"train": 3 * 2 + 1, "val": 3 * 2}
-    assert len(entries) == sum(tiles.windows.values())
+    assert tiles.chips == {"train": 3 * 2 + 1, "val": 3 * 2}
+    assert len(entries) == sum(tiles.chips.values())
     scenes = {scene.name: scene for scene in opened.scenes}
     for entry in entries:
         scene = scenes[entry["scene"]]
@@ -135,16 +135,16 @@ def test_windows_without_objects_or_data_are_left_out_and_counted(tmp_path: Path
     write_image(tmp_path / "dota/images/a.tif", pixels, nodata=0)
     folder = prepare(tmp_path / "dota", tmp_path / "set", val_share=0)
     everything = chip(folder, tmp_path / "all", chips=ChipOptions(size=100, overlap=0))
-    assert everything.windows == {"train": 3}
-    assert everything.told == {"windows without data were left out": 1}
+    assert everything.chips == {"train": 3}
+    assert everything.notes == {"chips without data were left out": 1}
     few = chip(folder, tmp_path / "few", chips=ChipOptions(size=100, overlap=0, empty=0))
-    assert few.windows == {"train": 2}
-    assert few.told == {"windows without objects were left out": 2}
+    assert few.chips == {"train": 2}
+    assert few.notes == {"chips without objects were left out": 2}
     how = ChipOptions(size=20, overlap=0, empty=0.5)
     half = chip(folder, tmp_path / "half", chips=how)
-    left = half.told["windows without objects were left out"]
+    left = half.notes["chips without objects were left out"]
     assert 25 < left < 70  # of some 95
-    assert chip(folder, tmp_path / "again", chips=how).told == half.told
+    assert chip(folder, tmp_path / "again", chips=how).notes == half.notes
 
 
 # --- text ---------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def test_coco_says_parts_exactly_and_holes_as_pixels(folder: Path, tmp_path: Pat
     assert len({a["id"] for a in told["annotations"]}) == len(told["annotations"]) == 3
     assert {images[a["image_id"]]["file_name"] for a in told["annotations"]} == {"a.png"}
     ring = objects["ship"]
-    assert tiles.told == {"objects have holes and are pixels (RLE) in COCO": 1}
+    assert tiles.notes == {"objects with holes are written as pixels (RLE) in COCO": 1}
     filled = pixels_of_rle(ring["segmentation"])
     assert filled.sum() == ring["area"] == RING.area
     assert not filled[20:31, 20:30].any()
@@ -204,9 +204,9 @@ def test_coco_polygons_are_those_of_shapely_in_every_window(folder: Path, tmp_pa
 
 def test_yolo_gets_outlines_with_a_line_for_each_part(folder: Path, tmp_path: Path) -> None:
     tiles = chip(folder, tmp_path / "out", format="yolo-seg", chips=ChipOptions(size=None))
-    assert tiles.told == {
-        "objects are in several parts, a line each in YOLO": 1,
-        "objects have holes, which YOLO fills": 1,
+    assert tiles.notes == {
+        "objects in several parts are written as several lines in YOLO": 1,
+        "objects have holes, which are filled in YOLO": 1,
     }
     legend = Dataset.open(folder).legend
     found = yolo(tmp_path / "out/train/labels/a.txt", 300, 220)
@@ -244,7 +244,7 @@ def test_yolo_cannot_mark_objects(folder: Path, tmp_path: Path) -> None:
         ChipOptions(difficult="ignore"),
         ChipOptions(min_visible=0.5, hardly_visible="difficult"),
     ):
-        with pytest.raises(ConfigError, match="no word for difficult"):
+        with pytest.raises(ConfigError, match="cannot mark difficult"):
             chip(folder, tmp_path / "out", format="yolo-obb", chips=how)
 
 
@@ -313,8 +313,8 @@ def test_only_windows_are_ever_replaced(folder: Path, tmp_path: Path) -> None:
         chip(folder, mine, chips=SMALL)
     chip(folder, mine, format="dota", chips=SMALL, overwrite=True)
     assert not (mine / "train/labels").exists()
-    (mine / "tiles.json").unlink()
-    with pytest.raises(OutputError, match="holds no windows"):
+    (mine / "chips.json").unlink()
+    with pytest.raises(OutputError, match="has no chips"):
         chip(folder, mine, chips=SMALL, overwrite=True)
     with pytest.raises(OutputError, match="Create"):
         chip(folder, tmp_path / "no/where", chips=SMALL)
@@ -359,7 +359,7 @@ def test_the_command_tells_what_it_made(
     assert run(folder, "-o", out, "--size", 128, "--min-visible", 0.5) == 0
     told = capsys.readouterr()
     assert told.out == f"{out}\n"
-    assert "13 windows (train 7, val 6)" in told.err
+    assert "13 chips (train 7, val 6)" in told.err
     assert "hardly visible in a window and were left out there" in told.err
     again = (
         "--overwrite",
@@ -385,7 +385,7 @@ def test_the_command_tells_what_it_made(
         (("--empty", "some"), "keep, drop"),
         (("--empty", "2"), "empty must be 0 to 1"),
         (("--format", "voc"), "voc"),
-        (("--format", "yolo-seg", "--difficult", "ignore"), "no word"),
+        (("--format", "yolo-seg", "--difficult", "ignore"), "cannot mark difficult"),
     ],
 )
 def test_wrong_options_are_told_in_one_line(

@@ -24,8 +24,8 @@ from rasterio.windows import Window
 
 from geoseg.annotations.burn import burn
 from geoseg.dataset.folder import Dataset
-from geoseg.dataset.placement import Extent, shelves
-from geoseg.dataset.split import by_share
+from geoseg.dataset.placement import Extent, arrange_on_shelves
+from geoseg.dataset.split import split_by_share
 from geoseg.errors import (
     AnnotationError,
     ConfigError,
@@ -119,7 +119,7 @@ def test_scenes_of_different_crs_are_refused(tmp_path: Path, other: str | None) 
         add(tmp_path / "dota", "b", suffix=".tif", crs=other, transform=place)
     else:
         add(tmp_path / "dota", "b")
-    with pytest.raises(SceneError, match=r"b.*: has .* but a\.tif has EPSG:28992\. give all one"):
+    with pytest.raises(SceneError, match=r"b.*: has .* but a\.tif has EPSG:28992\. Reproject to one"):
         prepare(tmp_path / "dota", tmp_path / "dataset")
 
 
@@ -143,7 +143,7 @@ lengths = st.floats(-2000, 2000).flatmap(
 )
 def test_no_scene_covers_another_and_the_plane_is_not_a_ribbon(extents: list[Extent]) -> None:
     boxes = []
-    for extent, transform in zip(extents, shelves(extents), strict=True):
+    for extent, transform in zip(extents, arrange_on_shelves(extents), strict=True):
         left, top = transform @ (extent.left, extent.top)
         right, bottom = transform @ (extent.right, extent.bottom)
         assert left < right
@@ -272,7 +272,7 @@ def test_a_legend_may_be_named_or_come_from_a_file(tmp_path: Path) -> None:
     assert Dataset.open(from_file).legend == own
     named = prepare(tmp_path / "dota", tmp_path / "named", legend="dota-v2.0")
     assert Dataset.open(named).legend == DOTA_V2
-    with pytest.raises(ConfigError, match=r"'dota-v3': is not known. use dota-v1.0"):
+    with pytest.raises(ConfigError, match=r"'dota-v3': unknown. Use dota-v1.0"):
         prepare(tmp_path / "dota", tmp_path / "none", legend="dota-v3")
     path.write_text("[{}]", encoding="utf-8")
     with pytest.raises(ConfigError, match="is no legend"):
@@ -303,7 +303,7 @@ def test_a_share_of_a_folder_without_splits_goes_to_val_the_same_each_time() -> 
     names = [f"P{n}" for n in range(10)]
 
     def val(share: float, names: list[str] = names) -> set[str]:
-        return {name for name, split in by_share(names, share).items() if split == "val"}
+        return {name for name, split in split_by_share(names, share).items() if split == "val"}
 
     assert len(val(0.2)) == 2
     assert val(0.2) < val(0.5)
@@ -451,9 +451,9 @@ def test_when_nothing_is_left_there_is_no_dataset(tmp_path: Path) -> None:
     [
         ([], "no such folder"),
         (["dota"], "no images in it"),
-        (["dota/images"], "has no folder labelTxt"),
+        (["dota/images"], "no folder labelTxt"),
         (["dota/images", "dota/labelTxt"], "no images in it"),
-        (["dota/test/images"], "has no folder labelTxt. add it, or name the splits to use"),
+        (["dota/test/images"], "no folder labelTxt. Add it, or name the splits to use"),
     ],
 )
 def test_what_is_no_dota_folder_is_refused(tmp_path: Path, make: list[str], says: str) -> None:
@@ -466,7 +466,7 @@ def test_what_is_no_dota_folder_is_refused(tmp_path: Path, make: list[str], says
 def test_two_scenes_of_one_name_are_refused(tmp_path: Path) -> None:
     add(tmp_path / "dota" / "train", "P1")
     add(tmp_path / "dota" / "val", "p1")
-    with pytest.raises(DatasetError, match=r"p1\.png: has the name of .*P1\.png"):
+    with pytest.raises(DatasetError, match=r"p1\.png: has the same name as .*P1\.png"):
         prepare(tmp_path / "dota", tmp_path / "out")
 
 
@@ -502,7 +502,7 @@ def test_a_dataset_is_replaced_only_when_asked_and_only_by_a_whole_one(tmp_path:
 def test_a_folder_that_is_no_dataset_is_never_replaced(tmp_path: Path) -> None:
     add(tmp_path / "dota", "a")
     for output in (tmp_path / "dota", tmp_path):
-        with pytest.raises(OutputError, match="is no dataset"):
+        with pytest.raises(OutputError, match="is not a dataset"):
             prepare(tmp_path / "dota", output, overwrite=True)
     with pytest.raises(OutputError, match="its folder does not exist"):
         prepare(tmp_path / "dota", tmp_path / "none" / "out")

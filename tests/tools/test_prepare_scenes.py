@@ -24,7 +24,7 @@ from geoseg.annotations.readers import NamedAnnotations, ReaderOptions, derive_l
 from geoseg.annotations.validation import ValidationReport
 from geoseg.cli import boundary, geoseg
 from geoseg.dataset.folder import Dataset
-from geoseg.dataset.split import choose, cut, groups
+from geoseg.dataset.split import choose_validation, cut_blocks, group_overlapping
 from geoseg.errors import AnnotationError, ConfigError, DatasetError, GeosegError, SceneError
 from geoseg.legend import DOTA_V1
 from geoseg.raster.scene import SceneInfo
@@ -187,7 +187,7 @@ def test_every_class_is_in_both_splits_and_val_has_about_its_share(tmp_path: Pat
 @given(st.integers(1, 2000), st.integers(1, 2000), st.one_of(st.none(), st.integers(32, 900)))
 def test_blocks_cover_a_scene_exactly_once(width: int, height: int, side: int | None) -> None:
     image = SceneInfo(Path("s"), width, height, 3, "uint8", None, Affine.identity(), None, None)
-    windows = [block.window for block in cut([image], side)]
+    windows = [block.window for block in cut_blocks([image], side)]
     assert sum(w.width * w.height for w in windows) == width * height
     assert {(w.col_off, w.row_off) for w in windows} == {
         (x, y) for x in {w.col_off for w in windows} for y in {w.row_off for w in windows}
@@ -202,14 +202,14 @@ def test_blocks_cover_a_scene_exactly_once(width: int, height: int, side: int | 
 )
 def test_validation_gets_some_and_training_too(shares: NDArray[np.float64], target: float) -> None:
     shares = shares / shares.sum(axis=0)
-    chosen = choose(shares, target)
+    chosen = choose_validation(shares, target)
     assert 1 <= chosen.sum() < len(shares)
-    assert np.array_equal(chosen, choose(shares, target))
+    assert np.array_equal(chosen, choose_validation(shares, target))
 
 
 def test_those_that_share_ground_are_one_group_and_neighbours_are_not() -> None:
     boxes = [(0, 0, 1, 1), (1, 0, 2, 1), (1.5, 0, 3, 1), (2.5, 0, 4, 1), (9, 9, 10, 10)]
-    found = groups(np.array([shapely.box(*box) for box in boxes], object))
+    found = group_overlapping(np.array([shapely.box(*box) for box in boxes], object))
     assert found[1] == found[2] == found[3]
     assert len({found[0], found[1], found[4]}) == 3
 
@@ -255,7 +255,7 @@ def test_the_legend_can_be_that_of_a_model(tmp_path: Path, name: str) -> None:
         ({}, {"legend": "dota-v1.0"}, AnnotationError, "unknown class '(pond|shed)'"),
         ({}, {"format": "kml?"}, ConfigError, "'kml\\?': unknown format. Use one of: .*vector"),
         ({}, {"block": 1000}, DatasetError, "too small"),
-        ({"what": "background"}, {}, AnnotationError, "column with the classes"),
+        ({"what": "background"}, {}, AnnotationError, "column of the classes"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(
@@ -307,7 +307,7 @@ def test_one_of_several_layers_is_asked_for(tmp_path: Path) -> None:
         AnnotationError, match=r"Choose one by --layer: (roofs, ponds|ponds, roofs)"
     ):
         prepare_scenes([source], tmp_path / "dataset", **settings)
-    with pytest.raises(AnnotationError, match=r"has no layer 'lakes' with geometries\. Name one"):
+    with pytest.raises(AnnotationError, match=r"no layer 'lakes' with geometries\. Name one"):
         prepare_scenes([source], tmp_path / "dataset", layer="lakes", **settings)
     prepare_scenes([source], tmp_path / "dataset", layer="ponds", **settings)
 

@@ -1,0 +1,189 @@
+"""Journal of the scenes of a dataset, by which a later run writes only scenes whose input has changed.
+
+``journal`` in a dataset folder has a line for each scene: a fingerprint of everything that its pixels and its counts
+depend on. It also lets an interrupted run be continued.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+
+from geoseg.dataset.folder import SCENES, DatasetScene
+from geoseg.dataset.sources import SourceScene
+from geoseg.files import replacing, write_json_lines
+
+JOURNAL = "journal"
+
+_FORMAT = {"format": "geoseg prepare 1"}  # to be changed with the way scenes are written
+_SIDECARS = (".msk", ".aux.xml")  # where GDAL reads masks and nodata from
+_SAMPLE = 1 << 16  # bytes read at either end of a file
+
+PixelCounts = dict[str, NDArray[np.int64]]
+"""(classes,) valid pixels of each class, by annotation layer."""
+
+log = logging.getLogger(__name__)
+
+
+def compute_fingerprint(scene: SourceScene, classes: int, crs: CRS | None) -> str:
+    """Return a hexadecimal digest of everything that the pixels and counts of a scene depend on.
+
+    Its position is not part of it. Images are compared by size, time of modification and their ends.
+    """
+    digest = hashlib.sha256()
+    for file in (scene.path, *(Path(f"{scene.path}{suffix}") for suffix in _SIDECARS)):
+        digest.update(repr(_read_state(file)).encode())
+    state = (scene.window, scene.image.nodata, classes, crs.to_wkt() if crs else None)
+    digest.update(repr(state).encode())
+    for layer, objects in scene.layers.items():
+        digest.update(f"{layer} {len(objects)}".encode())
+        digest.update(objects.class_id.tobytes())
+        for wkb in shapely.to_wkb(objects.geometry):
+            digest.update(wkb)
+    return digest.hexdigest()
+
+
+class BuildJournal:
+    """Journals of the dataset that is written and of the one that it replaces.
+
+    Parameters
+    ----------
+    output
+        Name of the dataset, for messages.
+    folder
+        Folder of the new dataset, perhaps with scenes of an interrupted run.
+    former
+        Dataset to be replaced, if its scenes may be reused.
+    """
+
+    def __init__(self, output: Path, folder: Path, former: Path | None) -> None:
+        self.output, self.folder, self._former = output, folder, former
+        self._lock = threading.Lock()
+        self._entries = _read_entries(folder)
+        self._former_entries = _read_entries(former) if former else {}
+        write_json_lines(folder / JOURNAL, [_FORMAT, *self._entries.values()])
+        self.reused = 0
+        """Number of scenes that were not written again."""
+
+    def reuse(self, scene: DatasetScene, key: str) -> PixelCounts | None:
+        """Take an unchanged scene from an interrupted run or the former dataset.
+
+        Parameters
+        ----------
+        scene
+            Scene of the new dataset.
+        key
+            Its fingerprint.
+
+        Returns
+        -------
+        PixelCounts or None
+            Pixel counts of the scene; None if there is no unchanged one.
+        """
+        target = self.folder / scene.file
+        for folder, entries in (
+            (self.folder, self._entries),
+            (self._former, self._former_entries),
+        ):
+            entry = entries.get(scene.name)
+            if folder is None or entry is None or entry["key"] != key:
+                continue
+            source = folder / scene.file
+            if not source.is_file() or source.stat().st_size != entry["bytes"]:
+                continue
+            same_place = entry["transform"] == list(scene.transform)
+            if source != target or not same_place:
+                _copy_scene(source, target, None if same_place else Affine(*scene.transform))
+            pixels = {name: np.array(n, np.int64) for name, n in entry["pixels"].items()}
+            if folder is self._former or not same_place:
+                self.add(scene, key, pixels)
+            with self._lock:
+                self.reused += 1
+            return pixels
+        return None
+
+    def add(self, scene: DatasetScene, key: str, pixels: PixelCounts) -> None:
+        """Add a scene that is complete in the folder."""
+        entry = {
+            "scene": scene.name,
+            "key": key,
+            "bytes": (self.folder / scene.file).stat().st_size,
+            "transform": list(scene.transform),
+            "pixels": {layer: count.tolist() for layer, count in pixels.items()},
+        }
+        with self._lock, (self.folder / JOURNAL).open("a", encoding="utf-8") as journal:
+            self._entries[scene.name] = entry
+            journal.write(json.dumps(entry) + "\n")
+
+    def close(self, scenes: Collection[DatasetScene]) -> None:
+        """Remove the files of other scenes, and write the entries of these in their order."""
+        files = {scene.file for scene in scenes}
+        for path in (self.folder / SCENES).iterdir():
+            if f"{SCENES}/{path.name}" not in files:
+                path.unlink()
+        entries = (self._entries[scene.name] for scene in scenes)
+        write_json_lines(self.folder / JOURNAL, [_FORMAT, *entries])
+        if self.reused:
+            log.info("%d of %d scenes are unchanged and were reused", self.reused, len(scenes))
+
+
+def _read_entries(folder: Path) -> dict[str, dict[str, Any]]:
+    """Read the entries of a journal by scene; truncated lines are ignored."""
+    try:
+        first, *lines = (folder / JOURNAL).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return {}
+    if first != json.dumps(_FORMAT):
+        return {}
+    entries = {}
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        entries[entry["scene"]] = entry
+    return entries
+
+
+def _copy_scene(source: Path, target: Path, transform: Affine | None) -> None:
+    """Link or copy a scene, or copy it and set its transform; complete before it gets its name."""
+    with replacing(target, overwrite=True) as scratch:
+        if transform is None:
+            try:
+                os.link(source, scratch)
+            except OSError:  # a file system without hard links
+                shutil.copy2(source, scratch)
+        else:
+            shutil.copyfile(source, scratch)
+            with rasterio.open(scratch, "r+") as scene:
+                scene.transform = transform
+
+
+def hash_ends(file: Path) -> str:
+    """Return a hexadecimal digest of the first and last 64 KiB of a file."""
+    with file.open("rb") as opened:
+        head = opened.read(_SAMPLE)
+        opened.seek(max(0, os.fstat(opened.fileno()).st_size - _SAMPLE))
+        return hashlib.sha256(head + opened.read(_SAMPLE)).hexdigest()
+
+
+def _read_state(file: Path) -> tuple[int, int, str] | None:
+    try:
+        stat = file.stat()
+        return stat.st_size, stat.st_mtime_ns, hash_ends(file)
+    except FileNotFoundError:
+        return None
