@@ -1,4 +1,4 @@
-"""What is known of the classes of a dataset."""
+"""Class statistics of a dataset: object sizes, co-occurrence, and how much of their quads outlines fill."""
 
 from __future__ import annotations
 
@@ -17,45 +17,44 @@ from geoseg.legend import Legend
 
 @dataclass(frozen=True, slots=True)
 class ClassStats:
-    """One class in one split."""
+    """Statistics of one class in one split."""
 
     name: str
     objects: int
 
     pixels: int
-    """Valid pixels that are labelled so."""
+    """Valid pixels of the class."""
 
     share: float
-    """Of all pixels, 0 to 1."""
+    """Share of all valid pixels, 0 to 1."""
 
     size: tuple[float, float, float] | None
-    """Side of a square as large as an object, in pixels: 5 %, half and 95 % of the objects are not larger; None
-    without objects."""
+    """5th, 50th and 95th percentile of the object size in pixels; None without objects. The size of an object is the
+    side of a square of the same area."""
 
     size_m: tuple[float, float, float] | None
-    """The same in metres; None without objects of which the scene knows its pixel size."""
+    """The same in metres; None without objects in scenes of known pixel size."""
 
     quad_fill: float | None
-    """Area of its outlines by the area of their quads, so by 1 / this the quads overstate the class; None where
-    a dataset has not both truths."""
+    """Area of the outlines divided by the area of their quads; None unless the dataset has both layers."""
 
     scenes: int
-    """That hold objects of it."""
+    """Scenes with objects of the class."""
 
     together: dict[str, int]
-    """Other class → scenes that hold objects of both."""
+    """Scenes with objects of both classes, by the name of the other class."""
 
     weights: dict[str, float]
-    """By weighting, not capped; 0 for a class without pixels."""
+    """Class weight by weighting, without a cap; 0 for a class without pixels."""
 
     def times(self, background: ClassStats, weighting: str) -> float:
-        """How many times as much as the background it weighs; NaN where one of them does not occur."""
+        """Return the weight relative to that of the background; NaN if one of them does not occur."""
         least = background.weights[weighting]
         weight = self.weights[weighting]
         return weight / least if least and weight else float("nan")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON data."""
+        """Convert to JSON data."""
         together = {
             name: {"scenes": n, "share": n / self.scenes} for name, n in self.together.items() if n
         }
@@ -64,7 +63,7 @@ class ClassStats:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Every class of one split and truth, background first."""
+    """Statistics of the classes of one split and annotation layer, background first."""
 
     dataset: Path
     split: str
@@ -74,11 +73,11 @@ class Stats:
     classes: tuple[ClassStats, ...]
 
     def by_pixels(self) -> list[ClassStats]:
-        """Classes, most pixels first."""
+        """Return the classes, most pixels first."""
         return sorted(self.classes, key=lambda c: -c.pixels)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON data."""
+        """Convert to JSON data."""
         head = {"dataset": self.dataset.name, "split": self.split, "truth": self.layer}
         return {
             **head,
@@ -87,65 +86,92 @@ class Stats:
         }
 
 
-# What the annotations of scenes say of classes.
-
-_SIZES = (5, 50, 95)  # percent
+_PERCENTILES = (5, 50, 95)
 
 
-def sides(
+def measure_objects(
     annotations: Sequence[Annotations], pixel_sizes: Sequence[float | None]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(n, 2) class id and side of every object: in pixels, and in metres where that is known."""
+    """Measure the side of a square of the same area for every object.
+
+    Parameters
+    ----------
+    annotations
+        Annotations of each scene.
+    pixel_sizes
+        Metres per pixel of each scene; None if unknown.
+
+    Returns
+    -------
+    two (n, 2) arrays
+        Class ID and side: in pixels, and in metres for scenes of known pixel size.
+    """
     pixels, metres = [np.empty((0, 2))], [np.empty((0, 2))]
     for objects, pixel_size in zip(annotations, pixel_sizes, strict=True):
         lengths = np.sqrt(shapely.area(objects.geometry))
-        found = np.stack([objects.class_id.astype(np.float64), lengths], axis=1)
-        pixels.append(found)
+        sizes = np.stack([objects.class_id.astype(np.float64), lengths], axis=1)
+        pixels.append(sizes)
         if pixel_size:
-            metres.append(found * (1, pixel_size))
+            metres.append(sizes * (1, pixel_size))
     return np.concatenate(pixels), np.concatenate(metres)
 
 
-def spread(lengths: NDArray[np.float64]) -> tuple[float, float, float] | None:
-    """What 5 %, half and 95 % of them do not exceed."""
+def compute_percentiles(lengths: NDArray[np.float64]) -> tuple[float, float, float] | None:
+    """Return the 5th, 50th and 95th percentile, or None without lengths."""
     if not len(lengths):
         return None
-    low, middle, high = np.percentile(lengths, _SIZES).round(2).tolist()
+    low, middle, high = np.percentile(lengths, _PERCENTILES).round(2).tolist()
     return low, middle, high
 
 
-def scenes_of_pairs(annotations: Sequence[Annotations], classes: int) -> NDArray[np.int64]:
-    """(classes, classes) how many scenes hold objects of both; of one class on the diagonal."""
-    held = np.array([_counts(objects, classes) > 0 for objects in annotations]).reshape(-1, classes)
-    together: NDArray[np.int64] = held.T.astype(np.int64) @ held
+def count_co_occurrences(annotations: Sequence[Annotations], classes: int) -> NDArray[np.int64]:
+    """Count the scenes with objects of two classes.
+
+    Returns
+    -------
+    (classes, classes) array of int
+        The diagonal has the scenes with objects of one class.
+    """
+    occurs = np.array([_count_objects(o, classes) > 0 for o in annotations]).reshape(-1, classes)
+    together: NDArray[np.int64] = occurs.T.astype(np.int64) @ occurs
     return together
 
 
-def fill(
+def compute_quad_fill(
     outlines: Sequence[Annotations], quads: Sequence[Annotations], classes: int
 ) -> NDArray[np.float64]:
-    """(classes,) area of all outlines by that of their quads; NaN where there is nothing to compare.
+    """Divide the area of all outlines by the area of their quads.
 
-    Of the scenes that have as many of a class in both truths.
+    Parameters
+    ----------
+    outlines, quads
+        Annotations of each scene. Classes with different numbers of objects in both are skipped in that scene.
+    classes
+        Number of classes.
+
+    Returns
+    -------
+    (classes,) array
+        NaN for a class that cannot be compared.
     """
-    true, drawn = np.zeros(classes), np.zeros(classes)
+    outline_area, quad_area = np.zeros(classes), np.zeros(classes)
     for outline, quad in zip(outlines, quads, strict=True):
-        counts = _counts(outline, classes)
-        alike = (counts == _counts(quad, classes)) & (counts > 0)
-        true += np.where(alike, _areas(outline, classes), 0)
-        drawn += np.where(alike, _areas(quad, classes), 0)
-    filled = np.full(classes, np.nan)
-    np.divide(true, drawn, out=filled, where=drawn > 0)
-    return filled
+        counts = _count_objects(outline, classes)
+        same = (counts == _count_objects(quad, classes)) & (counts > 0)
+        outline_area += np.where(same, _sum_areas(outline, classes), 0)
+        quad_area += np.where(same, _sum_areas(quad, classes), 0)
+    fill = np.full(classes, np.nan)
+    np.divide(outline_area, quad_area, out=fill, where=quad_area > 0)
+    return fill
 
 
-def _counts(objects: Annotations, classes: int) -> NDArray[np.int64]:
-    """(classes,); an area that nobody knows is of none."""
+def _count_objects(objects: Annotations, classes: int) -> NDArray[np.int64]:
+    """Return the (classes,) number of objects, without ignored areas."""
     counts: NDArray[np.int64] = np.bincount(objects.class_id, minlength=classes)[:classes]
     return counts
 
 
-def _areas(objects: Annotations, classes: int) -> NDArray[np.float64]:
-    """(classes,) square pixels"""
+def _sum_areas(objects: Annotations, classes: int) -> NDArray[np.float64]:
+    """Return the (classes,) area in square pixels."""
     areas = shapely.area(objects.geometry)
     return np.bincount(objects.class_id, areas, classes)[:classes].astype(np.float64)

@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from geoseg.annotations.burn import OUTLINES, QUADS
 from geoseg.dataset.folder import Dataset
-from geoseg.dataset.statistics import ClassStats, Stats, fill, scenes_of_pairs, sides, spread
+from geoseg.dataset.statistics import (
+    ClassStats,
+    Stats,
+    compute_percentiles,
+    compute_quad_fill,
+    count_co_occurrences,
+    measure_objects,
+)
 from geoseg.errors import ConfigError, DatasetError
 from geoseg.files import check_output, write_json
 from geoseg.options import StrPath, as_path
@@ -84,19 +91,19 @@ def _compute_stats(dataset: Dataset, split: str, layer: str) -> Stats:
             f"{dataset.folder}: split {split!r} has no valid pixel. Check its scenes"
         )
     weights = {weighting: class_weights(pixels, weighting) for weighting in WEIGHTINGS}
-    lengths, metres = sides(of[layer], [s.pixel_size_m for s in scenes])
-    pairs = scenes_of_pairs(of[layer], len(legend))
+    lengths, metres = measure_objects(of[layer], [s.pixel_size_m for s in scenes])
+    pairs = count_co_occurrences(of[layer], len(legend))
     filled = np.full(len(legend), np.nan)
     if QUADS in of and OUTLINES in of:
-        filled = fill(of[OUTLINES], of[QUADS], len(legend))
+        filled = compute_quad_fill(of[OUTLINES], of[QUADS], len(legend))
     classes = tuple(
         ClassStats(
             name=c.name,
             objects=counts.objects.get(c.name, 0),
             pixels=int(pixels[c.id]),
             share=float(pixels[c.id] / pixels.sum()),
-            size=spread(_of_class(lengths, c.id)),
-            size_m=spread(_of_class(metres, c.id)),
+            size=compute_percentiles(_of_class(lengths, c.id)),
+            size_m=compute_percentiles(_of_class(metres, c.id)),
             quad_fill=None if np.isnan(filled[c.id]) else float(filled[c.id]),
             scenes=int(pairs[c.id, c.id]),
             together={o.name: int(pairs[c.id, o.id]) for o in legend.objects if o != c},

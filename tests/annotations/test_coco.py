@@ -181,7 +181,7 @@ def test_coco_comes_back_as_it_was_written(tmp_path: Path) -> None:
 # --- what is odd --------------------------------------------------------------------------------
 
 
-def test_what_is_odd_is_put_in_order_and_told(tmp_path: Path) -> None:
+def test_issues_are_repaired_and_reported(tmp_path: Path) -> None:
     report = ValidationReport()
     bow = [[0, 0, 10, 10, 10, 0, 0, 10]]
     drawn = only(
@@ -262,7 +262,7 @@ def test_isaid_s_classes_are_dota_s_and_others_stay_as_they_are(tmp_path: Path) 
         ({"segmentation": "none"}, "list of rings or run lengths"),
     ],
 )
-def test_an_annotation_at_fault_is_named_with_its_file(
+def test_an_invalid_annotation_is_named_with_its_file(
     tmp_path: Path, annotation: dict[str, Any], why: str
 ) -> None:
     with pytest.raises(AnnotationError, match=why) as caught:
@@ -298,13 +298,13 @@ def test_an_annotation_at_fault_is_named_with_its_file(
         (coco(images=[{"id": 7, "file_name": "b.png"}]), "scenes/a.tif: not among the images"),
     ],
 )
-def test_a_file_at_fault_is_one_line(tmp_path: Path, data: Any, why: str) -> None:
+def test_an_invalid_file_is_an_error_of_one_line(tmp_path: Path, data: Any, why: str) -> None:
     with pytest.raises(AnnotationError, match=why) as caught:
         read(tmp_path, data)
     assert "\n" not in str(caught.value)
 
 
-def test_a_scene_at_fault_can_be_left_out_and_the_others_go_on(tmp_path: Path) -> None:
+def test_an_invalid_scene_can_be_left_out(tmp_path: Path) -> None:
     report = ValidationReport(skip=True)
     found = read(tmp_path, coco({"segmentation": SHED}), scene("a"), scene("b"), report=report)
     assert found[1] is None

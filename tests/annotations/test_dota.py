@@ -141,7 +141,7 @@ def test_the_difficult_flag_may_be_left_out(tmp_path: Path) -> None:
         ("gsd:-1", "gsd must be"),
     ],
 )
-def test_a_fault_is_said_with_its_line(tmp_path: Path, line: str, says: str) -> None:
+def test_an_error_names_its_line(tmp_path: Path, line: str, says: str) -> None:
     message = fault(written(tmp_path, f"imagesource:GoogleEarth\n\n{line}\n"))
     assert message.startswith(":3: ")
     assert says in message
@@ -153,7 +153,7 @@ def test_what_is_not_utf8_is_refused(tmp_path: Path, data: bytes) -> None:
     assert "not UTF-8" in fault(written(tmp_path, data))
 
 
-def test_a_header_after_objects_is_a_fault(tmp_path: Path) -> None:
+def test_a_header_after_objects_is_an_error(tmp_path: Path) -> None:
     assert fault(written(tmp_path, f"{BOX} plane 0\ngsd:0.1\n")).startswith(":2: ")
 
 
@@ -161,7 +161,7 @@ def test_a_missing_file_is_an_error_about_annotations(tmp_path: Path) -> None:
     assert "No such file" in fault(tmp_path / "none.txt")
 
 
-def test_all_faults_of_a_file_are_said_at_once_up_to_twenty(tmp_path: Path) -> None:
+def test_up_to_twenty_errors_of_a_file_are_listed(tmp_path: Path) -> None:
     message = fault(written(tmp_path, "".join(f"x{n} {BOX[3:]} plane 0\n" for n in range(25))))
     assert message.startswith(":1: 'x0'")
     assert "line 20: 'x19'" in message
@@ -169,7 +169,7 @@ def test_all_faults_of_a_file_are_said_at_once_up_to_twenty(tmp_path: Path) -> N
     assert "and 5 more" in message
 
 
-def test_a_fault_that_comes_again_is_said_once(tmp_path: Path) -> None:
+def test_a_repeated_error_is_listed_once(tmp_path: Path) -> None:
     message = fault(written(tmp_path, f"{BOX} Plane 0\n{BOX} plane 0\n" * 30))
     assert message.count("did you mean") == 1
     assert "also line 3, 5, 7" in message

@@ -80,7 +80,7 @@ def test_every_format_and_crs_gives_the_polygons_of_each_scene(
     assert [(f.kind, f.count) for f in report] == [(IssueKind.ON_NO_SCENE, 1)]
 
 
-def test_what_is_no_polygon_or_crosses_itself_is_told(tmp_path: Path) -> None:
+def test_other_geometries_and_self_intersections_are_reported(tmp_path: Path) -> None:
     frame = table()
     bow = shapely.Polygon([(0, 0), (10, 10), (10, 0), (0, 10)])
     left, top = UTM["transform"].c, UTM["transform"].f
@@ -97,7 +97,7 @@ def test_what_is_no_polygon_or_crosses_itself_is_told(tmp_path: Path) -> None:
     }
 
 
-def test_two_scenes_without_a_place_cannot_be_told_apart(tmp_path: Path) -> None:
+def test_two_scenes_without_georeference_are_refused(tmp_path: Path) -> None:
     plain = [write_scene(tmp_path / f"{n}.tif", picture(60, 80)) for n in range(2)]
     with pytest.raises(SceneError, match="so the scenes overlap"):
         read(save(table(), tmp_path / "drawn.gpkg"), plain)

@@ -95,7 +95,7 @@ def test_an_object_may_reach_over_the_edge(tmp_path: Path) -> None:
     assert drawn.geometry[0].bounds == pytest.approx((-20, -10, 240, 101))
 
 
-def test_what_is_odd_is_put_in_order_and_told(tmp_path: Path) -> None:
+def test_issues_are_repaired_and_reported(tmp_path: Path) -> None:
     crossed = "0.1 0.1 0.5 0.4 0.5 0.1 0.1 0.4"
     report = ValidationReport()
     path = folder(tmp_path, f"0 {crossed}\n0 {QUAD} 0.87\n0 0.1 0.1 0.2 0.2 0.3 0.3 0.4 0.4\n")
@@ -112,7 +112,7 @@ def test_what_is_odd_is_put_in_order_and_told(tmp_path: Path) -> None:
     assert shapely.area(drawn.geometry) == pytest.approx([80 * 30 / 2])
 
 
-def test_an_image_without_a_file_shows_nothing_and_that_is_told(tmp_path: Path) -> None:
+def test_an_image_without_a_file_has_no_objects_and_is_reported(tmp_path: Path) -> None:
     report = ValidationReport()
     found = read(folder(tmp_path, f"0 {QUAD}"), scene("a"), scene("b"), report=report)
     assert [len(drawn) for drawn in found if drawn is not None] == [1, 0]
@@ -160,14 +160,14 @@ def test_names_may_be_lines_of_a_text_file_and_the_nearest_counts(tmp_path: Path
         ("#" * (1 << 21), "too large"),
     ],
 )
-def test_names_at_fault_are_one_line(tmp_path: Path, text: str, why: str) -> None:
+def test_invalid_class_names_are_an_error_of_one_line(tmp_path: Path, text: str, why: str) -> None:
     with pytest.raises(AnnotationError, match=why) as caught:
         read_class_names(folder(tmp_path, None, names=text))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
 
 
-def test_nothing_that_a_yaml_file_says_is_done(tmp_path: Path) -> None:
+def test_code_in_a_yaml_file_is_not_run(tmp_path: Path) -> None:
     trap = f"names: !!python/object/apply:os.mkdir ['{tmp_path}/made']"
     with pytest.raises(AnnotationError):
         read_class_names(folder(tmp_path, None, names=trap))
@@ -196,7 +196,7 @@ def test_nothing_that_a_yaml_file_says_is_done(tmp_path: Path) -> None:
         ("obb", "0 20 10 100 10 100 40 20 40", "far outside 0 to 1; they may be in pixels"),
     ],
 )
-def test_a_line_at_fault_is_named_by_number(tmp_path: Path, kind: str, line: str, why: str) -> None:
+def test_an_invalid_line_is_named_by_number(tmp_path: Path, kind: str, line: str, why: str) -> None:
     path = folder(tmp_path, f"0 {QUAD}\n{line}\n{line}\n" if line else None)
     with pytest.raises(AnnotationError, match=why) as caught:
         read(path, kind=kind)
@@ -206,7 +206,7 @@ def test_a_line_at_fault_is_named_by_number(tmp_path: Path, kind: str, line: str
     assert "\n" not in str(caught.value)
 
 
-def test_files_that_cannot_be_told_apart_or_read_are_named(tmp_path: Path) -> None:
+def test_ambiguous_and_unreadable_files_are_named(tmp_path: Path) -> None:
     path = folder(tmp_path, f"0 {QUAD}")
     (path / "a.txt").write_text(f"0 {QUAD}")
     with pytest.raises(AnnotationError, match="there is also"):

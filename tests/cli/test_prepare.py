@@ -25,7 +25,7 @@ def run(*args: object) -> int:
     return boundary.run(geoseg, ["prepare", *map(str, args)])
 
 
-def test_the_dataset_is_made_and_its_path_told(
+def test_the_dataset_is_written_and_its_path_printed(
     dota: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "data set"
@@ -103,7 +103,7 @@ def test_an_existing_dataset_is_exit_code_4(dota: Path, tmp_path: Path) -> None:
     assert run(dota, "-o", out, "--progress", "none", "--overwrite") == 0
 
 
-def test_what_was_found_is_a_table_on_stderr(
+def test_the_validation_report_is_a_table_on_stderr(
     dota: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with (dota / "val" / "labelTxt" / "b.txt").open("a", encoding="utf-8") as labels:
@@ -130,7 +130,7 @@ def test_folders_are_merged_and_classes_and_splits_follow_files(dota: Path, tmp_
     assert "boat" in dataset.legend.names
 
 
-def test_a_repeated_run_says_what_it_kept(
+def test_a_repeated_run_reports_what_it_reused(
     dota: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = [dota, "-o", tmp_path / "out", "--progress", "none"]

@@ -39,7 +39,7 @@ def scene(geometry: list[shapely.Geometry], *difficult: int) -> Annotations:
 
 
 @given(st.lists(polygons, max_size=6), windows, st.sampled_from(["keep", "ignore", "drop"]))
-def test_labels_of_a_window_are_those_of_the_whole_scene(
+def test_labels_of_a_chip_equal_those_of_the_whole_scene(
     geometry: list[shapely.Geometry], window: Window, difficult: str
 ) -> None:
     annotations = scene(geometry, 1, 2)
@@ -54,7 +54,7 @@ def test_labels_of_a_window_are_those_of_the_whole_scene(
 
 
 @given(st.lists(polygons, max_size=6), windows, st.floats(0, 1))
-def test_every_object_is_shown_or_counted_and_its_part_is_shapely_s(
+def test_every_object_is_visible_or_counted_and_clipped_as_by_shapely(
     geometry: list[shapely.Geometry], window: Window, least: float
 ) -> None:
     box = shapely.box(0, 0, window.width, window.height)
@@ -121,7 +121,7 @@ def test_run_lengths_are_the_pixels_that_gdal_burns(geometry: shapely.Geometry, 
 
 @settings(max_examples=100)
 @given(polygons)
-def test_fit_quad_lie_in_the_image_and_cover_most_of_what_is_seen(
+def test_fitted_quads_lie_in_the_image_and_cover_most_of_the_object(
     geometry: shapely.Geometry,
 ) -> None:
     image = shapely.box(0, 0, WIDTH, HEIGHT)

@@ -45,7 +45,7 @@ def test_windows_cover_the_scene_and_neighbours_share_the_overlap(
 
 
 @given(sides, sizes)
-def test_windows_lie_where_mmrotate_puts_them(length: int, size: tuple[int, int]) -> None:
+def test_windows_are_those_of_mmrotate(length: int, size: tuple[int, int]) -> None:
     side, overlap = size
     step = side - overlap
     # tools/data/dota/split/img_split.py, get_sliding_window
@@ -57,7 +57,7 @@ def test_windows_lie_where_mmrotate_puts_them(length: int, size: tuple[int, int]
     assert [window.col_off for window in windows] == starts
 
 
-def test_names_say_size_and_place_and_whole_scenes_keep_theirs() -> None:
+def test_names_have_size_and_position_and_whole_scenes_keep_theirs() -> None:
     tiling = ChipOptions(size=64, overlap=0)
     assert [format_chip_name(tiling, "P1", w) for w in cut_windows(tiling, 100, 20)] == [
         "P1__64__0___0",

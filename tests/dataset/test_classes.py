@@ -14,7 +14,7 @@ from geoseg.dataset.folder import Dataset
 from geoseg.errors import AnnotationError, ConfigError
 from geoseg.legend import DOTA_V2, Legend
 from tests.calls import prepare, prepare_scenes
-from tests.dataset.found import found
+from tests.dataset.issues import count_issues
 from tests.dota_folder import SHIP, Thing, add
 from tests.scenes import picture, write_scene
 
@@ -49,7 +49,7 @@ def test_merged_and_dropped_classes_are_so_in_quads_and_outlines_alike(tmp_path:
     assert dataset.layers["quads"].objects == dataset.layers["outlines"].objects == {"vehicle": 2}
     vehicles = burn(dataset.annotations("outlines")["a"], 80, 100)
     assert dataset.layers["outlines"].pixels["vehicle"] == (vehicles == 1).sum() > 0
-    assert found(out, "object of a dropped class", "left out") == {"ship": 2}
+    assert count_issues(out, "object of a dropped class", "left out") == {"ship": 2}
 
 
 def test_a_class_that_is_not_named_keeps_its_name_and_colour(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_drawn_classes_are_renamed_too_and_fit_a_legend_that_is_asked_for(tmp_pa
     dataset = Dataset.open(out)
     assert dataset.legend == legend
     assert dataset.layers["outlines"].objects == {"vehicle": 2, "tree": 0}
-    assert found(out, "object of a dropped class", "left out") == {"Baum": 1}
+    assert count_issues(out, "object of a dropped class", "left out") == {"Baum": 1}
 
 
 @pytest.mark.parametrize(

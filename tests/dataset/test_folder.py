@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
     return prepare(tmp_path / "dota", tmp_path / "dataset")
 
 
-def test_a_dataset_says_what_it_holds(folder: Path) -> None:
+def test_a_dataset_describes_its_contents(folder: Path) -> None:
     dataset = Dataset.open(folder)
     assert dataset.legend == DOTA_V1
     assert (dataset.bands, dataset.dtype, dataset.crs) == (3, "uint8", None)
@@ -105,7 +105,7 @@ def renamed(folder: Path, **change: str) -> None:
         (lambda f: (f / "annotations.gpkg").unlink(), r"annotations\.gpkg: missing"),
     ],
 )
-def test_what_is_not_whole_is_not_opened(folder: Path, spoil: object, says: str) -> None:
+def test_an_incomplete_dataset_is_not_opened(folder: Path, spoil: object, says: str) -> None:
     assert callable(spoil)
     spoil(folder)
     with pytest.raises(DatasetError, match=says):
@@ -117,7 +117,7 @@ def test_a_missing_folder_is_no_dataset(tmp_path: Path) -> None:
         Dataset.open(tmp_path / "none")
 
 
-def test_asking_for_what_is_not_there_says_what_is(folder: Path) -> None:
+def test_errors_for_unknown_splits_and_layers_list_the_known_ones(folder: Path) -> None:
     dataset = Dataset.open(folder)
     with pytest.raises(DatasetError, match=r"no split 'test'\. Use train, val"):
         dataset.split("test")

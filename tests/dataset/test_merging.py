@@ -16,7 +16,7 @@ from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError, DatasetError, SceneError
 from geoseg.legend import DOTA_V1, DOTA_V2
 from tests.calls import prepare, prepare_scenes
-from tests.dataset.found import found
+from tests.dataset.issues import count_issues
 from tests.dota_folder import PLANE, SHIP, Thing, add
 from tests.scenes import picture, write_scene
 
@@ -96,7 +96,7 @@ def test_legends_are_united_by_name_and_every_class_has_a_colour_of_its_own(tmp_
     assert len({c.colour for c in merged.legend}) == 5
     assert sum(merged.layers["outlines"].objects.values()) == 5
     assert merged.crs is not None
-    assert found(tmp_path / "both", "class with two colours", "repaired")
+    assert count_issues(tmp_path / "both", "class with two colours", "repaired")
     for part in parts:
         dataset = Dataset.open(part)
         for name, truth in labels(dataset).items():
@@ -110,8 +110,8 @@ def test_scenes_of_one_name_get_that_of_their_dataset_before_it(tmp_path: Path) 
     (tmp_path / "two" / "labelTxt" / "a.txt").rename(tmp_path / "two" / "labelTxt" / "A.txt")
     out = prepare([tmp_path / "one", tmp_path / "two"], tmp_path / "both")
     assert {s.name for s in Dataset.open(out).scenes} == {"one-a", "two-A"}
-    assert sum(found(out, "duplicate scene name", "repaired").values()) == 2
-    assert sum(found(out, "duplicate image", "kept").values()) == 1
+    assert sum(count_issues(out, "duplicate scene name", "repaired").values()) == 2
+    assert sum(count_issues(out, "duplicate image", "kept").values()) == 1
 
 
 def test_only_layers_that_all_have_are_kept_and_none_is_a_mistake(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_only_layers_that_all_have_are_kept_and_none_is_a_mistake(tmp_path: Path
     add(tmp_path / "more", "b", [SHIP])
     out = prepare([with_both, tmp_path / "more"], tmp_path / "out")
     assert list(Dataset.open(out).layers) == ["quads"]
-    assert found(out, "layer missing in some sources", "left out") == {"outlines": 1}
+    assert count_issues(out, "layer missing in some sources", "left out") == {"outlines": 1}
     only_outlines = drawn(tmp_path / "north", "n", ["ship"])
     with pytest.raises(DatasetError, match="no annotation layer in common"):
         prepare([tmp_path / "more", only_outlines], tmp_path / "none")
@@ -134,7 +134,7 @@ def test_parts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     on_map = drawn(tmp_path / "north", "n", ["ship"])
     with pytest.raises(SceneError, match="Reproject to one CRS"):
         prepare([local, on_map], tmp_path / "out")
-    with pytest.raises(ConfigError, match="leave out --outlines"):
+    with pytest.raises(ConfigError, match="Leave out --outlines"):
         prepare(local, tmp_path / "out", outlines=outlines)
     with pytest.raises(DatasetError, match="no split 'test'"):
         prepare(local, tmp_path / "out", splits=["test"])

@@ -15,7 +15,7 @@ from geoseg.annotations.burn import transform_geometry
 from geoseg.dataset.folder import Dataset, DatasetScene
 from geoseg.dataset.split import compute_footprint
 from tests.calls import prepare, prepare_scenes
-from tests.dataset.found import found
+from tests.dataset.issues import count_issues
 from tests.dota_folder import SHIP, add, annotated
 
 SITE = Affine(0.5, 0, 100, 0, -0.5, 900)
@@ -93,7 +93,7 @@ def test_overlaps_of_splits_in_local_coordinates_are_reported(tmp_path: Path) ->
     for split in ("train", "val"):
         write_world_file(add(tmp_path / "site" / split, split, [SHIP]), SITE)
     out = prepare(tmp_path / "site", tmp_path / "out")
-    issues = found(out, "overlapping scenes in two splits", "kept")
+    issues = count_issues(out, "overlapping scenes in two splits", "kept")
     assert list(issues) == ["in train, with val in val"]
 
 

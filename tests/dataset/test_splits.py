@@ -22,7 +22,7 @@ from geoseg.legend import DOTA_V1
 from geoseg.options import PrepareOptions
 from geoseg.raster.scene import SceneInfo
 from tests.calls import prepare
-from tests.dataset.found import found
+from tests.dataset.issues import count_issues
 from tests.dota_folder import SHIP, add
 
 # --- by list ------------------------------------------------------------------------------------
@@ -35,7 +35,7 @@ def listed(folder: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize("tab", [",", "\t", ";"])
-def test_a_list_says_which_scene_is_in_which_split(tmp_path: Path, tab: str) -> None:
+def test_a_list_assigns_scenes_to_splits(tmp_path: Path, tab: str) -> None:
     for name in ("a", "b", "c"):
         add(tmp_path / "dota", name)
     text = "\n".join(
@@ -49,7 +49,9 @@ def test_a_list_says_which_scene_is_in_which_split(tmp_path: Path, tab: str) -> 
     }
 
 
-def test_a_scene_that_is_not_listed_is_at_fault_and_a_name_too_many_is_told(tmp_path: Path) -> None:
+def test_a_scene_that_is_not_listed_is_rejected_and_an_unknown_name_is_reported(
+    tmp_path: Path,
+) -> None:
     add(tmp_path / "dota", "a")
     add(tmp_path / "dota", "b")
     path = listed(tmp_path, "scene,split\na,train\nelsewhere,val\n")
@@ -58,7 +60,7 @@ def test_a_scene_that_is_not_listed_is_at_fault_and_a_name_too_many_is_told(tmp_
     with pytest.raises(SkippedInputsError):
         prepare(tmp_path / "dota", tmp_path / "out", split_list=path, skip_bad=True)
     assert [s.name for s in Dataset.open(tmp_path / "out").scenes] == ["a"]
-    assert found(tmp_path / "out", "listed scene not found", "left out") == {"": 1}
+    assert count_issues(tmp_path / "out", "listed scene not found", "left out") == {"": 1}
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,7 @@ def test_a_scene_that_is_not_listed_is_at_fault_and_a_name_too_many_is_told(tmp_
         ("scene,split\n", "splits.csv: no scenes"),
     ],
 )
-def test_a_list_at_fault_is_refused(tmp_path: Path, text: str, why: str) -> None:
+def test_an_invalid_list_is_refused(tmp_path: Path, text: str, why: str) -> None:
     add(tmp_path / "dota", "a")
     with pytest.raises(ConfigError, match=why):
         prepare(tmp_path / "dota", tmp_path / "out", split_list=listed(tmp_path, text))
@@ -84,7 +86,7 @@ def test_a_list_at_fault_is_refused(tmp_path: Path, text: str, why: str) -> None
     st.dictionaries(st.from_regex("P[0-9]{4}", fullmatch=True), st.integers(1, 9), min_size=2),
     st.floats(0.01, 0.99),
 )
-def test_windows_of_one_scene_are_never_parted(scenes: dict[str, int], share: float) -> None:
+def test_windows_of_one_scene_are_in_the_same_split(scenes: dict[str, int], share: float) -> None:
     names = [f"{s}__1__{824 * n}___0" for s, count in scenes.items() for n in range(count)]
     splits = split_by_share(names, share)
     assert set(splits) == set(names)
@@ -159,7 +161,7 @@ def test_no_window_of_any_size_sees_ground_that_is_nearer_to_the_other_split_tha
         assert whole.image.transform @ (window.col_off, window.row_off) == ground(part)[:2]
 
 
-def test_the_gap_costs_only_what_validates_and_is_told() -> None:
+def test_the_gap_trims_validation_blocks_only_and_is_reported() -> None:
     report = ValidationReport()
     whole = scene("s", 1, 1, 400, 400, objects=40)
     without = split_by_blocks([whole], PrepareOptions(block=100), ValidationReport())

@@ -150,7 +150,7 @@ def test_windows_without_objects_or_data_are_left_out_and_counted(tmp_path: Path
 # --- text ---------------------------------------------------------------------------------------
 
 
-def test_coco_says_parts_exactly_and_holes_as_pixels(folder: Path, tmp_path: Path) -> None:
+def test_coco_has_parts_exactly_and_holes_as_pixels(folder: Path, tmp_path: Path) -> None:
     tiles = chip(
         folder, tmp_path / "out", format="coco", chips=ChipOptions(size=None), layer="outlines"
     )
@@ -352,7 +352,7 @@ def run(*arguments: object) -> int:
     return boundary.run(geoseg, ["chip", *map(str, arguments)])
 
 
-def test_the_command_tells_what_it_made(
+def test_the_command_reports_what_it_wrote(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
@@ -360,7 +360,7 @@ def test_the_command_tells_what_it_made(
     told = capsys.readouterr()
     assert told.out == f"{out}\n"
     assert "13 chips (train 7, val 6)" in told.err
-    assert "hardly visible in a window and were left out there" in told.err
+    assert "hardly visible in a chip and were left out there" in told.err
     again = (
         "--overwrite",
         "--progress",
@@ -388,7 +388,7 @@ def test_the_command_tells_what_it_made(
         (("--format", "yolo-seg", "--difficult", "ignore"), "cannot mark difficult"),
     ],
 )
-def test_wrong_options_are_told_in_one_line(
+def test_wrong_options_are_an_error_of_one_line(
     folder: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

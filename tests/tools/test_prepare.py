@@ -52,7 +52,7 @@ def left_overs(folder: Path) -> list[str]:
 # --- where things lie ---------------------------------------------------------------------------
 
 
-def test_pixel_corners_lie_on_the_map_where_the_geopackage_says(tmp_path: Path) -> None:
+def test_pixel_corners_and_the_geopackage_agree_on_the_map(tmp_path: Path) -> None:
     things = {"a": [SHIP, OVER_THE_EDGE], "b": [PLANE], "c": [PLANE, SHIP]}
     for name, gsd in {"a": None, "b": 0.25, "c": 0.1}.items():
         add(tmp_path / "dota", name, things[name], gsd=gsd)
@@ -119,7 +119,9 @@ def test_scenes_of_different_crs_are_refused(tmp_path: Path, other: str | None) 
         add(tmp_path / "dota", "b", suffix=".tif", crs=other, transform=place)
     else:
         add(tmp_path / "dota", "b")
-    with pytest.raises(SceneError, match=r"b.*: has .* but a\.tif has EPSG:28992\. Reproject to one"):
+    with pytest.raises(
+        SceneError, match=r"b.*: has .* but a\.tif has EPSG:28992\. Reproject to one"
+    ):
         prepare(tmp_path / "dota", tmp_path / "dataset")
 
 
@@ -275,11 +277,11 @@ def test_a_legend_may_be_named_or_come_from_a_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"'dota-v3': unknown. Use dota-v1.0"):
         prepare(tmp_path / "dota", tmp_path / "none", legend="dota-v3")
     path.write_text("[{}]", encoding="utf-8")
-    with pytest.raises(ConfigError, match="is no legend"):
+    with pytest.raises(ConfigError, match="not a legend"):
         prepare(tmp_path / "dota", tmp_path / "none", legend=str(path))
 
 
-def test_classes_beyond_the_legend_asked_for_are_a_fault(tmp_path: Path) -> None:
+def test_classes_outside_the_requested_legend_are_an_error(tmp_path: Path) -> None:
     add(tmp_path / "dota", "a", [Thing(SHIP.corners, "airport")])
     with pytest.raises(AnnotationError, match=r"a.txt:3: unknown class 'airport'"):
         prepare(tmp_path / "dota", tmp_path / "out", legend="dota-v1.0")
@@ -337,7 +339,7 @@ def outlines(tmp_path: Path, rows: list[tuple[str, str, shapely.Geometry]]) -> P
     return path
 
 
-def test_outlines_are_a_second_truth_and_the_default_one(tmp_path: Path) -> None:
+def test_outlines_are_a_second_layer_and_the_default(tmp_path: Path) -> None:
     add(tmp_path / "dota", "a", [SHIP])
     add(tmp_path / "dota", "b", [SHIP])
     ring = shapely.Point(30, 30).buffer(20).difference(shapely.Point(30, 30).buffer(8))
@@ -364,7 +366,7 @@ def test_outlines_are_a_second_truth_and_the_default_one(tmp_path: Path) -> None
         (("a", "ship", shapely.box(0, 0, 1, 3e6)), "row 0 are out of range"),
     ],
 )
-def test_outlines_at_fault_are_refused(
+def test_invalid_outlines_are_refused(
     tmp_path: Path, row: tuple[str, str, shapely.Geometry], says: str
 ) -> None:
     add(tmp_path / "dota", "a")
@@ -405,7 +407,7 @@ def spoiled(folder: Path) -> Path:
 NAMED = ["no-label.png", "no-image.txt", "twice.png", "typo.txt:1", "deep.png"]
 
 
-def test_everything_at_fault_is_named_before_the_work_begins(tmp_path: Path) -> None:
+def test_all_invalid_inputs_are_named_before_anything_is_written(tmp_path: Path) -> None:
     folder = spoiled(tmp_path / "dota")
     with pytest.raises(GeosegError) as error:
         prepare(folder, tmp_path / "out")
@@ -417,7 +419,7 @@ def test_everything_at_fault_is_named_before_the_work_begins(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["dota"]
 
 
-def test_skip_bad_leaves_it_out_and_says_so_at_the_end(tmp_path: Path) -> None:
+def test_skip_bad_leaves_invalid_inputs_out_and_reports_them(tmp_path: Path) -> None:
     folder = spoiled(tmp_path / "dota")
     broken = add(folder, "broken", width=900, height=900)
     broken.write_bytes(broken.read_bytes()[:600])
@@ -456,7 +458,7 @@ def test_when_nothing_is_left_there_is_no_dataset(tmp_path: Path) -> None:
         (["dota/test/images"], "no folder labelTxt. Add it, or name the splits to use"),
     ],
 )
-def test_what_is_no_dota_folder_is_refused(tmp_path: Path, make: list[str], says: str) -> None:
+def test_a_folder_of_another_layout_is_refused(tmp_path: Path, make: list[str], says: str) -> None:
     for folder in make:
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
     with pytest.raises(DatasetError, match=says):
@@ -470,7 +472,7 @@ def test_two_scenes_of_one_name_are_refused(tmp_path: Path) -> None:
         prepare(tmp_path / "dota", tmp_path / "out")
 
 
-def test_objects_outside_the_scene_are_left_out_and_told(
+def test_objects_outside_the_scene_are_left_out_and_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     outside = Thing((100, 0, 120, 0, 120, 20, 100, 20), "ship")  # shares the scene's edge
@@ -483,7 +485,7 @@ def test_objects_outside_the_scene_are_left_out_and_told(
 # --- the folder ---------------------------------------------------------------------------------
 
 
-def test_a_dataset_is_replaced_only_when_asked_and_only_by_a_whole_one(tmp_path: Path) -> None:
+def test_a_dataset_is_replaced_only_on_request_and_by_a_complete_one(tmp_path: Path) -> None:
     add(tmp_path / "dota", "a")
     out = prepare(tmp_path / "dota", tmp_path / "out")
     before = (out / "dataset.json").read_bytes()

@@ -227,7 +227,7 @@ def test_colours_become_their_classes_whether_as_rgb_or_as_palette(
         ),
     ],
 )
-def test_a_file_says_what_values_mean(tmp_path: Path, name: str, text: str) -> None:
+def test_a_file_defines_the_classes_of_values(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
     values = np.tile(np.array([[0, 255, 7]], np.uint8), (6, 4))
     path = raster(tmp_path / "l.png", values, driver="PNG")
@@ -347,13 +347,13 @@ def test_a_mistake_is_one_line(
         ("[1]", "not a legend"),
     ],
 )
-def test_a_map_of_colours_at_fault_is_named(tmp_path: Path, text: str, why: str) -> None:
+def test_an_invalid_colour_map_is_named(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "c.json").write_text(text)
     with pytest.raises(ConfigError, match=why):
         load_colour_map(str(tmp_path / "c.json"))
 
 
-def test_a_photograph_is_soon_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_a_photograph_stops_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(label_raster, "_MAX_UNKNOWN", 20)
     path = raster(tmp_path / "l.tif", picture(60, 60))
     with pytest.raises(AnnotationError, match=r"and [0-9]+ more"):

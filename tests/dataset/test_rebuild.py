@@ -142,7 +142,7 @@ def test_only_what_has_changed_is_written_and_the_outcome_is_that_of_a_fresh_run
     assert contents(out) == contents(fresh)
 
 
-def test_a_dataset_that_somebody_has_touched_is_written_anew(
+def test_changed_files_of_a_dataset_are_written_again(
     dota: Path, tmp_path: Path, written: list[str]
 ) -> None:
     out = prepare(dota, tmp_path / "out")
@@ -191,7 +191,7 @@ def test_an_interrupted_run_goes_on_after_the_input_has_changed(dota: Path, tmp_
     assert contents(tmp_path / "out") == contents(prepare(dota, tmp_path / "fresh"))
 
 
-def test_an_interrupted_update_leaves_the_dataset_whole(
+def test_an_interrupted_update_keeps_the_former_dataset_complete(
     dota: Path, tmp_path: Path, written: list[str]
 ) -> None:
     out = prepare(dota, tmp_path / "out")
@@ -207,7 +207,7 @@ def test_an_interrupted_update_leaves_the_dataset_whole(
     assert contents(out) == contents(prepare(dota, tmp_path / "fresh"))
 
 
-def test_a_scene_at_fault_costs_nothing_of_what_is_done(
+def test_an_invalid_scene_does_not_discard_finished_scenes(
     dota: Path, tmp_path: Path, written: list[str]
 ) -> None:
     image = dota / "images" / "P2.png"
@@ -265,7 +265,7 @@ prepare(Path(sys.argv[1]), Path(sys.argv[2]), jobs=1, overwrite=True)
 
 
 @pytest.mark.slow
-def test_a_kill_at_any_moment_leaves_a_whole_dataset_or_none(tmp_path: Path) -> None:
+def test_a_kill_at_any_time_leaves_a_complete_dataset_or_none(tmp_path: Path) -> None:
     for n in range(12):
         add(tmp_path / "dota", f"P{n}", width=600, height=500)
     expected = contents(prepare(tmp_path / "dota", tmp_path / "fresh"))

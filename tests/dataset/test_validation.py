@@ -23,11 +23,11 @@ from geoseg.dataset.validate import find_duplicates
 from geoseg.errors import AnnotationError, SkippedInputsError
 from geoseg.tools.info import describe, info
 from tests.calls import prepare
-from tests.dataset.found import found
+from tests.dataset.issues import count_issues
 from tests.dota_folder import PLANE, SHIP, Thing, add
 
 
-def test_every_oddity_of_a_folder_is_counted_told_and_dealt_with(
+def test_every_issue_of_a_folder_is_counted_reported_and_resolved(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     x0, y0, x1, y1 = *SHIP.corners[:2], *SHIP.corners[4:6]
@@ -55,7 +55,7 @@ def test_every_oddity_of_a_folder_is_counted_told_and_dealt_with(
         ("difficult object", "left out"): 1,
     }
     for (kind, done), count in expected.items():
-        assert sum(found(out, kind, done).values()) == count, kind
+        assert sum(count_issues(out, kind, done).values()) == count, kind
     lines = json.loads((out / "report.json").read_text(encoding="utf-8"))["summary"]
     assert {(line["kind"], line["done"]): line["count"] for line in lines} == expected
     for kind, _ in expected:
@@ -66,9 +66,7 @@ def test_every_oddity_of_a_folder_is_counted_told_and_dealt_with(
     assert "found: duplicate object" in describe(facts)
 
 
-def test_without_anything_odd_there_is_no_table(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_without_issues_there_is_no_table(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     add(tmp_path / "dota", "a")
     out = prepare(tmp_path / "dota", tmp_path / "out")
     assert "validation report" not in caplog.text
@@ -85,46 +83,46 @@ def test_input_that_is_left_out_is_in_the_report(tmp_path: Path) -> None:
     (tmp_path / "dota" / "labelTxt" / "d.txt").unlink()
     with pytest.raises(SkippedInputsError):
         prepare(tmp_path / "dota", tmp_path / "out", skip_bad=True)
-    assert sum(found(tmp_path / "out", "labels without image", "left out").values()) == 2
-    assert sum(found(tmp_path / "out", "image without labels", "left out").values()) == 1
+    assert sum(count_issues(tmp_path / "out", "labels without image", "left out").values()) == 2
+    assert sum(count_issues(tmp_path / "out", "image without labels", "left out").values()) == 1
 
 
-def test_ground_in_two_splits_is_told(tmp_path: Path) -> None:
+def test_overlapping_scenes_in_two_splits_are_reported(tmp_path: Path) -> None:
     for split, left in {"train": 0, "val": 90, "test": 190}.items():
         place = Affine(1, 0, 1000 + left, 0, -1, 5000)
         add(tmp_path / "dota" / split, split, suffix=".tif", crs="EPSG:32631", transform=place)
     out = prepare(tmp_path / "dota", tmp_path / "out")
-    assert list(found(out, "overlapping scenes in two splits", "kept")) == [
+    assert list(count_issues(out, "overlapping scenes in two splits", "kept")) == [
         "in train, with val in val"
     ]
 
 
-def test_outlines_that_cross_themselves_are_repaired_and_told(tmp_path: Path) -> None:
+def test_self_intersecting_outlines_are_repaired_and_reported(tmp_path: Path) -> None:
     add(tmp_path / "dota", "a")
     path = tmp_path / "outlines.parquet"
     bow = shapely.Polygon([(0, 0), (20, 20), (20, 0), (0, 20)])
     gpd.GeoDataFrame({"image": ["a"], "category": "ship"}, geometry=[bow]).to_parquet(path)
     out = prepare(tmp_path / "dota", tmp_path / "out", outlines=path)
-    assert found(out, "self-intersecting outline", "repaired") == {"outlines": 1}
+    assert count_issues(out, "self-intersecting outline", "repaired") == {"outlines": 1}
     (repaired,) = Dataset.open(out).annotations()["a"].geometry
     assert repaired.is_valid
     assert repaired.area == pytest.approx(200)
 
 
-def test_transparent_copies_are_no_twins_unless_their_bytes_are(tmp_path: Path) -> None:
+def test_images_are_duplicates_only_if_their_bytes_are_equal(tmp_path: Path) -> None:
     one = add(tmp_path / "dota", "a", suffix=".tif")
     two = add(tmp_path / "dota", "b", suffix=".tif")
     with rasterio.open(two, "r+") as image:
         image.write(255 - image.read())
     assert one.stat().st_size == two.stat().st_size
-    assert not found(prepare(tmp_path / "dota", tmp_path / "out"), "duplicate image", "kept")
+    assert not count_issues(prepare(tmp_path / "dota", tmp_path / "out"), "duplicate image", "kept")
 
 
 boxes = st.tuples(*[st.integers(0, 3)] * 2, *[st.integers(4, 6)] * 2)
 
 
 @given(st.lists(st.tuples(boxes, st.integers(1, 2), st.integers(0, 3)), max_size=30))
-def test_an_object_is_repeated_when_class_and_area_are_those_of_an_earlier_one(
+def test_an_object_is_a_duplicate_if_class_and_area_equal_those_of_an_earlier_one(
     drawn: list[tuple[tuple[int, int, int, int], int, int]],
 ) -> None:
     shapes = np.empty(len(drawn), object)
@@ -137,7 +135,7 @@ def test_an_object_is_repeated_when_class_and_area_are_those_of_an_earlier_one(
     assert again.tolist() == [key in keys[:n] for n, key in enumerate(keys)]
 
 
-def test_findings_add_up_from_any_thread_and_come_in_one_order() -> None:
+def test_issues_are_summed_over_threads_and_sorted() -> None:
     def filled(jobs: int) -> ValidationReport:
         report = ValidationReport()
 
@@ -154,7 +152,7 @@ def test_findings_add_up_from_any_thread_and_come_in_one_order() -> None:
     assert [line["files"] for line in summarize(filled(8))] == [7, 7]
 
 
-def test_an_input_of_no_use_stops_the_work_or_becomes_a_finding() -> None:
+def test_a_rejected_input_is_an_error_or_becomes_an_issue() -> None:
     fault = AnnotationError("a.txt: has no image. add it")
     strict, lenient = ValidationReport(), ValidationReport(skip=True)
     for report in (strict, lenient):

@@ -33,7 +33,7 @@ def dota(tmp_path: Path, real_data: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_both_truths_are_prepared_and_quads_cover_more_than_outlines(
+def test_both_layers_are_prepared_and_quads_cover_more_than_outlines(
     tmp_path: Path, dota: Path, real_data: Path
 ) -> None:
     parquet = real_data / "dota" / "instances.parquet"
