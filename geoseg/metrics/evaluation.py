@@ -33,7 +33,7 @@ from geoseg.metrics.confusion import Scores, divide, mean_score, round_score
 from geoseg.metrics.objects import SIZES, ObjectCounter, objects_json, resample_f1
 from geoseg.options import ScoringOptions
 from geoseg.polygons.attributes import row_areas
-from geoseg.polygons.table import Table, segments
+from geoseg.polygons.table import AttributeTable, extract_polygons
 
 Strip = tuple[NDArray[np.uint8], NDArray[np.uint8] | None]
 """Labels (rows, columns) of the scene's full width, and confidences of the same shape or None."""
@@ -67,7 +67,7 @@ class SceneCounts:
 def count_scene(
     strips: Iterable[Strip],
     references: Sequence[Annotations],
-    table: Table,
+    table: AttributeTable,
     *,
     width: int,
     height: int,
@@ -102,11 +102,11 @@ def count_scene(
         for annotations in references
     ]
     areas = row_areas(table.transform, table.crs, width)
-    for batch in segments(_count_strips(strips, pixels), rules.cleaning, areas):
-        large = table.large(batch.traced, rules.cleaning)
-        geometry = batch.drawn.geometry(Affine.identity())[large]
+    for batch in extract_polygons(_count_strips(strips, pixels), rules.cleaning, areas):
+        large = table.is_large(batch.regions, rules.cleaning)
+        geometry = batch.outlines.geometry(Affine.identity())[large]
         for counter in objects:
-            counter.add(geometry, batch.traced.class_id[large])
+            counter.add(geometry, batch.regions.class_id[large])
     return [
         SceneCounts(count.confidences, count.boundaries.finish(), counter.counts())
         for count, counter in zip(pixels, objects, strict=True)

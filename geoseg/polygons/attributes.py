@@ -1,9 +1,7 @@
-"""What a polygon measures on the ground.
+"""Areas and perimeters of polygons on the ground.
 
-A pixel polygon is a union of pixels, so its area needs no geometry where all pixels are equally
-large: their number times the area of one. On a geographic grid pixels shrink towards the poles,
-and the area is that of the region on the ellipsoid. Web Mercator pretends to metres that are none
-on the ground; there too the ellipsoid counts, for areas and for lengths.
+A region of pixels of equal size has the area of their number. On a geographic grid pixels shrink towards the poles,
+and metres of Web Mercator are not metres on the ground: there areas and lengths are those on the ellipsoid.
 """
 
 from __future__ import annotations
@@ -18,19 +16,19 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from geoseg.polygons.trace import Traced
+from geoseg.polygons.trace import PolygonBatch
 
 _WEB_MERCATOR = 3857
 
-_NO_LENGTH = {"unknown", "unity", "pixel", "pixels", "grid spacing"}
+_NOT_LENGTHS = {"unknown", "unity", "pixel", "pixels", "grid spacing"}
 
 
 RowArea = Callable[[int, int], NDArray[np.float64]]
-"""First row of the scene and number of rows → (rows,) area of a pixel in each, in m²."""
+"""From the first row and a number of rows of a scene to (rows,) areas of a pixel, in square metres."""
 
 
 def row_areas(transform: Affine, crs: CRS | None, width: int) -> RowArea:
-    """Areas of pixels by row, nan where nobody knows; those of the middle column, if it matters."""
+    """Return a function that computes the area of a pixel in the middle column of each row; NaN if unknown."""
 
     def areas(first: int, rows: int) -> NDArray[np.float64]:
         y = np.arange(first, first + rows)[:, None]
@@ -38,7 +36,7 @@ def row_areas(transform: Affine, crs: CRS | None, width: int) -> RowArea:
         squares = np.stack(
             [np.hstack([x, x, x + 1, x + 1, x]), np.hstack([y, y + 1, y + 1, y, y])], axis=-1
         )
-        pixels = Traced(
+        pixels = PolygonBatch(
             class_id=np.zeros(rows, np.uint8),
             pixels=np.ones(rows, np.int64),
             confidence_mean=np.zeros(rows, np.float32),
@@ -54,13 +52,24 @@ def row_areas(transform: Affine, crs: CRS | None, width: int) -> RowArea:
     return areas
 
 
-def area_m2(traced: Traced, transform: Affine, crs: CRS | None) -> NDArray[np.float64]:
-    """(n,) area of every polygon in square metres.
+def area_m2(traced: PolygonBatch, transform: Affine, crs: CRS | None) -> NDArray[np.float64]:
+    """Compute the area of every polygon in square metres.
 
-    Projected and local CRS: in the plane of the map, units honoured (feet become metres).
-    Geographic CRS, and Web Mercator, whose plane is 3 times too large at 55 degrees: on the
-    ellipsoid. Without a CRS, with units that are no lengths, or beyond the poles nobody knows the
-    metres: nan.
+    Parameters
+    ----------
+    traced
+        n polygons along pixel edges.
+    transform
+        Pixel-to-CRS transform of the scene.
+    crs
+        CRS of the scene, or None.
+
+    Returns
+    -------
+    (n,) array
+        On the ellipsoid for a geographic CRS and for Web Mercator, whose plane is 3 times too large at 55 degrees;
+        else in the plane of the map, in its units converted to metres. NaN without a CRS, for units that are not
+        lengths, and beyond the poles.
     """
     unit, size = _unit(crs)
     if crs is not None and crs.is_geographic:
@@ -68,16 +77,18 @@ def area_m2(traced: Traced, transform: Affine, crs: CRS | None) -> NDArray[np.fl
     if crs is not None and crs.to_epsg() == _WEB_MERCATOR:
         axes = major, _ = _axes(crs.to_wkt())
         return _on_ellipsoid(traced, transform, 1 / major, lambda y: _gudermann(y / major), axes)
-    metres = np.nan if unit in _NO_LENGTH else size
+    metres = np.nan if unit in _NOT_LENGTHS else size
     return traced.pixels.astype(np.float64) * (abs(transform.determinant) * metres**2)
 
 
-def perimeter_m(traced: Traced, transform: Affine, crs: CRS | None) -> NDArray[np.float64]:
-    """(n,) length of every polygon's outline in metres, holes included.
+def perimeter_m(traced: PolygonBatch, transform: Affine, crs: CRS | None) -> NDArray[np.float64]:
+    """Compute the perimeter of every polygon in metres, including holes.
 
-    Where `area_m2` is that of the plane, so is the length (units honoured); where it is that of
-    the ellipsoid, lines drawn straight in longitude and latitude (or on the Mercator plane) are
-    measured along the ellipsoid. nan as for areas.
+    Returns
+    -------
+    (n,) array
+        In the plane or on the ellipsoid, and NaN, as for `area_m2`. On the ellipsoid, segments are straight in
+        longitude and latitude, or in the Mercator plane.
     """
     unit, size = _unit(crs)
     if crs is not None and crs.is_geographic:
@@ -85,8 +96,8 @@ def perimeter_m(traced: Traced, transform: Affine, crs: CRS | None) -> NDArray[n
     if crs is not None and crs.to_epsg() == _WEB_MERCATOR:
         axes = major, _ = _axes(crs.to_wkt())
         return _along_ellipsoid(traced, transform, 1 / major, lambda y: _gudermann(y / major), axes)
-    metres = np.nan if unit in _NO_LENGTH else size
-    if traced.coordinates.dtype == np.int32:  # pixel edges: count them
+    metres = np.nan if unit in _NOT_LENGTHS else size
+    if traced.coordinates.dtype == np.int32:  # pixel edges are counted
         sides = np.hypot(*np.array([[transform.a, transform.b], [transform.d, transform.e]]))
         return np.asarray(traced.perimeter_xy @ sides * metres)
     x, y = traced.coordinates.astype(np.float64).T
@@ -110,29 +121,28 @@ def _unit(crs: CRS | None) -> tuple[str, float]:
 @lru_cache(maxsize=8)
 def _axes(wkt: str) -> tuple[float, float]:
     ellipsoid = pyproj.CRS.from_wkt(wkt).ellipsoid
-    assert ellipsoid is not None  # a CRS on the earth has one
+    assert ellipsoid is not None  # true for a CRS of the earth
     return ellipsoid.semi_major_metre, ellipsoid.semi_minor_metre
 
 
 def _gudermann(y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Latitude of a Mercator ordinate, both in radians."""
+    """Return the latitude of a Mercator ordinate, both in radians (Gudermannian)."""
     return np.asarray(2 * np.arctan(np.exp(y)) - np.pi / 2)
 
 
 def _on_ellipsoid(
-    traced: Traced,
+    traced: PolygonBatch,
     transform: Affine,
     radians: float,
     to_latitude: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     axes: tuple[float, float],
 ) -> NDArray[np.float64]:
-    """Area within outlines drawn in longitude and latitude, by Green's theorem: |∮ A(φ) dλ|.
+    """Compute areas within outlines in longitude and latitude, by Green's theorem: |∮ A(φ) dλ|.
 
-    `radians` of longitude are one unit of x, `to_latitude` turns y into radians, `axes` are the
-    ellipsoid's in metres. Edges of a
-    north-up grid run along parallels and meridians, so the sum is exact, and the areas of all
-    polygons add up to that of the raster. Along slanted edges of a rotated grid A is integrated
-    by Simpson's rule.
+    radians: longitude of one unit of x. to_latitude: converts y to radians. axes: those of the ellipsoid in metres.
+
+    Edges of a north-up grid follow parallels and meridians, so the sum is exact, and the areas of all polygons add up
+    to that of the raster. Along oblique edges of a rotated grid A is integrated by Simpson's rule.
     """
     if len(traced.pixels) == 0:
         return np.zeros(0)
@@ -146,7 +156,7 @@ def _on_ellipsoid(
         + _from_equator(np.append(latitude[1:], 0.0), axes)
     ) / 6
     edges = mean * step
-    edges[traced.ring_offsets[1:] - 1] = 0.0  # the step from one ring to the next is no edge
+    edges[traced.ring_offsets[1:] - 1] = 0.0  # the step from one ring to the next is not an edge
     rings = np.abs(np.add.reduceat(edges, traced.ring_offsets[:-1]))
     rings[np.maximum.reduceat(np.abs(latitude), traced.ring_offsets[:-1]) > np.pi / 2 + 1e-9] = (
         np.nan
@@ -161,7 +171,7 @@ def _to_next(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _from_equator(latitude: NDArray[np.float64], axes: tuple[float, float]) -> NDArray[np.float64]:
-    """m² between equator and `latitude` (radians) per radian of longitude: Snyder 1987, 3-12."""
+    """Return m² between the equator and `latitude` (radians) per radian of longitude: Snyder 1987, 3-12."""
     major, minor = axes
     sine = np.sin(latitude)
     squared = 1 - (minor / major) ** 2
@@ -173,16 +183,15 @@ def _from_equator(latitude: NDArray[np.float64], axes: tuple[float, float]) -> N
 
 
 def _along_ellipsoid(
-    traced: Traced,
+    traced: PolygonBatch,
     transform: Affine,
     radians: float,
     to_latitude: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     axes: tuple[float, float],
 ) -> NDArray[np.float64]:
-    """Length of outlines on the ellipsoid: ∫ √((M dφ)² + (N cos φ dλ)²), Simpson's rule.
+    """Compute lengths of outlines on the ellipsoid: ∫ √((M dφ)² + (N cos φ dλ)²), by Simpson's rule.
 
-    M and N are the radii of curvature along the meridian and across it; the other arguments are
-    those of `_on_ellipsoid`.
+    M and N are the radii of curvature along the meridian and across it. Arguments are those of `_on_ellipsoid`.
     """
     x, y = traced.coordinates.astype(np.float64).T
     latitude = to_latitude(transform.d * x + transform.e * y + transform.f)
@@ -197,19 +206,18 @@ def _along_ellipsoid(
 
 
 def _radii(latitude: NDArray[np.float64], axes: tuple[float, float]) -> NDArray[np.float64]:
-    """(2, n) metres per radian along the meridian and along the parallel: Snyder 1987, 4-18 to
-    4-20."""
+    """Return (2, n) metres per radian along the meridian and along the parallel: Snyder 1987, 4-18 to 4-20."""
     major, minor = axes
     squared = 1 - (minor / major) ** 2
     bent = 1 - squared * np.sin(latitude) ** 2
     return np.stack([major * (1 - squared) / bent**1.5, major * np.cos(latitude) / np.sqrt(bent)])
 
 
-def _per_polygon(traced: Traced, steps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) sums of the steps from each point to the next."""
+def _per_polygon(traced: PolygonBatch, steps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (n,) sums of the steps from each point to the next."""
     if len(traced.pixels) == 0:
         return np.zeros(0)
-    steps[traced.ring_offsets[1:] - 1] = 0.0  # the step from one ring to the next is no edge
+    steps[traced.ring_offsets[1:] - 1] = 0.0  # the step from one ring to the next is not an edge
     sums: NDArray[np.float64] = np.add.reduceat(
         steps, traced.ring_offsets[traced.polygon_offsets[:-1]]
     )

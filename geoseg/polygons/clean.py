@@ -1,4 +1,9 @@
-"""What is to be done to polygons before they are written, as one value."""
+"""Filters of label rows: discard small regions, fill holes, with bounded memory.
+
+Whether a region is too small, or a hole is to be filled, is known when it ends. So a filter gets a window of rows,
+changes what can be decided, and returns how many rows are final; the others are buffered until the next strip. The
+result does not depend on the strips, and memory is that of the rows which the regions in question span.
+"""
 
 from __future__ import annotations
 
@@ -12,109 +17,178 @@ from numpy.typing import NDArray
 from geoseg.legend import BACKGROUND, IGNORE
 from geoseg.polygons.attributes import RowArea
 from geoseg.polygons.kernels import kernel
-from geoseg.polygons.trace import Labels
+from geoseg.polygons.trace import Labels, Strip
 
-# Rows that wait until it is known what becomes of them.
-#
-# Whether a region is too small, or a hole to be filled, shows only when it ends. So a *decision*
-# sees a window of rows, changes what is decided, and says how many of the rows may go; the others
-# wait for the next strip. That makes the result independent of strips, and the memory that of the
-# rows which the regions in question span, not of the scene.
+SEVERAL = -2
+"""Surrounding label of a hole that several classes surround."""
 
-Strip = tuple[Labels, NDArray[np.uint8] | None]
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Waiting:
-    """Rows of which some have been waiting."""
+class BufferedRows:
+    """Rows of a scene that are not final yet."""
 
     labels: Labels
-    """(h, w), to be changed in place."""
+    """(h, w), changed in place."""
 
     confidence: NDArray[np.uint8] | None
+    """(h, w), changed in place."""
 
     above: Labels | None
-    """(w,) the row before them, as it went; None at the top of the scene."""
+    """(w,) the final row above them; None at the top of the scene."""
 
     first: int
-    """The row of the scene that is the first of them."""
+    """Row of the scene of the first of them."""
 
     last: bool
-    """The scene ends with them."""
+    """True if they end at the bottom of the scene."""
 
 
-class Decision(Protocol):
-    """Changes what can be decided and returns the number of rows that may go."""
+class RowFilter(Protocol):
+    """Change what can be decided, and return the number of rows that are final."""
 
-    def __call__(self, rows: Waiting) -> int: ...
+    def __call__(self, rows: BufferedRows) -> int: ...
 
 
-def held(strips: Iterable[Strip], decide: Decision) -> Iterator[Strip]:
-    """Pass strips on after `decide` has changed them, in other heights."""
+def filter_rows(strips: Iterable[Strip], row_filter: RowFilter) -> Iterator[Strip]:
+    """Yield strips, of other heights, that `row_filter` has changed."""
     labels: Labels | None = None
     confidence: NDArray[np.uint8] | None = None
     above: Labels | None = None
     first = 0
-    for more, sureness in strips:
+    for more, more_confidence in strips:
         labels = more.copy() if labels is None else np.concatenate([labels, more])
-        if sureness is not None:
-            waiting = [] if confidence is None else [confidence]
-            confidence = np.concatenate([*waiting, sureness])
-        go = decide(Waiting(labels, confidence, above, first, last=False))
-        if go:
-            yield labels[:go], None if confidence is None else confidence[:go]
-            above = labels[go - 1].copy()
-            labels = labels[go:].copy()
-            confidence = None if confidence is None else confidence[go:].copy()
-            first += go
+        if more_confidence is not None:
+            pending = [] if confidence is None else [confidence]
+            confidence = np.concatenate([*pending, more_confidence])
+        final = row_filter(BufferedRows(labels, confidence, above, first, last=False))
+        if final:
+            yield labels[:final], None if confidence is None else confidence[:final]
+            above = labels[final - 1].copy()
+            labels = labels[final:].copy()
+            confidence = None if confidence is None else confidence[final:].copy()
+            first += final
     if labels is not None and len(labels):
-        decide(Waiting(labels, confidence, above, first, last=True))
+        row_filter(BufferedRows(labels, confidence, above, first, last=True))
         yield labels, confidence
 
 
-# Connected regions in a window of labels: numbered, counted and measured.
+@dataclass(frozen=True, slots=True)
+class SmallRegionFilter:
+    """Replace regions of fewer pixels, or of a smaller area, by background."""
 
-MANY = -2
-"""Stands for the class around a hole that several classes surround."""
+    min_pixels: int
+
+    min_area_m2: float
+
+    row_area: RowArea
+
+    def __call__(self, rows: BufferedRows) -> int:
+        labels = rows.labels
+        regions = find_regions(labels, self.row_area(rows.first, len(labels)))
+        small = regions.pixels < self.min_pixels
+        small |= regions.area < self.min_area_m2 * (1 - _ROUNDING)
+        small[0] = False
+        if rows.above is not None:  # regions that continue from there were large enough
+            small[regions.ids[0][labels[0] == rows.above]] = False
+        final = len(labels)
+        if not rows.last:
+            open_regions = np.unique(regions.ids[-1])
+            open_regions = open_regions[small[open_regions]]
+            final = int(regions.box[open_regions, 0].min(initial=final))
+            small[open_regions] = False
+        labels[small[regions.ids]] = BACKGROUND
+        return final
+
+
+@dataclass(frozen=True, slots=True)
+class HoleFilter:
+    """Fill holes of up to so many pixels that a single class surrounds, with that class."""
+
+    max_pixels: int
+
+    def __call__(self, rows: BufferedRows) -> int:
+        labels = rows.labels
+        # the row above takes part, as it may surround
+        shift = 0 if rows.above is None else 1
+        window = labels if rows.above is None else np.concatenate([rows.above[None], labels])
+        holes = find_holes(window)
+        final, fill = self._choose(holes, shift, height=len(labels), last=rows.last)
+        filled = fill[holes.ids[shift:]]
+        labels[filled] = holes.around[holes.ids[shift:][filled]]
+        if rows.confidence is not None:
+            rows.confidence[filled] = IGNORE  # it belonged to another class
+        return final
+
+    def _choose(
+        self, holes: Regions, shift: int, *, height: int, last: bool
+    ) -> tuple[int, NDArray[np.bool_]]:
+        """Return the number of final rows, and (n + 1,) True for holes to fill."""
+        small = holes.pixels <= self.max_pixels
+        fill = small & (holes.around > 0)
+        may_close = small & (holes.around != SEVERAL)
+        fill[0] = may_close[0] = False
+        for edge in (holes.ids[:, 0], holes.ids[:, -1], holes.ids[0]):  # those from above were kept
+            fill[edge] = may_close[edge] = False
+        open_holes = np.unique(holes.ids[-1])
+        fill[open_holes] = False
+        if last:
+            return height, fill
+        pending = open_holes[may_close[open_holes]]
+        return int((holes.box[pending, 0] - shift).min(initial=height)), fill
+
+
+# Connected components of a window
 
 
 class Regions(NamedTuple):
-    """n regions of a window; number 0 is all that belongs to none."""
+    """n regions of a window; number 0 is all pixels of none."""
 
     ids: NDArray[np.int32]
     """(h, w) number of the region of each pixel, 0 for none."""
 
     pixels: NDArray[np.int64]
-    """(n + 1,)"""
+    """(n + 1,) numbers of pixels."""
 
     area: NDArray[np.float64]
-    """(n + 1,) sum of the areas of their pixels."""
+    """(n + 1,) sums of the areas of their pixels."""
 
     box: NDArray[np.int64]
     """(n + 1, 4) first row, last row, first column, last column."""
 
     around: NDArray[np.int64]
-    """(n + 1,) holes: the label that surrounds them, MANY for several, -1 for none; else -1."""
+    """(n + 1,) label that surrounds a hole, SEVERAL, or -1 for none; -1 for regions."""
 
 
 def find_regions(labels: Labels, row_area: NDArray[np.float64]) -> Regions:
-    """The 4-connected regions of equal label; row_area: (h,) area of a pixel in each row.
+    """Find the 4-connected regions of equal label.
 
-    Background, 255 and labels above 255 belong to none.
+    Parameters
+    ----------
+    labels
+        (h, w). Background, 255 and labels above 255 belong to no region.
+    row_area
+        (h,) area of a pixel in each row.
     """
-    return Regions(*number(np.ascontiguousarray(labels, np.uint16), row_area, False))
+    return _measure(np.ascontiguousarray(labels, np.uint16), row_area, holes=False)
 
 
 def find_holes(labels: Labels) -> Regions:
-    """The 8-connected regions of background and 255, and what surrounds them."""
-    rows = np.ones(len(labels))
-    found = Regions(*number(np.ascontiguousarray(labels, np.uint16), rows, True))
-    surround(np.ascontiguousarray(labels, np.uint16), found.ids, found.around)
+    """Find the 8-connected regions of background and 255, and the labels that surround them."""
+    wide = np.ascontiguousarray(labels, np.uint16)
+    found = _measure(wide, np.ones(len(labels)), holes=True)
+    find_surrounding(wide, found.ids, found.around)
     return found
 
 
+def _measure(labels: NDArray[np.uint16], row_area: NDArray[np.float64], *, holes: bool) -> Regions:
+    ids, parents = connect_pixels(labels, holes)
+    return Regions(ids, *measure_regions(ids, parents, row_area))
+
+
 @kernel
-def root_of(parents: NDArray[np.int32], region: int) -> int:
+def find_root(parents: NDArray[np.int32], region: int) -> int:
     while parents[region] != region:
         parents[region] = parents[parents[region]]
         region = parents[region]
@@ -122,16 +196,10 @@ def root_of(parents: NDArray[np.int32], region: int) -> int:
 
 
 @kernel
-def number(
-    labels: NDArray[np.uint16], row_area: NDArray[np.float64], holes: bool
-) -> tuple[
-    NDArray[np.int32],
-    NDArray[np.int64],
-    NDArray[np.float64],
-    NDArray[np.int64],
-    NDArray[np.int64],
-]:
-    """Number regions in the order of their first pixels, row by row -> the fields of Regions."""
+def connect_pixels(
+    labels: NDArray[np.uint16], holes: bool
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return (h, w) provisional numbers of regions, and the parent of each number."""
     height, width = labels.shape
     ids = np.zeros((height, width), np.int32)
     parents = np.zeros(1 << 12, np.int32)
@@ -143,18 +211,18 @@ def number(
             parents = longer
         for x in range(width):
             value = labels[y, x]
-            nothing = value == 0 or value >= 255
-            if nothing != holes or value > 255:
+            empty = value == 0 or value >= 255
+            if empty != holes or value > 255:
                 continue
             region = 0
             if x > 0 and ids[y, x - 1] and (holes or labels[y, x - 1] == value):
-                region = root_of(parents, ids[y, x - 1])
+                region = find_root(parents, ids[y, x - 1])
             if y > 0:
                 for k in range(max(0, x - 1), min(width, x + 2)):
                     if not ids[y - 1, k] or (k != x and not holes):
                         continue
                     if holes or labels[y - 1, k] == value:
-                        other = root_of(parents, ids[y - 1, k])
+                        other = find_root(parents, ids[y - 1, k])
                         if region and other != region:
                             region, other = min(region, other), max(region, other)
                             parents[other] = region
@@ -164,16 +232,25 @@ def number(
                 parents[region] = region
                 used += 1
             ids[y, x] = region
-    final = np.zeros(used, np.int32)
+    return ids, parents[:used]
+
+
+@kernel
+def measure_regions(
+    ids: NDArray[np.int32], parents: NDArray[np.int32], row_area: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Number `ids` in the order of first pixels, row by row; return the other fields of Regions."""
+    final = np.zeros(len(parents), np.int32)
     n = 0
-    for region in range(1, used):
+    for region in range(1, len(parents)):
         if parents[region] == region:
             n += 1
             final[region] = n
         else:
-            final[region] = final[root_of(parents, region)]
+            final[region] = final[find_root(parents, region)]
     pixels, area = np.zeros(n + 1, np.int64), np.zeros(n + 1)
     box = np.zeros((n + 1, 4), np.int64)
+    height, width = ids.shape
     for y in range(height):
         for x in range(width):
             region = final[ids[y, x]]
@@ -187,11 +264,13 @@ def number(
             box[region, 1] = y
             box[region, 2] = min(box[region, 2], x)
             box[region, 3] = max(box[region, 3], x)
-    return ids, pixels, area, box, np.full(n + 1, -1, np.int64)
+    return pixels, area, box, np.full(n + 1, -1, np.int64)
 
 
 @kernel
-def surround(labels: NDArray[np.uint16], ids: NDArray[np.int32], around: NDArray[np.int64]) -> None:
+def find_surrounding(
+    labels: NDArray[np.uint16], ids: NDArray[np.int32], around: NDArray[np.int64]
+) -> None:
     """Fill `around` with the labels of the 4 neighbours of each hole's pixels."""
     height, width = labels.shape
     for y in range(height):
@@ -205,64 +284,4 @@ def surround(labels: NDArray[np.uint16], ids: NDArray[np.int32], around: NDArray
                     if around[hole] == -1:
                         around[hole] = labels[row, column]
                     elif around[hole] != labels[row, column]:
-                        around[hole] = -2
-
-
-# What is too small goes: regions become background, holes become what surrounds them.
-
-_ROUNDING = 1e-9
-
-
-def drop_small(min_pixels: int, min_area_m2: float, row_area: RowArea) -> Decision:
-    """Regions of fewer pixels or a smaller area become background."""
-
-    def decide(rows: Waiting) -> int:
-        labels = rows.labels
-        regions = find_regions(labels, row_area(rows.first, len(labels)))
-        small = (regions.pixels < min_pixels) | (regions.area < min_area_m2 * (1 - _ROUNDING))
-        small[0] = False
-        if rows.above is not None:  # what has gone on from there was large enough
-            small[regions.ids[0][labels[0] == rows.above]] = False
-        go = len(labels)
-        if not rows.last:
-            unfinished = np.unique(regions.ids[-1])
-            unfinished = unfinished[small[unfinished]]
-            go = int(regions.box[unfinished, 0].min(initial=go))
-            small[unfinished] = False
-        labels[small[regions.ids]] = BACKGROUND
-        return go
-
-    return decide
-
-
-def fill_holes(largest: int) -> Decision:
-    """Holes of up to so many pixels, in one class, become that class."""
-
-    def decide(rows: Waiting) -> int:
-        labels = rows.labels
-        # the row above takes part, so that what surrounds is known
-        shift = 0 if rows.above is None else 1
-        window = labels if rows.above is None else np.concatenate([rows.above[None], labels])
-        holes = find_holes(window)
-        fill = (holes.pixels <= largest) & (holes.around > 0)
-        fill[0] = False
-        edges = [holes.ids[:, 0], holes.ids[:, -1], holes.ids[0]]  # a hole from above was left
-        for edge in edges if not rows.last else [*edges, holes.ids[-1]]:
-            fill[edge] = False
-        go = len(labels)
-        if not rows.last:
-            open_ones = np.unique(holes.ids[-1])
-            may_close = (holes.pixels <= largest) & (holes.around != -2)
-            for edge in edges:
-                may_close[edge] = False
-            may_close[0] = False
-            waiting = open_ones[may_close[open_ones]]
-            go = int((holes.box[waiting, 0] - shift).min(initial=go))
-            fill[open_ones] = False
-        filled = fill[holes.ids[shift:]]
-        labels[filled] = holes.around[holes.ids[shift:][filled]]
-        if rows.confidence is not None:
-            rows.confidence[filled] = IGNORE  # it was that of something else
-        return go
-
-    return decide
+                        around[hole] = SEVERAL

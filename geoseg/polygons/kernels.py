@@ -1,4 +1,23 @@
-"""How geoseg compiles a kernel: without the GIL, and kept on disk between processes."""
+"""Kernels of the polygon tracer, compiled by numba: tables, sweep, rings, well-known binary.
+
+The sweep follows the outlines of all regions from row to row. An outline is a chain of corners with two open ends on
+the current row line. Where it turns, a corner is added at an end; where two ends meet, two chains are joined; where
+the two ends of one chain meet, a ring is closed. A region without open chains is finished.
+
+In image coordinates a region lies to the left of its outline. So an outline continues from an end that is to the left
+of its region or above it (a *head*), and starts at one to the right or below (a *tail*).
+
+Pixels that touch in a corner only are not connected there, and the sweep leads the outline around each of them. They
+may still belong to one region that is connected elsewhere, even further down the scene. Its outline then passes that
+corner twice, and has to be cut there for a valid polygon. As this is known only when the region is finished, the
+sweep marks both corners as twins, and `cut_ring` cuts.
+
+Notes
+-----
+Kernels receive their arrays one by one: numba counts references to what it takes from a tuple, which costs more than
+these small functions do. It also compiles them once for each mixture of int32, int64 and literals among their
+arguments, so that rows are int64 everywhere (`wide`).
+"""
 
 from __future__ import annotations
 
@@ -15,14 +34,13 @@ T = TypeVar("T")
 
 
 def kernel(function: Callable[P, T]) -> Callable[P, T]:
-    """Compile `function` with numba and keep the types it was written with.
+    """Compile `function` with numba, without the GIL, and keep its type.
 
-    The machine code is cached beside the source; where that folder is read-only, in the user's
-    cache folder; in `NUMBA_CACHE_DIR` if that is set. Where none of them can be written, every
-    process compiles anew. A shared temporary folder would not do: numba's cache files are pickles.
+    The machine code is cached in ``__pycache__`` next to the source, in the user's cache folder if that is read-only,
+    or in `NUMBA_CACHE_DIR`; if none can be written, every process compiles again. A shared temporary folder would be
+    unsafe: numba's cache files are pickles.
 
-    Numba recompiles when the kernel's own file changes and looks at no other, so a kernel calls
-    only kernels of its file.
+    Numba recompiles if the kernel's own file changes and checks no other, so a kernel calls only kernels of its file.
     """
     try:
         compiled = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
@@ -31,28 +49,26 @@ def kernel(function: Callable[P, T]) -> Callable[P, T]:
     return cast("Callable[P, T]", compiled)
 
 
-# The tracer's memory: tables of integers, whose free rows are linked into lists and used again.
+# Tables
 #
-# The sweep needs pointers, cheap growth and one compiled signature; arrays with named columns give
-# all three. Numba compiles the column numbers into the kernels and looks for changes in a kernel's
-# own file only: who changes a number here clears `__pycache__`.
+# Integer tables whose free rows are linked into lists and reused: pointers, cheap growth and one compiled signature.
 
-Table = TypeVar("Table", NDArray[np.int32], NDArray[np.int64])
+IntTable = TypeVar("IntTable", NDArray[np.int32], NDArray[np.int64])
 
 OUTSIDE = 256
-"""The label around the scene."""
+"""Label around the scene."""
 
 PART = 512
-"""Labels of the parts of split objects are their class and a multiple of this."""
+"""Labels of the parts of a split object are its class plus a multiple of this."""
 
 LABELS = 1 << 16
-"""Labels there can be."""
+"""Number of possible labels."""
 
 NO_CONFIDENCE = 255
-"""Confidence of a pixel that has none."""
+"""Confidence of a pixel without one."""
 
 ROOM = 4
-"""Rows of a table that one corner of the pixel grid takes, at most."""
+"""Largest number of table rows that one corner of the pixel grid takes."""
 
 LINK = 0  # in every table: the next free row
 
@@ -64,60 +80,70 @@ NODE_COLUMNS = 4
 NODE, OTHER, REGION, LENGTH = range(1, 5)
 END_COLUMNS = 5
 
-# regions: or parts of one, found to be connected; LINK is the region's next part
+# regions, or parts of one that turned out to be connected; LINK is the region's next part
 PARENT, LAST_PART, LABEL, OPEN, RINGS, NODES, NEXT_DONE, SUM, COUNT, LOWEST, TOP = range(1, 12)
 REGION_COLUMNS = 12
 
-# counters: first free row and number of rows ever used; finished regions
+# counters: first free row, and number of rows in use, of each table; finished regions
 NODE_FREE, NODE_USED, END_FREE, END_USED, REGION_FREE, REGION_USED = range(6)
 DONE_FIRST, DONE_LAST, DONE_REGIONS, DONE_NODES = range(6, 10)
 COUNTERS = 10
 
-# facts: what is told of a polygon
-F_LABEL, F_PIXELS, F_HORIZONTAL, F_VERTICAL, F_EDGE, F_SUM, F_COUNT, F_LOWEST = range(8)
-FACTS = 8
+# attributes of a polygon
+(
+    ATTR_LABEL,
+    ATTR_PIXELS,
+    ATTR_HORIZONTAL,
+    ATTR_VERTICAL,
+    ATTR_EDGE,
+    ATTR_SUM,
+    ATTR_COUNT,
+    ATTR_LOWEST,
+) = range(8)
+ATTRIBUTES = 8
 
-# filled: what a batch holds
-POLYGONS, POLYGON_RINGS = range(2)
+# counts of a buffer
+N_POLYGONS, N_RINGS = range(2)
 
 
-class Pool(NamedTuple):
-    """All that is known of unfinished outlines and regions."""
+class SweepState(NamedTuple):
+    """Unfinished outlines and regions."""
 
     nodes: NDArray[np.int32]
     ends: NDArray[np.int32]
     regions: NDArray[np.int64]
     counters: NDArray[np.int64]
     tails: NDArray[np.int32]
-    """For each vertical line of the grid: the end at the row line, of the region left of it."""
+    """For each column line: the end on the row line of the region to its left."""
     heads: NDArray[np.int32]
-    """The same of the region right of it."""
+    """The same for the region to its right."""
     corners: NDArray[np.int32]
-    """Scratch: the vertical lines where something happens."""
+    """Scratch: column lines on which a run begins or ends."""
 
 
-class Batch(NamedTuple):
-    """Finished polygons; offsets as in GeoArrow."""
+class PolygonBuffer(NamedTuple):
+    """Finished polygons, with offsets as in GeoArrow."""
 
-    facts: NDArray[np.int64]
+    attributes: NDArray[np.int64]
     polygon_offsets: NDArray[np.int64]
     ring_offsets: NDArray[np.int64]
     xy: NDArray[np.int32]
-    filled: NDArray[np.int64]
+    counts: NDArray[np.int64]
 
 
-class Scratch(NamedTuple):
-    """Loops cut off one ring, and corners it has met once."""
+class LoopBuffer(NamedTuple):
+    """Loops cut off one ring, and its corners with a twin."""
 
     loops: NDArray[np.int32]
     loop_offsets: NDArray[np.int64]
     twins: NDArray[np.int32]
 
 
-def empty_pool(width: int) -> Pool:
+def empty_state(width: int) -> SweepState:
+    """Return the state above the first row of a scene of `width` columns."""
     counters = np.zeros(COUNTERS, np.int64)
     counters[[NODE_FREE, END_FREE, REGION_FREE]] = -1
-    return Pool(
+    return SweepState(
         nodes=np.empty((1 << 12, NODE_COLUMNS), np.int32),
         ends=np.empty((1 << 12, END_COLUMNS), np.int32),
         regions=np.empty((1 << 12, REGION_COLUMNS), np.int64),
@@ -128,18 +154,19 @@ def empty_pool(width: int) -> Pool:
     )
 
 
-def grown_pool(pool: Pool) -> Pool:
-    """The pool with room for another row line in each table."""
-    room = ROOM * len(pool.corners)
-    used = pool.counters
-    return pool._replace(
-        nodes=grown(pool.nodes, int(used[NODE_USED]), room),
-        ends=grown(pool.ends, int(used[END_USED]), room),
-        regions=grown(pool.regions, int(used[REGION_USED]), room),
+def grow_state(state: SweepState) -> SweepState:
+    """Return the state with room for another row line in each table."""
+    room = ROOM * len(state.corners)
+    used = state.counters
+    return state._replace(
+        nodes=grow_table(state.nodes, int(used[NODE_USED]), room),
+        ends=grow_table(state.ends, int(used[END_USED]), room),
+        regions=grow_table(state.regions, int(used[REGION_USED]), room),
     )
 
 
-def grown(table: Table, used: int, room: int) -> Table:
+def grow_table(table: IntTable, used: int, room: int) -> IntTable:
+    """Return a table with at least `room` rows after the `used` ones."""
     if len(table) >= used + room:
         return table
     longer = np.empty((max(used + room, len(table) * 3 // 2), table.shape[1]), table.dtype)
@@ -147,52 +174,38 @@ def grown(table: Table, used: int, room: int) -> Table:
     return longer
 
 
-def rings_of(corners: int) -> int:
-    """How many rings these corners make, at most."""
+def max_rings(corners: int) -> int:
+    """Return the largest number of rings of so many corners."""
     return corners // 4
 
 
-def points_of(corners: int) -> int:
-    """How many points their rings have, at most: each is closed by another point."""
-    return corners + rings_of(corners)
+def max_points(corners: int) -> int:
+    """Return the largest number of points of their rings, each closed by another point."""
+    return corners + max_rings(corners)
 
 
-def empty_batch(corners: int) -> Batch:
-    rings = rings_of(corners)
-    return Batch(
-        facts=np.empty((rings, FACTS), np.int64),
+def empty_buffer(corners: int) -> PolygonBuffer:
+    """Return a buffer for polygons of up to so many corners."""
+    rings = max_rings(corners)
+    return PolygonBuffer(
+        attributes=np.empty((rings, ATTRIBUTES), np.int64),
         polygon_offsets=np.zeros(rings + 1, np.int64),
         ring_offsets=np.zeros(rings + 1, np.int64),
-        xy=np.empty((points_of(corners), 2), np.int32),
-        filled=np.zeros(2, np.int64),
+        xy=np.empty((max_points(corners), 2), np.int32),
+        counts=np.zeros(2, np.int64),
     )
 
 
-def scratch(corners: int) -> Scratch:
-    return Scratch(
+def empty_loop_buffer(corners: int) -> LoopBuffer:
+    """Return a buffer for the loops of a ring of up to so many corners."""
+    return LoopBuffer(
         loops=np.empty((corners, 2), np.int32),
-        loop_offsets=np.zeros(rings_of(corners) + 1, np.int64),
+        loop_offsets=np.zeros(max_rings(corners) + 1, np.int64),
         twins=np.empty(corners, np.int32),
     )
 
 
-# The sweep: the outlines of all regions, followed from row to row.
-#
-# An outline is a chain of corners, with two open ends on the row line that is being swept. Where it
-# turns, a corner is added at an end; where two ends meet, two chains become one; where the two ends
-# of one chain meet, a ring is closed. A region without open chains is finished.
-#
-# On the screen, a region lies to the left of its outline. So an outline goes on from an end that is
-# on the left of its region or above it (a *head*), and comes from one on the right or below (a *tail*).
-#
-# Pixels that touch only in a corner are not connected there, and the sweep leads the outline around
-# each of them. But they may turn out to be of one region, connected elsewhere, even further down the
-# scene. Its outline then passes that corner twice, and has to be cut there for a valid polygon. As
-# only the finished region tells, the sweep notes both corners as twins, and `rings.py` cuts.
-
-# A kernel passes its arrays on one by one: numba counts references to what it takes from a tuple,
-# which costs more than what these small functions do. It also compiles them once for each mixture
-# of int32, int64 and literals among their arguments, so that rows are int64 everywhere (`wide`).
+# Sweep
 
 
 @kernel
@@ -201,7 +214,7 @@ def wide(row: int) -> int:
 
 
 @kernel
-def take(table: Table, counters: NDArray[np.int64], free: int) -> int:
+def take_row(table: IntTable, counters: NDArray[np.int64], free: int) -> int:
     row = int(counters[free])
     if row >= 0:
         counters[free] = table[row, LINK]
@@ -213,7 +226,7 @@ def take(table: Table, counters: NDArray[np.int64], free: int) -> int:
 
 @kernel
 def new_node(nodes: NDArray[np.int32], counters: NDArray[np.int64], x: int, y: int) -> int:
-    node = take(nodes, counters, NODE_FREE)
+    node = take_row(nodes, counters, NODE_FREE)
     nodes[node, X] = x
     nodes[node, Y] = y
     nodes[node, TWIN] = -1
@@ -222,7 +235,7 @@ def new_node(nodes: NDArray[np.int32], counters: NDArray[np.int64], x: int, y: i
 
 @kernel
 def new_region(regions: NDArray[np.int64], counters: NDArray[np.int64], label: int, y: int) -> int:
-    region = take(regions, counters, REGION_FREE)
+    region = take_row(regions, counters, REGION_FREE)
     regions[region, LINK] = -1
     regions[region, PARENT] = region
     regions[region, LAST_PART] = region
@@ -238,7 +251,7 @@ def new_region(regions: NDArray[np.int64], counters: NDArray[np.int64], label: i
 
 
 @kernel
-def find(regions: NDArray[np.int64], region: int) -> int:
+def find_root(regions: NDArray[np.int64], region: int) -> int:
     while regions[region, PARENT] != region:
         regions[region, PARENT] = regions[regions[region, PARENT], PARENT]
         region = regions[region, PARENT]
@@ -246,9 +259,9 @@ def find(regions: NDArray[np.int64], region: int) -> int:
 
 
 @kernel
-def unite(regions: NDArray[np.int64], region: int, other: int) -> None:
-    region = find(regions, region)
-    other = find(regions, other)
+def merge_regions(regions: NDArray[np.int64], region: int, other: int) -> None:
+    region = find_root(regions, region)
+    other = find_root(regions, other)
     if region == other:
         return
     regions[other, PARENT] = region
@@ -267,16 +280,16 @@ def new_chain(
     region: int,
     node: int,
 ) -> tuple[int, int]:
-    """Begin a chain of one corner -> its tail and its head."""
-    tail = take(ends, counters, END_FREE)
-    head = take(ends, counters, END_FREE)
+    """Start a chain of one corner; return its tail and its head."""
+    tail = take_row(ends, counters, END_FREE)
+    head = take_row(ends, counters, END_FREE)
     for end, other in ((tail, head), (head, tail)):
         ends[end, NODE] = node
         ends[end, OTHER] = other
         ends[end, REGION] = region
         ends[end, LENGTH] = 0
     ends[tail, LENGTH] = 1
-    regions[find(regions, region), OPEN] += 1
+    regions[find_root(regions, region), OPEN] += 1
     return tail, head
 
 
@@ -295,7 +308,7 @@ def add_tail(nodes: NDArray[np.int32], ends: NDArray[np.int32], tail: int, node:
 
 
 @kernel
-def join(
+def join_chains(
     nodes: NDArray[np.int32],
     ends: NDArray[np.int32],
     regions: NDArray[np.int64],
@@ -304,11 +317,11 @@ def join(
     tail: int,
     node: int,
 ) -> None:
-    """Lead the chain that ends in `head` through the corner `node` into the one of `tail`."""
+    """Join the chain that ends in `head` to the one of `tail` by the corner `node`."""
     add_head(nodes, ends, head, node)
     nodes[node, LINK] = ends[tail, NODE]
     length = ends[head, LENGTH] + ends[tail, LENGTH]
-    region = find(regions, wide(ends[head, REGION]))
+    region = find_root(regions, wide(ends[head, REGION]))
     regions[region, OPEN] -= 1
     first, last = ends[head, OTHER], ends[tail, OTHER]
     ends[head, LINK] = counters[END_FREE]
@@ -319,7 +332,7 @@ def join(
         regions[region, RINGS] = tail  # the last ring comes first: it is the shell
         regions[region, NODES] += length
         if regions[region, OPEN] == 0:
-            finish(regions, counters, region)
+            finish_region(regions, counters, region)
     else:
         ends[first, OTHER] = last
         ends[last, OTHER] = first
@@ -329,8 +342,8 @@ def join(
 
 
 @kernel
-def finish(regions: NDArray[np.int64], counters: NDArray[np.int64], region: int) -> None:
-    """Put a region at the end of those that wait to be collected."""
+def finish_region(regions: NDArray[np.int64], counters: NDArray[np.int64], region: int) -> None:
+    """Append a region to the list of finished ones."""
     if counters[DONE_REGIONS] == 0:
         counters[DONE_FIRST] = region
     else:
@@ -344,7 +357,7 @@ def finish(regions: NDArray[np.int64], counters: NDArray[np.int64], region: int)
 def find_corners(
     above: NDArray[np.uint16], below: NDArray[np.uint16], corners: NDArray[np.int32]
 ) -> int:
-    """List the column lines where a run begins or ends in either row -> how many."""
+    """List the column lines where a run begins or ends in either row; return their number."""
     n = 0
     for x in range(len(above) - 1):
         corners[n] = x
@@ -367,7 +380,7 @@ def add_confidence(regions: NDArray[np.int64], region: int, run: NDArray[np.uint
 
 @kernel
 def sweep_row(
-    pool: Pool,
+    state: SweepState,
     above: NDArray[np.uint16],
     below: NDArray[np.uint16],
     confidence: NDArray[np.uint8],
@@ -376,14 +389,14 @@ def sweep_row(
     n: int,
     noded: bool,
 ) -> None:
-    """Carry the outlines over row line `y` from the row `above` to the row `below`, at `n` corners.
+    """Continue the outlines across row line `y`, from the row `above` to the row `below`, at `n` corners.
 
-    `noded`: where an outline goes straight past the end of another, it gets a point there too.
+    noded: add a point where an outline passes the end of another one straight.
 
-    The four pixels around a corner of the pixel grid are a b over c d. The outline of a pixel that
-    differs from both its neighbours turns here, and so does that of three equal ones around it.
+    The four pixels around a corner of the pixel grid are a b above c d. The outline of a pixel that differs from both
+    of its neighbours turns here, and so does that of three equal ones around it.
     """
-    nodes, ends, regions, counters, tails, heads, corners = pool
+    nodes, ends, regions, counters, tails, heads, corners = state
     none = wide(-1)
     over = under = none  # regions right of the corner, above and below the row line
     head = tail = none  # open ends on the row line left of it, of the regions above and below
@@ -402,18 +415,18 @@ def sweep_row(
             if live[d]:
                 under = new_region(regions, counters, d, y) if right else over
         elif up and not right and live[d]:
-            unite(regions, over, under)
+            merge_regions(regions, over, under)
         if not (left or right):
-            continue  # outlines that go straight down
+            continue  # outlines continue straight down
 
         of_a = of_b = of_c = of_d = none
         if up and left:
             if live[a]:
                 of_a = new_node(nodes, counters, x, y)
-                join(nodes, ends, regions, counters, head, wide(tails[x]), of_a)
+                join_chains(nodes, ends, regions, counters, head, wide(tails[x]), of_a)
             if not (down or right) and live[d]:
                 node = new_node(nodes, counters, x, y)
-                join(nodes, ends, regions, counters, wide(heads[x]), tail, node)
+                join_chains(nodes, ends, regions, counters, wide(heads[x]), tail, node)
         if up and right:
             if live[b]:
                 of_b = new_node(nodes, counters, x, y)
@@ -457,7 +470,7 @@ def sweep_row(
 
 @kernel
 def sweep(
-    pool: Pool,
+    state: SweepState,
     labels: NDArray[np.uint16],
     confidence: NDArray[np.uint8],
     live: NDArray[np.bool_],
@@ -465,42 +478,47 @@ def sweep(
     y: int,
     noded: bool,
 ) -> int:
-    """Sweep the rows of `labels` (rows, columns + 2) from `first` on, which begins at row line `y`.
+    """Sweep `labels` (rows, columns + 2) from row `first`, whose upper border is row line `y`.
 
-    `confidence` has a row for each but the first of them, empty if there is none.
-    -> the next row to sweep; the tables have to grow first if it is not len(labels).
+    `confidence` has a row for each of them but the first, without columns if there is none. Returns the next row to
+    sweep: if it is not len(labels), the tables have to grow first.
     """
     for row in range(first, len(labels)):
-        n = find_corners(labels[row - 1], labels[row], pool.corners)
-        counters, room = pool.counters, ROOM * n
+        n = find_corners(labels[row - 1], labels[row], state.corners)
+        counters, room = state.counters, ROOM * n
         if (
-            counters[NODE_USED] + room > len(pool.nodes)
-            or counters[END_USED] + room > len(pool.ends)
-            or counters[REGION_USED] + room > len(pool.regions)
+            counters[NODE_USED] + room > len(state.nodes)
+            or counters[END_USED] + room > len(state.ends)
+            or counters[REGION_USED] + room > len(state.regions)
         ):
             return row
         line = y + row - first
-        sweep_row(pool, labels[row - 1], labels[row], confidence[row - 1], live, line, n, noded)
+        sweep_row(state, labels[row - 1], labels[row], confidence[row - 1], live, line, n, noded)
     return len(labels)
 
 
 @kernel
-def oldest(pool: Pool, labels: NDArray[np.uint16], live: NDArray[np.bool_], y: int) -> int:
-    """The row line at which the oldest region begins that is still open below the row `labels`;
-    `y` if none is."""
-    regions = pool.regions
+def oldest_row(
+    state: SweepState, labels: NDArray[np.uint16], live: NDArray[np.bool_], y: int
+) -> int:
+    """Return the row line at which the oldest region begins that is open below the row `labels`; else `y`."""
+    regions = state.regions
     top = wide(y)
     for x in range(len(labels) - 1):
         if labels[x] == labels[x + 1]:
             continue
         if live[labels[x + 1]]:
-            top = min(top, regions[find(regions, wide(pool.ends[pool.heads[x], REGION])), TOP])
+            top = min(
+                top, regions[find_root(regions, wide(state.ends[state.heads[x], REGION])), TOP]
+            )
         if live[labels[x]]:
-            top = min(top, regions[find(regions, wide(pool.ends[pool.tails[x], REGION])), TOP])
+            top = min(
+                top, regions[find_root(regions, wide(state.ends[state.tails[x], REGION])), TOP]
+            )
     return top
 
 
-# From the chains of finished regions to rings and facts, in flat arrays.
+# Rings
 
 
 @kernel
@@ -514,10 +532,10 @@ def cut_ring(
     loop_offsets: NDArray[np.int64],
     twins: NDArray[np.int32],
 ) -> int:
-    """Write the ring through corner `start`, cut where it meets itself -> index of the next ring.
+    """Write the ring through corner `start`, cut where it meets itself; return the index of the next ring.
 
-    Where the ring comes back to a corner, the loop since then is popped from what is written so
-    far; loops are nested, as the ring does not cross itself. The part with `start` comes first.
+    Where the ring returns to a corner, the loop since then is popped from the output; loops are nested, as the ring
+    does not cross itself. The part with `start` comes first.
     """
     first = top = ring_offsets[ring]
     n_loops = in_loops = n_twins = 0
@@ -544,7 +562,7 @@ def cut_ring(
         node = nodes[node, LINK]
         if node == start:
             break
-    for k in range(n_twins):  # a twin not met is another region's, and nothing is to be cut there
+    for k in range(n_twins):  # a twin that was not met belongs to another region: no cut
         nodes[twins[k], TWIN] = -1
     xy[top, 0] = xy[first, 0]
     xy[top, 1] = xy[first, 1]
@@ -561,15 +579,15 @@ def cut_ring(
 
 
 @kernel
-def measure(
+def measure_ring(
     xy: NDArray[np.int32],
     first: int,
     last: int,
     width: int,
-    facts: NDArray[np.int64],
+    attributes: NDArray[np.int64],
     polygon: int,
 ) -> None:
-    """Add the area (holes count negative), edges and contact with the border of a ring."""
+    """Add area (negative for holes), edges and contact with the border of the scene of a ring."""
     area = horizontal = vertical = edge = 0
     x, y = int(xy[first, 0]), int(xy[first, 1])
     for k in range(first + 1, last):
@@ -579,35 +597,39 @@ def measure(
         vertical += abs(next_y - y)
         edge |= (x == 0) | (x == width) | (y == 0)
         x, y = next_x, next_y
-    facts[polygon, F_PIXELS] += area
-    facts[polygon, F_HORIZONTAL] += horizontal
-    facts[polygon, F_VERTICAL] += vertical
-    facts[polygon, F_EDGE] |= edge
+    attributes[polygon, ATTR_PIXELS] += area
+    attributes[polygon, ATTR_HORIZONTAL] += horizontal
+    attributes[polygon, ATTR_VERTICAL] += vertical
+    attributes[polygon, ATTR_EDGE] |= edge
 
 
 @kernel
-def collect(pool: Pool, batch: Batch, scratch: Scratch, width: int, last: bool) -> None:
-    """Add the finished regions to the batch, in the order they were finished, and forget them.
+def collect_polygons(
+    state: SweepState, buffer: PolygonBuffer, scratch: LoopBuffer, width: int, last: bool
+) -> None:
+    """Move the finished regions to the buffer, in the order in which they were finished.
 
-    `last`: the scene has ended, and they all reach its lower border.
+    last: the scene has ended, so that all of them reach its lower border.
     """
-    nodes, ends, regions, counters = pool.nodes, pool.ends, pool.regions, pool.counters
-    facts, polygon_offsets, ring_offsets, xy, filled = batch
+    nodes, ends, regions, counters = state.nodes, state.ends, state.regions, state.counters
+    attributes, polygon_offsets, ring_offsets, xy, counts = buffer
     loops, loop_offsets, twins = scratch
-    polygon, ring = filled[POLYGONS], filled[POLYGON_RINGS]
+    polygon, ring = counts[N_POLYGONS], counts[N_RINGS]
     root = counters[DONE_FIRST]
     for _ in range(counters[DONE_REGIONS]):
-        for column in range(FACTS):
-            facts[polygon, column] = 0
-        facts[polygon, F_LABEL] = regions[root, LABEL]
-        facts[polygon, F_EDGE] = last
-        facts[polygon, F_LOWEST] = NO_CONFIDENCE
+        for column in range(ATTRIBUTES):
+            attributes[polygon, column] = 0
+        attributes[polygon, ATTR_LABEL] = regions[root, LABEL]
+        attributes[polygon, ATTR_EDGE] = last
+        attributes[polygon, ATTR_LOWEST] = NO_CONFIDENCE
         next_root = regions[root, NEXT_DONE]
         part = root
         while part >= 0:
-            facts[polygon, F_SUM] += regions[part, SUM]
-            facts[polygon, F_COUNT] += regions[part, COUNT]
-            facts[polygon, F_LOWEST] = min(facts[polygon, F_LOWEST], regions[part, LOWEST])
+            attributes[polygon, ATTR_SUM] += regions[part, SUM]
+            attributes[polygon, ATTR_COUNT] += regions[part, COUNT]
+            attributes[polygon, ATTR_LOWEST] = min(
+                attributes[polygon, ATTR_LOWEST], regions[part, LOWEST]
+            )
             end = regions[part, RINGS]
             while end >= 0:
                 start = ends[end, NODE]
@@ -616,9 +638,9 @@ def collect(pool: Pool, batch: Batch, scratch: Scratch, width: int, last: bool) 
                 )
                 while ring < next_ring:
                     first, behind = ring_offsets[ring], ring_offsets[ring + 1]
-                    measure(xy, first, behind, width, facts, polygon)
+                    measure_ring(xy, first, behind, width, attributes, polygon)
                     ring += 1
-                # the chain goes to the free nodes as it is, opened behind its start
+                # the whole chain becomes free nodes, opened after its start
                 rest = nodes[start, LINK]
                 nodes[start, LINK] = counters[NODE_FREE]
                 counters[NODE_FREE] = rest
@@ -633,13 +655,13 @@ def collect(pool: Pool, batch: Batch, scratch: Scratch, width: int, last: bool) 
         polygon += 1
         polygon_offsets[polygon] = ring
         root = next_root
-    filled[POLYGONS] = polygon
-    filled[POLYGON_RINGS] = ring
+    counts[N_POLYGONS] = polygon
+    counts[N_RINGS] = ring
     counters[DONE_REGIONS] = 0
     counters[DONE_NODES] = 0
 
 
-# Polygons in flat arrays → map coordinates → well-known binary, in bulk.
+# Map coordinates and well-known binary
 
 
 @kernel
@@ -651,8 +673,7 @@ def map_rings(
 ) -> None:
     """Fill `mapped` (points, 2) with `xy` in map units; transform: a, b, c, d, e, f of the Affine.
 
-    Rings keep their sense as the screen shows a north-up scene: those of a scene that is mirrored
-    against it are turned around.
+    Rings keep their orientation as seen in a north-up scene: those of a mirrored scene are reversed.
     """
     a, b, c, d, e, f = transform
     mirrored = a * e - b * d > 0
@@ -661,7 +682,7 @@ def map_rings(
         for k in range(begin, end):
             point = begin + end - 1 - k if mirrored else k
             x, y = xy[point, 0], xy[point, 1]
-            # the terms in GDAL's order, so that the last bit is the same
+            # in GDAL's order of terms, for equality to the last bit
             mapped[k, 0] = c + a * x + b * y
             mapped[k, 1] = f + d * x + e * y
 
@@ -669,7 +690,7 @@ def map_rings(
 def polygons_to_wkb(
     xy: NDArray[np.float64], ring_offsets: NDArray[np.int64], polygon_offsets: NDArray[np.int64]
 ) -> pa.LargeBinaryArray:
-    """xy (points, 2), offsets as in GeoArrow → an array of little-endian WKB polygons."""
+    """Return little-endian WKB polygons of points (points, 2) with offsets as in GeoArrow."""
     polygons = len(polygon_offsets) - 1
     # a polygon: byte order, type and number of rings; a ring: number of points, points
     offsets = 9 * np.arange(polygons + 1) + 4 * polygon_offsets + 16 * ring_offsets[polygon_offsets]
@@ -677,14 +698,14 @@ def polygons_to_wkb(
     points = np.ascontiguousarray(xy, "<f8").view(np.uint8).ravel()
     rings = np.diff(polygon_offsets).astype("<u4").view(np.uint8)
     lengths = np.diff(ring_offsets).astype("<u4").view(np.uint8)
-    fill(data, points, ring_offsets, lengths, polygon_offsets, rings)
+    fill_wkb(data, points, ring_offsets, lengths, polygon_offsets, rings)
     return pa.Array.from_buffers(
         pa.large_binary(), polygons, [None, pa.py_buffer(offsets), pa.py_buffer(data)]
     )
 
 
 @kernel
-def fill(
+def fill_wkb(
     data: NDArray[np.uint8],
     points: NDArray[np.uint8],
     ring_offsets: NDArray[np.int64],
@@ -697,17 +718,17 @@ def fill(
         data[at] = 1  # little-endian
         data[at + 1] = 3  # polygon
         data[at + 2] = data[at + 3] = data[at + 4] = 0
-        at = copy(polygon_rings, 4 * polygon, 4 * polygon + 4, data, at + 5)
+        at = copy_bytes(polygon_rings, 4 * polygon, 4 * polygon + 4, data, at + 5)
         for ring in range(polygon_offsets[polygon], polygon_offsets[polygon + 1]):
-            at = copy(ring_lengths, 4 * ring, 4 * ring + 4, data, at)
-            at = copy(points, 16 * ring_offsets[ring], 16 * ring_offsets[ring + 1], data, at)
+            at = copy_bytes(ring_lengths, 4 * ring, 4 * ring + 4, data, at)
+            at = copy_bytes(points, 16 * ring_offsets[ring], 16 * ring_offsets[ring + 1], data, at)
 
 
 @kernel
-def copy(
+def copy_bytes(
     source: NDArray[np.uint8], begin: int, end: int, target: NDArray[np.uint8], at: int
 ) -> int:
-    """Copy source[begin:end] to target[at:] -> where it ends; a loop compiles quicker than target[…] = …."""
+    """Copy source[begin:end] to target[at:] and return its end; a loop compiles faster than a slice."""
     part, place = source[begin:end], target[at : at + end - begin]
     for k in range(len(part)):
         place[k] = part[k]

@@ -1,7 +1,21 @@
-"""Where outlines have corners, as bits: what a simpler outline must not run across.
+"""Simplify and round outlines so that shared borders stay shared, one polygon at a time.
 
-Two bits for every corner of the pixel grid, from the row at which the oldest open polygon begins
-to the row that was read last: a quarter of a byte per pixel, against the byte of its label.
+Outlines are cut into arcs at their *nodes*, where three or four of them meet. Nodes are kept, and the result for an
+arc is a function of the arc and of the traced corners of all outlines (`CornerIndex`), not of other results. So both
+neighbours get the same border, in any order and from any strips; `shapely.coverage_simplify`, whose method and unit
+these are, needs all polygons at once.
+
+Notes
+-----
+**Simplify** (Visvalingam and Whyatt 1993): the corner with the smallest triangle is removed while that is small
+enough, unless the triangle contains a corner of any traced outline other than those of this arc that were removed
+before. Outlines only lose corners, so no other outline has a corner in the triangle, and none can cross the new side.
+An arc without corners becomes the straight line between its nodes; of several arcs between two nodes, at most the one
+on the left may.
+
+**Smooth**: a corner is replaced by a parabola in its triangle, which cuts the two lines that meet there at most
+half-way, if the triangle contains no corner of another outline. Such triangles do not overlap, for the same reason,
+so the curves do not cross.
 """
 
 from __future__ import annotations
@@ -16,29 +30,31 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.polygons.kernels import LABELS, OUTSIDE, kernel
-from geoseg.polygons.trace import Labels, Traced
+from geoseg.polygons.trace import PolygonBatch, Strip
 
 
-class Vertices:
-    """The corners of all outlines in a range of row lines."""
+class CornerIndex:
+    """Corners of all outlines in a range of row lines, as bits.
+
+    Two bits per corner of the pixel grid, from the row at which the oldest open polygon begins to the last row read:
+    a quarter of a byte per pixel.
+    """
 
     def __init__(self, skip: tuple[int, ...] = (0, 255)) -> None:
         self.first = 0
-        """The first row line that is remembered."""
+        """First row line in the index."""
         self.lines = 0
-        """The first that is not known yet."""
+        """First row line after the index."""
         self.corners = np.zeros((0, 0), np.uint8)
-        """(lines - first, bytes) bits of corners: where an outline turns or meets another."""
+        """(lines - first, bytes) bits of corners, where an outline turns or meets another."""
         self.nodes = np.zeros((0, 0), np.uint8)
-        """Likewise those where three or four outlines meet, and the scene's four corners."""
+        """(lines - first, bytes) bits of nodes, where three or four outlines meet, and of the scene's corners."""
         self._above = np.zeros(0, np.uint16)
         self._same = np.arange(LABELS).astype(np.uint16)
-        self._same[list(skip)] = 0  # all that gets no polygon is one
+        self._same[list(skip)] = 0  # labels without polygons count as one
 
-    def watch(
-        self, strips: Iterable[tuple[Labels, NDArray[np.uint8] | None]]
-    ) -> Iterator[tuple[Labels, NDArray[np.uint8] | None]]:
-        """Pass strips on, and remember the corners in them."""
+    def index_strips(self, strips: Iterable[Strip]) -> Iterator[Strip]:
+        """Yield `strips` after their corners are in the index."""
         for labels, confidence in strips:
             self._add(self._same[labels])
             yield labels, confidence
@@ -46,8 +62,8 @@ class Vertices:
             self._add(np.full((1, len(self._above) - 2), OUTSIDE, np.uint16))
             self.nodes[self.lines - 1 - self.first, :] |= self._ends()
 
-    def forget(self, line: int) -> None:
-        """Forget all row lines above this one."""
+    def drop_above(self, line: int) -> None:
+        """Free the memory of row lines above `line`."""
         drop = min(line, self.lines) - self.first
         if drop > (self.lines - self.first) // 2:
             self.corners = self.corners[drop:].copy()
@@ -63,24 +79,24 @@ class Vertices:
         stack[0] = self._above
         stack[1:, 1:-1] = labels
         known = self.lines - self.first
-        self.corners = _longer(self.corners, known, rows)
-        self.nodes = _longer(self.nodes, known, rows)
-        mark(stack, self.corners[known : known + rows], self.nodes[known : known + rows])
+        self.corners = _grow(self.corners, known, rows)
+        self.nodes = _grow(self.nodes, known, rows)
+        mark_corners(stack, self.corners[known : known + rows], self.nodes[known : known + rows])
         if not self.lines:
             self.nodes[0] |= self._ends()
         self._above = stack[-1].copy()
         self.lines += rows
 
     def _ends(self) -> NDArray[np.uint8]:
-        """Bits of the first and the last corner of a row line."""
+        """Return the bits of the first and the last corner of a row line."""
         width = len(self._above) - 2
         bits = np.zeros(width + 1, bool)
         bits[[0, width]] = True
         return np.packbits(bits, bitorder="little")
 
 
-def _longer(table: NDArray[np.uint8], used: int, more: int) -> NDArray[np.uint8]:
-    """The table with room for more rows behind those that are used, all zero."""
+def _grow(table: NDArray[np.uint8], used: int, more: int) -> NDArray[np.uint8]:
+    """Return a table with room for more rows, zero, after those in use."""
     if used + more <= len(table):
         return table
     longer = np.zeros((max(used + more, used * 5 // 4), table.shape[1]), np.uint8)
@@ -89,7 +105,9 @@ def _longer(table: NDArray[np.uint8], used: int, more: int) -> NDArray[np.uint8]
 
 
 @kernel
-def mark(labels: NDArray[np.uint16], corners: NDArray[np.uint8], nodes: NDArray[np.uint8]) -> None:
+def mark_corners(
+    labels: NDArray[np.uint16], corners: NDArray[np.uint8], nodes: NDArray[np.uint8]
+) -> None:
     """Set the bits of the row lines between the rows of `labels` (rows + 1, columns + 2)."""
     for row in range(len(labels) - 1):
         above, below = labels[row], labels[row + 1]
@@ -105,25 +123,6 @@ def mark(labels: NDArray[np.uint16], corners: NDArray[np.uint8], nodes: NDArray[
                 nodes[row, x >> 3] |= np.uint8(1 << (x & 7))
 
 
-# Simpler and rounder outlines whose shared borders stay shared, one polygon at a time.
-#
-# Outlines are cut into arcs at their *nodes*, the points where three or four of them meet. Nodes
-# stay, and what happens to an arc is a function of the arc alone and of the corners of all outlines
-# as they were traced (`vertices.py`), not of what others have become. So both neighbours draw their
-# border alike, without knowing of each other, and the result is the same in any order and from any
-# strips; `shapely.coverage_simplify`, whose method and unit these are, needs all polygons at once.
-#
-# **Simplify** (Visvalingam and Whyatt 1993): as long as the corner with the smallest triangle is
-# small enough, it is left out, unless the triangle holds a corner of any traced outline, other than
-# those of this arc that went before. As outlines only ever lose corners, that keeps them from
-# crossing: whatever an outline has become, it has no corner in the triangle, so no line of it can
-# enter through the new side and leave. An arc that loses all its corners becomes the straight line
-# between its nodes; that two of them do not, only those do that come from the left of it.
-#
-# **Smooth**: a corner is replaced by a parabola in its triangle, cut from the two lines that meet
-# there at most half-way, if the triangle holds no corner of another outline. Such triangles do not
-# overlap, for the same reason, so that the curves in them do not cross.
-
 Bits = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 Points = NDArray[np.int64]
@@ -135,8 +134,8 @@ def is_set(bits: Bits, line: int, x: int) -> bool:
 
 
 @kernel
-def was_own(points: Points, begin: int, end: int, skip: int, x: int, y: int) -> bool:
-    """Is (x, y) a point of the arc strictly between `begin` and `end`, other than `skip`?"""
+def is_arc_point(points: Points, begin: int, end: int, skip: int, x: int, y: int) -> bool:
+    """Return True if (x, y) is a point of the arc strictly between `begin` and `end`, other than `skip`."""
     k = (begin + 1) % len(points)
     while k != end:
         if k != skip and points[k, 0] == x and points[k, 1] == y:
@@ -149,8 +148,8 @@ def was_own(points: Points, begin: int, end: int, skip: int, x: int, y: int) -> 
 def is_free(
     triangle: Floats, bits: Bits, first: int, points: Points, before: int, corner: int, after: int
 ) -> bool:
-    """Does the closed triangle (3, 2) hold no corner of an outline, other than these three of the
-    arc and those that it lost between them?"""
+    """Return True if the closed triangle (3, 2) contains no corner of an outline, other than the arc's points
+    `before`, `corner` and `after` and those removed between them."""
     top, bottom = ceil(triangle[:, 1].min()), floor(triangle[:, 1].max())
     for y in range(top, bottom + 1):
         left, right = np.inf, -np.inf
@@ -169,14 +168,14 @@ def is_free(
             own = False
             for k in (before, corner, after):
                 own = own or (points[k, 0] == x and points[k, 1] == y)
-            if not (own or was_own(points, before, after, corner, x, y)):
+            if not (own or is_arc_point(points, before, after, corner, x, y)):
                 return False
     return True
 
 
 @kernel
 def cross(points: Points, i: int, j: int, k: int) -> int:
-    """Twice the area of a triangle; positive if it turns clockwise on the screen."""
+    """Return twice the signed area of a triangle; positive if it is clockwise on the screen."""
     return int(
         (points[j, 0] - points[i, 0]) * (points[k, 1] - points[i, 1])
         - (points[k, 0] - points[i, 0]) * (points[j, 1] - points[i, 1])
@@ -184,11 +183,11 @@ def cross(points: Points, i: int, j: int, k: int) -> int:
 
 
 @kernel
-def may_be_straight(points: Points, corner: int) -> bool:
-    """May an open arc lose its last corner? Of all arcs between two nodes at most one may."""
+def may_become_straight(points: Points, corner: int) -> bool:
+    """Return True if an open arc may lose its last corner: at most one of all arcs between two nodes."""
     end = len(points) - 1
     (x0, y0), (x1, y1) = points[0], points[end]
-    if x0 == x1 or y0 == y1:  # there may be a straight border already
+    if x0 == x1 or y0 == y1:  # a straight border may exist already
         return False
     side = cross(points, 0, end, corner)
     return side > 0 if (y0, x0) < (y1, x1) else side < 0
@@ -198,10 +197,10 @@ def may_be_straight(points: Points, corner: int) -> bool:
 def simplify_arc(
     points: Points, closed: bool, limit: int, bits: Bits, first: int, before: Points, after: Points
 ) -> None:
-    """Leave corners of the arc out: `before` and `after` link those that stay.
+    """Remove corners of an arc; `before` and `after` link those that are kept.
 
-    points: (n, 2), both nodes included; a closed arc has no node, and no point twice. limit: twice
-    the area of the largest triangle to leave out.
+    points: (n, 2), including both nodes; a closed arc has no node, and no point twice. limit: twice the area of the
+    largest triangle to remove.
     """
     n = len(points)
     before[:n] = np.arange(-1, n - 1)
@@ -220,8 +219,8 @@ def simplify_arc(
         area, _, _, k = heapq.heappop(heap)
         i, j = before[k], after[k]
         if i == j or after[i] != k or area != abs(cross(points, i, k, j)):
-            continue  # gone, or with other neighbours since
-        if left == 1 and not closed and not may_be_straight(points, k):
+            continue  # removed, or its neighbours have changed
+        if left == 1 and not closed and not may_become_straight(points, k):
             continue
         triangle[0], triangle[1], triangle[2] = points[i], points[k], points[j]
         if not is_free(triangle, bits, first, points, i, k, j):
@@ -236,8 +235,8 @@ def simplify_arc(
 
 
 @kernel
-def put(out: Floats, at: int, start: int, x: float, y: float) -> int:
-    """Write a point behind those from `start` on, unless it is the last one -> where to go on."""
+def append_point(out: Floats, at: int, start: int, x: float, y: float) -> int:
+    """Append a point unless it repeats the last one since `start`; return the next index."""
     if at > start and out[at - 1, 0] == x and out[at - 1, 1] == y:
         return at
     out[at, 0], out[at, 1] = x, y
@@ -245,13 +244,13 @@ def put(out: Floats, at: int, start: int, x: float, y: float) -> int:
 
 
 @kernel
-def put_rounded(
+def append_rounded(
     points: Points, i: int, k: int, j: int, radius: float, bits: Bits, first: int,
     out: Floats, at: int, start: int,
 ) -> int:  # fmt: skip
-    """Write the corner k between i and j as a curve -> where to go on.
+    """Append the corner k between i and j as a curve; return the next index.
 
-    All sums are the same, to the last bit, when the arc is walked the other way.
+    All sums are equal, to the last bit, in the other direction of the arc.
     """
     x, y = float(points[k, 0]), float(points[k, 1])
     in_x, in_y = points[i, 0] - x, points[i, 1] - y
@@ -268,48 +267,48 @@ def put_rounded(
             break
         reach /= 2
     else:
-        return put(out, at, start, x, y)
-    at = put(out, at, start, triangle[0, 0], triangle[0, 1])
+        return append_point(out, at, start, x, y)
+    at = append_point(out, at, start, triangle[0, 0], triangle[0, 1])
     steps = 2 if reach <= 1 else 4
     for step in range(1, steps):
         t = step / steps
         u = (steps - step) / steps
         curve_x = (u * u * triangle[0, 0] + t * t * triangle[2, 0]) + 2 * (t * u) * x
         curve_y = (u * u * triangle[0, 1] + t * t * triangle[2, 1]) + 2 * (t * u) * y
-        at = put(out, at, start, curve_x, curve_y)
-    return put(out, at, start, triangle[2, 0], triangle[2, 1])
+        at = append_point(out, at, start, curve_x, curve_y)
+    return append_point(out, at, start, triangle[2, 0], triangle[2, 1])
 
 
 @kernel
-def put_arc(
+def append_arc(
     points: Points, closed: bool, radius: float, bits: Bits, first: int, before: Points,
     after: Points, out: Floats, at: int, start: int,
 ) -> int:  # fmt: skip
-    """Write what is left of an arc, but for its last node -> where to go on."""
+    """Append the kept points of an arc without its last node; return the next index."""
     k, n = 0, len(points)
     if closed:
-        while after[before[k]] != k:  # the first corner may be gone
+        while after[before[k]] != k:  # the first corner may be removed
             k += 1
     begin = k
     while True:
         if radius > 0 and (closed or k > 0):
-            at = put_rounded(points, before[k], k, after[k], radius, bits, first, out, at, start)
+            at = append_rounded(points, before[k], k, after[k], radius, bits, first, out, at, start)
         else:
-            at = put(out, at, start, float(points[k, 0]), float(points[k, 1]))
+            at = append_point(out, at, start, float(points[k, 0]), float(points[k, 1]))
         k = after[k]
         if k == (begin if closed else n - 1):
             return at
 
 
 @kernel
-def draw_rings(
+def reshape_rings(
     xy: NDArray[np.int32] | Floats, ring_offsets: Points, corners: Bits, nodes: Bits, first: int,
     limit: int, radius: float, out: Floats, out_offsets: Points,
 ) -> None:  # fmt: skip
     """Write every ring of `xy`, simplified and rounded, to `out`.
 
-    corners, nodes: bits of the row lines from `first` on. limit: see `simplify_arc`; radius:
-    where rounding begins, in pixels, 0 for not at all.
+    corners, nodes: bits of the row lines from `first` on. limit: see `simplify_arc`. radius: pixels before a corner
+    at which rounding begins, 0 for none.
     """
     at = 0
     for ring in range(len(ring_offsets) - 1):
@@ -332,7 +331,9 @@ def draw_rings(
             if whole:
                 points = arc[:length]
                 simplify_arc(points, closed, limit, corners, first, before, after)
-                at = put_arc(points, closed, radius, corners, first, before, after, out, at, start)
+                at = append_arc(
+                    points, closed, radius, corners, first, before, after, out, at, start
+                )
                 arc[0, 0], arc[0, 1] = xy[k, 0], xy[k, 1]
                 length = 1
         if at - 1 > start and out[at - 1, 0] == out[start, 0] and out[at - 1, 1] == out[start, 1]:
@@ -342,27 +343,38 @@ def draw_rings(
         out_offsets[ring + 1] = at
 
 
-# Polygons with other outlines than those of their pixels.
-
-_POINTS_OF_A_CORNER = 5
+_POINTS_PER_CORNER = 5
 
 
-def drawn(traced: Traced, vertices: Vertices, *, simplify: float, smooth: float) -> Traced:
-    """The polygons with fewer corners, and rounder ones, but the same neighbours.
+def simplify_outlines(
+    traced: PolygonBatch, index: CornerIndex, *, simplify: float, smooth: float
+) -> PolygonBatch:
+    """Return the polygons with fewer and rounder corners.
 
-    `traced` is noded, `vertices` knows the row lines that it spans. Outlines of neighbours are the
-    same, to the last bit; polygons stay valid, lose no hole and do not overlap.
+    Parameters
+    ----------
+    traced
+        Noded polygons.
+    index
+        Corners of the row lines that they span.
+    simplify, smooth
+        As in `geoseg.options.PolygonOptions`.
+
+    Returns
+    -------
+    PolygonBatch
+        Valid polygons in the same order, with all holes, without overlaps. Shared borders are equal to the last bit.
     """
-    points = len(traced.coordinates) * (_POINTS_OF_A_CORNER if smooth else 1)
+    points = len(traced.coordinates) * (_POINTS_PER_CORNER if smooth else 1)
     coordinates = np.empty((points, 2))
     offsets = np.zeros_like(traced.ring_offsets)
     limit = floor(2 * simplify**2)
-    draw_rings(
+    reshape_rings(
         traced.coordinates,
         traced.ring_offsets,
-        vertices.corners,
-        vertices.nodes,
-        vertices.first,
+        index.corners,
+        index.nodes,
+        index.first,
         limit,
         float(smooth),
         coordinates,
@@ -371,8 +383,8 @@ def drawn(traced: Traced, vertices: Vertices, *, simplify: float, smooth: float)
     return replace(traced, coordinates=coordinates[: offsets[-1]].copy(), ring_offsets=offsets)
 
 
-def boxes(traced: Traced) -> Traced:
-    """The smallest rectangle around each polygon, at any angle, its shell alone."""
+def fit_oriented_boxes(traced: PolygonBatch) -> PolygonBatch:
+    """Return the smallest rotated rectangle around each polygon."""
     polygons = shapely.from_ragged_array(
         shapely.GeometryType.POLYGON,
         traced.coordinates.astype(np.float64),

@@ -1,4 +1,8 @@
-"""What QGIS styles and SLD have in common."""
+"""Colours of a legend as QGIS styles (QML), Styled Layer Descriptors (SLD) and colour tables; QML is also read.
+
+QML is that of QGIS 3.22 and later. Symbol properties are written twice, as ``<Option>`` for new and as ``<prop>`` for
+old versions. SLD is OGC SLD 1.0, for GeoServer and other servers.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +20,23 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def xml_text(name: str) -> str:
-    """`name` without what XML cannot hold even escaped (control characters)."""
+    """Replace control characters, which XML cannot represent even escaped."""
     return _NOT_XML.sub("\ufffd", name)
 
 
 def outline_rgb(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Colour of a polygon's outline: that of its class, half as bright."""
+    """Return the outline colour of a class: half as bright as its fill."""
     red, green, blue = rgb
     return red // 2, green // 2, blue // 2
 
 
-# The same colours for GeoServer and other servers: Styled Layer Descriptors (OGC SLD 1.0).
+# SLD
 
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
 def layer_style_sld(legend: Legend) -> str:
-    """Polygons by ``class_id``: fill half transparent, outline darker and opaque."""
+    """Return an SLD of polygons by ``class_id``: half transparent fill, darker opaque outline."""
     document, style = _document("segments")
     for item in legend.objects:
         rule = SubElement(style, "Rule")
@@ -53,7 +57,7 @@ def layer_style_sld(legend: Legend) -> str:
 
 
 def raster_style_sld(legend: Legend) -> str:
-    """A label raster: one colour per class, background and what is no class transparent."""
+    """Return an SLD of a label raster: one colour per class, transparent background."""
     document, style = _document("labels")
     symbol = SubElement(SubElement(style, "Rule"), "RasterSymbolizer")
     SubElement(symbol, "Opacity").text = "1"
@@ -98,17 +102,13 @@ def _text(document: Element) -> str:
     return _HEAD + tostring(document, encoding="unicode") + "\n"
 
 
-# Colours for a GIS: QGIS styles of polygons and label rasters, colour tables, and what lies
-# beside a raster.
-#
-# The XML is what QGIS 3.22 and later read. Symbol properties stand twice, as <Option> for new and
-# as <prop> for old versions.
+# QML
 
 _DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 
 
 def layer_style_qml(legend: Legend) -> str:
-    """QGIS style of polygons by ``class_id``: fill half transparent, outline darker and opaque."""
+    """Return a QGIS style of polygons by ``class_id``: half transparent fill, darker opaque outline."""
     qgis = _qgis("Symbology")
     renderer = SubElement(
         qgis,
@@ -139,7 +139,7 @@ def layer_style_qml(legend: Legend) -> str:
 
 
 def raster_style_qml(legend: Legend) -> str:
-    """QGIS style of a label raster: one palette entry per class, background transparent."""
+    """Return a QGIS style of a label raster: one palette entry per class, transparent background."""
     qgis = _qgis("AllStyleCategories")
     renderer = SubElement(
         SubElement(qgis, "pipe"),
@@ -166,21 +166,19 @@ def raster_style_qml(legend: Legend) -> str:
 
 
 def raster_colormap(legend: Legend) -> dict[int, tuple[int, int, int, int]]:
-    """Colour table for ``dataset.write_colormap(1, …)``: red, green, blue, alpha, 0 to 255.
+    """Return a colour table for ``dataset.write_colormap``: red, green, blue, alpha, 0 to 255.
 
-    Give it to the file while it is being made: a finished COG is no longer one once its colour
-    table was changed.
+    Write it while the file is created: changing the colour table of a finished COG breaks its layout.
     """
     objects = {item.id: (*legend.rgb(item.id), 255) for item in legend.objects}
     return {BACKGROUND: (0, 0, 0, 0), **objects, IGNORE: (0, 0, 0, 0)}
 
 
 def write_raster_style(labels: Path, legend: Legend) -> None:
-    """Put the companions of a finished label raster beside it, replacing older ones.
+    """Write the sidecar files of a label raster, replacing older ones.
 
-    ``NAME.qml`` is its QGIS style, ``NAME.sld`` the same for GeoServer, ``NAME.tif.aux.xml``
-    holds the class names (GDAL keeps a TIFF's category names there). The raster itself is not
-    touched.
+    ``NAME.qml`` is its QGIS style, ``NAME.sld`` the same for GeoServer, and ``NAME.tif.aux.xml`` holds the class names,
+    where GDAL reads the category names of a TIFF. The raster itself does not change.
     """
     _write(labels.with_suffix(".qml"), raster_style_qml(legend))
     _write(labels.with_suffix(".sld"), raster_style_sld(legend))
@@ -236,37 +234,37 @@ def _document_style(qgis: Element) -> str:
 
 def _write(path: Path, text: str) -> None:
     with replacing(path, overwrite=True) as scratch:
-        scratch.write_text(text, encoding="utf-8")
+        scratch.write_bytes(text.encode())  # no CRLF on Windows
 
 
-# Colours out of QGIS styles: those that geoseg writes, and those that people made in QGIS.
+# Reading QML
 
 
 @dataclass(frozen=True, slots=True)
-class Style:
-    """Polygons by the values of a column."""
+class CategorizedStyle:
+    """Names and colours by the values of a column."""
 
     column: str
 
     names: dict[str, str]
-    """Value, as text -> what the legend calls it."""
+    """Name in the legend, by value as text."""
 
     colours: dict[str, str]
-    """Value, as text -> ``#rrggbb``."""
+    """Colour ``#rrggbb``, by value as text."""
 
 
-def style_of(path: Path, layer: str) -> Style | None:
-    """The style that QGIS would open a layer with: kept in the GeoPackage, or ``.qml`` beside the file.
+def read_style(path: Path, layer: str) -> CategorizedStyle | None:
+    """Read the default QGIS style of a layer, from its GeoPackage or from a sidecar ``.qml``.
 
-    None where there is none, or one that does not tell classes apart.
+    Returns None if there is no categorized style.
     """
-    qml = _kept(path, layer) if path.suffix.lower() == ".gpkg" else _beside(path)
-    return read_qml(qml) if qml else None
+    qml = _read_stored(path, layer) if path.suffix.lower() == ".gpkg" else _read_sidecar(path)
+    return parse_qml(qml) if qml else None
 
 
-def read_qml(qml: str) -> Style | None:
-    """The categories of a QGIS style; None where it has none or cannot be read."""
-    if "<!ENTITY" in qml:  # could be made to grow without bounds, or to name files
+def parse_qml(qml: str) -> CategorizedStyle | None:
+    """Return the categories of a QGIS style, or None if there are none."""
+    if "<!ENTITY" in qml:  # may expand without bounds, or refer to files
         return None
     try:
         renderer = fromstring(qml).find(".//renderer-v2[@type='categorizedSymbol']")
@@ -277,7 +275,7 @@ def read_qml(qml: str) -> Style | None:
     symbols = {s.get("name"): _colour(s) for s in renderer.iterfind("symbols/symbol")}
     categories = [c for c in renderer.iterfind("categories/category") if c.get("value")]
     value = {id(c): c.get("value", "") for c in categories}
-    return Style(
+    return CategorizedStyle(
         column=renderer.get("attr", "").strip('"'),
         names={value[id(c)]: c.get("label") or value[id(c)] for c in categories},
         colours={
@@ -287,7 +285,7 @@ def read_qml(qml: str) -> Style | None:
 
 
 def _colour(symbol: Element) -> str | None:
-    """Fill colour of a symbol; of the two ways to tell it, new versions of QGIS write one."""
+    """Return the fill colour of a symbol; new versions of QGIS write only the first of two notations."""
     for place, key in (("Option[@name='color']", "value"), ("prop[@k='color']", "v")):
         found = symbol.find(f"layer//{place}")
         rgb = (
@@ -300,7 +298,7 @@ def _colour(symbol: Element) -> str | None:
     return None
 
 
-def _kept(path: Path, layer: str) -> str | None:
+def _read_stored(path: Path, layer: str) -> str | None:
     uri = f"{path.absolute().as_uri()}?mode=ro"
     try:
         with closing(sqlite3.connect(uri, uri=True)) as database:
@@ -314,6 +312,6 @@ def _kept(path: Path, layer: str) -> str | None:
     return str(found[0]) if found and found[0] else None
 
 
-def _beside(path: Path) -> str | None:
+def _read_sidecar(path: Path) -> str | None:
     qml = path.with_suffix(".qml")
     return qml.read_text(encoding="utf-8", errors="replace") if qml.is_file() else None

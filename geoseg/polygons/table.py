@@ -1,4 +1,4 @@
-"""Polygons as rows: the columns of every format, in Arrow batches."""
+"""Polygons as rows of an attribute table, in Arrow batches or as a GeoDataFrame."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rasterio.crs import CRS
 from geoseg.legend import Legend
 from geoseg.options import PolygonOptions
 from geoseg.polygons.attributes import RowArea, area_m2, perimeter_m
-from geoseg.polygons.trace import Labels, Traced, trace
+from geoseg.polygons.trace import PolygonBatch, Strip, trace
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
@@ -42,162 +42,164 @@ SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Segments:
-    """A batch of polygons: what they are, and how they are drawn."""
+class Polygons:
+    """A batch of polygons: regions of pixels, and the outlines that are written."""
 
-    traced: Traced
-    """Along the edges of their pixels."""
+    regions: PolygonBatch
+    """Outlines along pixel edges."""
 
-    drawn: Traced
-    """The same polygons in the same order, with the outlines that are written."""
+    outlines: PolygonBatch
+    """The same polygons in the same order, simplified or replaced as the options ask for."""
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class AttributeTable:
     """What all rows have in common."""
 
     legend: Legend
 
     crs: CRS | None
-    """None: nobody knows where the polygons are, and how large."""
+    """None: position and size of the polygons are unknown."""
 
     transform: Affine
-    """From pixel corners to `crs`."""
+    """Pixel-to-map transform."""
 
     scene: str
-    """Name of the scene, told in every row."""
+    """Name of the scene, repeated in every row."""
 
-    def rows(self, segments: Segments) -> pa.RecordBatch:
-        """One row per polygon.
+    def to_record_batch(self, polygons: Polygons) -> pa.RecordBatch:
+        """Return one row per polygon, with `SCHEMA`.
 
-        Confidences are rounded to three decimals, NULL where there are none. `pixels` and
-        `area_m2` are those of the region, `perimeter_m` is that of the outline as drawn, both
-        NULL where nobody knows the metres.
+        Confidences are rounded to three decimals, NULL without confidence. `pixels` and `area_m2` are those of the
+        region, `perimeter_m` is that of the outline; both are NULL if metres are unknown.
         """
-        traced = segments.traced
-        class_id = traced.class_id.astype(np.int32)
+        regions = polygons.regions
+        class_id = regions.class_id.astype(np.int32)
         columns = [
             _column(class_id),
-            _words(self.legend.names).take(_column(class_id)),
-            _column(traced.confidence_mean.astype(np.float64).round(3)),
-            _column(traced.confidence_min.astype(np.float64).round(3)),
-            _column(traced.pixels),
-            _column(area_m2(traced, self.transform, self.crs)),
-            _column(perimeter_m(segments.drawn, self.transform, self.crs)),
-            _words([self.scene]).take(_column(np.zeros_like(class_id))),
-            _column(traced.touches_edge),
-            segments.drawn.wkb(self.transform),
+            _strings(self.legend.names).take(_column(class_id)),
+            _column(regions.confidence_mean.astype(np.float64).round(3)),
+            _column(regions.confidence_min.astype(np.float64).round(3)),
+            _column(regions.pixels),
+            _column(area_m2(regions, self.transform, self.crs)),
+            _column(perimeter_m(polygons.outlines, self.transform, self.crs)),
+            _strings([self.scene]).take(_column(np.zeros_like(class_id))),
+            _column(regions.touches_edge),
+            polygons.outlines.wkb(self.transform),
         ]
         return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
-    def large(self, traced: Traced, cleaning: PolygonOptions) -> NDArray[np.bool_]:
-        """(n,) False where a polygon is to be left out as too small; of unknown area none is."""
-        large = traced.pixels >= cleaning.min_pixels
-        if cleaning.min_area_m2:
-            large &= ~(area_m2(traced, self.transform, self.crs) < cleaning.min_area_m2)
+    def is_large(self, regions: PolygonBatch, options: PolygonOptions) -> NDArray[np.bool_]:
+        """Return (n,) False for polygons below the smallest size; an unknown area is not."""
+        large = regions.pixels >= options.min_pixels
+        if options.min_area_m2:
+            large &= ~(area_m2(regions, self.transform, self.crs) < options.min_area_m2)
         return large
 
 
-def rows(
-    batches: Iterable[Segments], table: Table, cleaning: PolygonOptions = PolygonOptions()
+def to_record_batches(
+    batches: Iterable[Polygons], table: AttributeTable, options: PolygonOptions = PolygonOptions()
 ) -> Iterator[pa.RecordBatch]:
-    """Rows of all polygons that are large enough, batch by batch."""
-    for segments in batches:
-        large = table.large(segments.traced, cleaning)
-        batch = table.rows(segments)
-        yield batch if large.all() else batch.filter(_column(large))
+    """Yield the rows of all polygons that are large enough."""
+    for polygons in batches:
+        large = table.is_large(polygons.regions, options)
+        rows = table.to_record_batch(polygons)
+        yield rows if large.all() else rows.filter(_column(large))
 
 
-# pyarrow.array would do, but it imports pandas to ask whether that is what it was given
-
-
-def _column(values: NDArray[Any]) -> pa.Array:
-    """Numbers or truth values, null where they are nan."""
-    known = None
-    if values.dtype.kind == "f" and np.isnan(values).any():
-        known = pa.py_buffer(np.packbits(~np.isnan(values), bitorder="little"))
-    data = np.packbits(values, bitorder="little") if values.dtype == bool else values
-    kind = pa.bool_() if values.dtype == bool else pa.from_numpy_dtype(values.dtype)
-    buffer = pa.py_buffer(np.ascontiguousarray(data))
-    return pa.Array.from_buffers(kind, len(values), [known, buffer])
-
-
-def _words(words: Sequence[str]) -> pa.StringArray:
-    data = [word.encode() for word in words]
-    offsets = np.cumsum([0, *map(len, data)]).astype(np.int32)
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(data))]
-    return pa.Array.from_buffers(pa.string(), len(words), buffers)
-
-
-# Polygons as a GeoDataFrame in memory.
-
-
-def to_frame(
-    batches: Iterable[Segments], table: Table, cleaning: PolygonOptions = PolygonOptions()
+def to_geodataframe(
+    batches: Iterable[Polygons], table: AttributeTable, options: PolygonOptions = PolygonOptions()
 ) -> GeoDataFrame:
-    """All polygons, with the columns of the files."""
+    """Return all polygons that are large enough, with the columns of the files."""
     import geopandas
 
-    found = pa.Table.from_batches(rows(batches, table, cleaning), SCHEMA)
-    geometry = shapely.from_wkb(found[GEOMETRY].to_numpy())
-    attributes = found.drop_columns([GEOMETRY]).to_pandas()
+    rows = pa.Table.from_batches(to_record_batches(batches, table, options), SCHEMA)
+    geometry = shapely.from_wkb(rows[GEOMETRY].to_numpy())
+    attributes = rows.drop_columns([GEOMETRY]).to_pandas()
     crs = None if table.crs is None else table.crs.to_wkt()
     return geopandas.GeoDataFrame(attributes, geometry=geometry, crs=crs)
 
 
-# Labels, strip by strip → polygons, cleaned and drawn as asked.
-
-Strip = tuple[Labels, NDArray[np.uint8] | None]
-
-
-def segments(
+def extract_polygons(
     strips: Iterable[Strip],
-    cleaning: PolygonOptions = PolygonOptions(),
+    options: PolygonOptions = PolygonOptions(),
     row_area: RowArea | None = None,
-) -> Iterator[Segments]:
-    """Polygons of all strips, in batches; what is too small may still be among them.
+) -> Iterator[Polygons]:
+    """Trace, clean and simplify polygons, in batches.
 
-    strips: as for `geoseg.polygons.trace.trace`. `row_area` is needed for `min_area_m2`.
+    Parameters
+    ----------
+    strips
+        Labels and confidence, as for `geoseg.polygons.trace.trace`.
+    options
+        Cleaning and outlines. Polygons below the smallest size may remain: `AttributeTable.is_large` finds them.
+    row_area
+        Area of a pixel by row, needed for `min_area_m2`.
     """
-    if cleaning.changes_labels or cleaning.changes_outlines:
-        strips = _clean(strips, cleaning, row_area)
-    if cleaning.changes_outlines:
-        yield from _drawn(strips, cleaning)
-    elif cleaning.oriented_boxes:
-        from geoseg.polygons.simplify import boxes
+    if options.changes_labels or options.changes_outlines:
+        strips = _filter_strips(strips, options, row_area)
+    if options.changes_outlines:
+        yield from _simplify(strips, options)
+    elif options.oriented_boxes:
+        from geoseg.polygons.simplify import fit_oriented_boxes
 
-        yield from (Segments(batch, boxes(batch)) for batch in trace(strips))
+        yield from (Polygons(batch, fit_oriented_boxes(batch)) for batch in trace(strips))
     else:
-        yield from (Segments(batch, batch) for batch in trace(strips))
+        yield from (Polygons(batch, batch) for batch in trace(strips))
 
 
-def _clean(
-    strips: Iterable[Strip], cleaning: PolygonOptions, row_area: RowArea | None
+def _filter_strips(
+    strips: Iterable[Strip], options: PolygonOptions, row_area: RowArea | None
 ) -> Iterable[Strip]:
-    from geoseg.polygons.clean import drop_small, fill_holes, held
+    from geoseg.polygons.clean import HoleFilter, SmallRegionFilter, filter_rows
 
-    if cleaning.min_pixels or cleaning.min_area_m2:
-        small = drop_small(cleaning.min_pixels, cleaning.min_area_m2, row_area or _unknown)
-        strips = held(strips, small)
-    if cleaning.fill_holes:
-        strips = held(strips, fill_holes(cleaning.fill_holes))
-    if cleaning.split:
-        from geoseg.polygons.split import split_objects
+    if options.min_pixels or options.min_area_m2:
+        small = SmallRegionFilter(
+            options.min_pixels, options.min_area_m2, row_area or _unknown_area
+        )
+        strips = filter_rows(strips, small)
+    if options.fill_holes:
+        strips = filter_rows(strips, HoleFilter(options.fill_holes))
+    if options.split:
+        from geoseg.polygons.objects import split_objects
 
         wide = ((labels.astype(np.uint16), confidence) for labels, confidence in strips)
-        strips = held(wide, split_objects)
+        strips = filter_rows(wide, split_objects)
     return strips
 
 
-def _drawn(strips: Iterable[Strip], cleaning: PolygonOptions) -> Iterator[Segments]:
-    from geoseg.polygons.simplify import Vertices, drawn
+def _simplify(strips: Iterable[Strip], options: PolygonOptions) -> Iterator[Polygons]:
+    from geoseg.polygons.simplify import CornerIndex, simplify_outlines
 
-    vertices = Vertices()
-    for batch in trace(vertices.watch(strips), noded=True):
-        outlines = drawn(batch, vertices, simplify=cleaning.simplify, smooth=cleaning.smooth)
-        yield Segments(batch, outlines)
-        vertices.forget(batch.settled)
+    index = CornerIndex()
+    for regions in trace(index.index_strips(strips), noded=True):
+        outlines = simplify_outlines(
+            regions, index, simplify=options.simplify, smooth=options.smooth
+        )
+        yield Polygons(regions, outlines)
+        index.drop_above(regions.settled)
 
 
-def _unknown(_first: int, rows: int) -> NDArray[np.float64]:
+def _unknown_area(_first: int, rows: int) -> NDArray[np.float64]:
     return np.full(rows, np.nan)
+
+
+# Arrow arrays from buffers: pyarrow.array would import pandas to check whether it got a Series
+
+
+def _column(values: NDArray[Any]) -> pa.Array:
+    """Return numbers or booleans as an Arrow array, null where they are NaN."""
+    valid = None
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        valid = pa.py_buffer(np.packbits(~np.isnan(values), bitorder="little"))
+    data = np.packbits(values, bitorder="little") if values.dtype == bool else values
+    kind = pa.bool_() if values.dtype == bool else pa.from_numpy_dtype(values.dtype)
+    buffer = pa.py_buffer(np.ascontiguousarray(data))
+    return pa.Array.from_buffers(kind, len(values), [valid, buffer])
+
+
+def _strings(strings: Sequence[str]) -> pa.StringArray:
+    data = [string.encode() for string in strings]
+    offsets = np.cumsum([0, *map(len, data)]).astype(np.int32)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(data))]
+    return pa.Array.from_buffers(pa.string(), len(strings), buffers)

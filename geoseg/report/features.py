@@ -20,8 +20,8 @@ from geoseg.errors import SceneError
 from geoseg.files import is_parquet, vector_file
 from geoseg.legend import colours_for
 from geoseg.polygons.attributes import area_m2, perimeter_m
-from geoseg.polygons.styles import Style, style_of
-from geoseg.polygons.trace import Traced
+from geoseg.polygons.styles import CategorizedStyle, read_style
+from geoseg.polygons.trace import PolygonBatch
 from geoseg.report.packing import format_values
 
 CLASS_COLUMNS = ("class", "class_name", "label", "category", "klass", "type", "name", "class_id")
@@ -163,7 +163,7 @@ def _read_layer(path: Path, name: str, class_column: str | None) -> _Layer:
     if class_column is not None and class_column not in columns:
         known = ", ".join(columns) or "none"
         raise SceneError(f"{path}: no column {class_column!r}. Choose one of: {known}")
-    style = style_of(path, name)
+    style = read_style(path, name)
     column = class_column or _find_class_column(columns, style)
     values = format_values(columns.pop(column)) if column else np.full(len(geometry), name, object)
     if column == "class":
@@ -178,7 +178,9 @@ def _read_layer(path: Path, name: str, class_column: str | None) -> _Layer:
     return _Layer(name, geometry, classes, colours, columns, crs)
 
 
-def _find_class_column(columns: dict[str, NDArray[Any]], style: Style | None) -> str | None:
+def _find_class_column(
+    columns: dict[str, NDArray[Any]], style: CategorizedStyle | None
+) -> str | None:
     if style is not None and style.column in columns:
         return style.column
     candidates = (name for name in CLASS_COLUMNS if name in columns)
@@ -277,11 +279,11 @@ def measure_polygons(
     return area, length
 
 
-def _as_traced(polygons: NDArray[np.object_]) -> Traced:
+def _as_traced(polygons: NDArray[np.object_]) -> PolygonBatch:
     """Wrap polygons in map coordinates as if they were traced at pixels of one map unit."""
     _, xy, (rings, parts) = shapely.to_ragged_array(polygons)
     count = len(polygons)
-    return Traced(
+    return PolygonBatch(
         class_id=np.zeros(count, np.uint8),
         pixels=shapely.area(polygons),
         confidence_mean=np.zeros(count, np.float32),

@@ -22,7 +22,7 @@ from geoseg.inference.label_source import (
 from geoseg.metrics.evaluation import Evaluation, SplitCounts, count_scene
 from geoseg.models.model_file import Model, check_card_file, write_card
 from geoseg.options import EvaluateOutputs, ScoringOptions, StrPath, as_path
-from geoseg.polygons.table import Table
+from geoseg.polygons.table import AttributeTable
 from geoseg.progress import Track, silent
 from geoseg.raster.labels import read_strips
 from geoseg.report.evaluation import collect_content, write_report
@@ -162,6 +162,6 @@ def _record_scores(model: Model, evaluations: Sequence[Evaluation]) -> None:
     log.info("%s: scores recorded in the model card", model.path)
 
 
-def _table_of(dataset: Dataset, scene: DatasetScene) -> Table:
+def _table_of(dataset: Dataset, scene: DatasetScene) -> AttributeTable:
     crs = None if dataset.crs is None else CRS.from_wkt(dataset.crs)
-    return Table(dataset.legend, crs, Affine(*scene.transform), scene.name)
+    return AttributeTable(dataset.legend, crs, Affine(*scene.transform), scene.name)

@@ -30,8 +30,8 @@ from geoseg.options import (
     as_path,
 )
 from geoseg.polygons.styles import write_raster_style
-from geoseg.polygons.writers.formats import write_style
-from geoseg.polygons.writers.gpkg import Layers
+from geoseg.polygons.writers.gpkg import LayerLayout
+from geoseg.polygons.writers.registry import write_style_sidecar
 from geoseg.progress import Track, silent
 from geoseg.raster.cog import Resampling, write_cog
 from geoseg.tools.segment_request import (
@@ -135,7 +135,7 @@ def segment(
         opened = open_model(spec)
         settings = PlanSettings(opened, spec, scene, tiling, memory_limit(spec.device, folder))
         skipped = SkippedScenes(keep_going=len(request.groups) > 1)
-        layers = Layers(
+        layers = LayerLayout(
             by_class=outputs.layer_per_class, provenance=_build_provenance(request, opened)
         )
         predicted: list[_Predicted] = []
@@ -189,7 +189,7 @@ def _build_provenance(request: SegmentRequest, model: Model) -> dict[str, Any]:
 def _publish(
     request: SegmentRequest,
     predicted: Sequence[_Predicted],
-    layers: Layers,
+    layers: LayerLayout,
     legend: Legend,
     folder: Path,
     track: Track,
@@ -230,7 +230,7 @@ def _publish(
             for text in sorted(results.iterdir())
         ]
     publish_files(folder, [*moves, Move(polygons, output, request.replaces_output)])
-    write_style(output, scene_table(predicted[0][0], legend))
+    write_style_sidecar(output, scene_table(predicted[0][0], legend))
 
 
 def _finish_rasters(

@@ -25,7 +25,7 @@ from geoseg.options import (
     TilingOptions,
     as_path,
 )
-from geoseg.polygons.writers.gpkg import provenances
+from geoseg.polygons.writers.gpkg import read_provenance
 from geoseg.progress import Track, silent
 from geoseg.tools.segment import segment
 from geoseg.tools.segment_request import (
@@ -190,7 +190,7 @@ def _read_provenance(output: Path) -> dict[str, Any]:
     """Return the provenance of a GeoPackage of `segment`; empty if there is none."""
     try:
         layers = [str(name) for name, _geometry in pyogrio.list_layers(output)]
-        records = [record for layer in layers for record in provenances(output, layer=layer)]
+        records = [record for layer in layers for record in read_provenance(output, layer=layer)]
     except (DataSourceError, sqlite3.Error, ValueError):
         return {}
     return next((record for record in records if SETTINGS in record), {})

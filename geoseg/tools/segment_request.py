@@ -30,10 +30,10 @@ from geoseg.options import (
     as_path,
     option_fields,
 )
-from geoseg.polygons.table import Table
-from geoseg.polygons.writers.dota import check_results
-from geoseg.polygons.writers.formats import check_format
-from geoseg.polygons.writers.gpkg import Layers, check_appendable
+from geoseg.polygons.table import AttributeTable
+from geoseg.polygons.writers.dota import check_dota_results
+from geoseg.polygons.writers.gpkg import LayerLayout, check_appendable
+from geoseg.polygons.writers.registry import check_format
 from geoseg.raster.georeference import map_transform
 from geoseg.report.picture import check_picture
 
@@ -183,7 +183,7 @@ def check_existing(request: SegmentRequest) -> None:
 def check_plans(
     request: SegmentRequest,
     plans: Sequence[ScenePlan],
-    layers: Layers,
+    layers: LayerLayout,
     legend: Legend,
     folder: Path,
 ) -> None:
@@ -196,7 +196,7 @@ def check_plans(
             "Repeat that command, or start again with --restart"
         )
     if request.dota_results and not request.outputs.append:
-        check_results(request.dota_results, legend, overwrite=request.run.overwrite)
+        check_dota_results(request.dota_results, legend, overwrite=request.run.overwrite)
     if request.appends:
         for plan in plans:
             check_appendable(request.output, scene_table(plan, legend), layers)
@@ -277,8 +277,8 @@ def _check_together(plans: Sequence[ScenePlan], polygons: PolygonOptions, output
             )
 
 
-def scene_table(plan: ScenePlan, legend: Legend) -> Table:
-    return Table(legend, plan.info.crs, map_transform(plan.info.transform), plan.name)
+def scene_table(plan: ScenePlan, legend: Legend) -> AttributeTable:
+    return AttributeTable(legend, plan.info.crs, map_transform(plan.info.transform), plan.name)
 
 
 def describe_settings(request: SegmentRequest) -> dict[str, Any]:

@@ -1,13 +1,12 @@
-"""What is made of polygons on their way into a file: boxes as text, and a picture."""
+"""Vectorize a label raster into polygons, with further products made of the same polygons."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -22,11 +21,17 @@ from geoseg.concurrency import prefetch
 from geoseg.errors import ConfigError, OutputError, SceneError
 from geoseg.files import check_output, replacing
 from geoseg.legend import Legend
-from geoseg.options import Append, PolygonOptions, StrPath, VectorizeOutputs, WriteOptions, as_path
+from geoseg.options import (
+    PolygonOptions,
+    StrPath,
+    VectorizeOutputs,
+    WriteOptions,
+    as_path,
+)
 from geoseg.polygons.attributes import row_areas
-from geoseg.polygons.table import Segments, Table, segments, to_frame
-from geoseg.polygons.writers.formats import check_format, write_style, writer
-from geoseg.polygons.writers.gpkg import Layers, append_polygons, check_appendable
+from geoseg.polygons.table import AttributeTable, Polygons, extract_polygons, to_geodataframe
+from geoseg.polygons.writers.gpkg import LayerLayout, append_polygons, check_appendable
+from geoseg.polygons.writers.registry import check_format, find_writer, write_style_sidecar
 from geoseg.progress import Track, silent
 from geoseg.raster.labels import (
     ConfidenceArray,
@@ -44,101 +49,13 @@ if TYPE_CHECKING:
 
 
 PICTURE_SIZE = 2048
-"""Pixels of a picture's longer side, without its legend."""
-
-Sink = Callable[[Segments, NDArray[np.bool_]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """Products beside the file of polygons; None: not wanted."""
-
-    dota_results: Path | None = None
-    """A folder for `geoseg.polygons.writers.dota`."""
-
-    picture: Path | None = None
-    """A PNG of the polygons with a legend."""
-
-    picture_of: Path | None = None
-    """The scene to draw them over; None: white paper."""
-
-
-@contextmanager
-def made_beside(
-    found: Iterable[Segments],
-    table: Table,
-    cleaning: PolygonOptions,
-    wanted: Beside,
-    *,
-    shape: tuple[int, int],
-    overwrite: bool = False,
-    append: bool = False,
-) -> Iterator[Iterable[Segments]]:
-    """The polygons, which also go into what is wanted; that is complete when the block ends well.
-
-    shape: rows and columns of the labels. Memory does not grow with them. Raises OutputError and
-    ConfigError before the first polygon, if something cannot be written.
-    """
-    with ExitStack() as stack:
-        sinks: list[Sink] = []
-        if wanted.dota_results is not None:
-            sinks.append(
-                stack.enter_context(
-                    _results(wanted.dota_results, table, overwrite=overwrite, append=append)
-                )
-            )
-        if wanted.picture is not None:
-            sinks.append(
-                stack.enter_context(
-                    _drawn(wanted.picture, wanted.picture_of, table, shape, overwrite=overwrite)
-                )
-            )
-        yield _passed(found, table, cleaning, sinks) if sinks else found
-
-
-def _passed(
-    found: Iterable[Segments], table: Table, cleaning: PolygonOptions, sinks: list[Sink]
-) -> Iterator[Segments]:
-    for strip in found:
-        large = table.large(strip.traced, cleaning)
-        for sink in sinks:
-            sink(strip, large)
-        yield strip
-
-
-@contextmanager
-def _results(folder: Path, table: Table, *, overwrite: bool, append: bool) -> Iterator[Sink]:
-    from geoseg.polygons.writers.dota import dota_results
-
-    image = Path(table.scene).stem
-    with dota_results(folder, table.legend, image, overwrite=overwrite, append=append) as results:
-        yield lambda segments, large: results.add(segments.traced, large)
-
-
-@contextmanager
-def _drawn(
-    picture: Path, scene: Path | None, table: Table, shape: tuple[int, int], *, overwrite: bool
-) -> Iterator[Sink]:
-    from geoseg.report.picture import Drawing, check_picture
-    from geoseg.report.quicklook import blank_quicklook, read_quicklook
-
-    check_picture(picture, overwrite=overwrite)
-    backdrop = (
-        read_quicklook(scene, size=PICTURE_SIZE)
-        if scene
-        else blank_quicklook(shape, table.transform, table.crs, size=PICTURE_SIZE)
-    )
-    drawing = Drawing(backdrop, table.legend, title=table.scene)
-    yield lambda segments, large: drawing.add(
-        segments.traced.class_id[large], segments.drawn.geometry(table.transform)[large]
-    )
-    drawing.save(picture, overwrite=overwrite)
-
-
-# Labels to polygons: a raster of class ids in, a GeoPackage or another vector file out.
+"""Pixels of the longer side of a picture, without its legend."""
 
 Raster = StrPath | NDArray[Any]
 """A file, or an array (rows, columns)."""
+
+Sink = Callable[[Polygons, NDArray[np.bool_]], None]
+"""Receives every batch of polygons, and (n,) True for those that are large enough."""
 
 
 @overload
@@ -197,83 +114,85 @@ def vectorize(  # type: ignore[misc]
     ValueError
         If an array has the wrong shape or type.
     """
-    append, overwrite = outputs.append, run.overwrite
-    scene, picture, results = map(as_path, (outputs.scene, outputs.picture, outputs.dota_results))
+    target, scene = as_path(output), as_path(outputs.scene)
     name = outputs.name or (scene.name if scene else None)
-    target = None if output is None else Path(output)
+    if target is not None:
+        _check_target(target, outputs, run)
+    _check_inputs([labels, confidence, scene], [target, as_path(outputs.picture)])
     with ExitStack() as stack:
-        if target is not None:
-            _check_target(
-                target, overwrite=overwrite, append=append, by_class=outputs.layer_per_class
-            )
-        _check_inputs_stay([labels, confidence, scene], [target, picture])
-        source = _open(stack, labels, crs=crs, transform=transform, name=name)
-        sureness = _open_confidence(stack, confidence, source)
+        source = _open_labels(stack, labels, crs=crs, transform=transform, name=name)
+        certainty = _open_confidence(stack, confidence, source)
         legend = legend or read_legend(source)
-        table = Table(legend, source.crs, source.transform, name or source.name)
+        table = AttributeTable(legend, source.crs, source.transform, name or source.name)
         areas = row_areas(table.transform, table.crs, source.shape[1])
         if polygons.min_area_m2 and np.isnan(areas(0, 1)).any():
             raise SceneError(
-                f"{table.scene}: nobody knows how large its pixels are on the ground. "
-                "use --min-pixels, or give it a coordinate reference system: gdal_edit.py -a_srs"
+                f"{table.scene}: pixel size unknown, --min-area needs square metres. "
+                "Pass --min-pixels, or assign a coordinate reference system: gdal_edit.py -a_srs"
             )
-        # reading, tracing and writing each have a thread: they leave Python's lock alone mostly
+        # reading, tracing and writing release the GIL most of the time
         reader, tracer = (stack.enter_context(ThreadPoolExecutor(1)) for _ in range(2))
-        strips = prefetch(reader, read_strips(source, sureness, legend, track))
-        traced = prefetch(tracer, segments(strips, polygons, areas))
-        found = stack.enter_context(
-            made_beside(
-                traced,
-                table,
-                polygons,
-                Beside(dota_results=results, picture=picture, picture_of=scene),
-                shape=source.shape,
-                overwrite=overwrite,
-                append=bool(append),
-            )
-        )
+        strips = prefetch(reader, read_strips(source, certainty, legend, track))
+        traced = prefetch(tracer, extract_polygons(strips, polygons, areas))
+        sinks = stack.enter_context(_open_sinks(table, source.shape, outputs, run))
+        batches = _feed_sinks(traced, sinks, table, polygons)
         if target is None:
-            return to_frame(found, table, polygons)
-        record = {**origin(), **(outputs.provenance or {"labels": table.scene})}
-        layers = Layers(by_class=outputs.layer_per_class, provenance=record)
-        if append == "in place" and target.exists():
-            append_polygons(target, found, table, cleaning=polygons, layers=layers)
-        elif append and target.exists():
-            check_appendable(target, table, layers)
-            with replacing(target, overwrite=True) as scratch:
-                shutil.copyfile(target, scratch)
-                append_polygons(scratch, found, table, cleaning=polygons, layers=layers)
-        else:
-            with replacing(target, overwrite=overwrite) as scratch:
-                writer(target.suffix.lower())(scratch, found, table, polygons, layers)
-            write_style(target, table)
+            return to_geodataframe(batches, table, polygons)
+        _write(target, batches, table, polygons, outputs, run)
     return target
 
 
 def origin() -> dict[str, str]:
-    """What the provenance of a product begins with: this geoseg, and the time in UTC."""
+    """Return the first entries of the provenance of a product: version of geoseg, and time in UTC."""
     now = datetime.now(UTC).replace(tzinfo=None)
     return {"geoseg": __version__, "date": now.isoformat(timespec="seconds") + "Z"}
 
 
-def _check_target(target: Path, *, overwrite: bool, append: Append, by_class: bool) -> None:
+def _write(
+    target: Path,
+    batches: Iterable[Polygons],
+    table: AttributeTable,
+    polygons: PolygonOptions,
+    outputs: VectorizeOutputs,
+    run: WriteOptions,
+) -> None:
+    """Write a new file, or append to a GeoPackage: to a copy that replaces it, or in place."""
+    record = {**origin(), **(outputs.provenance or {"labels": table.scene})}
+    layout = LayerLayout(by_class=outputs.layer_per_class, provenance=record)
+    if outputs.append == "in place" and target.exists():
+        append_polygons(target, batches, table, polygons, layout)
+    elif outputs.append and target.exists():
+        check_appendable(target, table, layout)
+        with replacing(target, overwrite=True) as scratch:
+            shutil.copyfile(target, scratch)
+            append_polygons(scratch, batches, table, polygons, layout)
+    else:
+        with replacing(target, overwrite=run.overwrite) as scratch:
+            find_writer(target.suffix.lower())(scratch, batches, table, polygons, layout)
+        write_style_sidecar(target, table)
+
+
+def _check_target(target: Path, outputs: VectorizeOutputs, run: WriteOptions) -> None:
     suffix = check_format(target)
-    if suffix != ".gpkg" and (append or by_class):
-        wish = "append to a file" if append else "hold a layer for each class"
-        raise ConfigError(f"{target}: only a GeoPackage can {wish}. give it a name in .gpkg")
-    if append is True and overwrite:
-        raise ConfigError(f"{target}: is either to be overwritten or appended to. choose one")
-    check_output(target, overwrite=bool(overwrite or append))
+    if suffix != ".gpkg" and (outputs.append or outputs.layer_per_class):
+        option = "--append" if outputs.append else "--layer-per-class"
+        raise ConfigError(f"{target}: {option} needs a GeoPackage. Name it with the suffix .gpkg")
+    if outputs.append is True and run.overwrite:
+        raise ConfigError(
+            f"{target}: --append and --overwrite exclude each other. Pass one of them"
+        )
+    check_output(target, overwrite=bool(run.overwrite or outputs.append))
 
 
-def _check_inputs_stay(inputs: list[Raster | None], products: list[Path | None]) -> None:
+def _check_inputs(inputs: Sequence[Raster | None], products: Sequence[Path | None]) -> None:
+    """Raise OutputError if a product would replace an input."""
     files = [Path(given) for given in inputs if isinstance(given, str | os.PathLike)]
     for product in (product for product in products if product is not None):
         if any(product.exists() and file.exists() and product.samefile(file) for file in files):
-            raise OutputError(f"{product}: is one of the inputs. choose another name")
+            raise OutputError(f"{product}: is one of the inputs. Choose another name")
 
 
-def _open(
+def _open_labels(
     stack: ExitStack,
     labels: Raster,
     *,
@@ -282,10 +201,10 @@ def _open(
     name: str | None,
 ) -> LabelFile | LabelArray:
     if isinstance(labels, np.ndarray):
-        place = None if crs is None else CRS.from_user_input(crs)
-        return LabelArray(labels, crs=place, transform=transform, name=name or "labels")
+        array_crs = None if crs is None else CRS.from_user_input(crs)
+        return LabelArray(labels, crs=array_crs, transform=transform, name=name or "labels")
     if crs is not None or transform is not None:
-        raise ValueError("crs and transform place an array; a file has its own")
+        raise ValueError("crs and transform georeference an array; a file has its own")
     return stack.enter_context(open_labels(Path(labels)))
 
 
@@ -297,5 +216,88 @@ def _open_confidence(
     if isinstance(confidence, np.ndarray):
         return ConfidenceArray(confidence, labels)
     if isinstance(labels, LabelArray):
-        raise ValueError("the confidence of an array is an array")
+        raise ValueError("the confidence of an array must be an array")
     return stack.enter_context(open_confidence(Path(confidence), labels))
+
+
+# Products beside the file of polygons
+
+
+@contextmanager
+def _open_sinks(
+    table: AttributeTable, shape: tuple[int, int], outputs: VectorizeOutputs, run: WriteOptions
+) -> Iterator[list[Sink]]:
+    """Open the DOTA results and the picture; they are complete when the block ends.
+
+    shape: rows and columns of the labels. Raises OutputError or ConfigError before the first polygon.
+    """
+    with ExitStack() as stack:
+        sinks: list[Sink] = []
+        if results := as_path(outputs.dota_results):
+            append = bool(outputs.append)
+            sinks.append(
+                stack.enter_context(
+                    _open_results(results, table, overwrite=run.overwrite, append=append)
+                )
+            )
+        if picture := as_path(outputs.picture):
+            scene = as_path(outputs.scene)
+            sinks.append(
+                stack.enter_context(
+                    _open_picture(picture, scene, table, shape, overwrite=run.overwrite)
+                )
+            )
+        yield sinks
+
+
+def _feed_sinks(
+    batches: Iterable[Polygons],
+    sinks: Sequence[Sink],
+    table: AttributeTable,
+    options: PolygonOptions,
+) -> Iterator[Polygons]:
+    """Yield `batches` after every sink has received them."""
+    for polygons in batches:
+        if sinks:
+            large = table.is_large(polygons.regions, options)
+            for sink in sinks:
+                sink(polygons, large)
+        yield polygons
+
+
+@contextmanager
+def _open_results(
+    folder: Path, table: AttributeTable, *, overwrite: bool, append: bool
+) -> Iterator[Sink]:
+    from geoseg.polygons.writers.dota import open_dota_results
+
+    image = Path(table.scene).stem
+    with open_dota_results(
+        folder, table.legend, image, overwrite=overwrite, append=append
+    ) as results:
+        yield lambda polygons, large: results.add(polygons.regions, large)
+
+
+@contextmanager
+def _open_picture(
+    picture: Path,
+    scene: Path | None,
+    table: AttributeTable,
+    shape: tuple[int, int],
+    *,
+    overwrite: bool,
+) -> Iterator[Sink]:
+    from geoseg.report.picture import Drawing, check_picture
+    from geoseg.report.quicklook import blank_quicklook, read_quicklook
+
+    check_picture(picture, overwrite=overwrite)
+    background = (
+        read_quicklook(scene, size=PICTURE_SIZE)
+        if scene
+        else blank_quicklook(shape, table.transform, table.crs, size=PICTURE_SIZE)
+    )
+    drawing = Drawing(background, table.legend, title=table.scene)
+    yield lambda polygons, large: drawing.add(
+        polygons.regions.class_id[large], polygons.outlines.geometry(table.transform)[large]
+    )
+    drawing.save(picture, overwrite=overwrite)

@@ -54,8 +54,8 @@ def test_programs_read_json_lines(labels: Path, capsys: pytest.CaptureFixture[st
     ("arguments", "code", "words"),
     [
         (["missing.tif", "-o", "out.gpkg"], 3, "cannot be read"),
-        (["my labels.tif", "-o", "out.shp"], 2, "no format for polygons"),
-        (["my labels.tif", "-o", "my labels.tif"], 2, "no format for polygons"),
+        (["my labels.tif", "-o", "out.shp"], 2, "not a vector format"),
+        (["my labels.tif", "-o", "my labels.tif"], 2, "not a vector format"),
         (["my labels.tif", "-o", "no/out.gpkg"], 4, "folder does not exist"),
         (["my labels.tif", "-o", "out.gpkg", "--min-pixels", "-1"], 2, "min-pixels"),
         (
@@ -63,7 +63,7 @@ def test_programs_read_json_lines(labels: Path, capsys: pytest.CaptureFixture[st
             2,
             "oriented-boxes",
         ),
-        (["my labels.tif", "-o", "o.fgb", "--append"], 2, "only a GeoPackage can append"),
+        (["my labels.tif", "-o", "o.fgb", "--append"], 2, "--append needs a GeoPackage"),
         (["my labels.tif", "-o", "o.gpkg", "--picture", "p.jpg"], 2, "ends in .png"),
         (["my labels.tif", "-o", "o.gpkg", "--dota-results", "a/b"], 4, "folder does not exist"),
         (["my labels.tif"], 2, "output"),

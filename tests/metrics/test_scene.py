@@ -15,11 +15,11 @@ from geoseg.metrics.confusion import confusion_matrix
 from geoseg.metrics.evaluation import SceneCounts, count_scene
 from geoseg.metrics.objects import MATCHED, PREDICTED, REFERENCE
 from geoseg.options import PolygonOptions, ScoringOptions
-from geoseg.polygons.table import Table
+from geoseg.polygons.table import AttributeTable
 from tests.scenes import LEGEND
 
 CLASSES = len(LEGEND)
-TABLE = Table(LEGEND, None, Affine.identity(), "scene")
+TABLE = AttributeTable(LEGEND, None, Affine.identity(), "scene")
 HEIGHT, WIDTH = 60, 50
 BLOTCHES = hnp.arrays(np.uint8, (10, 10), elements=st.sampled_from([0, 0, 1, 2, 3, 255]))
 

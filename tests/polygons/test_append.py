@@ -99,12 +99,12 @@ def test_appending_to_nothing_makes_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, "holds the polygons of scene0.tif already"),
+        ({}, "has the polygons of scene0.tif already"),
         ({"name": "b", "crs": CRS.from_epsg(25832)}, "another coordinate reference system"),
         ({"name": "b", "legend": Legend.of({"house": "#000001", "a": "#000002", "b": "#000003",
                                            "c": "#000004"})}, "other classes or colours"),
-        ({"name": "b", "layer_per_class": True}, "append without --layer-per-class"),
-        ({"name": "b", "overwrite": True}, "choose one"),
+        ({"name": "b", "layer_per_class": True}, "Append without --layer-per-class"),
+        ({"name": "b", "overwrite": True}, "exclude each other"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_and_the_file_stays(
@@ -121,13 +121,13 @@ def test_what_does_not_fit_is_refused_and_the_file_stays(
 def test_a_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "out.gpkg"
     path.write_bytes(b"mine")
-    with pytest.raises(OutputError, match="not a GeoPackage of geoseg's"):
+    with pytest.raises(OutputError, match="not a GeoPackage of geoseg"):
         vectorize(LABELS, path, append=True, **place())
     assert path.read_bytes() == b"mine"
     frame = vectorize(LABELS, **place())
     path.unlink()
     frame.to_file(path, layer="segments")
-    with pytest.raises(OutputError, match="not a GeoPackage of geoseg's"):
+    with pytest.raises(OutputError, match="not a GeoPackage of geoseg"):
         vectorize(LABELS, path, append=True, **place(1))
 
 

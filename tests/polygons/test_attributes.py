@@ -14,8 +14,8 @@ from rasterio.crs import CRS
 
 from geoseg.options import PolygonOptions
 from geoseg.polygons.attributes import area_m2, perimeter_m, row_areas
-from geoseg.polygons.table import segments
-from geoseg.polygons.trace import Traced, trace
+from geoseg.polygons.table import extract_polygons
+from geoseg.polygons.trace import PolygonBatch, trace
 
 RING = np.array(
     [
@@ -116,7 +116,7 @@ def test_the_areas_of_all_polygons_add_up_to_that_of_the_raster(labels: np.ndarr
 
 
 def test_no_polygons_have_no_areas() -> None:
-    none = Traced(
+    none = PolygonBatch(
         class_id=np.zeros(0, np.uint8),
         pixels=np.zeros(0, np.int64),
         confidence_mean=np.zeros(0, np.float32),
@@ -168,9 +168,9 @@ def test_lengths_on_a_plane_are_those_of_the_outline_with_its_holes(
     "cleaning", [PolygonOptions(simplify=1), PolygonOptions(smooth=2)], ids=str
 )
 def test_lengths_are_those_of_the_outlines_that_are_drawn(cleaning: PolygonOptions) -> None:
-    (batch,) = segments([(RING, None)], cleaning)
-    polygons = batch.drawn.geometry(METRES)
-    found = perimeter_m(batch.drawn, METRES, CRS.from_epsg(32632))
+    (batch,) = extract_polygons([(RING, None)], cleaning)
+    polygons = batch.outlines.geometry(METRES)
+    found = perimeter_m(batch.outlines, METRES, CRS.from_epsg(32632))
     assert found == pytest.approx(shapely.length(polygons))
 
 

@@ -1,4 +1,4 @@
-"""PolygonOptions: small regions, holes and split objects, against scipy and whatever the strips."""
+"""Small regions, holes and split objects: compared with SciPy, and independent of the strips."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from geoseg.options import PolygonOptions
-from geoseg.polygons import split
-from geoseg.polygons.clean import Decision, Strip, drop_small, fill_holes, held
-from geoseg.polygons.split import parts_of, split_objects
+from geoseg.polygons import objects
+from geoseg.polygons.clean import HoleFilter, RowFilter, SmallRegionFilter, filter_rows
+from geoseg.polygons.objects import split_objects, split_region
+from geoseg.polygons.trace import Strip
 
 Labels = NDArray[np.uint8]
 
@@ -39,9 +40,9 @@ def cut(labels: NDArray[np.integer], heights: list[int]) -> Iterator[Strip]:
 
 
 def decided(
-    labels: NDArray[np.integer], heights: list[int], decide: Decision
+    labels: NDArray[np.integer], heights: list[int], decide: RowFilter
 ) -> NDArray[np.integer]:
-    return np.concatenate([strip for strip, _ in held(cut(labels, heights), decide)])
+    return np.concatenate([strip for strip, _ in filter_rows(cut(labels, heights), decide)])
 
 
 def ones(_first: int, rows: int) -> NDArray[np.float64]:
@@ -79,7 +80,7 @@ def test_small_regions_go_as_scipy_finds_them(
     labels: Labels, heights: list[int], least: int
 ) -> None:
     expected = without_small(labels, least)
-    for decide in (drop_small(least, 0, ones), drop_small(0, least, ones)):
+    for decide in (SmallRegionFilter(least, 0, ones), SmallRegionFilter(0, least, ones)):
         np.testing.assert_array_equal(decided(labels, heights, decide), expected)
 
 
@@ -94,11 +95,11 @@ def test_holes_in_one_class_are_filled_as_scipy_finds_them(
     labels: Labels, heights: list[int], largest: int
 ) -> None:
     expected = without_holes(labels, largest)
-    np.testing.assert_array_equal(decided(labels, heights, fill_holes(largest)), expected)
+    np.testing.assert_array_equal(decided(labels, heights, HoleFilter(largest)), expected)
 
 
 def test_filled_pixels_have_no_confidence() -> None:
-    ((labels, confidence),) = held([(RING, RING * 100)], fill_holes(9))
+    ((labels, confidence),) = filter_rows([(RING, RING * 100)], HoleFilter(9))
     assert confidence is not None
     assert (labels == 1).sum() == 25
     assert (confidence[labels == 1] == 100).sum() == 16
@@ -108,7 +109,7 @@ def test_filled_pixels_have_no_confidence() -> None:
 def test_rows_go_as_soon_as_they_are_decided() -> None:
     labels = np.zeros((40, 9), np.uint8)
     labels[:, 4] = 1  # large enough after 5 rows
-    strips = list(held(cut(labels, [2]), drop_small(5, 0, ones)))
+    strips = list(filter_rows(cut(labels, [2]), SmallRegionFilter(5, 0, ones)))
     assert [len(strip) for strip, _ in strips[:3]] == [6, 2, 2]
 
 
@@ -120,7 +121,7 @@ def discs(*centres: tuple[int, int], radius: int = 8, shape: tuple[int, int] = (
 
 
 def test_touching_discs_come_apart_where_they_meet() -> None:
-    parts = parts_of(discs((20, 20), (34, 20), (27, 33)) > 0)
+    parts = split_region(discs((20, 20), (34, 20), (27, 33)) > 0)
     assert parts.max() == 3
     assert len({int(parts[y, x]) for x, y in ((20, 20), (34, 20), (27, 33))}) == 3
     sizes = np.bincount(parts.ravel())[1:]
@@ -138,14 +139,14 @@ def test_touching_discs_come_apart_where_they_meet() -> None:
     ids=["a disc", "two discs in one", "a bar", "a triangle"],
 )
 def test_what_has_no_neck_stays_whole(labels: Labels) -> None:
-    assert parts_of(labels > 0).max() == 1
+    assert split_region(labels > 0).max() == 1
 
 
 def test_parts_are_connected_and_cover_the_region() -> None:
     noise = cv2.GaussianBlur(np.random.default_rng(0).random((150, 150)), (0, 0), 4)
     ids, n = ndimage.label(noise > np.median(noise))
     for region in range(1, n + 1):
-        parts = parts_of(ids == region)
+        parts = split_region(ids == region)
         assert ((parts > 0) == (ids == region)).all()
         assert all(ndimage.label(parts == p)[1] == 1 for p in range(1, parts.max() + 1))
 
@@ -157,7 +158,7 @@ def test_splitting_does_not_depend_on_strips(seed: int, heights: list[int], larg
     labels = (1 + np.digitize(noise, np.quantile(noise, [0.2, 0.6]))).astype(np.uint16) % 3
     labels = labels.astype(np.uint16)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(split, "LARGEST", largest)
+        patch.setattr(objects, "LARGEST", largest)
         whole = decided(labels, [60], split_objects)
         np.testing.assert_array_equal(decided(labels, heights, split_objects), whole)
     assert (whole % 256 == labels).all()

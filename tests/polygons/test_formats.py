@@ -22,7 +22,7 @@ from geoseg.errors import ConfigError, SceneError
 from geoseg.legend import Legend
 from geoseg.options import PolygonOptions
 from geoseg.polygons.styles import raster_style_qml
-from geoseg.polygons.writers.formats import SUFFIXES
+from geoseg.polygons.writers.registry import SUFFIXES
 from tests.calls import vectorize
 
 UTM = CRS.from_epsg(32632)
@@ -137,7 +137,7 @@ def test_the_crs_of_flatgeobuf_and_parquet_may_be_unknown(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("options", [{"append": True}, {"layer_per_class": True}])
 def test_only_a_geopackage_has_layers_and_grows(tmp_path: Path, options: dict[str, bool]) -> None:
-    with pytest.raises(ConfigError, match="only a GeoPackage can"):
+    with pytest.raises(ConfigError, match="needs a GeoPackage"):
         vectorize(LABELS, tmp_path / "out.fgb", **PLACE, **options)
 
 

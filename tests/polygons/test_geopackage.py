@@ -27,13 +27,13 @@ from rasterio.features import rasterize
 
 from geoseg.legend import Legend
 from geoseg.options import PolygonOptions
-from geoseg.polygons.table import Segments, Table, segments
+from geoseg.polygons.table import AttributeTable, Polygons, extract_polygons
 from geoseg.polygons.writers.gpkg import (
     PROVENANCE_URI,
-    Layers,
+    LayerLayout,
     add_layer_style,
     append_polygons,
-    write_polygons,
+    write_geopackage,
 )
 
 UTM = CRS.from_epsg(32632)
@@ -51,8 +51,8 @@ LABELS = np.array(
 CONFIDENCE = np.where(LABELS == 1, 130, np.where(LABELS == 2, 200, 67)).astype(np.uint8)
 
 
-ONE_LAYER = Layers()
-TABLE = Table(LEGEND, UTM, TRANSFORM, "scene.tif")
+ONE_LAYER = LayerLayout()
+TABLE = AttributeTable(LEGEND, UTM, TRANSFORM, "scene.tif")
 
 
 def write(
@@ -60,13 +60,13 @@ def write(
     labels: np.ndarray = LABELS,
     *,
     confidence: np.ndarray | None = None,
-    cleaning: PolygonOptions = PolygonOptions(),
-    table: Table = TABLE,
-    layers: Layers = ONE_LAYER,
+    options: PolygonOptions = PolygonOptions(),
+    table: AttributeTable = TABLE,
+    layout: LayerLayout = ONE_LAYER,
     append: bool = False,
 ) -> int:
-    tool = append_polygons if append else write_polygons
-    return tool(path, segments([(labels, confidence)]), table, cleaning=cleaning, layers=layers)
+    tool = append_polygons if append else write_geopackage
+    return tool(path, extract_polygons([(labels, confidence)]), table, options, layout)
 
 
 def sql(path: Path, statement: str) -> list[tuple[Any, ...]]:
@@ -130,7 +130,7 @@ def test_burning_the_polygons_gives_the_labels_back(tmp_path: Path, labels: np.n
 
 
 def test_small_polygons_can_be_left_out(path: Path) -> None:
-    assert write(path, cleaning=PolygonOptions(min_pixels=2)) == 2
+    assert write(path, options=PolygonOptions(min_pixels=2)) == 2
     assert sql(path, "SELECT class_id, pixels FROM segments ORDER BY 1") == [(1, 8), (2, 2)]
 
 
@@ -156,7 +156,7 @@ def test_the_style_is_found_by_the_query_that_qgis_asks(path: Path) -> None:
 
 def test_provenance_is_json_in_the_metadata_tables(path: Path) -> None:
     provenance = {"model": "größe.safetensors", "geoseg": "0.1", "command": "geoseg segment 'a b'"}
-    write(path, layers=Layers(provenance=provenance))
+    write(path, layout=LayerLayout(provenance=provenance))
     ((text, mime, scope, table),) = sql(
         path,
         "SELECT metadata, mime_type, reference_scope, table_name FROM gpkg_metadata JOIN"
@@ -167,7 +167,7 @@ def test_provenance_is_json_in_the_metadata_tables(path: Path) -> None:
 
 
 def test_the_file_is_sound_indexed_and_knows_its_extent(path: Path) -> None:
-    write(path, layers=Layers(provenance={"model": "m"}))
+    write(path, layout=LayerLayout(provenance={"model": "m"}))
     assert sql(path, "PRAGMA integrity_check") == [("ok",)]
     assert sql(path, "PRAGMA foreign_key_check") == []
     assert sql(path, "SELECT count(*) FROM rtree_segments_geom") == [(3,)]
@@ -179,7 +179,7 @@ def test_the_file_is_sound_indexed_and_knows_its_extent(path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("ogrinfo") is None, reason="needs ogrinfo (Debian: gdal-bin)")
 def test_another_gdal_reads_it_without_a_warning(path: Path) -> None:
-    write(path, layers=Layers(provenance={"model": "m.safetensors"}))
+    write(path, layout=LayerLayout(provenance={"model": "m.safetensors"}))
     seen = subprocess.run(
         ["ogrinfo", "-so", path, "segments"], capture_output=True, text=True, check=True
     )
@@ -209,9 +209,9 @@ def test_without_a_crs_the_layer_is_undefined_cartesian(path: Path) -> None:
 
 
 def test_a_fault_of_the_source_comes_out_as_it_is(path: Path) -> None:
-    def failing() -> Iterator[Segments]:
-        yield from segments([(LABELS, None)])
+    def failing() -> Iterator[Polygons]:
+        yield from extract_polygons([(LABELS, None)])
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_polygons(path, failing(), TABLE)
+        write_geopackage(path, failing(), TABLE)

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from geoseg.options import PolygonOptions
-from geoseg.polygons.table import segments
+from geoseg.polygons.table import extract_polygons
 from geoseg.polygons.trace import trace
 
 Labels = NDArray[np.uint8]
@@ -63,8 +63,8 @@ def cut(labels: Labels, heights: list[int]) -> Iterator[tuple[Labels, None]]:
 def polygons(
     labels: Labels, cleaning: PolygonOptions, heights: list[int] | None = None
 ) -> Geometry:
-    found = segments(cut(labels, heights or [len(labels)]), cleaning)
-    parts = [batch.drawn.geometry(IDENTITY) for batch in found]
+    found = extract_polygons(cut(labels, heights or [len(labels)]), cleaning)
+    parts = [batch.outlines.geometry(IDENTITY) for batch in found]
     return np.concatenate([np.empty(0, object), *parts])
 
 
@@ -121,13 +121,13 @@ def test_batches_and_forgotten_rows_change_nothing(
     whole = polygons(labels, cleaning)
     monkeypatch.setattr("geoseg.polygons.trace.BATCH_CORNERS", 60)
     monkeypatch.setattr("geoseg.polygons.trace.SWEEP_PIXELS", 120)
-    batches = list(segments(cut(labels, [7]), cleaning))
+    batches = list(extract_polygons(cut(labels, [7]), cleaning))
     assert len(batches) > 20
-    parts = np.concatenate([batch.drawn.geometry(IDENTITY) for batch in batches])
+    parts = np.concatenate([batch.outlines.geometry(IDENTITY) for batch in batches])
     assert shapely.equals_exact(parts, whole).all()
-    settled = [batch.traced.settled for batch in batches]
+    settled = [batch.regions.settled for batch in batches]
     for number, batch in enumerate(batches[1:]):
-        assert batch.traced.coordinates[:, 1].min() >= settled[number]
+        assert batch.regions.coordinates[:, 1].min() >= settled[number]
 
 
 def test_a_slanted_border_becomes_a_line() -> None:
@@ -198,7 +198,7 @@ def strips(rows):
         yield labels, labels
 
 cleaning = PolygonOptions(min_pixels=30, fill_holes=30, split=True, simplify=1.5, smooth=2)
-batches = sum(len(batch.drawn) > 0 for batch in segments(strips(int(sys.argv[1])), cleaning))
+batches = sum(len(batch.outlines) > 0 for batch in segments(strips(int(sys.argv[1])), cleaning))
 assert batches > 1
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

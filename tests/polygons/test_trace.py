@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 import geoseg
 from geoseg.polygons.kernels import sweep
-from geoseg.polygons.trace import Traced, trace
+from geoseg.polygons.trace import PolygonBatch, trace
 
 Labels = NDArray[np.uint8]
 
@@ -54,16 +54,16 @@ def traced(
     *,
     confidence: Labels | None = None,
     skip: tuple[int, ...] = (0, 255),
-) -> Traced:
+) -> PolygonBatch:
     """All polygons in one batch: no test raster is large enough for two."""
     batches = list(trace(cut(labels, heights or [len(labels)], confidence), skip=skip))
     assert len(batches) <= 1
     return batches[0] if batches else nothing()
 
 
-def nothing() -> Traced:
+def nothing() -> PolygonBatch:
     none = np.empty(0)
-    return Traced(
+    return PolygonBatch(
         class_id=none.astype(np.uint8),
         pixels=none.astype(np.int64),
         confidence_mean=none.astype(np.float32),
@@ -91,7 +91,7 @@ def from_gdal(
     return normalised(polygons, np.array([value for _, value in kept], np.uint8))
 
 
-def as_gdal(batch: Traced, transform: Affine = IDENTITY) -> list[tuple[int, bytes]]:
+def as_gdal(batch: PolygonBatch, transform: Affine = IDENTITY) -> list[tuple[int, bytes]]:
     return normalised(batch.geometry(transform), batch.class_id)
 
 
@@ -225,7 +225,7 @@ def test_attributes_are_those_of_the_pixels(
 @given(rasters(labels=3), HEIGHTS)
 def test_strips_change_nothing_not_even_the_order(labels: Labels, heights: list[int]) -> None:
     whole, stripped = traced(labels), traced(labels, heights)
-    for field in Traced.__slots__:
+    for field in PolygonBatch.__slots__:
         np.testing.assert_array_equal(getattr(whole, field), getattr(stripped, field))
 
 

@@ -11,7 +11,7 @@ import shapely
 
 from geoseg.errors import SceneError
 from geoseg.legend import DOTA_V1, Legend
-from geoseg.polygons.styles import layer_style_qml, read_qml
+from geoseg.polygons.styles import layer_style_qml, parse_qml
 from geoseg.report.features import read_features
 from tests.calls import vectorize
 from tests.scenes import UTM, write_scene
@@ -35,7 +35,7 @@ def kinds(path: Path, class_column: str | None = None) -> dict[str, str]:
 
 
 def test_a_style_of_geoseg_is_read_with_names_and_colours() -> None:
-    style = read_qml(layer_style_qml(LEGEND))
+    style = parse_qml(layer_style_qml(LEGEND))
     assert style is not None
     assert style.column == "class_id"
     assert style.names == {"1": 'a "b" & <c>', "2": "grün 船"}
@@ -44,7 +44,7 @@ def test_a_style_of_geoseg_is_read_with_names_and_colours() -> None:
 
 @pytest.mark.parametrize("qml", ["", "<qgis", "<qgis/>", '<!DOCTYPE a [<!ENTITY b "c">]><qgis/>'])
 def test_a_style_without_classes_is_none(qml: str) -> None:
-    assert read_qml(qml) is None
+    assert parse_qml(qml) is None
 
 
 @pytest.mark.parametrize(

@@ -213,12 +213,12 @@ def test_a_damaged_file_leaves_no_output(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[offset : offset + 40] = b"\xff" * 40
     path.write_bytes(content)
-    refused(tmp_path, SceneError, "damaged somewhere in rows 0 to 512", legend=LEGEND)
+    refused(tmp_path, SceneError, "damaged within rows 0 to 512", legend=LEGEND)
 
 
 def test_outputs_are_checked_before_the_work(tmp_path: Path) -> None:
     save(tmp_path / "labels.tif", np.ones((2, 2), np.uint8))
-    refused(tmp_path, ConfigError, r"no format for polygons", output=tmp_path / "out.shp")
+    refused(tmp_path, ConfigError, r"not a vector format", output=tmp_path / "out.shp")
     refused(tmp_path, OutputError, "folder does not exist", output=tmp_path / "no" / "out.gpkg")
     (tmp_path / "out.gpkg").write_bytes(b"mine")
     refused(tmp_path, OutputError, "exists already")

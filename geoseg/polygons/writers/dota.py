@@ -1,7 +1,7 @@
-"""Oriented boxes as DOTA result text, the way its evaluation server takes detections.
+"""Oriented boxes as DOTA result text, the input of its evaluation server.
 
-A file ``Task1_<class>.txt`` for each class, a line for each box: ``image score x1 y1 x2 y2 x3 y3
-x4 y4``, corners in pixels of the image (x right, y down).
+One file ``Task1_<class>.txt`` per class and one line per box: ``image score x1 y1 x2 y2 x3 y3 x4 y4``, corners in
+pixels of the image (x right, y down).
 """
 
 from __future__ import annotations
@@ -19,45 +19,47 @@ from numpy.typing import NDArray
 
 from geoseg.errors import OutputError
 from geoseg.legend import Legend
-from geoseg.polygons.simplify import boxes
-from geoseg.polygons.trace import Traced
+from geoseg.polygons.simplify import fit_oriented_boxes
+from geoseg.polygons.trace import PolygonBatch
 
 _NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
 
 
 class DotaResults:
-    """Open result files; without a confidence a box has the score 1."""
+    """Open result files. A box without confidence has the score 1."""
 
     def __init__(self, files: Mapping[int, TextIO], image: str) -> None:
         self._files = files
         self._image = image
 
-    def add(self, traced: Traced, keep: NDArray[np.bool_]) -> None:
-        """Write the boxes of those polygons that are to be kept."""
-        corners = boxes(traced).coordinates.reshape(-1, 5, 2)[:, :4].reshape(-1, 8)
-        scores = np.nan_to_num(traced.confidence_mean, nan=1.0)
+    def add(self, regions: PolygonBatch, keep: NDArray[np.bool_]) -> None:
+        """Write the boxes of the polygons for which `keep` is True."""
+        corners = fit_oriented_boxes(regions).coordinates.reshape(-1, 5, 2)[:, :4].reshape(-1, 8)
+        scores = np.nan_to_num(regions.confidence_mean, nan=1.0)
         for index in np.flatnonzero(keep):
             place = " ".join(f"{value:.1f}" for value in corners[index])
-            file = self._files[int(traced.class_id[index])]
+            file = self._files[int(regions.class_id[index])]
             file.write(f"{self._image} {scores[index]:.4f} {place}\n")
 
 
 @contextmanager
-def dota_results(
+def open_dota_results(
     folder: Path, legend: Legend, image: str, *, overwrite: bool = False, append: bool = False
 ) -> Iterator[DotaResults]:
-    """Files for the boxes of an image, which appear in `folder` when the block ends well.
+    """Open result files for the boxes of an image; they appear in `folder` when the block ends.
 
-    `append` adds to those that are there. Raises OutputError when they may not be written.
+    `append` appends to existing files. Raises OutputError if files exist or the folder cannot be created.
     """
-    names = {item.id: result_name(item.name) for item in legend.objects}
-    check_results(folder, legend, overwrite=overwrite or append)
+    names = {item.id: dota_file_name(item.name) for item in legend.objects}
+    check_dota_results(folder, legend, overwrite=overwrite or append)
     with TemporaryDirectory(prefix=".geoseg-", dir=folder.parent) as scratch, ExitStack() as stack:
         for name in names.values():
             if append and (folder / name).is_file():
                 shutil.copyfile(folder / name, Path(scratch, name))
         files = {
-            class_id: stack.enter_context(Path(scratch, name).open("a", encoding="utf-8"))
+            class_id: stack.enter_context(
+                Path(scratch, name).open("a", encoding="utf-8", newline="\n")
+            )
             for class_id, name in names.items()
         }
         yield DotaResults(files, image)
@@ -67,20 +69,20 @@ def dota_results(
             Path(scratch, name).replace(folder / name)
 
 
-def check_results(folder: Path, legend: Legend | None, *, overwrite: bool) -> None:
-    """Raise OutputError now if the results could not be written later."""
+def check_dota_results(folder: Path, legend: Legend | None, *, overwrite: bool) -> None:
+    """Raise OutputError if the results cannot be written, or exist without `overwrite`."""
     if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder}: is not a folder. name another one")
+        raise OutputError(f"{folder}: is not a folder. Name another one")
     if not folder.parent.is_dir():
-        raise OutputError(f"{folder}: its folder does not exist. create it first")
-    names = [result_name(item.name) for item in legend.objects] if legend else []
+        raise OutputError(f"{folder}: its folder does not exist. Create it first")
+    names = [dota_file_name(item.name) for item in legend.objects] if legend else []
     taken = [name for name in names if (folder / name).exists()]
     if taken and not overwrite:
         raise OutputError(
-            f"{folder / taken[0]}: exists already. choose another folder or use --overwrite"
+            f"{folder / taken[0]}: exists already. Choose another folder, or pass --overwrite"
         )
 
 
-def result_name(class_name: str) -> str:
-    """The file for the boxes of a class."""
+def dota_file_name(class_name: str) -> str:
+    """Return the name of the result file of a class."""
     return f"Task1_{_NOT_IN_A_NAME.sub('_', class_name)}.txt"

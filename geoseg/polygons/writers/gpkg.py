@@ -1,4 +1,9 @@
-"""Rows laid aside by class, on disk: a layer is written in one go, but classes come mixed."""
+"""GeoPackage writer: layers with QGIS style and provenance, new or appended to.
+
+Batches go through GDAL in one Arrow stream (one file, one spatial index, memory of one batch). Then SQLite adds what
+GDAL cannot write: the style in ``layer_styles``, as QGIS stores it, and the provenance in the metadata tables of the
+standard.
+"""
 
 from __future__ import annotations
 
@@ -22,44 +27,20 @@ from geoseg.errors import OutputError
 from geoseg.legend import Legend
 from geoseg.options import PolygonOptions
 from geoseg.polygons.styles import layer_style_qml, layer_style_sld
-from geoseg.polygons.table import GEOMETRY, SCHEMA, Segments, Table, rows
-from geoseg.polygons.writers.stream import Stream, faults, write_layer
-
-
-class Spool:
-    """Arrow files in a folder, one for each class that occurs."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.classes: dict[str, Path] = {}
-
-    def add(self, batches: Iterable[pa.RecordBatch]) -> None:
-        """Lay all rows aside."""
-        with ExitStack() as stack:
-            writers: dict[str, pa.RecordBatchFileWriter] = {}
-            for batch in batches:
-                for name in batch["class"].unique().to_pylist():
-                    if name not in writers:
-                        self.classes[name] = self.folder / f"{len(writers)}.arrow"
-                        writers[name] = stack.enter_context(
-                            pa.ipc.new_stream(self.classes[name], SCHEMA)
-                        )
-                    of_class = pa.compute.equal(batch["class"], name)
-                    writers[name].write_batch(batch.filter(of_class))
-
-    def rows(self, name: str) -> Iterator[pa.RecordBatch]:
-        """The rows of a class, in the order in which they came."""
-        with pa.ipc.open_stream(self.classes[name]) as reader:
-            yield from reader
-
-
-# What GDAL has no words for, told to a closed GeoPackage by SQL: style, provenance, titles.
+from geoseg.polygons.table import (
+    GEOMETRY,
+    SCHEMA,
+    AttributeTable,
+    Polygons,
+    to_record_batches,
+)
+from geoseg.polygons.writers.ogr import LAYER, RowStream, translate_errors, write_layer
 
 PROVENANCE_URI = "urn:geoseg:provenance"
-"""``md_standard_uri`` of the JSON in ``gpkg_metadata`` that says how a layer was made."""
+"""``md_standard_uri`` of the provenance JSON in ``gpkg_metadata``."""
 
 NO_CRS = -1
-"""``srs_id`` of "undefined Cartesian", which QGIS shows as a layer without CRS."""
+"""``srs_id`` of "undefined Cartesian"; QGIS shows such a layer without CRS."""
 
 _STYLE_TABLE = (
     'CREATE TABLE IF NOT EXISTS "layer_styles" ('
@@ -93,14 +74,246 @@ _METADATA_TABLES = (
     ),
 )
 
+_RESERVED = re.compile(r"(gpkg|sqlite|rtree)_|layer_styles$|segments$", re.IGNORECASE)
+_MAX_NAMES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class LayerLayout:
+    """Layers and provenance of a GeoPackage."""
+
+    by_class: bool = False
+    """True: one layer per class that occurs, with the name of the class; False: one layer."""
+
+    name: str = LAYER
+    """Name of the single layer, and of the empty one if no class occurs."""
+
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Stored as JSON in ``gpkg_metadata``, with scene and legend."""
+
+
+def write_geopackage(
+    path: Path,
+    batches: Iterable[Polygons],
+    table: AttributeTable,
+    options: PolygonOptions = PolygonOptions(),
+    layout: LayerLayout = LayerLayout(),
+) -> int:
+    """Write a new GeoPackage and return the number of its polygons.
+
+    Parameters
+    ----------
+    path
+        Scratch path of `geoseg.files.replacing`; it must not exist.
+    batches
+        Polygons; their exceptions are raised unchanged.
+    table
+        Columns that all rows share. Without a CRS, layers have none either.
+    options
+        Smallest size of polygons.
+    layout
+        Layers and provenance.
+
+    Raises
+    ------
+    OSError
+        ENOSPC if the disk is full.
+    """
+    return _write(path, batches, table, options, layout, existing=())
+
+
+def append_polygons(
+    path: Path,
+    batches: Iterable[Polygons],
+    table: AttributeTable,
+    options: PolygonOptions = PolygonOptions(),
+    layout: LayerLayout = LayerLayout(),
+) -> int:
+    """Append the polygons of another scene to a GeoPackage of `write_geopackage`, in place.
+
+    Titles and abstracts then name all of its scenes. Call `check_appendable` first.
+    """
+    existing = tuple(name for name, _ in pyogrio.list_layers(path) if name != "layer_styles")
+    return _write(path, batches, table, options, layout, existing=existing)
+
+
+def check_appendable(path: Path, table: AttributeTable, layout: LayerLayout) -> None:
+    """Raise OutputError if `append_polygons` cannot append to this file, or has appended this scene."""
+    try:
+        found = dict(pyogrio.list_layers(path).tolist())
+        found.pop("layer_styles", None)
+        names = list(found)
+        known = [record for name in names for record in read_provenance(path, layer=name)]
+        alike = all(
+            read_columns(path, name) == ["fid", GEOMETRY, *SCHEMA.names[:-1]] for name in names
+        )
+    except (pyogrio.errors.DataSourceError, sqlite3.Error, ValueError) as error:
+        raise OutputError(
+            f"{path}: is not a GeoPackage of geoseg ({error}). Name another output"
+        ) from error
+    if path.with_name(path.name + "-wal").exists():
+        raise OutputError(f"{path}: is open in another program. Close it there first")
+    if not alike or not all("legend" in record for record in known) or not known:
+        raise OutputError(
+            f"{path}: has layers that are not of this version of geoseg. Name another output"
+        )
+    if layout.by_class != (layout.name not in names):
+        raise OutputError(
+            f"{path}: has {'one layer' if layout.by_class else 'one layer per class'}. "
+            f"Append {'without' if layout.by_class else 'with'} --layer-per-class"
+        )
+    if any(record.get("scene") == table.scene for record in known):
+        raise OutputError(
+            f"{path}: has the polygons of {table.scene} already. Append another scene"
+        )
+    if any(Legend.from_json(record.get("legend", [])) != table.legend for record in known[-1:]):
+        raise OutputError(f"{path}: has other classes or colours. Append to another file")
+    for name in names:
+        if not _same_crs(path, name, table.crs):
+            raise OutputError(
+                f"{path}: has another coordinate reference system. Append to another file"
+            )
+
+
+def layer_names(legend: Legend) -> dict[str, str]:
+    """Return a layer name for each class name: the same, unless SQLite or GeoPackage reserve it."""
+    given: dict[str, str] = {}
+    for item in legend.objects:
+        name = f"class_{item.name}" if _RESERVED.match(item.name) else item.name
+        if name.lower() in (other.lower() for other in given.values()):  # SQLite ignores case
+            name = f"{name}_{item.id}"
+        given[item.name] = name
+    return given
+
+
+def _write(
+    path: Path,
+    batches: Iterable[Polygons],
+    table: AttributeTable,
+    options: PolygonOptions,
+    layout: LayerLayout,
+    *,
+    existing: Sequence[str],
+) -> int:
+    stream = RowStream(to_record_batches(batches, table, options))
+    with translate_errors(path, stream, table.scene):
+        if not layout.by_class:
+            return _write_layer(path, stream, layout.name, table, layout, existing)
+        with TemporaryDirectory(prefix=".geoseg-", dir=path.parent) as folder:
+            spool = Spool(Path(folder))
+            spool.add(stream)
+            written = 0
+            for name, layer in layer_names(table.legend).items():
+                if name in spool.classes:
+                    part = RowStream(spool.rows(name))
+                    with translate_errors(path, part, table.scene):
+                        written += _write_layer(path, part, layer, table, layout, existing)
+            if not written and not existing:
+                _write_layer(path, RowStream(iter(())), layout.name, table, layout, existing)
+            return written
+
+
+def _write_layer(
+    path: Path,
+    stream: RowStream,
+    layer: str,
+    table: AttributeTable,
+    layout: LayerLayout,
+    existing: Sequence[str],
+) -> int:
+    there = layer in existing
+    before = read_last_fid(path, layer) if there else 0
+    title, abstract = _describe(layer, table, [table.scene])
+    options = {
+        "GEOMETRY_NAME": GEOMETRY,
+        "SPATIAL_INDEX": "YES",
+        "IDENTIFIER": title,
+        "DESCRIPTION": abstract,
+    }
+    if table.crs is None:
+        options["SRID"] = str(NO_CRS)
+    write_layer(
+        path,
+        stream,
+        driver="GPKG",
+        layer=layer,
+        crs=table.crs,
+        append=path.exists(),
+        # QGIS 3.22 warns of 1.4, the default
+        dataset_options=None if path.exists() else {"VERSION": "1.2"},
+        layer_options=None if there else options,
+    )
+    add_layer_style(path, table.legend, layer=layer)
+    record = {**layout.provenance, "scene": table.scene, "legend": table.legend.to_json()}
+    add_provenance(path, record, layer=layer)
+    if there:
+        scenes = [record.get("scene", "") for record in read_provenance(path, layer=layer)]
+        title, abstract = _describe(layer, table, scenes)
+        update_description(path, layer=layer, title=title, abstract=abstract)
+    # a full disk can leave a valid GeoPackage with too few rows
+    added = read_last_fid(path, layer) - before
+    if added != stream.rows:
+        raise OSError(errno.ENOSPC, f"{stream.rows} polygons sent, {added} stored", str(path))
+    return stream.rows
+
+
+def _describe(layer: str, table: AttributeTable, scenes: list[str]) -> tuple[str, str]:
+    """Return title and abstract of a layer with the polygons of these scenes."""
+    known = list(dict.fromkeys(scenes))
+    names = ", ".join(known[:_MAX_NAMES]) + (
+        f" and {len(known) - _MAX_NAMES} more" * (len(known) > _MAX_NAMES)
+    )
+    one = len(known) == 1
+    classes = ", ".join(table.legend.names[1:])
+    title = f"{known[0]}: {layer}" if one else f"{layer} in {len(known)} scenes"
+    return title, f"Polygons of the classes {classes} in {names}, by geoseg."
+
+
+def _same_crs(path: Path, layer: str, crs: CRS | None) -> bool:
+    if crs is None or read_srs_id(path, layer) == NO_CRS:
+        return crs is None and read_srs_id(path, layer) == NO_CRS
+    return bool(CRS.from_string(pyogrio.read_info(path, layer=layer)["crs"]) == crs)
+
+
+# Rows by class
+
+
+class Spool:
+    """Temporary Arrow files, one per class: a layer is written in one call, but classes come mixed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.classes: dict[str, Path] = {}
+
+    def add(self, batches: Iterable[pa.RecordBatch]) -> None:
+        """Write all rows to the file of their class."""
+        with ExitStack() as stack:
+            writers: dict[str, pa.RecordBatchFileWriter] = {}
+            for batch in batches:
+                for name in batch["class"].unique().to_pylist():
+                    if name not in writers:
+                        self.classes[name] = self.folder / f"{len(writers)}.arrow"
+                        writers[name] = stack.enter_context(
+                            pa.ipc.new_stream(self.classes[name], SCHEMA)
+                        )
+                    of_class = pa.compute.equal(batch["class"], name)
+                    writers[name].write_batch(batch.filter(of_class))
+
+    def rows(self, name: str) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a class, in their order."""
+        with pa.ipc.open_stream(self.classes[name]) as reader:
+            yield from reader
+
+
+# Tables of the file, by SQL
+
 
 def add_layer_style(
     path: Path, legend: Legend, *, layer: str, geometry_column: str = GEOMETRY
 ) -> None:
-    """Give a layer of a closed GeoPackage the colours of `legend`; QGIS applies them on opening.
+    """Add the colours of `legend`, as QML and SLD, to a layer with a column ``class_id`` of a closed GeoPackage.
 
-    The layer has a column ``class_id``. Statements are those of QGIS; an empty schema, not NULL,
-    is what it looks for. The same colours stand beside as SLD, for GeoServer.
+    QGIS applies them on opening. Statements are those of QGIS, which searches for an empty schema, not NULL.
     """
     with closing(sqlite3.connect(path)) as database, database:
         for statement in _STYLE_TABLE:
@@ -115,8 +328,7 @@ def add_layer_style(
 
 
 def add_provenance(path: Path, provenance: Mapping[str, Any], *, layer: str) -> None:
-    """Record how polygons of a layer of a closed GeoPackage were made: one JSON more in the
-    standard's metadata tables."""
+    """Add a provenance record of a layer to the metadata tables of a closed GeoPackage."""
     text = json.dumps(provenance, ensure_ascii=False)
     with closing(sqlite3.connect(path)) as database, database:
         for statement in _METADATA_TABLES:
@@ -133,9 +345,9 @@ def add_provenance(path: Path, provenance: Mapping[str, Any], *, layer: str) -> 
         )
 
 
-def provenances(path: Path, *, layer: str) -> list[dict[str, Any]]:
-    """What `add_provenance` recorded of a layer, oldest first; sqlite3.Error if there is none."""
-    with closing(_reading(path)) as database:
+def read_provenance(path: Path, *, layer: str) -> list[dict[str, Any]]:
+    """Return the records of `add_provenance`, oldest first. Raises sqlite3.Error if there are none."""
+    with closing(_open_read_only(path)) as database:
         found = database.execute(
             "SELECT metadata FROM gpkg_metadata JOIN gpkg_metadata_reference ON id = md_file_id"
             " WHERE md_standard_uri = ? AND table_name = ? ORDER BY id",
@@ -144,7 +356,7 @@ def provenances(path: Path, *, layer: str) -> list[dict[str, Any]]:
     return [json.loads(text) for (text,) in found]
 
 
-def describe(path: Path, *, layer: str, title: str, abstract: str) -> None:
+def update_description(path: Path, *, layer: str, title: str, abstract: str) -> None:
     """Replace title and abstract of a layer."""
     with closing(sqlite3.connect(path)) as database, database:
         database.execute(
@@ -153,227 +365,32 @@ def describe(path: Path, *, layer: str, title: str, abstract: str) -> None:
         )
 
 
-def last_fid(path: Path, layer: str) -> int:
-    """The largest row number of a layer, 0 when it is empty."""
-    with closing(_reading(path)) as database:
-        ((last,),) = database.execute(f"SELECT coalesce(max(fid), 0) FROM {_quoted(layer)}")
+def read_last_fid(path: Path, layer: str) -> int:
+    """Return the largest row number of a layer, 0 if it is empty."""
+    with closing(_open_read_only(path)) as database:
+        ((last,),) = database.execute(f"SELECT coalesce(max(fid), 0) FROM {_quote(layer)}")
     return int(last)
 
 
-def columns(path: Path, layer: str) -> list[str]:
-    """Names of a layer's columns, none when there is no such layer."""
-    with closing(_reading(path)) as database:
-        found = database.execute(f"PRAGMA table_info({_quoted(layer)})").fetchall()
+def read_columns(path: Path, layer: str) -> list[str]:
+    """Return the names of the columns of a layer, none if there is no such layer."""
+    with closing(_open_read_only(path)) as database:
+        found = database.execute(f"PRAGMA table_info({_quote(layer)})").fetchall()
     return [row[1] for row in found]
 
 
-def srs_id(path: Path, layer: str) -> int:
-    """The CRS of a layer by its number in this file."""
-    with closing(_reading(path)) as database:
+def read_srs_id(path: Path, layer: str) -> int:
+    """Return the ``srs_id`` of a layer."""
+    with closing(_open_read_only(path)) as database:
         ((number,),) = database.execute(
             "SELECT srs_id FROM gpkg_geometry_columns WHERE table_name = ?", (layer,)
         )
     return int(number)
 
 
-def _reading(path: Path) -> sqlite3.Connection:
+def _open_read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-# Polygons into a GeoPackage that opens in the right colours and says where it comes from.
-#
-# Batches go as one Arrow stream through one GDAL write call (one file, one spatial index, memory of
-# one batch); then SQLite adds what GDAL has no words for (`gpkg_tables.py`): the style (table
-# ``layer_styles``, as QGIS itself would make it) and the provenance.
-
-LAYER = "segments"
-"""Name of the layer that holds all classes."""
-
-_RESERVED = re.compile(r"(gpkg|sqlite|rtree)_|layer_styles$|segments$", re.IGNORECASE)
-_TOLD = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Layers:
-    """How polygons are laid out in a GeoPackage."""
-
-    by_class: bool = False
-    """True: a layer for each class that occurs, with the name of the class; False: one."""
-
-    name: str = LAYER
-    """Name of that one, and of the empty one that there is when no class occurs."""
-
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    """Becomes JSON in ``gpkg_metadata``, beside scene and legend."""
-
-
-def write_polygons(
-    path: Path,
-    batches: Iterable[Segments],
-    table: Table,
-    *,
-    cleaning: PolygonOptions = PolygonOptions(),
-    layers: Layers = Layers(),
-) -> int:
-    """Write a new GeoPackage and return the number of its polygons.
-
-    `path` must not exist: it is the scratch path of `geoseg.files.replacing`. Without a CRS its
-    layers have none either. An exception of `batches` comes out as it is. Raises OSError (ENOSPC)
-    when the disk is full.
-    """
-    return _write(path, batches, table, cleaning, layers, existing=())
-
-
-def append_polygons(
-    path: Path,
-    batches: Iterable[Segments],
-    table: Table,
-    *,
-    cleaning: PolygonOptions = PolygonOptions(),
-    layers: Layers = Layers(),
-) -> int:
-    """Add the polygons of a further scene to a GeoPackage that `write_polygons` made, in place.
-
-    Titles and abstracts then speak of all its scenes. `check_appendable` says whether it can be.
-    """
-    existing = tuple(name for name, _ in pyogrio.list_layers(path) if name != "layer_styles")
-    return _write(path, batches, table, cleaning, layers, existing=existing)
-
-
-def check_appendable(path: Path, table: Table, layers: Layers) -> None:
-    """Raise OutputError if `append_polygons` could not or should not add to this file."""
-    try:
-        found = dict(pyogrio.list_layers(path).tolist())
-        found.pop("layer_styles", None)
-        names = list(found)
-        known = [record for name in names for record in provenances(path, layer=name)]
-        alike = all(columns(path, name) == ["fid", GEOMETRY, *SCHEMA.names[:-1]] for name in names)
-    except (pyogrio.errors.DataSourceError, sqlite3.Error, ValueError) as error:
-        raise OutputError(
-            f"{path}: is not a GeoPackage of geoseg's ({error}). name another output"
-        ) from error
-    if path.with_name(path.name + "-wal").exists():
-        raise OutputError(f"{path}: is open in another program. close it there first")
-    if not alike or not all("legend" in record for record in known) or not known:
-        raise OutputError(
-            f"{path}: holds other layers than those of this geoseg. name another output"
-        )
-    if layers.by_class != (layers.name not in names):
-        raise OutputError(
-            f"{path}: has {'one layer' if layers.by_class else 'a layer for each class'}. "
-            f"append {'without' if layers.by_class else 'with'} --layer-per-class"
-        )
-    if any(record.get("scene") == table.scene for record in known):
-        raise OutputError(
-            f"{path}: holds the polygons of {table.scene} already. append another scene"
-        )
-    if any(Legend.from_json(record.get("legend", [])) != table.legend for record in known[-1:]):
-        raise OutputError(f"{path}: has other classes or colours. append to another file")
-    for name in names:
-        if not _same_crs(path, name, table.crs):
-            raise OutputError(
-                f"{path}: has another coordinate reference system. append to another file"
-            )
-
-
-def layer_names(legend: Legend) -> dict[str, str]:
-    """A layer name for each class, by class name: the same, as far as SQLite lets it be."""
-    given: dict[str, str] = {}
-    for item in legend.objects:
-        name = f"class_{item.name}" if _RESERVED.match(item.name) else item.name
-        if name.lower() in (other.lower() for other in given.values()):  # SQLite sees no case
-            name = f"{name}_{item.id}"
-        given[item.name] = name
-    return given
-
-
-def _write(
-    path: Path,
-    batches: Iterable[Segments],
-    table: Table,
-    cleaning: PolygonOptions,
-    layers: Layers,
-    *,
-    existing: Sequence[str],
-) -> int:
-    stream = Stream(rows(batches, table, cleaning))
-    with faults(path, stream, table.scene):
-        if not layers.by_class:
-            return _write_layer(path, stream, layers.name, table, layers, existing)
-        with TemporaryDirectory(prefix=".geoseg-", dir=path.parent) as folder:
-            spool = Spool(Path(folder))
-            spool.add(stream)
-            written = 0
-            for name, layer in layer_names(table.legend).items():
-                if name in spool.classes:
-                    part = Stream(spool.rows(name))
-                    with faults(path, part, table.scene):
-                        written += _write_layer(path, part, layer, table, layers, existing)
-            if not written and not existing:
-                _write_layer(path, Stream(iter(())), layers.name, table, layers, existing)
-            return written
-
-
-def _write_layer(
-    path: Path,
-    stream: Stream,
-    layer: str,
-    table: Table,
-    layers: Layers,
-    existing: Sequence[str],
-) -> int:
-    there = layer in existing
-    before = last_fid(path, layer) if there else 0
-    title, abstract = _words(layer, table, [table.scene])
-    options = {
-        "GEOMETRY_NAME": GEOMETRY,
-        "SPATIAL_INDEX": "YES",
-        "IDENTIFIER": title,
-        "DESCRIPTION": abstract,
-    }
-    if table.crs is None:
-        options["SRID"] = str(NO_CRS)
-    write_layer(
-        path,
-        stream,
-        driver="GPKG",
-        layer=layer,
-        crs=table.crs,
-        append=path.exists(),
-        # 1.4, today's default, makes QGIS 3.22 warn
-        dataset_options=None if path.exists() else {"VERSION": "1.2"},
-        layer_options=None if there else options,
-    )
-    add_layer_style(path, table.legend, layer=layer)
-    record = {**layers.provenance, "scene": table.scene, "legend": table.legend.to_json()}
-    add_provenance(path, record, layer=layer)
-    if there:
-        scenes = [record.get("scene", "") for record in provenances(path, layer=layer)]
-        title, abstract = _words(layer, table, scenes)
-        describe(path, layer=layer, title=title, abstract=abstract)
-    # a full disk can leave a valid GeoPackage with too few rows: count what is there
-    added = last_fid(path, layer) - before
-    if added != stream.rows:
-        told = f"{stream.rows} polygons were written, {added} are there"
-        raise OSError(errno.ENOSPC, told, str(path))
-    return stream.rows
-
-
-def _words(layer: str, table: Table, scenes: list[str]) -> tuple[str, str]:
-    """Title and abstract of a layer with the polygons of these scenes."""
-    known = list(dict.fromkeys(scenes))
-    told = ", ".join(known[:_TOLD]) + (f" and {len(known) - _TOLD} more" * (len(known) > _TOLD))
-    one = len(known) == 1
-    classes = ", ".join(table.legend.names[1:])
-    title = f"{known[0]}: {layer}" if one else f"{layer} in {len(known)} scenes"
-    return title, f"Polygons of the classes {classes} in {told}, by geoseg."
-
-
-def _same_crs(path: Path, layer: str, crs: CRS | None) -> bool:
-    if crs is None or srs_id(path, layer) == NO_CRS:
-        return crs is None and srs_id(path, layer) == NO_CRS
-    return bool(CRS.from_string(pyogrio.read_info(path, layer=layer)["crs"]) == crs)

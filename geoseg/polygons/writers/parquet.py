@@ -1,4 +1,4 @@
-"""Polygons into GeoParquet 1.1, row group by row group, by pyarrow alone."""
+"""GeoParquet 1.1 writer, row group by row group, with pyarrow alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rasterio.crs import CRS
 
 from geoseg.errors import SceneError
 from geoseg.options import PolygonOptions
-from geoseg.polygons.table import GEOMETRY, SCHEMA, Segments, Table, rows
+from geoseg.polygons.table import GEOMETRY, SCHEMA, AttributeTable, Polygons, to_record_batches
 
 _BOX = ("xmin", "ymin", "xmax", "ymax")
 _COLUMN = "geometry"
@@ -33,24 +33,23 @@ _SCHEMA = pa.schema(
 
 def write_parquet(
     path: Path,
-    batches: Iterable[Segments],
-    table: Table,
+    batches: Iterable[Polygons],
+    table: AttributeTable,
+    options: PolygonOptions = PolygonOptions(),
     *,
-    cleaning: PolygonOptions = PolygonOptions(),
     provenance: Mapping[str, Any] | None = None,
 ) -> int:
     """Write a new GeoParquet file and return the number of its polygons.
 
-    A column ``bbox`` holds the box of each, by which readers skip what lies elsewhere; the file's
-    metadata item ``geoseg`` holds provenance, scene and legend as JSON. `path` is a scratch path.
-    Raises OSError when the disk is full.
+    The column ``bbox`` holds bounding boxes, by which readers skip row groups. The metadata item ``geoseg`` holds
+    provenance, scene and legend as JSON. Raises OSError (ENOSPC) if the disk is full.
     """
     extent = np.array([np.inf, np.inf, -np.inf, -np.inf])
     count = 0
     crs = _projjson(table.crs, table.scene)
     try:
         with pa.parquet.ParquetWriter(path, _SCHEMA, compression="zstd") as writer:
-            for batch in rows(batches, table, cleaning):
+            for batch in to_record_batches(batches, table, options):
                 if not batch.num_rows:
                     continue
                 boxes = _boxes(batch)
@@ -86,7 +85,7 @@ def _geo(crs: dict[str, Any] | None, box: list[float] | None) -> dict[str, Any]:
     column: dict[str, Any] = {
         "encoding": "WKB",
         "geometry_types": ["Polygon"],
-        "crs": crs,  # null: nobody knows; left out would mean longitude and latitude
+        "crs": crs,  # null: unknown; a missing key would mean longitude and latitude
         "orientation": "counterclockwise",
         "edges": "planar",
         "covering": {"bbox": {name: ["bbox", name] for name in _BOX}},
@@ -104,5 +103,5 @@ def _projjson(crs: CRS | None, scene: str) -> dict[str, Any] | None:
     except CRSError as error:
         raise SceneError(
             f"{scene}: its coordinate reference system cannot be written ({error}). "
-            "give it a known one: gdal_edit.py -a_srs"
+            "Assign a known one: gdal_edit.py -a_srs"
         ) from error

@@ -1,10 +1,9 @@
-"""Objects that have grown together, separated at their necks.
+"""Split merged objects of one class at narrow necks, by a watershed of the distance transform.
 
-The distance of every pixel of a region from its border has a top in the middle of each object and
-a saddle in the neck between two. The region is flooded from its tops down (a watershed); where
-two floods meet, they stay apart if the neck is narrow: its half width less than `NECK` of the
-lower top. So parked cars that touch in a corner come apart, but not those that touch along a
-whole side, which no border tells apart.
+The distance of a region's pixels from its border has a maximum in the middle of each object and a saddle in the neck
+between two. The region is flooded from the maxima down; two floods that meet stay separate if the neck is narrow: its
+half width at most `NECK` times the lower maximum. This separates parked cars that touch in a corner, but not those
+that touch along a whole side.
 """
 
 from __future__ import annotations
@@ -13,43 +12,43 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.clean import Regions, Waiting, find_regions
+from geoseg.polygons.clean import BufferedRows, Regions, find_regions
 from geoseg.polygons.kernels import PART, kernel
 from geoseg.polygons.trace import Labels
 
 NECK = 0.7
-"""Half width of a neck by that of the narrower object, at most."""
+"""Largest ratio of the half widths of a neck and of the narrower object."""
 
 NARROWEST = 2.0
-"""Half width, in pixels, of an object at least."""
+"""Smallest half width of an object in pixels."""
 
 LARGEST = 1024
-"""Regions of more rows or columns are no row of parked cars, and stay whole: so many rows wait."""
+"""Largest number of rows or columns of a region that is split: so many rows are buffered."""
 
 
-def split_objects(rows: Waiting) -> int:
-    """Give the parts of split regions labels of their own: their class and a multiple of PART.
+def split_objects(rows: BufferedRows) -> int:
+    """Replace the uint16 labels of the parts of split regions by their class plus a multiple of PART.
 
-    The labels are uint16. A decision of `held`.
+    A `geoseg.polygons.clean.RowFilter`.
     """
     labels = rows.labels
     regions = find_regions(labels, np.ones(len(labels)))
     height = regions.box[:, 1] - regions.box[:, 0] + 1
     candidate = (height <= LARGEST) & (regions.box[:, 3] - regions.box[:, 2] < LARGEST)
     candidate[0] = False
-    if rows.above is not None:  # what has gone on from there was decided
+    if rows.above is not None:  # regions that continue from there were decided
         candidate[regions.ids[0][labels[0] == rows.above]] = False
-    go = len(labels)
+    final = len(labels)
     if not rows.last:
-        unfinished = np.unique(regions.ids[-1])
-        waiting = unfinished[candidate[unfinished]]
-        go = int(regions.box[waiting, 0].min(initial=go))
-        # one too wide so far stays too wide
-        candidate[unfinished] = False
-    large = regions.pixels >= 2 * 5 * NARROWEST**2  # two discs of the narrowest objects
+        open_regions = np.unique(regions.ids[-1])
+        pending = open_regions[candidate[open_regions]]
+        final = int(regions.box[pending, 0].min(initial=final))
+        # a region that is too wide stays too wide
+        candidate[open_regions] = False
+    large = regions.pixels >= 2 * 5 * NARROWEST**2  # two of the narrowest objects, about round
     for region in np.flatnonzero(candidate & large):
         _split(labels, regions, int(region))
-    return go
+    return final
 
 
 def _split(labels: Labels, regions: Regions, region: int) -> None:
@@ -58,13 +57,13 @@ def _split(labels: Labels, regions: Regions, region: int) -> None:
     inside = regions.ids[window] == region
     if inside.all():
         return
-    parts = parts_of(inside)
+    parts = split_region(inside)
     if parts.max() > 1:
-        labels[window][inside] += (PART * colours(parts)[parts])[inside].astype(np.uint16)
+        labels[window][inside] += (PART * colour_parts(parts)[parts])[inside].astype(np.uint16)
 
 
-def parts_of(inside: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """(h, w) number of the part, from 1, to which each pixel of a region belongs; 0 outside."""
+def split_region(inside: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return (h, w) numbers, from 1, of the part of each pixel of a region; 0 outside."""
     framed = np.zeros((inside.shape[0] + 2, inside.shape[1] + 2), np.uint8)
     framed[1:-1, 1:-1] = inside
     distance = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
@@ -77,12 +76,14 @@ def parts_of(inside: NDArray[np.bool_]) -> NDArray[np.int32]:
 def flood(
     squared: NDArray[np.int64], order: NDArray[np.int64], neck: float, narrowest: float
 ) -> NDArray[np.int32]:
-    """Flood from the tops down -> numbers of the parts.
+    """Flood a region from its maxima down; return the number of the part of each pixel.
 
-    squared: distances of pixel centres from the nearest one outside; order: pixels by these.
+    squared: squared distances of pixel centres from the nearest one outside; order: pixels, the largest first.
     """
     width = squared.shape[1]
-    heights = np.sqrt(squared.ravel()) - 0.5  # from the border, which is between the two
+    heights = (
+        np.sqrt(squared.ravel()) - 0.5
+    )  # distance from the border, half-way between the two centres
     part = np.zeros(squared.size, np.int32)
     parents, tops = np.zeros(len(order) + 1, np.int32), np.zeros(len(order) + 1)
     used = 1
@@ -126,8 +127,8 @@ def flood(
     return part.reshape(squared.shape)
 
 
-def colours(parts: NDArray[np.int32]) -> NDArray[np.int64]:
-    """(parts + 1,) a number from 1 for each part, other than those of its neighbours."""
+def colour_parts(parts: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return (parts + 1,) numbers from 1 that differ between neighbouring parts (greedy colouring)."""
     near: list[set[int]] = [set() for _ in range(parts.max() + 1)]
     for one, other in ((parts[:, 1:], parts[:, :-1]), (parts[1:], parts[:-1])):
         meet = (one != other) & (one > 0) & (other > 0)
@@ -135,7 +136,7 @@ def colours(parts: NDArray[np.int32]) -> NDArray[np.int64]:
             near[a].add(b)
             near[b].add(a)
     found = np.zeros(len(near), np.int64)
-    for number in range(1, len(near)):
-        taken = {int(found[other]) for other in near[number]}
-        found[number] = next(c for c in range(1, len(near) + 1) if c not in taken)
+    for label_regions in range(1, len(near)):
+        taken = {int(found[other]) for other in near[label_regions]}
+        found[label_regions] = next(c for c in range(1, len(near) + 1) if c not in taken)
     return found
