@@ -1,4 +1,4 @@
-"""What a window takes is known before it is computed."""
+"""The memory of a window is known before it is predicted."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Known(nn.Module):
         return torch.cat([image, image + 1], dim=1)
 
 
-def test_bytes_are_those_of_the_tensors_that_live_together() -> None:
+def test_peak_bytes_are_those_of_tensors_alive_at_once() -> None:
     assert forward_bytes_per_pixel(Known().eval(), bands=3, stride=8) == 4 * (3 + 5 + 5 + 10)
 
 
-def test_a_limit_allows_windows_in_proportion() -> None:
+def test_the_largest_window_is_proportional_to_the_limit() -> None:
     def pixels(limit: int) -> int:
         return largest_window(
             Known().eval(), bands=3, stride=8, limit=limit, pixel_bytes=10, on_gpu=True
@@ -42,7 +42,7 @@ def test_a_limit_allows_windows_in_proportion() -> None:
     assert pixels(0) == 0
 
 
-def test_what_somebodys_process_holds_besides_takes_nothing_from_a_run() -> None:
+def test_other_memory_of_the_process_does_not_reduce_the_limit() -> None:
     def pixels() -> int:
         return largest_window(
             Known().eval(), bands=3, stride=8, limit=10**9, pixel_bytes=10, on_gpu=False
@@ -54,11 +54,11 @@ def test_what_somebodys_process_holds_besides_takes_nothing_from_a_run() -> None
     assert ballast[-1] == 1
 
 
-def test_cores_keep_windows_within_the_limit() -> None:
+def test_windows_stay_within_the_limit() -> None:
     model = tiny_model(margin=32)
     for limit in (80, 128, 500, 1100):
-        cells = choose_tiles(3000, 2000, model, largest_window=limit**2)
-        assert max(c.window.width * c.window.height for c in cells) <= limit**2
+        chosen = choose_tiles(3000, 2000, model, largest_window=limit**2)
+        assert max(c.window.width * c.window.height for c in chosen) <= limit**2
     with pytest.raises(ConfigError, match=r"--memory.*margin of 32"):
         choose_tiles(3000, 2000, model, largest_window=64**2)
 

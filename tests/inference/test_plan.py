@@ -1,4 +1,4 @@
-"""What a run is known by when it goes on."""
+"""Plans of different tilings are distinguished when a run resumes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from geoseg.raster.tiles import Tile, cut_tiles, fit_spans, tile_grid
 from tests.scenes import tiny_model, write_scene
 
 
-def test_two_cuts_of_as_many_tiles_and_the_same_first_one_are_not_taken_for_one(
+def test_tilings_of_equal_count_and_first_tile_have_different_dependencies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = write_scene(tmp_path / "scene.tif", np.zeros((3, 180, 180), np.uint8))

@@ -1,4 +1,4 @@
-"""The promise: labels do not depend on how a scene was cut."""
+"""Labels do not depend on tiles, batches or workers."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def predict(
     with open_scenes([path]) as scenes:
         reader = scenes.reader(scene)
         planes = np.full((2, reader.info.height, reader.info.width), IGNORE, np.uint8)
-        cells = order(choose_tiles(reader.width, reader.height, model, **cut))
+        tiles = order(choose_tiles(reader.width, reader.height, model, **cut))
         count = 0
         with (
-            predict_locally(reader, create_predictor(spec, model), cells, batch_size=batch_size)
+            predict_locally(reader, create_predictor(spec, model), tiles, batch_size=batch_size)
             if executor is None
             else nullcontext(
                 predict_by_executor(
-                    executor, WorkerTask(scene, spec, ""), cells, batch_size=batch_size
+                    executor, WorkerTask(scene, spec, ""), tiles, batch_size=batch_size
                 )
             )
         ) as predictions:
@@ -71,7 +71,7 @@ def predict(
 
 
 def forward(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Tensor:
-    """Logits (classes, h, w) of one forward pass over the whole scene, written plainly."""
+    """Logits (classes, h, w) of one forward pass over the whole scene, as a plain reference."""
     card = MODEL.card
     scaled = (pixels - np.reshape(card.mean, (-1, 1, 1))) / np.reshape(card.std, (-1, 1, 1))
     scaled[:, ~valid] = 0
@@ -112,17 +112,19 @@ def test_tiled_labels_are_those_of_one_forward_pass_over_the_whole_scene(
     pixels[:, top:bottom, left:right] = 0
     path = write_scene(folder / "scene.tif", pixels, nodata=0, **UTM)
     valid = pixels.max(axis=0) > 0
-    core = max(core, round((height * width) ** 0.5) // 4)  # not hundreds of tiles
+    core = max(core, round((height * width) ** 0.5) // 4)  # at most a few dozen tiles
     labels, confidence, _ = predict(
         path, core=core, margin=EXACT, batch_size=batch_size,
-        order=lambda cells: order.sample(cells, len(cells)),
+        order=lambda tiles: order.sample(tiles, len(tiles)),
     )  # fmt: skip
     check(labels, confidence, forward(pixels, valid), valid)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
-def test_workers_decide_the_same(tmp_path: Path, kind: type[Executor], workers: int) -> None:
+def test_workers_predict_the_same_labels(
+    tmp_path: Path, kind: type[Executor], workers: int
+) -> None:
     pixels = picture(90, 110)
     pixels[:, 20:50, 30:90] = 0
     path = write_scene(tmp_path / "scene.tif", pixels, nodata=0, **UTM)
@@ -134,43 +136,43 @@ def test_workers_decide_the_same(tmp_path: Path, kind: type[Executor], workers: 
     assert alone[2] == together[2]
     valid = pixels.max(axis=0) > 0
     check(together[0], together[1], forward(pixels, valid), valid)
-    assert (alone[0] == together[0]).mean() > 0.999  # batches of 2 round otherwise
+    assert (alone[0] == together[0]).mean() > 0.999  # batches of 2 round differently
 
 
-def test_at_another_pixel_size_a_scene_is_labelled_on_its_own_pixels(tmp_path: Path) -> None:
+def test_labels_of_a_resampled_scene_are_on_its_own_grid(tmp_path: Path) -> None:
     pixels = picture(150, 130)
     pixels[:, 100:, 60:] = 0
     path = write_scene(tmp_path / "scene.tif", pixels, nodata=0, **UTM)
     valid = pixels.max(axis=0) > 0
     more = {"scale": (130 / 52, 150 / 50)}
     labels, confidence, _ = predict(path, core=16, margin=EXACT, more=more)
-    whole, sureness, _ = predict(path, core=64, margin=EXACT, more=more)
+    whole, confidence_everywhere, _ = predict(path, core=64, margin=EXACT, more=more)
     assert np.array_equal(labels, whole)
-    assert np.abs(confidence.astype(int) - sureness).max() <= 1
+    assert np.abs(confidence.astype(int) - confidence_everywhere).max() <= 1
     assert np.array_equal(labels == IGNORE, ~valid)
-    # each pixel of the network is three rows of the scene, where these have data
+    # a network pixel covers three rows of the scene
     assert np.array_equal(labels[0:99:3], labels[2:99:3])
     assert len(np.unique(labels)) > 2
 
 
-def test_an_area_is_labelled_as_if_all_were_wanted(tmp_path: Path) -> None:
+def test_labels_inside_an_area_do_not_depend_on_the_area(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", picture(120, 120), **UTM)
     area = AreaOfInterest(shapely.Point(40, 50).buffer(23))
-    everywhere, sureness, count = predict(path, core=16, margin=EXACT)
+    everywhere, confidence_everywhere, count = predict(path, core=16, margin=EXACT)
     labels, confidence, fewer = predict(path, core=16, margin=EXACT, more={"area": area})
     inside = area.rasterize(Window(0, 0, 120, 120))
     assert np.array_equal(labels[inside], everywhere[inside])
-    assert np.array_equal(confidence[inside], sureness[inside])
+    assert np.array_equal(confidence[inside], confidence_everywhere[inside])
     assert (labels[~inside] == IGNORE).all()
     assert fewer < count / 2
 
 
-def test_all_orientations_count_alike(tmp_path: Path) -> None:
+def test_rotating_a_scene_rotates_its_augmented_confidence(tmp_path: Path) -> None:
     pixels = picture(64, 64)
     path = write_scene(tmp_path / "scene.tif", pixels, **UTM)
     _, confidence, _ = predict(path, margin=EXACT, tta=True)
-    turned = write_scene(tmp_path / "turned.tif", np.rot90(pixels, axes=(1, 2)).copy(), **UTM)
-    _, other, _ = predict(turned, margin=EXACT, tta=True)
+    rotated = write_scene(tmp_path / "rotated.tif", np.rot90(pixels, axes=(1, 2)).copy(), **UTM)
+    _, other, _ = predict(rotated, margin=EXACT, tta=True)
     assert np.abs(np.rot90(confidence).astype(int) - other).max() <= 1
     _, plain, _ = predict(path, margin=EXACT)
     assert not np.array_equal(plain, confidence)
@@ -181,9 +183,9 @@ def test_probabilities_are_the_softmax(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", pixels, **UTM)
     with open_scenes([path]) as scenes:
         reader = scenes.reader(SceneSpec((path,), bands=3, dtype="uint8"))
-        cells = choose_tiles(reader.width, reader.height, MODEL)
+        tiles = choose_tiles(reader.width, reader.height, MODEL)
         predictor = create_predictor(ModelSpec(probabilities=True), MODEL)
-        with predict_locally(reader, predictor, cells) as predictions:
+        with predict_locally(reader, predictor, tiles) as predictions:
             (prediction,) = predictions
     assert prediction is not None
     expected = forward(pixels, np.ones((40, 56), bool)).softmax(dim=0).numpy() * FULL_CONFIDENCE
@@ -191,7 +193,7 @@ def test_probabilities_are_the_softmax(tmp_path: Path) -> None:
     assert np.abs(prediction.planes[2:] - expected).max() <= 0.51
 
 
-def test_too_small_a_margin_would_be_noticed(tmp_path: Path) -> None:
+def test_the_comparison_detects_too_small_a_margin(tmp_path: Path) -> None:
     pixels = picture(100, 100)
     path = write_scene(tmp_path / "scene.tif", pixels, **UTM)
     valid = np.ones((100, 100), bool)
@@ -200,7 +202,7 @@ def test_too_small_a_margin_would_be_noticed(tmp_path: Path) -> None:
         check(labels, confidence, forward(pixels, valid), valid)
 
 
-def test_tiles_without_data_are_not_computed(tmp_path: Path) -> None:
+def test_tiles_without_data_are_not_predicted(tmp_path: Path) -> None:
     pixels = picture(96, 96)
     pixels[:, :64] = 0
     path = write_scene(tmp_path / "scene.tif", pixels, nodata=0, **UTM)
@@ -210,7 +212,7 @@ def test_tiles_without_data_are_not_computed(tmp_path: Path) -> None:
     assert (labels[64:] != IGNORE).all()
 
 
-def test_a_scene_without_any_data_costs_nothing(tmp_path: Path) -> None:
+def test_a_scene_without_data_needs_no_forward_pass(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", np.zeros((3, 70, 70), np.uint8), nodata=0, **UTM)
     labels, confidence, count = predict(path, core=32)
     assert count == 0
@@ -228,7 +230,7 @@ class _Buggy(nn.Module):
         raise RuntimeError("shapes cannot be multiplied")
 
 
-def test_out_of_memory_says_which_options_to_lower(tmp_path: Path) -> None:
+def test_out_of_memory_names_the_options_to_lower(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", picture(40, 40), **UTM)
     model = Model(Path("m"), card(), _TooLarge(), "0")
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""What a margin costs in labels."""
+"""Measurement of margins."""
 
 from __future__ import annotations
 

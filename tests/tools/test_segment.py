@@ -1,4 +1,4 @@
-"""From a scene to polygons: what comes out where, and what is left when it does not."""
+"""segment: products, their georeference and metadata, and errors that leave nothing behind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 import sqlite3
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,7 +62,9 @@ def files(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("place", GEOREFERENCES)
-def test_rasters_lie_exactly_where_the_scene_lies(tmp_path: Path, model: Path, place: str) -> None:
+def test_rasters_have_the_georeference_of_the_scene(
+    tmp_path: Path, model: Path, place: str
+) -> None:
     georeference = GEOREFERENCES[place]
     scene = write_scene(tmp_path / "scene.tif", picture(41, 67), **georeference)
     labels, confidence = tmp_path / "labels.tif", tmp_path / "confidence.tif"
@@ -95,8 +99,8 @@ def test_polygons_are_the_regions_of_the_labels(tmp_path: Path, model: Path) -> 
 
 
 @pytest.mark.parametrize("how", ["nodata", "alpha"])
-def test_where_there_is_no_data_nothing_is_found(tmp_path: Path, model: Path, how: str) -> None:
-    corner = np.tri(80, 80, 20, dtype=bool)  # a turned scene's empty corner
+def test_nodata_has_no_labels_and_no_polygons(tmp_path: Path, model: Path, how: str) -> None:
+    corner = np.tri(80, 80, 20, dtype=bool)  # the empty corner of a rotated scene
     pixels = picture(80, 80) * ~corner
     if how == "alpha":
         opaque = np.where(corner, 0, 255).astype(np.uint8)[None]
@@ -142,7 +146,7 @@ def test_the_labels_are_a_cog_with_colours_legend_and_style(tmp_path: Path, mode
     }  # fmt: skip
 
 
-def test_small_polygons_are_left_out_when_asked(tmp_path: Path, model: Path) -> None:
+def test_min_pixels_discards_small_polygons(tmp_path: Path, model: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", picture(60, 50), **UTM)
     every = polygons(segment(scene, tmp_path / "all.gpkg", model=model))
     large = polygons(
@@ -175,7 +179,7 @@ def test_scenes_of_two_crs_are_refused_before_any_work(tmp_path: Path, model: Pa
     assert files(tmp_path) == {"one.tif", "two.tif"}
 
 
-def test_the_file_says_how_it_was_made(tmp_path: Path, model: Path) -> None:
+def test_the_geopackage_contains_its_provenance(tmp_path: Path, model: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", picture(30, 30), **UTM)
     out = segment(scene, tmp_path / "out.gpkg", model=model, provenance={"command": "geoseg x"})
     with closing(sqlite3.connect(out)) as database:
@@ -188,7 +192,7 @@ def test_the_file_says_how_it_was_made(tmp_path: Path, model: Path) -> None:
     assert {"geoseg", "date"} <= made.keys()
 
 
-def test_an_output_that_exists_stays_as_it_is(tmp_path: Path, model: Path) -> None:
+def test_an_existing_output_is_kept(tmp_path: Path, model: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", picture(30, 30), **UTM)
     for taken in ("out.gpkg", "labels.tif"):
         (tmp_path / taken).write_bytes(b"precious")
@@ -224,7 +228,7 @@ def test_the_scene_is_never_overwritten(tmp_path: Path, model: Path) -> None:
         ({"bands": (1, 2, 7)}, SceneError, "--bands"),
     ],
 )
-def test_a_mistake_is_named_and_nothing_is_left_behind(
+def test_an_error_names_its_cause_and_leaves_no_files(
     tmp_path: Path, model: Path, options: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     scene = write_scene(tmp_path / "scene.tif", picture(30, 30), **UTM)
@@ -240,7 +244,7 @@ def test_a_mistake_is_named_and_nothing_is_left_behind(
     assert files(tmp_path) == {"scene.tif"}
 
 
-def test_a_scene_that_breaks_half_way_leaves_nothing(tmp_path: Path, model: Path) -> None:
+def test_a_damaged_scene_leaves_no_files(tmp_path: Path, model: Path) -> None:
     tiled = {"tiled": True, "blockxsize": 64, "blockysize": 64, "compress": "deflate"}
     scene = write_scene(tmp_path / "scene.tif", picture(128, 128), **tiled, **UTM)
     with rasterio.open(scene) as dataset:
@@ -253,7 +257,7 @@ def test_a_scene_that_breaks_half_way_leaves_nothing(tmp_path: Path, model: Path
     assert files(tmp_path) == {"scene.tif"}
 
 
-def test_a_scene_of_an_unlike_pixel_size_is_warned_about(
+def test_an_unusual_pixel_size_is_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = model_file(tmp_path / "sized.safetensors", pixel_size_m=(0.1, 0.25))
@@ -320,3 +324,36 @@ def test_five_frames_lie_between_the_tool_and_the_forward_pass_of_the_network(
     segment(scene, tmp_path / "out.gpkg", model=model, core=32)
     assert len(stacks) == 4
     assert all(len(stack) <= 5 for stack in stacks), stacks[0]
+
+
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_workers_of_an_executor_give_the_same_bytes(tmp_path: Path, model: Path, kind: str) -> None:
+    pixels = picture(90, 110)
+    pixels[:, 20:50, 30:90] = 0
+    scenes = [
+        write_scene(tmp_path / "a.tif", pixels, nodata=0, **UTM),
+        write_scene(
+            tmp_path / "b.tif", picture(90, 40), nodata=0,
+            **UTM | {"transform": UTM["transform"] @ Affine.translation(110, 0)},
+        ),
+    ]  # fmt: skip
+    west, north = UTM["transform"] @ (10, 5)
+    east, south = UTM["transform"] @ (140, 80)
+    how = {
+        "model": model, "mosaic": True, "core": 32, "tta": True, "gsd": 0.4,
+        "bbox": (west, south, east, north),
+    }  # fmt: skip
+    rasters = [f"{name}.tif" for name in ("labels", "confidence", "probabilities")]
+    products = {}
+    with (
+        ThreadPoolExecutor(2)
+        if kind == "thread"
+        else ProcessPoolExecutor(2, mp_context=get_context("spawn"))
+    ) as workers:
+        for executor in (None, workers):
+            folder = tmp_path / f"workers-{executor is not None}"
+            folder.mkdir()
+            named = {name.removesuffix(".tif"): folder / name for name in rasters}
+            segment(scenes, folder / "o.gpkg", executor=executor, **named, **how)
+            products[executor is None] = [(folder / name).read_bytes() for name in rasters]
+    assert products[True] == products[False]

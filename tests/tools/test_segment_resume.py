@@ -1,4 +1,4 @@
-"""An interrupted run goes on to the same bytes, or says why it does not."""
+"""An interrupted run resumes to the same bytes, or the error names what has changed."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def content(made: tuple[Path, ...]) -> list[Any]:
 
 
 @pytest.mark.parametrize("stops", [[0], [1], [20], [3, 9, 1, 12]])
-def test_what_was_interrupted_ends_in_the_same_bytes(
+def test_an_interrupted_run_resumes_to_the_same_bytes(
     tmp_path: Path, given: dict[str, Any], stops: list[int]
 ) -> None:
     whole = content(products(tmp_path / "whole", given))
@@ -80,7 +80,7 @@ def test_what_was_interrupted_ends_in_the_same_bytes(
     } | {p.name for p in (tmp_path / "parts").glob("*.aux.xml")}
 
 
-def test_tiles_are_not_decided_twice(
+def test_no_tile_is_predicted_twice(
     tmp_path: Path, given: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -99,7 +99,7 @@ def test_tiles_are_not_decided_twice(
         ({"bbox": (500_000, 5_499_980, 500_020, 5_500_000)}, "--bbox or --aoi"),
     ],
 )
-def test_another_command_is_refused_and_the_work_is_kept(
+def test_other_settings_are_an_error_and_the_journal_is_kept(
     tmp_path: Path, given: dict[str, Any], change: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
@@ -111,14 +111,14 @@ def test_another_command_is_refused_and_the_work_is_kept(
     assert work_folder_path(tmp_path / "parts" / "out.gpkg").exists()
 
 
-def test_work_can_be_begun_anew(tmp_path: Path, given: dict[str, Any]) -> None:
+def test_restart_begins_again(tmp_path: Path, given: dict[str, Any]) -> None:
     with pytest.raises(KeyboardInterrupt):
         products(tmp_path / "parts", given, track=StopAfter(9))
     whole = content(products(tmp_path / "whole", given, core=64))
     assert content(products(tmp_path / "parts", given, restart=True, core=64)) == whole
 
 
-def test_a_scene_that_changed_is_refused(tmp_path: Path, given: dict[str, Any]) -> None:
+def test_a_changed_scene_is_an_error(tmp_path: Path, given: dict[str, Any]) -> None:
     with pytest.raises(KeyboardInterrupt):
         products(tmp_path / "parts", given, track=StopAfter(9))
     write_scene(given["scenes"], picture(200, 230, seed=5), nodata=0, **UTM)

@@ -51,7 +51,7 @@ def broken(path: Path) -> Path:
     return path
 
 
-def test_a_scene_that_cannot_be_read_does_not_lose_the_others(tmp_path: Path, model: Path) -> None:
+def test_an_unreadable_scene_is_skipped(tmp_path: Path, model: Path) -> None:
     good = [write_scene(tmp_path / f"{n}.tif", picture(40, 50, seed=n), **UTM) for n in (1, 2)]
     text = tmp_path / "text.tif"
     text.write_text("no raster")
@@ -69,7 +69,7 @@ def test_a_scene_that_cannot_be_read_does_not_lose_the_others(tmp_path: Path, mo
     assert not (tmp_path / "none.gpkg").exists()
 
 
-def test_a_folder_gets_a_file_for_each_scene_and_goes_on_where_it_was(
+def test_a_folder_gets_a_file_for_each_scene_and_a_second_call_resumes(
     tmp_path: Path, model: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     places = [UTM, {"crs": "EPSG:3857", "transform": Affine(0.5, 0, 0, 0, -0.5, 0)}]
@@ -149,7 +149,7 @@ def test_products_made_with_other_options_are_an_error_before_any_work(
     segment_each(**given)
 
 
-def test_products_of_another_model_or_scene_are_never_taken_for_ones_of_this(
+def test_products_of_another_model_scene_or_origin_are_an_error(
     folder_of_one: dict[str, Any], tmp_path: Path
 ) -> None:
     other = save_model(tmp_path / "other.safetensors", tiny_network(seed=1).state_dict(), card())
@@ -183,7 +183,7 @@ def test_pieces_of_a_scene_as_a_mosaic_are_the_scene(tmp_path: Path, model: Path
     assert set(found.scene) == {"left.tif and 1 more"}
 
 
-def test_only_the_area_is_outlined(tmp_path: Path, model: Path) -> None:
+def test_labels_and_polygons_stay_inside_the_area(tmp_path: Path, model: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", picture(80, 80), **UTM)
     west, north = UTM["transform"] @ (16, 24)
     east, south = UTM["transform"] @ (60, 70)
@@ -283,7 +283,7 @@ def test_a_scene_on_a_server_is_read_by_ranges_and_retried(tmp_path: Path, model
     assert set(found.scene) == {"scene.tif"}
 
 
-def test_a_scene_is_appended_or_the_file_stays_as_it_was(tmp_path: Path, model: Path) -> None:
+def test_a_failed_append_does_not_change_the_file(tmp_path: Path, model: Path) -> None:
     one = write_scene(tmp_path / "one.tif", picture(40, 50, seed=1), **UTM)
     two = write_scene(tmp_path / "two.tif", picture(40, 50, seed=2), **at(60, 0))
     out = tmp_path / "out.gpkg"

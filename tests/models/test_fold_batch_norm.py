@@ -1,4 +1,4 @@
-"""Folding batch norm leaves the function as it was."""
+"""Folding batch norm does not change the function."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_folded_u_net_has_no_batch_norm_and_the_same_logits() -> None:
         after = fold_batch_norm(network)(image)
     assert torch.allclose(before, after, atol=1e-5)
     assert norms(fold_batch_norm(network)) == 0
-    assert norms(network) > 0  # the original is as it was
+    assert norms(network) > 0  # the original is unchanged
 
 
 def test_a_folded_mobile_u_net_has_no_batch_norm_and_the_same_logits() -> None:

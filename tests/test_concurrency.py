@@ -1,4 +1,4 @@
-"""Overlapped work keeps its order, its bounds and its faults."""
+"""Buffered work keeps its order, its bounds and its errors."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_next_item_is_made_while_the_last_is_worked_on() -> None:
         assert list(map_buffered(executor, work, items())) == [True, True]
 
 
-def test_a_fault_comes_out_in_its_turn() -> None:
+def test_an_error_is_raised_in_order() -> None:
     def work(item: int) -> int:
         if item == 2:
             raise OSError("disk")
@@ -79,7 +79,7 @@ def test_items_are_made_ahead_one_by_one_and_in_order() -> None:
     assert seen == made == list(range(9))
 
 
-def test_what_goes_wrong_ahead_comes_out_in_its_turn() -> None:
+def test_an_error_of_a_prefetched_item_is_raised_in_order() -> None:
     def source() -> Iterator[int]:
         yield 1
         raise KeyError("two")
