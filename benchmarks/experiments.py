@@ -1,10 +1,10 @@
-"""What each lever against class imbalance is worth, at equal compute: a table of mIoU, absolute and relative.
+"""Ablation of the measures against class imbalance at equal compute: mIoU, absolute and relative.
 
     python -m benchmarks.experiments DATASET [--rows baseline weights-sqrt full] [--budget 3.0] [--seeds N]
 
 Each row is a configuration of configs/ablation/, trained for as many steps as the budget of forward and backward
-arithmetic allows, and scored on the whole validation split. What is done is kept in FOLDER/results.jsonl and not run
-again; a row that was interrupted goes on from its checkpoint. The page is written anew after every row.
+FLOPs allows, and scored on the whole validation split. Results are stored in FOLDER/results.jsonl and not computed
+again; an interrupted row resumes from its checkpoint. The page is updated after every row.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.experiments_page import page
+from benchmarks.experiments_page import format_page
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError
 from geoseg.files import replacing, write_json_lines
@@ -43,45 +43,48 @@ ROWS = (
     *("without-scale", "without-colour", "without-paste", "without-prior"),
 )
 TWICE = ("baseline", "full")
-"""What is compared most needs a second seed most."""
+"""Rows with a second seed by default, since all others are compared with them."""
 
 log = logging.getLogger("experiments")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One run that is done."""
+    """Result of one run."""
 
     name: str
     seed: int
 
     key: str
-    """Digest of all that decides the outcome."""
+    """Digest of configuration and dataset."""
 
     budget: float
-    """TFLOP that were allowed."""
+    """Compute budget in TFLOP."""
 
     settings: list[str]
-    """On top of the row's file, the same for all rows."""
+    """Settings in addition to the configuration file, equal for all rows."""
 
     about: str
     steps: int
     windows: int
 
     tflop: float
-    """Forward and backward, as counted."""
+    """TFLOP of forward and backward passes."""
 
     seconds: float
-    """Of training, on the machine that ran it; `threads` of torch."""
+    """Training time in seconds with `threads` threads."""
 
     threads: int
     scores: dict[str, dict[str, Any]]
-    """By truth: what `geoseg evaluate` says."""
+    """Annotation layer to evaluation as JSON."""
 
 
 def step_flops(config: TrainConfig, bands: int, classes: int) -> int:
-    """Multiplications and additions of a step: forward as PyTorch counts them, without computing anything, and twice
-    that for the way back (PyTorch's own count of that takes grouped convolutions for dense ones)."""
+    """Count the FLOPs of a training step on the meta device.
+
+    The backward pass is counted as twice the forward pass; PyTorch's own count of it treats grouped convolutions as
+    dense ones.
+    """
     network, size = config.network, config.data.window
     batch = config.training.batch_size * config.training.accumulate
     with torch.device("meta"):
@@ -92,14 +95,16 @@ def step_flops(config: TrainConfig, bands: int, classes: int) -> int:
     return 3 * int(counter.get_total_flops())
 
 
-def at_budget(config: TrainConfig, flops: int, budget: float) -> TrainConfig:
-    """The configuration with as many steps as `budget` TFLOP allow, and one validation, at the end.
+def limit_steps(config: TrainConfig, flops: int, budget: float) -> TrainConfig:
+    """Set the steps to what `budget` TFLOP allow, with one validation at the end.
 
-    Raises ConfigError when they allow none.
+    Raises ConfigError if the budget is below one step.
     """
     steps = int(budget * 1e12 / flops)
     if not steps:
-        raise ConfigError(f"--budget {budget}: a step takes {flops / 1e12:.3f} TFLOP. raise it")
+        raise ConfigError(
+            f"--budget {budget}: a step takes {flops / 1e12:.3f} TFLOP. Raise the budget"
+        )
     changes = {
         "steps": steps,
         "warmup": min(config.training.warmup, steps // 5),
@@ -110,15 +115,15 @@ def at_budget(config: TrainConfig, flops: int, budget: float) -> TrainConfig:
 
 
 def run_row(name: str, seed: int, settings: Sequence[str], args: argparse.Namespace) -> Row | None:
-    """Train and score one row; None if it is done already."""
+    """Train and score one row; None if its result exists."""
     path = args.configs / f"{name}.toml"
     config = read_config(path, [f"data.dataset={args.dataset}", *settings, f"training.seed={seed}"])
     dataset = Dataset.open(args.dataset)
     flops = step_flops(config, dataset.bands, len(dataset.legend))
-    config = at_budget(config, flops, args.budget)
-    key = digest(config, dataset)
-    if any(row.key == key for row in done(args.folder)):
-        log.info("%s, seed %d: done already", name, seed)
+    config = limit_steps(config, flops, args.budget)
+    key = hash_run(config, dataset)
+    if any(row.key == key for row in read_results(args.folder)):
+        log.info("%s, seed %d: result exists", name, seed)
         return None
     model = args.folder / f"{name}-{seed}-{key}.safetensors"
     resume = model.with_suffix(".checkpoint.safetensors").is_file()
@@ -126,7 +131,7 @@ def run_row(name: str, seed: int, settings: Sequence[str], args: argparse.Namesp
     began = time.monotonic()
     train(config, model, resume=resume, overwrite=True, device=args.device)
     seconds = time.monotonic() - began
-    found = evaluate(args.dataset, model=model, device=args.device)
+    evaluations = evaluate(args.dataset, model=model, device=args.device)
     training = config.training
     return Row(
         name=name,
@@ -140,43 +145,46 @@ def run_row(name: str, seed: int, settings: Sequence[str], args: argparse.Namesp
         tflop=round(flops * training.steps / 1e12, 3),
         seconds=round(seconds, 1),
         threads=torch.get_num_threads(),
-        scores={e.layer: e.to_json() for e in found},
+        scores={e.layer: e.to_json() for e in evaluations},
     )
 
 
-def digest(config: TrainConfig, dataset: Dataset) -> str:
-    """Of the configuration but the dataset's place, and of what the dataset holds."""
+def hash_run(config: TrainConfig, dataset: Dataset) -> str:
+    """Hash the configuration without the path of the dataset, and the scenes of the dataset."""
     text = config.model_dump_json(exclude={"data": {"dataset"}, "card": True})
     facts = [text, *(f"{s.name} {s.split} {s.width} {s.height}" for s in dataset.scenes)]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:12]
 
 
-def done(folder: Path) -> list[Row]:
-    """The rows that are done."""
+def read_results(folder: Path) -> list[Row]:
+    """Read the stored results."""
     file = folder / "results.jsonl"
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     return [Row(**json.loads(line)) for line in lines]
 
 
-def keep(rows: Sequence[Row], args: argparse.Namespace) -> None:
-    """Write the results, and the page made of those that belong together: one budget, the same settings."""
+def store_results(rows: Sequence[Row], args: argparse.Namespace) -> None:
+    """Write the results, and the page of those with the same budget and settings."""
     write_json_lines(args.folder / "results.jsonl", [asdict(row) for row in rows])
-    alike = {
-        (row.name, row.seed): asdict(row)  # the last, where a row's file was changed
+    comparable = {
+        (row.name, row.seed): asdict(row)  # the last one if the configuration changed
         for row in rows
         if row.budget == args.budget and row.settings == args.set
     }
     with replacing(args.page, overwrite=True) as scratch:
-        scratch.write_text(page(list(alike.values())), encoding="utf-8")
+        scratch.write_text(format_page(list(comparable.values())), encoding="utf-8")
 
 
 def main(words: Sequence[str] | None = None) -> None:
+    """Run the rows and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("dataset", type=Path, help="made by geoseg prepare, with train and val")
+    parser.add_argument("dataset", type=Path, help="dataset folder with the splits train and val")
     parser.add_argument("--rows", nargs="+", default=list(ROWS), metavar="NAME")
-    parser.add_argument("--budget", type=float, default=3.0, help="TFLOP of training for each row")
     parser.add_argument(
-        "--seeds", type=int, help="for every row [default: 2 for baseline and full]"
+        "--budget", type=float, default=3.0, help="training compute of each row in TFLOP"
+    )
+    parser.add_argument(
+        "--seeds", type=int, help="seeds of every row [default: 2 for baseline and full, else 1]"
     )
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--configs", type=Path, default=CONFIGS)
@@ -187,12 +195,12 @@ def main(words: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     args.folder.mkdir(parents=True, exist_ok=True)
     seeds = {name: args.seeds or 1 + (name in TWICE) for name in args.rows}
-    # all rows once before any is repeated
+    # all rows once before the second seeds
     for seed in range(max(seeds.values())):
         for name in args.rows:
             if seed < seeds[name] and (row := run_row(name, seed, args.set, args)):
-                keep([*done(args.folder), row], args)
-    keep(done(args.folder), args)
+                store_results([*read_results(args.folder), row], args)
+    store_results(read_results(args.folder), args)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""docs/experiments.md, from the results of experiments.py."""
+"""Write docs/experiments.md from the results of experiments.py."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ Row = Mapping[str, Any]
 
 BASELINE, FULL, GOAL = "baseline", "full", 180
 WITHOUT = "without-"
-"""So begin the names of rows that leave one lever out of the full recipe."""
+"""Prefix of rows that remove one measure from the full recipe."""
 
-APART = "helicopter"
-"""A class of which the validation scenes hold so little that it says little: mIoU is given with and without it."""
+RARE = "helicopter"
+"""Class with too few validation objects for a reliable score; mIoU is given with and without it."""
 
 _HEAD = """\
 # Experiments
 
-What each lever against class imbalance is worth, alone, together and left out, at equal compute. Written by
-`benchmarks/experiments.py`; do not edit it by hand.
+Ablation of the measures against class imbalance at equal compute: each alone, all together, and each left out.
+Written by `benchmarks/experiments.py`; do not edit it by hand.
 
 ```
 pip install "geoseg[pretrained]"
@@ -27,25 +27,24 @@ geoseg prepare DOTA -o dota --splits train,val --outlines instances.parquet
 {command}
 ```
 
-One row again: the last command with `--rows NAME` and an empty `--folder`. A row's configuration is
-`configs/ablation/NAME.toml`; `geoseg preview` draws its windows.
+To repeat one row, run the last command with `--rows NAME` and an empty `--folder`. The configuration of a row is
+`configs/ablation/NAME.toml`; `geoseg preview` shows its windows.
 
-**Equal compute**: every row trains for {budget:g} TFLOP of forward and backward arithmetic (forward as PyTorch
-counts it, backward twice that), however many steps those are; reading windows, the validation at the end and
-the shares that are put right after training are not counted. **Scores** are mIoU in percent over the {classes}
-object classes of the {scenes} validation scenes, whole scenes, without background; a relative gain stands
-beside the absolute score it belongs to, and is that over the mean of the table's first row. ± is half the
-distance between the seeds' extremes. Minutes are those of training with {threads} threads, on a machine that may
-have been busy. These are short trainings made for comparison: what longer ones reach is in the README.
+**Equal compute**: every row trains for {budget:g} TFLOP of forward and backward passes (forward as counted by
+PyTorch, backward twice that). Reading windows, the final validation and logit adjustment are not counted.
+**Scores** are mIoU in percent over the {classes} object classes of the {scenes} validation scenes, whole scenes,
+without background. A gain is relative to the mean of the first row of the table. ± is half the range of the seeds.
+Minutes are training times with {threads} threads on a shared machine. These are short trainings for comparison; the
+README has the scores of longer ones.
 """
 
 
-def page(rows: Sequence[Row]) -> str:
-    """The whole page, in Markdown, of rows of one budget and the same settings."""
+def format_page(rows: Sequence[Row]) -> str:
+    """Format the page in Markdown from rows with one budget and the same settings."""
     if not rows:
-        return "# Experiments\n\nNone yet: see `benchmarks/experiments.py`.\n"
-    truths = sorted(rows[0]["scores"])  # outlines before quads
-    first = rows[0]["scores"][truths[0]]
+        return "# Experiments\n\nNo results; run `benchmarks/experiments.py`.\n"
+    layers = sorted(rows[0]["scores"])  # outlines before quads
+    first = rows[0]["scores"][layers[0]]
     classes = [name for name in first["classes"] if name != "background"]
     budget = rows[0]["budget"]
     settings = "".join(f" --set '{setting}'" for setting in rows[0]["settings"])
@@ -58,121 +57,127 @@ def page(rows: Sequence[Row]) -> str:
     )
     whole = [row for row in rows if not row["name"].startswith(WITHOUT)]
     left_out = [row for row in rows if row["name"].startswith(WITHOUT)]
-    parts = [head, _verdict(rows, truths)]
-    parts.append("## One lever alone, and all together\n\n" + _table(whole, truths, BASELINE))
+    parts = [head, _format_summary(rows, layers)]
+    parts.append(
+        "## Each measure alone, and all together\n\n" + _format_table(whole, layers, BASELINE)
+    )
     if left_out:
         full = [row for row in rows if row["name"] == FULL]
-        parts.append("## One lever left out\n\n" + _table([*full, *left_out], truths, FULL))
-    parts += [f"## Per class, {truth}\n\n" + _by_class(rows, truth, classes) for truth in truths]
+        parts.append(
+            "## One measure left out\n\n" + _format_table([*full, *left_out], layers, FULL)
+        )
+    parts += [
+        f"## Per class, {layer}\n\n" + _format_classes(rows, layer, classes) for layer in layers
+    ]
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
 
-def _verdict(rows: Sequence[Row], truths: Sequence[str]) -> str:
-    names = _names(rows)
+def _format_summary(rows: Sequence[Row], layers: Sequence[str]) -> str:
+    names = _group_by_name(rows)
     if not {BASELINE, FULL} <= set(names):
         return ""
     lines = []
-    for truth in truths:
-        base, full = (mean(_mious(names[name], truth)) for name in (BASELINE, FULL))
-        gain = _gain(full, base)
+    for layer in layers:
+        base, full = (mean(_mious(names[name], layer)) for name in (BASELINE, FULL))
+        gain = _relative_gain(full, base)
         met = "n/a" if gain is None else "reached" if gain >= GOAL else "missed"
-        said = f"{100 * base:.1f} % → {100 * full:.1f} % mIoU ({_percent(gain)})"
-        lines.append(f"- **{truth}**: baseline → full recipe {said}; goal +{GOAL} %: {met}")
-    seeds = {name: _mious(of, truths[0]) for name, of in names.items()}
+        change = f"{100 * base:.1f} % → {100 * full:.1f} % mIoU ({_format_gain(gain)})"
+        lines.append(f"- **{layer}**: baseline → full recipe {change}; goal +{GOAL} %: {met}")
+    seeds = {name: _mious(of, layers[0]) for name, of in names.items()}
     below = [n for n in seeds if max(seeds[n]) < min(seeds[BASELINE])]
-    like = [n for n in seeds if n != BASELINE and _within(seeds[n], seeds[BASELINE])]
-    lines.append(f"- below every seed of the baseline on {truths[0]}: {_listed(below)}")
-    lines.append(f"- no further from the baseline than its seeds from each other: {_listed(like)}")
+    like = [n for n in seeds if n != BASELINE and _is_within(seeds[n], seeds[BASELINE])]
+    lines.append(f"- below all seeds of the baseline on {layers[0]}: {_join_names(below)}")
+    lines.append(f"- within the range of the baseline seeds: {_join_names(like)}")
     if left_out := [name for name in seeds if name.startswith(WITHOUT)]:
         above = [n for n in left_out if min(seeds[n]) > max(seeds[FULL])]
-        like = [n for n in left_out if _within(seeds[n], seeds[FULL])]
-        lines.append(f"- above every seed of the full recipe on {truths[0]}: {_listed(above)}")
-        lines.append(
-            f"- no further from the full recipe than its seeds from each other: {_listed(like)}"
-        )
+        like = [n for n in left_out if _is_within(seeds[n], seeds[FULL])]
+        lines.append(f"- above all seeds of the full recipe on {layers[0]}: {_join_names(above)}")
+        lines.append(f"- within the range of the full recipe seeds: {_join_names(like)}")
     return "\n".join(lines)
 
 
-def _table(rows: Sequence[Row], truths: Sequence[str], reference: str) -> str:
-    """A line for each name; relative gains are those over the row `reference`."""
-    names = _names(rows)
-    cells = [f"{t} | without {APART} | gain" for t in truths]
+def _format_table(rows: Sequence[Row], layers: Sequence[str], reference: str) -> str:
+    """Format a line per name; gains are relative to the row `reference`."""
+    names = _group_by_name(rows)
+    cells = [f"{t} | without {RARE} | gain" for t in layers]
     lines = [
-        f"| row | what it changes | {' | '.join(cells)} | seeds | steps | minutes |",
-        "|:--|:--|" + "--:|" * (3 * len(truths) + 3),
+        f"| row | change | {' | '.join(cells)} | seeds | steps | minutes |",
+        "|:--|:--|" + "--:|" * (3 * len(layers) + 3),
     ]
     for name, of in names.items():
-        told = []
-        for truth in truths:
-            scores = _mious(of, truth)
-            base = mean(_mious(names[reference], truth)) if reference in names else None
-            gain = None if base is None or name == reference else _gain(mean(scores), base)
-            apart = mean(_without(row["scores"][truth]) for row in of)
-            told.append(f"{_spread(scores)} | {100 * apart:.1f} | {_percent(gain)}")
+        cells_of_row = []
+        for layer in layers:
+            scores = _mious(of, layer)
+            base = mean(_mious(names[reference], layer)) if reference in names else None
+            gain = None if base is None or name == reference else _relative_gain(mean(scores), base)
+            without_rare = mean(_miou_without_rare(row["scores"][layer]) for row in of)
+            cells_of_row.append(
+                f"{_format_scores(scores)} | {100 * without_rare:.1f} | {_format_gain(gain)}"
+            )
         minutes = mean(row["seconds"] for row in of) / 60
         seeds = ", ".join(str(row["seed"]) for row in of)
         lines.append(
-            f"| {name} | {of[0]['about']} | {' | '.join(told)} "
+            f"| {name} | {of[0]['about']} | {' | '.join(cells_of_row)} "
             f"| {seeds} | {of[0]['steps']} | {minutes:.1f} |"
         )
     return "\n".join(lines)
 
 
-def _by_class(rows: Sequence[Row], truth: str, classes: Sequence[str]) -> str:
-    """IoU in percent, the mean of the seeds; a row per line."""
+def _format_classes(rows: Sequence[Row], layer: str, classes: Sequence[str]) -> str:
+    """Format the IoU per class in percent, averaged over the seeds."""
     lines = [f"| row | {' | '.join(classes)} |", "|:--|" + "--:|" * len(classes)]
-    for name, of in _names(rows).items():
+    for name, of in _group_by_name(rows).items():
         cells = [
-            _cell([row["scores"][truth]["classes"][class_name]["iou"] for row in of])
+            _format_cell([row["scores"][layer]["classes"][class_name]["iou"] for row in of])
             for class_name in classes
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _names(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Rows by name, in the order of their first."""
+def _group_by_name(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Group rows by name, in order of appearance."""
     names: dict[str, list[Row]] = {}
     for row in rows:
         names.setdefault(row["name"], []).append(row)
     return names
 
 
-def _mious(rows: Sequence[Row], truth: str) -> list[float]:
-    return [row["scores"][truth]["miou"] or 0.0 for row in rows]
+def _mious(rows: Sequence[Row], layer: str) -> list[float]:
+    return [row["scores"][layer]["miou"] or 0.0 for row in rows]
 
 
-def _without(scores: Mapping[str, Any]) -> float:
-    found = [
+def _miou_without_rare(scores: Mapping[str, Any]) -> float:
+    scores_of_classes = [
         of["iou"] or 0.0
         for name, of in scores["classes"].items()
-        if name not in ("background", APART) and of["pixels"]
+        if name not in ("background", RARE) and of["pixels"]
     ]
-    return mean(found) if found else 0.0
+    return mean(scores_of_classes) if scores_of_classes else 0.0
 
 
-def _gain(value: float, base: float) -> float | None:
-    """In percent of `base`; None where that is nothing."""
+def _relative_gain(value: float, base: float) -> float | None:
+    """Return the gain over `base` in percent; None if `base` is 0."""
     return 100 * (value / base - 1) if base else None
 
 
-def _percent(gain: float | None) -> str:
+def _format_gain(gain: float | None) -> str:
     return "–" if gain is None else f"{gain:+.0f} %"
 
 
-def _spread(scores: Sequence[float]) -> str:
+def _format_scores(scores: Sequence[float]) -> str:
     middle = f"{100 * mean(scores):.2f}"
     return middle if len(scores) == 1 else f"{middle} ± {50 * (max(scores) - min(scores)):.2f}"
 
 
-def _within(scores: Sequence[float], others: Sequence[float]) -> bool:
+def _is_within(scores: Sequence[float], others: Sequence[float]) -> bool:
     return min(others) <= mean(scores) <= max(others)
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     return ", ".join(names) or "none"
 
 
-def _cell(scores: Sequence[float | None]) -> str:
+def _format_cell(scores: Sequence[float | None]) -> str:
     known = [score for score in scores if score is not None]
     return f"{100 * mean(known):.1f}" if known else "–"

@@ -1,4 +1,4 @@
-"""What keeping freed memory is worth to a network on the CPU.
+"""Effect of huge pages and of keeping freed memory on a network on the CPU.
 
     python -m benchmarks.heap [--side 1280] [--passes 6] [--rounds 3]
 
@@ -14,11 +14,11 @@ import subprocess
 import sys
 import time
 
-WAYS = ("given back", "huge pages", "kept")
+MODES = ("default", "huge pages", "kept")
 
 
-def passes(side: int, count: int, how: str) -> None:
-    """Print what `count` passes over a window of `side` pixels take."""
+def run_passes(side: int, count: int, how: str) -> None:
+    """Print time, page faults and memory of `count` passes over a window of `side` pixels."""
     import torch
 
     from geoseg.cli.process import keep_freed_memory, request_huge_pages
@@ -46,19 +46,20 @@ def passes(side: int, count: int, how: str) -> None:
 
 
 def main() -> None:
+    """Measure each mode in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--side", type=int, default=1280)
     parser.add_argument("--passes", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--one", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--one", choices=MODES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        passes(options.side, options.passes, options.one)
+        run_passes(options.side, options.passes, options.one)
         return
     print("| freed memory | wall, s | user, s | system, s | page faults | peak RSS, MB |")
     print("| :-- | --: | --: | --: | --: | --: |", flush=True)
     for _ in range(options.rounds):
-        for one in WAYS:
+        for one in MODES:
             command = [sys.executable, "-m", "benchmarks.heap", "--one", one]
             command += ["--side", str(options.side), "--passes", str(options.passes)]
             subprocess.run(command, check=True)

@@ -1,10 +1,10 @@
-"""Does a killed `geoseg segment` go on to the same bytes? Kills it at random times and compares.
+"""Test that `geoseg segment`, killed at random times, resumes to the same bytes.
 
     python benchmarks/kill.py [--kills 50] [--side 1500] [--folder FOLDER]
 
-Every round is a run that gets SIGKILL at a moment drawn evenly over the time that a whole run takes, and the same
-command again; a run that ends before its moment does not count. Compared are the bytes of labels and confidence, and
-the sorted rows of the polygons. Exits with 1 when a round differs.
+Every round sends SIGKILL at a time drawn uniformly from the duration of a complete run, then repeats the command; runs
+that end earlier are not counted. The bytes of labels and confidence and the sorted rows of the polygons are compared.
+The exit status is 1 if any round differs.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from tempfile import TemporaryDirectory
 
 import pyogrio
 
-from benchmarks.memory import cheap_model, draw_scene
+from benchmarks.memory import write_random_scene, write_small_model
 
 _PRODUCTS = ("out.gpkg", "labels.tif", "confidence.tif")
 
 
 def start(scene: Path, model: Path, folder: Path) -> subprocess.Popen[bytes]:
-    """The same command for every run."""
+    """Start a run."""
     out, labels, confidence = (str(folder / name) for name in _PRODUCTS)
     return subprocess.Popen(
         [
@@ -40,17 +40,16 @@ def start(scene: Path, model: Path, folder: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def goes_on(process: subprocess.Popen[bytes]) -> bool:
-    """True where a run ends well: with its products, or, since the kill came after them, with the word that they
-    are there already."""
-    told = process.communicate()[1].decode()
+def completes(process: subprocess.Popen[bytes]) -> bool:
+    """True if a run ends with its products, or with the error that they exist, if it was killed after them."""
+    message = process.communicate()[1].decode()
     if process.returncode not in (0, 4):
-        print(f"status {process.returncode}: {told}", file=sys.stderr, flush=True)
+        print(f"status {process.returncode}: {message}", file=sys.stderr, flush=True)
     return process.returncode in (0, 4)
 
 
-def content(folder: Path) -> str:
-    """sha256 of all that was made."""
+def hash_products(folder: Path) -> str:
+    """Return the sha256 of all products."""
     digest = hashlib.sha256()
     polygons = pyogrio.read_dataframe(folder / "out.gpkg", layer="segments")
     rows = polygons.assign(wkb=polygons.geometry.to_wkb()).drop(columns="geometry")
@@ -61,43 +60,44 @@ def content(folder: Path) -> str:
 
 
 def main() -> None:
+    """Kill, resume, compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--side", type=int, default=1500)
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
-    moments = random.Random(0)
+    times = random.Random(0)
     same = early = kills = 0
     with TemporaryDirectory(dir=options.folder) as name:
         base = Path(name)
-        scene = draw_scene(base / "scene.tif", options.side)
-        model = cheap_model(base / "cheap.safetensors")
+        scene = write_random_scene(base / "scene.tif", options.side)
+        model = write_small_model(base / "cheap.safetensors")
         whole = base / "whole"
         whole.mkdir()
         began = time.monotonic()
-        assert goes_on(start(scene, model, whole))
-        usual = time.monotonic() - began
-        expected = content(whole)
+        assert completes(start(scene, model, whole))
+        duration = time.monotonic() - began
+        expected = hash_products(whole)
         while kills < options.kills:
             folder = base / str(kills)
             folder.mkdir()
             began = time.monotonic()
             process = start(scene, model, folder)
             try:
-                process.communicate(timeout=moments.uniform(0, usual))
+                process.communicate(timeout=times.uniform(0, duration))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
-            if process.returncode != -signal.SIGKILL:  # it was quicker
+            if process.returncode != -signal.SIGKILL:  # it ended earlier
                 assert process.returncode == 0
-                usual = min(usual, time.monotonic() - began)
+                duration = min(duration, time.monotonic() - began)
                 shutil.rmtree(folder)
                 continue
             kills += 1
             early += (folder / _PRODUCTS[0]).exists()
-            same += goes_on(start(scene, model, folder)) and content(folder) == expected
+            same += completes(start(scene, model, folder)) and hash_products(folder) == expected
     print(
-        f"{kills} kills within {usual:.1f} s: {same} equal; {early} after the polygons had their name"
+        f"{kills} kills within {duration:.1f} s: {same} equal; {early} killed after the polygons were written"
     )
     raise SystemExit(same < kills)
 

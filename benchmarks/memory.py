@@ -1,9 +1,9 @@
-"""Does the memory of `geoseg segment` grow with the scene? Draws scenes of several sizes and measures.
+"""Measure the peak memory of `geoseg segment` on scenes of several sizes.
 
     python -m benchmarks.memory [--sides 5000 20000] [--filled 1.0] [--model MODEL.safetensors] [--folder FOLDER]
 
-Each scene is segmented in a process of its own, with labels and confidence. With `--filled 0.05` only so much of it
-holds data, so that even 100,000 pixels a side take minutes. Exits with 1 when the peak resident set of the
+Each scene is segmented in a process of its own, with labels and confidence. With `--filled 0.05`, only that share of a
+scene has data, so even a side of 100,000 pixels takes minutes. The exit status is 1 if the peak resident set of the
 largest scene is more than 10 % above that of the smallest.
 """
 
@@ -31,11 +31,13 @@ _BLOCK = 512
 _ALLOWED_GROWTH = 1.10
 
 
-def draw_scene(path: Path, side: int, *, filled: float = 1.0) -> Path:
-    """A tiled RGB scene of fields, noise and squares, written block by block; only the share `filled` of its regions
-    of 8 x 8 blocks holds data."""
+def write_random_scene(path: Path, side: int, *, filled: float = 1.0) -> Path:
+    """Write a tiled RGB scene of fields, noise and squares, block by block.
+
+    Only the share `filled` of its regions of 8 x 8 blocks has data.
+    """
     rng = np.random.default_rng(0)
-    holds = rng.random((side // _BLOCK // 8 + 1,) * 2) < filled
+    has_data = rng.random((side // _BLOCK // 8 + 1,) * 2) < filled
     with rasterio.open(
         path,
         "w",
@@ -57,7 +59,7 @@ def draw_scene(path: Path, side: int, *, filled: float = 1.0) -> Path:
         nodata=None if filled == 1 else 0,
     ) as scene:
         for window in _blocks(side):
-            if not holds[window.row_off // _BLOCK // 8, window.col_off // _BLOCK // 8]:
+            if not has_data[window.row_off // _BLOCK // 8, window.col_off // _BLOCK // 8]:
                 continue
             field = rng.integers(60, 160, (3, 1, 1)) + rng.integers(0, 8, (3, _BLOCK, _BLOCK))
             for row, column in rng.integers(0, _BLOCK - 24, (6, 2)):
@@ -67,8 +69,8 @@ def draw_scene(path: Path, side: int, *, filled: float = 1.0) -> Path:
     return path
 
 
-def cheap_model(path: Path) -> Path:
-    """A small U-Net of random weights, so that a large scene takes minutes, not hours."""
+def write_small_model(path: Path) -> Path:
+    """Write a small U-Net with random weights, with which a large scene takes minutes."""
     torch.manual_seed(0)
     parameters = {"width": 4, "depth": 1}
     legend = Legend(DOTA_V1.classes[:3])
@@ -88,7 +90,7 @@ def cheap_model(path: Path) -> Path:
 
 
 def measure(scene: Path, model: Path, folder: Path) -> tuple[float, float]:
-    """Peak resident set in MB and wall time in seconds of segmenting a scene."""
+    """Segment a scene; return peak resident set in MB and wall time in seconds."""
     command = [
         *(sys.executable, "-m", "geoseg", "segment", str(scene), "-m", str(model)),
         *("-o", str(folder / "out.gpkg"), "--labels", str(folder / "labels.tif")),
@@ -104,20 +106,19 @@ def measure(scene: Path, model: Path, folder: Path) -> tuple[float, float]:
 
 
 def main() -> None:
+    """Measure and compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sides", type=int, nargs="+", default=[5000, 20_000])
-    parser.add_argument(
-        "--filled", type=float, default=1.0, help="share of a scene that holds data"
-    )
-    parser.add_argument("--model", type=Path, help="default: a cheap one is made")
-    parser.add_argument("--folder", type=Path, help="where scenes and products go for a while")
+    parser.add_argument("--filled", type=float, default=1.0, help="share of a scene with data")
+    parser.add_argument("--model", type=Path, help="default: a small network with random weights")
+    parser.add_argument("--folder", type=Path, help="folder for temporary files")
     options = parser.parse_args()
     with TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
-        model = options.model or cheap_model(folder / "cheap.safetensors")
+        model = options.model or write_small_model(folder / "cheap.safetensors")
         peaks = []
         for side in options.sides:
-            scene = draw_scene(folder / f"{side}.tif", side, filled=options.filled)
+            scene = write_random_scene(folder / f"{side}.tif", side, filled=options.filled)
             peak, seconds = measure(scene, model, folder)
             peaks.append(peak)
             print(f"{side:,} x {side:,}: peak {peak:,.0f} MB, {seconds:,.0f} s", flush=True)

@@ -1,9 +1,9 @@
-"""What does `geoseg prepare` cost with very many objects? Draws scenes that hold them and measures.
+"""Measure time and memory of `geoseg prepare` with many objects.
 
     python benchmarks/prepare.py [--objects 100000] [--scenes 16] [--side 3000] [--folder FOLDER]
 
-Each run is a process of its own: a DOTA folder, the same again with nothing changed, with one label file changed,
-and the same objects as one GeoPackage over the scenes. Prints a Markdown table.
+Each run is a process of its own: a DOTA folder, the same again without changes, with one label file changed, and the
+same objects as a GeoPackage. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _METRES = 0.3
 _STRIP = 512
 
 
-def objects(count: int, side: int, seed: int) -> Annotations:
-    """Rectangles of 6 to 40 pixels at any angle, all over a scene and a little beyond."""
+def make_objects(count: int, side: int, seed: int) -> Annotations:
+    """Create random rectangles of 6 to 40 pixels across a scene and slightly beyond."""
     rng = np.random.default_rng(seed)
     half = rng.uniform(3, 20, (count, 2))
     angle = rng.uniform(0, np.pi, count)
@@ -45,11 +45,11 @@ def objects(count: int, side: int, seed: int) -> Annotations:
     return Annotations(geometry, ids, np.zeros(count, bool))
 
 
-def draw(folder: Path, truth: Annotations, name: str, place: Affine, side: int) -> Path:
-    """A scene in which every object has the colour of its class on noise, and its DOTA labels."""
+def write_scene(folder: Path, objects: Annotations, name: str, place: Affine, side: int) -> Path:
+    """Write a scene with objects in the colours of their classes on noise, and DOTA labels."""
     rng = np.random.default_rng(side)
     colours = np.array([DOTA_V1.rgb(c.id) for c in DOTA_V1], np.uint8)
-    labels = burn(truth, side, side)
+    labels = burn(objects, side, side)
     path = folder / "images" / f"{name}.tif"
     profile = {"count": 3, "dtype": "uint8", "width": side, "height": side}
     with rasterio.open(path, "w", driver="GTiff", crs=_CRS, transform=place, **profile) as scene:
@@ -58,12 +58,12 @@ def draw(folder: Path, truth: Annotations, name: str, place: Affine, side: int) 
             strip += rng.integers(0, 40, strip.shape, np.uint8)
             window = rasterio.windows.Window(0, top, side, strip.shape[1])
             scene.write(strip, window=window)
-    write_dota(folder / "labelTxt" / f"{name}.txt", truth, DOTA_V1)
+    write_dota(folder / "labelTxt" / f"{name}.txt", objects, DOTA_V1)
     return path
 
 
-def draw_all(folder: Path, count: int, scenes: int, side: int) -> tuple[Path, list[Path], Path]:
-    """The DOTA folder, its images, and all objects as a GeoPackage."""
+def write_inputs(folder: Path, count: int, scenes: int, side: int) -> tuple[Path, list[Path], Path]:
+    """Write the DOTA folder and the GeoPackage; return folder, images and GeoPackage."""
     dota = folder / "dota"
     for part in ("images", "labelTxt"):
         (dota / part).mkdir(parents=True)
@@ -73,10 +73,10 @@ def draw_all(folder: Path, count: int, scenes: int, side: int) -> tuple[Path, li
     for number in range(scenes):
         left = 400_000 + number * (side + 100) * _METRES
         place = Affine(_METRES, 0, left, 0, -_METRES, 5_500_000)
-        truth = objects(count // scenes, side, number)
-        images.append(draw(dota, truth, f"P{number:04d}", place, side))
-        shapes.append(transform_geometry(truth.geometry, place))
-        names.append(np.array(DOTA_V1.names, object)[truth.class_id])
+        objects = make_objects(count // scenes, side, number)
+        images.append(write_scene(dota, objects, f"P{number:04d}", place, side))
+        shapes.append(transform_geometry(objects.geometry, place))
+        names.append(np.array(DOTA_V1.names, object)[objects.class_id])
     table = gpd.GeoDataFrame(
         {"class": np.concatenate(names)}, geometry=np.concatenate(shapes), crs=_CRS
     )
@@ -84,42 +84,42 @@ def draw_all(folder: Path, count: int, scenes: int, side: int) -> tuple[Path, li
     return dota, images, folder / "objects.gpkg"
 
 
-def measured(arguments: Sequence[object]) -> str:
-    """Wall seconds, CPU seconds and peak resident MB of `geoseg prepare`, as cells of a table."""
+def measure_prepare(arguments: Sequence[object]) -> str:
+    """Run `geoseg prepare`; return wall seconds, CPU seconds and peak resident MB as table cells."""
     command = [sys.executable, "-m", "geoseg", "prepare", *map(str, arguments)]
-    begun = time.perf_counter()
+    began = time.perf_counter()
     child = os.posix_spawn(command[0], [*command, "--progress", "none"], os.environ)
-    _, status, used = os.wait4(child, 0)
+    _, status, usage = os.wait4(child, 0)
     if os.waitstatus_to_exitcode(status):
         sys.exit(f"{' '.join(command)} failed")
-    wall = time.perf_counter() - begun
-    return f"{wall:.1f} | {used.ru_utime + used.ru_stime:.1f} | {used.ru_maxrss / 1024:.0f}"
+    wall = time.perf_counter() - began
+    return f"{wall:.1f} | {usage.ru_utime + usage.ru_stime:.1f} | {usage.ru_maxrss / 1024:.0f}"
 
 
 def main() -> None:
-    """Draw, measure, print."""
+    """Write the inputs, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--objects", type=int, default=100_000)
     parser.add_argument("--scenes", type=int, default=16)
     parser.add_argument("--side", type=int, default=3000)
     parser.add_argument("--folder", type=Path)
-    asked = parser.parse_args()
-    with TemporaryDirectory(dir=asked.folder) as scratch:
+    options = parser.parse_args()
+    with TemporaryDirectory(dir=options.folder) as scratch:
         folder = Path(scratch)
-        dota, images, vector = draw_all(folder, asked.objects, asked.scenes, asked.side)
+        dota, images, vector = write_inputs(folder, options.objects, options.scenes, options.side)
         again = [dota, "-o", folder / "out", "--overwrite"]
-        rows = {"DOTA folder": measured([dota, "-o", folder / "out"])}
-        rows["again, nothing changed"] = measured(again)
+        rows = {"DOTA folder": measure_prepare([dota, "-o", folder / "out"])}
+        rows["again, unchanged"] = measure_prepare(again)
         label = dota / "labelTxt" / "P0000.txt"
         label.write_text(label.read_text().rpartition("\n1")[0] + "\n")
-        rows["again, one label file changed"] = measured(again)
-        drawn = [*images, "--annotations", vector, "-o", folder / "drawn"]
-        rows["GeoPackage over scenes"] = measured(drawn)
-    scene = f"{asked.scenes} x {asked.side} x {asked.side}"
+        rows["again, one label file changed"] = measure_prepare(again)
+        vector_input = [*images, "--annotations", vector, "-o", folder / "vector"]
+        rows["GeoPackage over scenes"] = measure_prepare(vector_input)
+    scene = f"{options.scenes} x {options.side} x {options.side}"
     print("| run | objects | scenes | wall s | CPU s | peak MB |")
     print("|---|---|---|---|---|---|")
     for name, cells in rows.items():
-        print(f"| {name} | {asked.objects:,} | {scene} | {cells} |")
+        print(f"| {name} | {options.objects:,} | {scene} | {cells} |")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,19 @@
-"""How near `geoseg segment` comes to the network's own speed, and how it compares with other ways.
+"""Compare `geoseg segment` with the speed of its network, and with other tools.
 
-    python benchmarks/segment.py [--sides 5000 10000 20000] [--model MODEL] [--ways geoseg naive sahi …]
+    python benchmarks/segment.py [--sides 5000 10000 20000] [--model MODEL] [--methods geoseg naive sahi …]
 
-Draws scenes and labels each with the same network, every way in a process of its own, one after the other:
+Segments random scenes with the same network, every method in a process of its own:
 
 geoseg    `segment`: fitted tiles, exact or measured margins, folded batch norm, channels last
-geoseg-onnx, geoseg-openvino: the same on another backend (not unless named)
-naive     a plain rasterio loop: tiles of 512 pixels, 25 % overlap, centres kept, the network as it is
-sahi      SAHI cuts the same tiles from the whole picture; stitched likewise
-torchgeo  TorchGeo's GridGeoSampler cuts them; stitched likewise
-geoai     geoai's semantic_inference_on_geotiff
+geoseg-onnx, geoseg-openvino: the same with another backend (only if named)
+naive     a plain rasterio loop: tiles of 512 pixels, 25 % overlap, centres kept, unmodified network
+sahi      the same tiles cut by SAHI from the image in memory
+torchgeo  the same tiles from the GridGeoSampler of TorchGeo
+geoai     semantic_inference_on_geotiff of geoai
 
-The last three run where they are installed: TorchGeo 0.8, geoai 0.40 and SAHI 0.12 were, in an environment of
-their own with geoseg beside them. *limit* is the number of forward passes times the time of one,
-measured in the same process before and after; *wall* is the labelling alone, without imports and polygons.
+The last three run if they are installed (measured with TorchGeo 0.8, geoai 0.40 and SAHI 0.12). *limit* is the number
+of forward passes times the time of one, measured in the same process before and after; *wall* is the inference alone,
+without imports and polygons.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 from torch import Tensor
 
-from benchmarks.memory import draw_scene
+from benchmarks.memory import write_random_scene
 from geoseg.cli.process import request_huge_pages
 from geoseg.inference.plan import PlanSettings, plan_scene
 from geoseg.inference.reader import open_scenes
@@ -51,11 +51,11 @@ from geoseg.raster.tiles import round_up
 
 TILE, STEP = 512, 384
 
-Found = dict[str, float]
+Result = dict[str, float]
 
 
-def small_unet(path: Path, width: int = 16) -> Path:
-    """A U-Net of depth 4 with random weights; of width 16 it is that of the usual comparisons."""
+def write_unet(path: Path, width: int = 16) -> Path:
+    """Write a U-Net of depth 4 with random weights; published comparisons use width 16."""
     torch.manual_seed(0)
     parameters = {"width": width, "depth": 4}
     card = ModelCard(
@@ -65,13 +65,13 @@ def small_unet(path: Path, width: int = 16) -> Path:
     return save_model(path, UNet(3, len(DOTA_V1), **parameters).state_dict(), card)
 
 
-def ours(
+def run_geoseg(
     scene: Path,
     model: Path,
     folder: Path,
     backend: Backend = "torch",
-) -> Found:
-    """Wall, limit and forward pixels of `segment`."""
+) -> Result:
+    """Run `segment`; return wall time, limit and forward pixels."""
     from geoseg.tools.segment import segment
 
     opened = load_model(model)
@@ -101,26 +101,26 @@ def ours(
     }
 
 
-def naive(scene: Path, model: Path, folder: Path) -> Found:
-    """A loop over windows, as tutorials have it."""
-    run = _plain(load_model(model))
+def run_naive(scene: Path, model: Path, folder: Path) -> Result:
+    """Run a loop over windows, as in tutorials."""
+    run = _make_plain_runner(load_model(model))
     began, windows = time.perf_counter(), 0
-    with rasterio.open(scene) as dataset, _output(folder / "labels.tif", dataset) as labels:
-        for row, column in _corners(dataset.height, dataset.width):
+    with rasterio.open(scene) as dataset, _create_labels(folder / "labels.tif", dataset) as labels:
+        for row, column in _tile_corners(dataset.height, dataset.width):
             window = Window(column, row, TILE, TILE)
             found = run(dataset.read([1, 2, 3], window=window, boundless=True)[None])[0]
-            _keep(labels, found, row, column)
+            _write_core(labels, found, row, column)
             windows += 1
     return {"wall": time.perf_counter() - began, "forward": float(windows * TILE**2)}
 
 
-def sahi(scene: Path, model: Path, folder: Path) -> Found:
-    """SAHI's slices of a picture in memory."""
+def run_sahi(scene: Path, model: Path, folder: Path) -> Result:
+    """Run on slices that SAHI cuts from an image in memory."""
     from sahi.slicing import slice_image
 
-    run = _plain(load_model(model))
+    run = _make_plain_runner(load_model(model))
     began = time.perf_counter()
-    with rasterio.open(scene) as dataset, _output(folder / "labels.tif", dataset) as labels:
+    with rasterio.open(scene) as dataset, _create_labels(folder / "labels.tif", dataset) as labels:
         picture = np.ascontiguousarray(dataset.read([1, 2, 3]).transpose(1, 2, 0))
         slices = slice_image(
             picture, slice_height=TILE, slice_width=TILE,
@@ -129,31 +129,31 @@ def sahi(scene: Path, model: Path, folder: Path) -> Found:
         for cut in slices.sliced_image_list:
             column, row = cut.starting_pixel
             pixels = np.asarray(cut.image).transpose(2, 0, 1)[None]
-            _keep(labels, run(pixels)[0], row, column)
+            _write_core(labels, run(pixels)[0], row, column)
     return {"wall": time.perf_counter() - began, "forward": float(len(slices) * TILE**2)}
 
 
-def torchgeo(scene: Path, model: Path, folder: Path) -> Found:
-    """TorchGeo's grid of samples of a raster dataset."""
+def run_torchgeo(scene: Path, model: Path, folder: Path) -> Result:
+    """Run on the grid of samples of a TorchGeo raster dataset."""
     from torch.utils.data import DataLoader
     from torchgeo.datasets import RasterDataset, stack_samples
     from torchgeo.samplers import GridGeoSampler
 
-    run = _plain(load_model(model))
+    run = _make_plain_runner(load_model(model))
     began, windows = time.perf_counter(), 0
     scenes = RasterDataset(paths=[str(scene)])
     sampler = GridGeoSampler(scenes, size=TILE, stride=STEP)
-    with rasterio.open(scene) as dataset, _output(folder / "labels.tif", dataset) as labels:
+    with rasterio.open(scene) as dataset, _create_labels(folder / "labels.tif", dataset) as labels:
         for sample in DataLoader(scenes, sampler=sampler, collate_fn=stack_samples):
             across, up, _ = sample["bounds"][0]
             column, row = (round(v) for v in ~dataset.transform @ (across.start, up.stop))
-            _keep(labels, run(sample["image"].numpy())[0], row, column)
+            _write_core(labels, run(sample["image"].numpy())[0], row, column)
             windows += 1
     return {"wall": time.perf_counter() - began, "forward": float(windows * TILE**2)}
 
 
-def geoai(scene: Path, model: Path, folder: Path) -> Found:
-    """geoai's own function."""
+def run_geoai(scene: Path, model: Path, folder: Path) -> Result:
+    """Run the inference function of geoai."""
     from geoai.train import semantic_inference_on_geotiff
 
     opened = load_model(model)
@@ -165,19 +165,19 @@ def geoai(scene: Path, model: Path, folder: Path) -> Found:
     return {"wall": time.perf_counter() - began}
 
 
-WAYS: dict[str, Callable[[Path, Path, Path], Found]] = {
-    "geoseg": ours,
-    "geoseg-onnx": partial(ours, backend="onnx"),
-    "geoseg-openvino": partial(ours, backend="openvino"),
-    "naive": naive,
-    "sahi": sahi,
-    "torchgeo": torchgeo,
-    "geoai": geoai,
+METHODS: dict[str, Callable[[Path, Path, Path], Result]] = {
+    "geoseg": run_geoseg,
+    "geoseg-onnx": partial(run_geoseg, backend="onnx"),
+    "geoseg-openvino": partial(run_geoseg, backend="openvino"),
+    "naive": run_naive,
+    "sahi": run_sahi,
+    "torchgeo": run_torchgeo,
+    "geoai": run_geoai,
 }
 
 
 class _Clock:
-    """A track that measures the stages."""
+    """Progress track that measures the duration of the stages."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -191,7 +191,7 @@ class _Clock:
 
 @torch.inference_mode()
 def _forward_seconds(network: torch.nn.Module, sizes: list[tuple[int, int]]) -> float:
-    """Seconds that the forward passes over windows of these sizes take, from one of each kind."""
+    """Estimate the seconds of forward passes over windows of these sizes from one pass of each size."""
     total = 0.0
     for size in sorted(set(sizes)):
         image = torch.rand(1, 3, *size).to(memory_format=torch.channels_last)
@@ -202,7 +202,7 @@ def _forward_seconds(network: torch.nn.Module, sizes: list[tuple[int, int]]) -> 
     return total
 
 
-def _plain(model: Model) -> Callable[[NDArray[Any]], NDArray[np.uint8]]:
+def _make_plain_runner(model: Model) -> Callable[[NDArray[Any]], NDArray[np.uint8]]:
     mean = torch.tensor(model.card.mean).reshape(-1, 1, 1)
     std = torch.tensor(model.card.std).reshape(-1, 1, 1)
 
@@ -215,21 +215,21 @@ def _plain(model: Model) -> Callable[[NDArray[Any]], NDArray[np.uint8]]:
     return run
 
 
-def _corners(height: int, width: int) -> Iterator[tuple[int, int]]:
+def _tile_corners(height: int, width: int) -> Iterator[tuple[int, int]]:
     for row in range(0, max(1, height - TILE + STEP), STEP):
         for column in range(0, max(1, width - TILE + STEP), STEP):
             yield row, column
 
 
-def _output(path: Path, scene: Any) -> Any:
+def _create_labels(path: Path, scene: Any) -> Any:
     return rasterio.open(
         path, "w", driver="GTiff", width=scene.width, height=scene.height, count=1, dtype="uint8",
         crs=scene.crs, transform=scene.transform, tiled=True, compress="deflate",
     )  # fmt: skip
 
 
-def _keep(labels: Any, found: NDArray[np.uint8], row: int, column: int) -> None:
-    """The tile without half of the overlap, except at the scene's edge."""
+def _write_core(labels: Any, found: NDArray[np.uint8], row: int, column: int) -> None:
+    """Write a tile without half of the overlap, except at the edge of the scene."""
     ring = (TILE - STEP) // 2
     top, left = (max(0, -row) if row <= 0 else ring), (max(0, -column) if column <= 0 else ring)
     bottom, right = min(TILE, labels.height - row), min(TILE, labels.width - column)
@@ -237,62 +237,74 @@ def _keep(labels: Any, found: NDArray[np.uint8], row: int, column: int) -> None:
     labels.write(found[top:bottom, left:right], 1, window=window)
 
 
-def _child(way: str, scene: Path, model: Path, folder: Path) -> None:
-    if way.startswith("geoseg"):
-        request_huge_pages()  # as its command line does
+def _child(method: str, scene: Path, model: Path, folder: Path) -> None:
+    if method.startswith("geoseg"):
+        request_huge_pages()  # as the command line does
     try:
-        found = WAYS[way](scene, model, folder)
+        found = METHODS[method](scene, model, folder)
     except ImportError as error:
         found = {}
-        print(f"{way}: cannot be imported here ({error})", file=sys.stderr)
+        print(f"{method}: cannot be imported here ({error})", file=sys.stderr)
     print(json.dumps(found))
 
 
-def measured(way: str, scene: Path, model: Path) -> Found:
-    """What one way takes, in a process of its own; empty where it is not installed."""
+def measure_method(method: str, scene: Path, model: Path) -> Result:
+    """Measure a method in a process of its own; empty if it is not installed."""
     with TemporaryDirectory(dir=scene.parent) as folder:
-        command = [sys.executable, "-m", "benchmarks.segment", "--child", way, scene, model, folder]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.segment",
+            "--child",
+            method,
+            scene,
+            model,
+            folder,
+        ]
         process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         output = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
     if status:
-        print(f"{way}: ended with status {status}", file=sys.stderr)
+        print(f"{method}: ended with status {status}", file=sys.stderr)
         return {}
-    found: Found = json.loads(output.splitlines()[-1])
+    found: Result = json.loads(output.splitlines()[-1])
     return found and found | {"rss": usage.ru_maxrss / 1024}
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sides", type=int, nargs="+", default=[5000, 10_000, 20_000])
-    parser.add_argument("--ways", nargs="+", default=["geoseg", *list(WAYS)[4:]], choices=WAYS)
-    parser.add_argument("--model", type=Path, help="default: a U-Net of random weights")
-    parser.add_argument("--width", type=int, default=16, help="of that U-Net")
-    parser.add_argument("--folder", type=Path, help="where scenes and products go for a while")
+    parser.add_argument(
+        "--methods", nargs="+", default=["geoseg", *list(METHODS)[4:]], choices=METHODS
+    )
+    parser.add_argument("--model", type=Path, help="default: a U-Net with random weights")
+    parser.add_argument("--width", type=int, default=16, help="width of that U-Net")
+    parser.add_argument("--folder", type=Path, help="folder for temporary files")
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        way, *paths = options.child
-        _child(way, *map(Path, paths))
+        method, *paths = options.child
+        _child(method, *map(Path, paths))
         return
-    print("| side | way | wall, s | wall / limit | forward px / px | peak RSS, MB | x geoseg |")
+    print("| side | method | wall, s | wall / limit | forward px / px | peak RSS, MB | x geoseg |")
     print("| --: | :-- | --: | --: | --: | --: | --: |")
     with TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
-        model = options.model or small_unet(folder / "unet.safetensors", options.width)
+        model = options.model or write_unet(folder / "unet.safetensors", options.width)
         for side in options.sides:
-            scene = draw_scene(folder / f"{side}.tif", side)
+            scene = write_random_scene(folder / f"{side}.tif", side)
             base: float | None = None
-            for way in options.ways:
-                found = measured(way, scene, model)
+            for method in options.methods:
+                found = measure_method(method, scene, model)
                 if not found:
                     continue
                 base = base or found["wall"]
                 limit = f"{found['wall'] / found['limit']:.3f}" if "limit" in found else "–"
                 forward = f"{found['forward'] / side**2:.2f}" if "forward" in found else "–"
                 print(
-                    f"| {side:,} | {way} | {found['wall']:.1f} | {limit} | {forward} "
+                    f"| {side:,} | {method} | {found['wall']:.1f} | {limit} | {forward} "
                     f"| {found['rss']:,.0f} | {found['wall'] / base:.2f} |",
                     flush=True,
                 )

@@ -1,8 +1,8 @@
-"""How many pixels go through the network per pixel of a scene, by its size and the memory allowed?
+"""Pixels that pass through the network per pixel of a scene, by scene size and memory limit.
 
     python -m benchmarks.tiles [--model MODEL] [--sides 4000 5000 10000 20000] [--memory 2 3 4 8]
 
-Nothing is computed but the tiles; those are what `geoseg segment` takes.
+Only the tiling is computed, as `geoseg segment` chooses it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from geoseg.models.model_file import load_model
 from geoseg.options import SceneOptions, TilingOptions
 
 
-def empty_scene(path: Path, side: int) -> Path:
-    """A scene of which nothing is written but its size."""
+def write_empty_scene(path: Path, side: int) -> Path:
+    """Write a sparse scene without data."""
     with rasterio.open(
         path, "w", driver="GTiff", width=side, height=side, count=3, dtype="uint8",
         crs="EPSG:32633", transform=rasterio.Affine(0.3, 0, 400_000, 0, -0.3, 5_500_000),
@@ -32,8 +32,9 @@ def empty_scene(path: Path, side: int) -> Path:
 
 
 def main() -> None:
+    """Compute and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--model", type=Path, help="default: the one that ships")
+    parser.add_argument("--model", type=Path, help="default: the shipped model")
     parser.add_argument("--sides", type=int, nargs="+", default=[4000, 5000, 10_000, 20_000])
     parser.add_argument("--memory", type=float, nargs="+", default=[2, 3, 4, 8], help="GB")
     options = parser.parse_args()
@@ -42,7 +43,7 @@ def main() -> None:
     print("| --: |" + " --: |" * len(options.memory))
     with TemporaryDirectory() as folder:
         for side in options.sides:
-            scene = empty_scene(Path(folder, f"{side}.tif"), side)
+            scene = write_empty_scene(Path(folder, f"{side}.tif"), side)
             ratios = []
             for memory in options.memory:
                 settings = PlanSettings(

@@ -1,18 +1,16 @@
-"""Labels → polygons: `geoseg vectorize` against what people use today.
+"""Compare `geoseg vectorize` with other ways to polygonize labels.
 
     python benchmarks/vectorize.py --size 10000
 
-Every method reads the same raster, drawn here, in a process of its own, and writes a GeoPackage
-with a class for every polygon (geoseg also pixels, area, perimeter and the rest). Seconds are
-those of the whole process, from its start to the closed file ("all"), and of its processor time
-("cpu", which a busy machine disturbs least); memory is the process's peak resident set. The
-methods take turns, and medians count. `gdal_polygonize` and contourrs take part where they are
-installed.
+Every method reads the same random raster in a process of its own, and writes a GeoPackage with the class of every
+polygon (geoseg also writes its other attributes). Reported are the wall time of the whole process ("all"), its
+processor time ("cpu", least affected by other load) and its peak resident set, as medians of alternating runs.
+`gdal_polygonize` and contourrs are included if they are installed.
 
     python benchmarks/vectorize.py --heights 10000 40000
 
-draws rasters of one width and several heights, and fails when the peak of `geoseg vectorize`
-grows by more than a tenth.
+compares the peak memory of `geoseg vectorize` on rasters of several heights; the exit status is 1 if it grows by
+more than 10 %.
 """
 
 from __future__ import annotations
@@ -37,8 +35,8 @@ BLOCK = 500
 ALLOWED_GROWTH = 1.10
 
 
-def block(rng: np.random.Generator, noise: float) -> NDArray[np.uint8]:
-    """Objects of 15 classes on background, about as ragged as a network's output."""
+def random_labels(rng: np.random.Generator, noise: float) -> NDArray[np.uint8]:
+    """Create a block of objects of 15 classes, with outlines about as irregular as predictions."""
     import cv2
 
     def smooth(cell: int) -> NDArray[Any]:
@@ -51,8 +49,8 @@ def block(rng: np.random.Generator, noise: float) -> NDArray[np.uint8]:
     return np.where(field > 0.1, classes, 0).astype(np.uint8)
 
 
-def draw(path: Path, width: int, height: int, noise: float) -> None:
-    """Write a raster, block by block."""
+def write_labels(path: Path, width: int, height: int, noise: float) -> None:
+    """Write a raster block by block."""
     import rasterio
     from rasterio.windows import Window
 
@@ -67,21 +65,21 @@ def draw(path: Path, width: int, height: int, noise: float) -> None:
         for y in range(0, height, BLOCK):
             for x in range(0, width, BLOCK):
                 columns, rows = min(BLOCK, width - x), min(BLOCK, height - y)
-                values = block(rng, noise)[:rows, :columns]
+                values = random_labels(rng, noise)[:rows, :columns]
                 labels.write(values, 1, window=Window(x, y, columns, rows))
 
 
-def with_rasterio(labels: Path, output: Path) -> None:
-    """The usual script: all of rasterio.features.shapes, then shapely, then pyogrio."""
-    _with_rasterio(labels, output, list)
+def polygonize_rasterio(labels: Path, output: Path) -> None:
+    """Polygonize with rasterio.features.shapes, shapely and pyogrio."""
+    _polygonize_rasterio(labels, output, list)
 
 
-def with_rasterio_one_by_one(labels: Path, output: Path) -> None:
-    """A leaner one: a GeoJSON geometry is forgotten when shapely has it."""
-    _with_rasterio(labels, output, iter)
+def polygonize_streaming(labels: Path, output: Path) -> None:
+    """Polygonize likewise, but release each GeoJSON geometry once shapely has it."""
+    _polygonize_rasterio(labels, output, iter)
 
 
-def _with_rasterio(labels: Path, output: Path, gathered: Callable[[Any], Any]) -> None:
+def _polygonize_rasterio(labels: Path, output: Path, collect: Callable[[Any], Any]) -> None:
     import geopandas
     import rasterio
     import rasterio.features
@@ -92,7 +90,7 @@ def _with_rasterio(labels: Path, output: Path, gathered: Callable[[Any], Any]) -
         shapes = rasterio.features.shapes(
             values, mask=values != 0, connectivity=4, transform=dataset.transform
         )
-        shapes = gathered(shapes)
+        shapes = collect(shapes)
         pairs = [(shapely.geometry.shape(geometry), int(value)) for geometry, value in shapes]
         frame = geopandas.GeoDataFrame(
             {"class_id": [value for _, value in pairs]},
@@ -102,8 +100,8 @@ def _with_rasterio(labels: Path, output: Path, gathered: Callable[[Any], Any]) -
     frame.to_file(output, driver="GPKG", engine="pyogrio")
 
 
-def with_contourrs(labels: Path, output: Path) -> None:
-    """contourrs (Rust), its Arrow table written by pyogrio."""
+def polygonize_contourrs(labels: Path, output: Path) -> None:
+    """Polygonize with contourrs (Rust), and write its Arrow table with pyogrio."""
     import contourrs
     import pyogrio
     import rasterio
@@ -125,14 +123,14 @@ def with_contourrs(labels: Path, output: Path) -> None:
 
 
 IN_PYTHON = {
-    "rasterio + shapely": with_rasterio,
-    "the same, leaner": with_rasterio_one_by_one,
-    "contourrs": with_contourrs,
+    "rasterio + shapely": polygonize_rasterio,
+    "the same, streaming": polygonize_streaming,
+    "contourrs": polygonize_contourrs,
 }
 
 
-def commands(labels: Path, output: Path) -> dict[str, list[str]]:
-    """What to run for each method that is installed; the first is what the others are held to."""
+def list_commands(labels: Path, output: Path) -> dict[str, list[str]]:
+    """List the commands of the installed methods; the first is the baseline."""
     this = [sys.executable, __file__]
     found = {
         name: [*this, "--run", name, str(labels), str(output)]
@@ -152,8 +150,8 @@ def commands(labels: Path, output: Path) -> dict[str, list[str]]:
     return found
 
 
-def measured(command: list[str], output: Path) -> dict[str, float]:
-    """Run a command -> seconds, processor seconds, peak MB, polygons."""
+def measure_command(command: list[str], output: Path) -> dict[str, float]:
+    """Run a command; return wall seconds, CPU seconds, peak MB and number of polygons."""
     output.unlink(missing_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     start = time.perf_counter()
@@ -167,12 +165,12 @@ def measured(command: list[str], output: Path) -> dict[str, float]:
         "all": seconds,
         "cpu": used.ru_utime + used.ru_stime,
         "peak": used.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10),
-        "polygons": polygons_in(output),
+        "polygons": count_polygons(output),
     }
 
 
-def polygons_in(path: Path) -> int:
-    """Number of polygons, other than those of background (which gdal_polygonize makes too)."""
+def count_polygons(path: Path) -> int:
+    """Count the polygons other than background, which gdal_polygonize also writes."""
     import sqlite3
     from contextlib import closing
 
@@ -187,12 +185,12 @@ def polygons_in(path: Path) -> int:
 
 
 def compare(labels: Path, folder: Path, repeat: int) -> dict[str, dict[str, float]]:
-    """Medians of each method."""
+    """Measure all methods and return medians."""
     output = folder / "out.gpkg"
-    methods = commands(labels, output)
-    measured(methods["geoseg"], output)  # fills the JIT cache
+    methods = list_commands(labels, output)
+    measure_command(methods["geoseg"], output)  # fills the JIT cache
     rounds = [
-        {name: measured(command, output) for name, command in methods.items()}
+        {name: measure_command(command, output) for name, command in methods.items()}
         for _ in range(repeat)
     ]
     return {
@@ -202,7 +200,7 @@ def compare(labels: Path, folder: Path, repeat: int) -> dict[str, dict[str, floa
 
 
 def print_table(results: dict[str, dict[str, float]]) -> None:
-    """Each method, and how many times better it is than the first."""
+    """Print each method, and its improvement over the first."""
     reference = next(iter(results.values()))
     sys.stdout.write(
         "method              polygons    all s  ratio    cpu s  ratio  peak MB  ratio\n"
@@ -216,20 +214,21 @@ def print_table(results: dict[str, dict[str, float]]) -> None:
 
 
 def compare_heights(folder: Path, width: int, heights: list[int], noise: float) -> float:
-    """Peak of `geoseg vectorize` at the last height by that at the first."""
+    """Return the peak memory of `geoseg vectorize` at the last height relative to the first."""
     peaks = []
     for height in heights:
         labels, output = folder / f"{height}.tif", folder / "out.gpkg"
-        draw(labels, width, height, noise)
-        result = measured(commands(labels, output)["geoseg"], output)
-        told = f"{width} x {height}: {result['polygons']:,.0f} polygons"
-        sys.stdout.write(f"{told}, {result['all']:.1f} s, peak {result['peak']:.0f} MB\n")
+        write_labels(labels, width, height, noise)
+        result = measure_command(list_commands(labels, output)["geoseg"], output)
+        text = f"{width} x {height}: {result['polygons']:,.0f} polygons"
+        sys.stdout.write(f"{text}, {result['all']:.1f} s, peak {result['peak']:.0f} MB\n")
         peaks.append(result["peak"])
         labels.unlink()
     return peaks[-1] / peaks[0]
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=4000, help="rows and columns")
     parser.add_argument("--heights", type=int, nargs="+", help="compare memory at these heights")
@@ -237,11 +236,11 @@ def main() -> None:
         "--noise",
         type=float,
         default=0.05,
-        help="raggedness of the outlines (0.2: three times the polygons)",
+        help="irregularity of the outlines (0.2: three times the polygons)",
     )
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--labels", type=Path, help="a labels raster instead of a drawn one")
-    parser.add_argument("--folder", type=Path, help="where rasters and products go for a while")
+    parser.add_argument("--labels", type=Path, help="labels raster; default: random labels")
+    parser.add_argument("--folder", type=Path, help="folder for temporary files")
     parser.add_argument("--run", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run:
@@ -256,7 +255,7 @@ def main() -> None:
             raise SystemExit(growth > ALLOWED_GROWTH)
         labels = options.labels or folder / "labels.tif"
         if not options.labels:
-            draw(labels, options.size, options.size, options.noise)
+            write_labels(labels, options.size, options.size, options.noise)
         print_table(compare(labels, folder, options.repeat))
 
 

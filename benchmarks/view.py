@@ -1,10 +1,10 @@
-"""A map of many polygons: how long it takes to make, to open, to draw and to move.
+"""Measure the time to write, open, draw and pan an HTML map of many polygons.
 
     python benchmarks/view.py --polygons 100000
 
-Polygons are drawn at random. The browser is Chromium without a graphics card, 1360 x 820 pixels, so a
-desk does better: `frame` is the time between two pictures while the map moves, `redraw` that until all
-polygons are drawn anew, `hit` that of finding what is under the pointer, each in milliseconds.
+Uses random polygons and Chromium without GPU, with a window of 1360 x 820 pixels. `frame` is the time between two
+frames while the map pans, `redraw` that until all polygons are drawn again, `hit` that of finding the polygon under the
+pointer, each in milliseconds.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ MEASURE = (
 )
 
 
-def draw(path: Path, count: int) -> None:
-    """Write a GeoPackage of round objects on 6 x 6 km."""
+def write_polygons(path: Path, count: int) -> None:
+    """Write a GeoPackage of random round objects on 6 x 6 km."""
     rng = np.random.default_rng(0)
     polygons = []
     for middle, corners, radius in zip(
@@ -76,11 +76,11 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         polygons, html = Path(folder) / "many.gpkg", Path(folder) / "many.html"
-        draw(polygons, arguments.polygons)
+        write_polygons(polygons, arguments.polygons)
         start = time.perf_counter()
         view(polygons, html)
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(f"made in {time.perf_counter() - start:.1f} s, peak {memory:.0f} MB")
+        print(f"written in {time.perf_counter() - start:.1f} s, peak {memory:.0f} MB")
         print(f"page {html.stat().st_size / 1e6:.1f} MB")
         options = ["--headless", "--no-sandbox", "--disable-gpu"]
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=options)

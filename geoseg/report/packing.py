@@ -139,13 +139,13 @@ def pack_column(name: str, values: NDArray[Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``{name, kind, type, data}``. ``kind`` is number, truth (boolean) or text. ``type`` is f8, f4, i4, u4, u2
+        ``{name, kind, type, data}``. ``kind`` is number, boolean or text. ``type`` is f8, f4, i4, u4, u2
         or u1 (little endian). Text has ``words`` that the data index; word 0 is missing. Numbers may have a
         ``scale`` to divide by; NaN is missing.
     """
     values = _normalize(values)
     if values.dtype.kind == "b":
-        return {"name": name, "kind": "truth", **_array_json(values.astype(np.uint8))}
+        return {"name": name, "kind": "boolean", **_array_json(values.astype(np.uint8))}
     if values.dtype.kind == "f" and _fits_thousandths(values):
         thousandths = (1000 * values).round().astype(np.int64)
         return {"name": name, "kind": "number", "scale": 1000, **_array_json(_shrink(thousandths))}

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import experiments
-from benchmarks.experiments import at_budget, main, step_flops
-from benchmarks.experiments_page import page
+from benchmarks.experiments import limit_steps, main, step_flops
+from benchmarks.experiments_page import format_page
 from geoseg.errors import ConfigError
 from geoseg.models.architectures import build
 from geoseg.tools.train import train
@@ -30,8 +30,8 @@ warmup = 1
 """
 
 
-def by_hand(network: nn.Module, images: Tensor) -> int:
-    """Two for each weight of a convolution at each place where it is applied."""
+def count_flops(network: nn.Module, images: Tensor) -> int:
+    """Count two FLOPs per weight of a convolution and position."""
     total = 0
 
     def add(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -50,7 +50,7 @@ def by_hand(network: nn.Module, images: Tensor) -> int:
 @pytest.mark.parametrize(
     ("architecture", "parameters"), [("unet", {"width": 4, "depth": 2}), ("mobile-unet", {})]
 )
-def test_flops_are_those_of_the_convolutions_three_times(
+def test_flops_of_a_step_are_three_times_those_of_the_convolutions(
     architecture: str, parameters: dict[str, int]
 ) -> None:
     config = parse_config(
@@ -61,16 +61,16 @@ def test_flops_are_those_of_the_convolutions_three_times(
         },
         "test",
     )
-    expected = 3 * by_hand(build(architecture, 3, 5, parameters), torch.zeros(6, 3, 64, 64))
+    expected = 3 * count_flops(build(architecture, 3, 5, parameters), torch.zeros(6, 3, 64, 64))
     assert step_flops(config, 3, 5) == expected
 
 
-def test_a_budget_buys_as_many_steps_whatever_a_step_costs() -> None:
+def test_a_budget_determines_the_number_of_steps() -> None:
     config = parse_config({}, "test")
-    assert at_budget(config, 10**9, 0.1).training.steps == 100
-    assert at_budget(config, 10**10, 0.1).training.steps == 10
-    with pytest.raises(ConfigError, match="raise it"):
-        at_budget(config, 10**12, 0.1)
+    assert limit_steps(config, 10**9, 0.1).training.steps == 100
+    assert limit_steps(config, 10**10, 0.1).training.steps == 10
+    with pytest.raises(ConfigError, match="Raise the budget"):
+        limit_steps(config, 10**12, 0.1)
 
 
 def test_every_row_has_its_configuration() -> None:
@@ -79,7 +79,7 @@ def test_every_row_has_its_configuration() -> None:
 
 
 @pytest.mark.slow
-def test_rows_are_run_once_go_on_where_they_stopped_and_make_a_page(
+def test_rows_run_once_resume_and_are_written_to_a_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn, configs = dataset(tmp_path / "drawn", scenes=1), tmp_path / "configs"
@@ -141,12 +141,12 @@ def scored(name: str, seed: int, miou: float) -> dict[str, Any]:
     }
 
 
-def test_no_relative_gain_is_told_without_the_score_it_belongs_to() -> None:
+def test_every_relative_gain_has_its_absolute_score() -> None:
     rows = [scored("baseline", 0, 0.03), scored("baseline", 1, 0.05), scored("full", 0, 0.12)]
-    text = page([*rows, scored("loss-focal", 0, 0.02), scored("prior", 0, 0.045)])
+    text = format_page([*rows, scored("loss-focal", 0, 0.02), scored("prior", 0, 0.045)])
     assert "baseline → full recipe 4.0 % → 12.0 % mIoU (+200 %); goal +180 %: reached" in text
-    assert "below every seed of the baseline on outlines: loss-focal\n" in text
-    assert "from the baseline than its seeds from each other: prior\n" in text
+    assert "below all seeds of the baseline on outlines: loss-focal\n" in text
+    assert "within the range of the baseline seeds: prior\n" in text
     assert "| full | full | 12.00 | 24.0 | +200 % | 0 | 9 | 1.5 |" in text
     assert "| baseline | baseline | 4.00 ± 1.00 | 8.0 | – | 0, 1 | 9 | 1.5 |" in text
     assert "| row | plane | helicopter |" in text
@@ -154,17 +154,17 @@ def test_no_relative_gain_is_told_without_the_score_it_belongs_to() -> None:
     assert "left out" not in text.split("\n## ", 1)[1]
 
 
-def test_a_lever_that_is_left_out_is_compared_with_the_full_recipe() -> None:
+def test_a_row_without_a_measure_is_compared_with_the_full_recipe() -> None:
     rows = [scored("baseline", 0, 0.01), scored("full", 0, 0.12), scored("without-dice", 0, 0.15)]
-    text = page([*rows, scored("without-paste", 0, 0.09)])
-    assert "above every seed of the full recipe on outlines: without-dice\n" in text
-    assert "from the full recipe than its seeds from each other: none\n" in text
-    alone, left_out = text.split("## One lever left out")
+    text = format_page([*rows, scored("without-paste", 0, 0.09)])
+    assert "above all seeds of the full recipe on outlines: without-dice\n" in text
+    assert "within the range of the full recipe seeds: none\n" in text
+    alone, left_out = text.split("## One measure left out")
     assert "without-" not in alone.split("## ")[1]
     assert "| without-dice | without-dice | 15.00 | 30.0 | +25 % |" in left_out
     assert "| without-paste | without-paste | 9.00 | 18.0 | -25 % |" in left_out
 
 
-def test_a_baseline_that_found_nothing_has_no_relative_gain() -> None:
-    text = page([scored("baseline", 0, 0.0), scored("full", 0, 0.12)])
+def test_a_baseline_with_a_score_of_zero_has_no_relative_gain() -> None:
+    text = format_page([scored("baseline", 0, 0.0), scored("full", 0, 0.12)])
     assert "0.0 % → 12.0 % mIoU (–)" in text

@@ -95,7 +95,7 @@ def read(column: dict[str, Any]) -> list[Any]:
     values = np.frombuffer(base64.b64decode(column["data"]), column["type"]).tolist()
     if column["kind"] == "text":
         return [column["words"][v] for v in values]
-    if column["kind"] == "truth":
+    if column["kind"] == "boolean":
         return [bool(v) for v in values]
     return [v / column["scale"] for v in values] if "scale" in column else values
 

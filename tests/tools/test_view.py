@@ -77,7 +77,7 @@ def on_screen(page: Page, column: float, row: float) -> tuple[float, float]:
         " const [u, v] = [a * column + c * row + e, b * column + d * row + f];"
         " const box = map.canvas.getBoundingClientRect();"
         " const [left, top] = map.place(0, 0);"
-        " return [box.left + (u - left) * map.look.scale, box.top + (v - top) * map.look.scale]; }",
+        " return [box.left + (u - left) * map.view.scale, box.top + (v - top) * map.view.scale]; }",
         [column, row],
     )
     return x, y
@@ -180,15 +180,15 @@ def test_the_confidence_filter_hides_lower_and_unknown_confidences(opened: Map) 
 def test_all_controls_work_by_keyboard(opened: Map) -> None:
     page = opened()
     page.focus("#map")
-    before = page.evaluate("({ ...map.look })")
+    before = page.evaluate("({ ...map.view })")
     for key in ("ArrowRight", "ArrowDown", "+"):
         page.keyboard.press(key)
-    after = page.evaluate("({ ...map.look })")
+    after = page.evaluate("({ ...map.view })")
     assert after["x"] > before["x"]
     assert after["y"] > before["y"]
     assert after["scale"] == pytest.approx(1.5 * before["scale"])
     page.keyboard.press("0")
-    assert page.evaluate("({ ...map.look })") == before
+    assert page.evaluate("({ ...map.view })") == before
     page.keyboard.press("n")
     assert "1 of 5" in details(page)
     page.keyboard.press("n")
@@ -221,9 +221,9 @@ def test_wheel_drag_and_buttons_move_the_map_around_what_is_under_the_pointer(op
     settle(page)
     assert on_screen(page, 320, 265) == pytest.approx((x - 50, y - 20), abs=1)
     assert page.locator("#details").is_hidden()  # dragging does not select
-    scale = page.evaluate("map.look.scale")
+    scale = page.evaluate("map.view.scale")
     page.get_by_role("button", name="Zoom out").click()
-    assert page.evaluate("map.look.scale") == pytest.approx(scale / 1.5)
+    assert page.evaluate("map.view.scale") == pytest.approx(scale / 1.5)
 
 
 def test_coordinates_under_the_pointer_are_those_of_the_scene_and_of_the_earth(
@@ -246,7 +246,7 @@ def test_the_scale_bar_has_its_stated_length(opened: Map) -> None:
     page = opened()
     long, unit = page.inner_text("#scale").split()
     metres = page.evaluate(
-        "document.getElementById('scale').clientWidth * page.data.ground.metres / map.look.scale"
+        "document.getElementById('scale').clientWidth * page.data.ground.metres / map.view.scale"
     )
     assert unit == "m"
     # metres on the ground: UTM's are 0.9996 of those on its meridian

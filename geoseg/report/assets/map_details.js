@@ -26,7 +26,7 @@ const details = (() => {
   function formatted(column, i) {
     const value = column.values[i];
     if (column.kind === "text") return column.words[value];
-    if (column.kind === "truth") return value ? "yes" : "no";
+    if (column.kind === "boolean") return value ? "yes" : "no";
     if (Number.isNaN(value)) return "";
     if (column.name in KNOWN) return KNOWN[column.name][1](value);
     return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(7)));

@@ -22,7 +22,7 @@
 
   input.click = (x, y, by) => {
     open(false);
-    const near = (by === "touch" ? 14 : 6) / map.look.scale;
+    const near = (by === "touch" ? 14 : 6) / map.view.scale;
     details.select(polygons.at(...map.place(x, y), near, map.visible));
   };
 

@@ -26,14 +26,14 @@ const places = (() => {
 
   function formatMap(u, v) {
     if (ground.pixels) return `column ${Math.floor(ground.left + u * ground.stepX)}, row ${Math.floor(v * ground.stepY - ground.top)}`;
-    const digits = decimals(ground.stepX / map.look.scale);
+    const digits = decimals(ground.stepX / map.view.scale);
     return `${(ground.left + u * ground.stepX).toFixed(digits)}, ${(ground.top - v * ground.stepY).toFixed(digits)}`;
   }
 
   function formatDegrees(u, v) {
     const place = lonLat(u, v);
     if (!place) return null;
-    const metre = ground.metres ? ground.metres / map.look.scale : 1;
+    const metre = ground.metres ? ground.metres / map.view.scale : 1;
     const digits = decimals(metre / 111320);
     const [lon, lat] = place;
     return `${Math.abs(lat).toFixed(digits)}° ${lat < 0 ? "S" : "N"}, ${Math.abs(lon).toFixed(digits)}° ${lon < 0 ? "W" : "E"}`;
@@ -53,12 +53,12 @@ const places = (() => {
   function roundLength() {
     const unit = ground.metres || (ground.pixel && 1 / ground.pixel);
     if (!unit) return null;
-    const longest = 130 * unit / map.look.scale;
+    const longest = 130 * unit / map.view.scale;
     const power = 10 ** Math.floor(Math.log10(longest));
     const long = Number(([5, 2, 1].find((step) => step * power <= longest) * power).toPrecision(1));
     const text = !ground.metres ? `${long} px` : long >= 1000 ? `${long / 1000} km`
       : long < 1 ? `${Number((long * 100).toPrecision(1))} cm` : `${long} m`;
-    return { pixels: long / unit * map.look.scale, text };
+    return { pixels: long / unit * map.view.scale, text };
   }
 
   function showScale() {

@@ -7,7 +7,7 @@ const map = (() => {
   const canvas = page.byId("map");
   const context = canvas.getContext("2d");
   const visible = new Uint8Array(count).fill(1);
-  const look = { x: 0, y: 0, scale: 1 };  // centre in steps; screen pixels per step
+  const view = { x: 0, y: 0, scale: 1 };  // centre in steps; screen pixels per step
   const listeners = [];
   const onPaper = [];
   const SLICE = 10;                        // milliseconds of drawing per frame
@@ -15,7 +15,7 @@ const map = (() => {
   const closest = ground.pixel ? 48 / ground.pixel : 8;
 
   let width = 1, height = 1, ratio = 1, selected = -1, frame = 0, cross = false, kept = null;
-  let drawn = null;                        // layer on the screen: {canvas, look, width, height}
+  let drawn = null;                        // layer on the screen: {canvas, view, width, height}
   let spare = null;                        // unused canvas
   let work = null;                         // layer in progress
   let stale = true;
@@ -54,7 +54,7 @@ const map = (() => {
     if (work && advance(work, performance.now() + SLICE)) finish();
     compose(context, ratio);
     if (work || stale) frame = requestAnimationFrame(paint);
-    for (const listener of listeners) listener(look);
+    for (const listener of listeners) listener(view);
   }
 
   // show the finished layer; the canvas of the last one is reused
@@ -65,15 +65,15 @@ const map = (() => {
   }
 
   function begin() {
-    const layer = { look: { ...look }, width: width * (1 + 2 * AROUND), height: height * (1 + 2 * AROUND) };
+    const layer = { view: { ...view }, width: width * (1 + 2 * AROUND), height: height * (1 + 2 * AROUND) };
     layer.canvas = spare || document.createElement("canvas");
     spare = null;
     layer.canvas.width = Math.round(layer.width * ratio);  // also clears it
     layer.canvas.height = Math.round(layer.height * ratio);
     const into = layer.canvas.getContext("2d");
     into.lineJoin = "round";
-    const scale = look.scale * ratio;
-    const left = look.x - layer.canvas.width / 2 / scale, top = look.y - layer.canvas.height / 2 / scale;
+    const scale = view.scale * ratio;
+    const left = view.x - layer.canvas.width / 2 / scale, top = view.y - layer.canvas.height / 2 / scale;
     return { layer, into, scale, left, top, right: left + layer.canvas.width / scale,
       bottom: top + layer.canvas.height / scale, next: 0, ended: false };
   }
@@ -132,10 +132,10 @@ const map = (() => {
   function compose(into, dense) {
     into.setTransform(dense, 0, 0, dense, 0, 0);
     into.clearRect(0, 0, width, height);
-    const left = look.x - width / 2 / look.scale, top = look.y - height / 2 / look.scale;
+    const left = view.x - width / 2 / view.scale, top = view.y - height / 2 / view.scale;
     if (image && image.complete) {
-      const [a, b, c, d, e, f] = picture.place.map((value) => value * look.scale * dense);
-      into.setTransform(a, b, c, d, e - left * look.scale * dense, f - top * look.scale * dense);
+      const [a, b, c, d, e, f] = picture.place.map((value) => value * view.scale * dense);
+      into.setTransform(a, b, c, d, e - left * view.scale * dense, f - top * view.scale * dense);
       into.imageSmoothingEnabled = Math.hypot(a, b) < 4;
       into.imageSmoothingQuality = "high";
       into.drawImage(image, 0, 0);
@@ -144,9 +144,9 @@ const map = (() => {
     into.setTransform(dense, 0, 0, dense, 0, 0);
     const layer = drawn || (work && work.layer);
     if (layer) {
-      const zoom = look.scale / layer.look.scale;
-      const x = (layer.look.x - left) * look.scale - (layer.width / 2) * zoom;
-      const y = (layer.look.y - top) * look.scale - (layer.height / 2) * zoom;
+      const zoom = view.scale / layer.view.scale;
+      const x = (layer.view.x - left) * view.scale - (layer.width / 2) * zoom;
+      const y = (layer.view.y - top) * view.scale - (layer.height / 2) * zoom;
       if (zoom === 1) into.drawImage(layer.canvas, whole(x, dense), whole(y, dense), layer.canvas.width / dense, layer.canvas.height / dense);
       else into.drawImage(layer.canvas, x, y, layer.width * zoom, layer.height * zoom);
     }
@@ -166,11 +166,11 @@ const map = (() => {
 
   function mark(into, left, top) {
     const b = 4 * selected;
-    const large = Math.max(box[b + 2] - box[b], box[b + 3] - box[b + 1]) * look.scale;
+    const large = Math.max(box[b + 2] - box[b], box[b + 3] - box[b + 1]) * view.scale;
     if (large < 10) {  // a ring around a tiny polygon
       into.beginPath();
-      into.arc(((box[b] + box[b + 2]) / 2 - left) * look.scale, ((box[b + 1] + box[b + 3]) / 2 - top) * look.scale, 9, 0, 7);
-    } else trace(into, selected, left, top, look.scale);
+      into.arc(((box[b] + box[b + 2]) / 2 - left) * view.scale, ((box[b + 1] + box[b + 3]) / 2 - top) * view.scale, 9, 0, 7);
+    } else trace(into, selected, left, top, view.scale);
     for (const [style, line] of [["#000", 6], ["#fff", 4], [colours[kind[selected]].line, 1.5]]) {
       into.strokeStyle = style;
       into.lineWidth = line;
@@ -182,15 +182,15 @@ const map = (() => {
 
   function clampView() {
     const fit = Math.min(width / (ground.width || 1), height / (ground.height || 1));
-    look.scale = Math.min(Math.max(look.scale, fit / 4), Math.max(closest, fit));
-    look.x = Math.min(Math.max(look.x, 0), ground.width);
-    look.y = Math.min(Math.max(look.y, 0), ground.height);
+    view.scale = Math.min(Math.max(view.scale, fit / 4), Math.max(closest, fit));
+    view.x = Math.min(Math.max(view.x, 0), ground.width);
+    view.y = Math.min(Math.max(view.y, 0), ground.height);
   }
 
   function show(left, top, right, bottom, share = 0.96) {
-    look.x = (left + right) / 2;
-    look.y = (top + bottom) / 2;
-    look.scale = share * Math.min(width / Math.max(right - left, 1), height / Math.max(bottom - top, 1));
+    view.x = (left + right) / 2;
+    view.y = (top + bottom) / 2;
+    view.scale = share * Math.min(width / Math.max(right - left, 1), height / Math.max(bottom - top, 1));
     clampView();
     draw();
   }
@@ -198,8 +198,8 @@ const map = (() => {
   const home = () => show(...ground.home);
 
   function moveBy(x, y) {
-    look.x -= x / look.scale;
-    look.y -= y / look.scale;
+    view.x -= x / view.scale;
+    view.y -= y / view.scale;
     clampView();
     draw();
   }
@@ -207,37 +207,37 @@ const map = (() => {
   // zoom around (x, y) of the canvas
   function zoomBy(factor, x = width / 2, y = height / 2) {
     const [u, v] = place(x, y);
-    look.scale *= factor;
+    view.scale *= factor;
     clampView();
-    look.x = u - (x - width / 2) / look.scale;
-    look.y = v - (y - height / 2) / look.scale;
+    view.x = u - (x - width / 2) / view.scale;
+    view.y = v - (y - height / 2) / view.scale;
     clampView();
     draw();
   }
 
-  const place = (x, y) => [look.x + (x - width / 2) / look.scale, look.y + (y - height / 2) / look.scale];
+  const place = (x, y) => [view.x + (x - width / 2) / view.scale, view.y + (y - height / 2) / view.scale];
 
-  // pan to polygon i, beside the area that the card covers; `near`: also zoom to it
+  // pan to polygon i, outside the area that the card covers; `near`: also zoom to it
   function reveal(i, covered, near = false) {
     const [left, top, right, bottom] = box.subarray(4 * i, 4 * i + 4);
     const [w, h] = [width - covered.left, height - covered.bottom];
     if (near) {
-      look.scale = 0.35 * Math.min(w / Math.max(right - left, 1), h / Math.max(bottom - top, 1));
+      view.scale = 0.35 * Math.min(w / Math.max(right - left, 1), h / Math.max(bottom - top, 1));
       clampView();
-      look.x = (left + right) / 2 - covered.left / 2 / look.scale;
-      look.y = (top + bottom) / 2 + covered.bottom / 2 / look.scale;
-    } else if (right - left < w / look.scale && bottom - top < h / look.scale) {  // pan no farther than needed
-      const edge = 24 / look.scale;
+      view.x = (left + right) / 2 - covered.left / 2 / view.scale;
+      view.y = (top + bottom) / 2 + covered.bottom / 2 / view.scale;
+    } else if (right - left < w / view.scale && bottom - top < h / view.scale) {  // pan no farther than needed
+      const edge = 24 / view.scale;
       const [l, t] = place(covered.left, 0), [r, b] = place(width, h);
-      look.x += Math.min(left - edge - l, 0) || Math.max(right + edge - r, 0);
-      look.y += Math.min(top - edge - t, 0) || Math.max(bottom + edge - b, 0);
+      view.x += Math.min(left - edge - l, 0) || Math.max(right + edge - r, 0);
+      view.y += Math.min(top - edge - t, 0) || Math.max(bottom + edge - b, 0);
     }
     draw();
   }
 
   // true if polygon i is large enough to see and fits on the screen
   function isLegible(i) {
-    const large = Math.max(box[4 * i + 2] - box[4 * i], box[4 * i + 3] - box[4 * i + 1]) * look.scale;
+    const large = Math.max(box[4 * i + 2] - box[4 * i], box[4 * i + 3] - box[4 * i + 1]) * view.scale;
     return large > 14 && large < Math.min(width, height);
   }
 
@@ -258,14 +258,14 @@ const map = (() => {
 
   // draw the visible part of the extent at once, at twice the density
   function print() {
-    kept = { width, height, ...look };
+    kept = { width, height, ...view };
     const [l, t] = place(0, 0), [r, b] = place(width, height);
     const [left, top] = [Math.max(l, 0), Math.max(t, 0)];
     const [right, bottom] = [Math.min(r, ground.width), Math.min(b, ground.height)];
-    width = Math.max((right - left) * look.scale, 1);
-    height = Math.max((bottom - top) * look.scale, 1);
-    look.x = (left + right) / 2;
-    look.y = (top + bottom) / 2;
+    width = Math.max((right - left) * view.scale, 1);
+    height = Math.max((bottom - top) * view.scale, 1);
+    view.x = (left + right) / 2;
+    view.y = (top + bottom) / 2;
     settle(2);
     for (const draws of onPaper) draws(context, width, height);
   }
@@ -273,7 +273,7 @@ const map = (() => {
   function endPrint() {
     if (!kept) return;
     ({ width, height } = kept);
-    Object.assign(look, { x: kept.x, y: kept.y, scale: kept.scale });
+    Object.assign(view, { x: kept.x, y: kept.y, scale: kept.scale });
     kept = null;
     settle(density());
   }
@@ -294,7 +294,7 @@ const map = (() => {
   const density = () => Math.min(window.devicePixelRatio || 1, 2);
 
   return {
-    canvas, look, visible, picturePlace: picture && picture.place, draw, home, moveBy, zoomBy, place, reveal, select, resize, listeners,
+    canvas, view, visible, picturePlace: picture && picture.place, draw, home, moveBy, zoomBy, place, reveal, select, resize, listeners,
     print, endPrint, onPaper, isLegible,
     get size() { return [width, height]; },
     get busy() { return Boolean(frame); },
