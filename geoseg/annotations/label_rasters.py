@@ -353,7 +353,7 @@ def _read_palette(dataset: DatasetReader) -> NDArray[np.uint8] | None:
     return table
 
 
-def legend_palette(legend: Legend) -> NDArray[np.uint8]:
+def build_palette(legend: Legend) -> NDArray[np.uint8]:
     """Return the (256, 3) colours of class IDs; ignored pixels are cream, as in PASCAL VOC."""
     colours = np.zeros((256, 3), np.uint8)
     for c in legend:

@@ -22,7 +22,7 @@ from geoseg.annotations.validation import (
     log_report,
     write_report,
 )
-from geoseg.dataset.classes import ClassMapping, unite_legends, unknown_class_error
+from geoseg.dataset.classes import ClassMapping, make_class_error, unite_legends
 from geoseg.dataset.folder import (
     ANNOTATIONS,
     DESCRIPTION,
@@ -31,7 +31,7 @@ from geoseg.dataset.folder import (
     write_annotations,
     write_description,
 )
-from geoseg.dataset.placement import common_crs, place_scenes
+from geoseg.dataset.placement import find_common_crs, place_scenes
 from geoseg.dataset.pool import InputPool
 from geoseg.dataset.record import JOURNAL, BuildJournal
 from geoseg.dataset.scenes import WrittenScene, count_classes, write_scene
@@ -92,7 +92,7 @@ def build_dataset(
     report.raise_rejected()
     _check_any(scenes, journal, report)
     check_names(scenes)
-    crs = common_crs([scene.image for scene in scenes])
+    crs = find_common_crs([scene.image for scene in scenes])
     report_overlaps(scenes, report)
     # largest first, so that no thread is left alone with a large scene
     placed = sorted(place_scenes(scenes), key=lambda s: -s.image.width * s.image.height)
@@ -131,7 +131,7 @@ def map_classes(
         try:
             tables[source] = classes.label_table(source, legend)
         except ValueError as error:
-            raise unknown_class_error(file, error) from error
+            raise make_class_error(file, error) from error
     return legend, [_map_scene(s, tables[s.legend], legend, report) for s in scenes]
 
 
@@ -175,7 +175,7 @@ def _write_tables(
         scenes=entries,
         layers={layer: count_classes(written, layer, legend) for layer in layers},
         crs=crs,
-        local_coordinates=crs is None and all(scene.located for scene in scenes),
+        local_coordinates=crs is None and any(scene.located for scene in scenes),
     )
 
 

@@ -18,7 +18,7 @@ from rasterio.io import DatasetWriter
 from geoseg.annotations.burn import QUADS
 from geoseg.annotations.coco import encode_instance, write_instances
 from geoseg.annotations.dota import format_dota
-from geoseg.annotations.label_rasters import encode_label_png, legend_palette
+from geoseg.annotations.label_rasters import build_palette, encode_label_png
 from geoseg.annotations.yolo import fit_quad, format_yolo, write_data_yaml
 from geoseg.dataset.chip_records import Entry, SplitRecords
 from geoseg.dataset.chips import Chip
@@ -87,7 +87,7 @@ class LabelPngs(_LabelImages):
 
     def write(self, chip: Chip, path: Path) -> Iterable[Entry]:
         """Write the labels of a chip."""
-        path.write_bytes(encode_label_png(chip.burn_labels(), legend_palette(self.legend)))
+        path.write_bytes(encode_label_png(chip.burn_labels(), build_palette(self.legend)))
         return ()
 
 
@@ -99,7 +99,7 @@ class LabelRasters(_LabelImages):
     def write(self, chip: Chip, path: Path) -> Iterable[Entry]:
         """Write the labels of a chip."""
         labels = chip.burn_labels()[None]
-        palette = legend_palette(self.legend).tolist()
+        palette = build_palette(self.legend).tolist()
         with _create_raster(path, chip, labels, nodata=IGNORE) as raster:
             raster.write(labels)
             raster.write_colormap(1, dict(enumerate(map(tuple, palette))))
@@ -217,7 +217,7 @@ FORMATS: dict[str, type[ChipFormat]] = {
 }
 
 
-def default_layer(format: str, dataset: Dataset) -> str:
+def choose_layer(format: str, dataset: Dataset) -> str:
     """Return the annotation layer that suits a format best."""
     has_quads = format in _QUAD_FORMATS and QUADS in dataset.layers
     return QUADS if has_quads else dataset.default_layer

@@ -155,7 +155,7 @@ def find_legend(name: str) -> Legend:
         ) from error
 
 
-def unknown_class_error(path: Path, error: ValueError) -> AnnotationError:
+def make_class_error(path: Path, error: ValueError) -> AnnotationError:
     """Return the error for annotations with a class that is not in the legend."""
     return AnnotationError(f"{path}: {error}. Correct it, name another --legend, or use --classes")
 

@@ -44,7 +44,7 @@ def place_scenes(scenes: Sequence[SourceScene]) -> list[SourceScene]:
     No CRS is assigned to the plane: an engineering CRS is read back differently from GeoTIFF and GeoPackage, and a GIS
     would search for a transformation between the two. Raises SceneError if CRSs differ.
     """
-    common_crs([scene.image for scene in scenes])
+    find_common_crs([scene.image for scene in scenes])
     others = [n for n, scene in enumerate(scenes) if not scene.located]
     located = [scene for scene in scenes if scene.located]
     x, y = _upper_right(located) if located else (0, 0)
@@ -56,7 +56,7 @@ def place_scenes(scenes: Sequence[SourceScene]) -> list[SourceScene]:
     return placed
 
 
-def common_crs(images: Sequence[SceneInfo]) -> CRS | None:
+def find_common_crs(images: Sequence[SceneInfo]) -> CRS | None:
     """Return the CRS of all images, or None if none has one. Raises SceneError if they differ."""
     first = images[0]
     for image in images:

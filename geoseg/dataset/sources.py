@@ -23,7 +23,7 @@ from geoseg.annotations.vector import read_outlines
 from geoseg.dataset.classes import (
     ClassMapping,
     extend_legend,
-    unknown_class_error,
+    make_class_error,
     use_smallest_legend,
 )
 from geoseg.dataset.folder import ANNOTATIONS, DESCRIPTION, Dataset, DatasetScene
@@ -368,7 +368,7 @@ def _to_annotations(path: Path, part: NamedAnnotations, legend: Legend) -> Annot
     try:
         return part.to_annotations(legend)
     except ValueError as error:
-        raise unknown_class_error(path, error) from error
+        raise make_class_error(path, error) from error
 
 
 def merge_sources(

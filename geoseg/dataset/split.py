@@ -189,7 +189,7 @@ def split_by_blocks(
     Blocks that overlap on the ground get the same split. Raises DatasetError if nothing is left for validation.
     """
     images = [scene.image for scene in scenes]
-    blocks = cut_blocks(images, options.block or default_block_size(images))
+    blocks = cut_blocks(images, options.block or choose_block_size(images))
     transforms = separate_scenes(scenes)
     indexes = [{n: AnnotationIndex(o) for n, o in s.layers.items()} for s in scenes]
     first = [next(iter(index.values())) for index in indexes]
@@ -217,7 +217,7 @@ def split_by_blocks(
     return parts
 
 
-def default_block_size(images: Sequence[SceneInfo]) -> int | None:
+def choose_block_size(images: Sequence[SceneInfo]) -> int | None:
     """Return the side in pixels that makes about 16 blocks of a few scenes; None, whole scenes, for many."""
     if len(images) >= _MANY_SCENES:
         return None

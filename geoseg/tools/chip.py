@@ -26,7 +26,7 @@ from geoseg.dataset.chip_formats import (
     ChipFormat,
     check_options,
     choose_image_format,
-    default_layer,
+    choose_layer,
     write_image,
 )
 from geoseg.dataset.chip_records import (
@@ -143,7 +143,7 @@ def chip(
     dataset = Dataset.open(folder)
     check_options(chips, dataset)
     suffix = choose_image_format(chips, dataset)
-    layer = layer or default_layer(chips.format, dataset)
+    layer = layer or choose_layer(chips.format, dataset)
     splits = tuple(dict.fromkeys(splits)) or dataset.splits
     scenes = [scene for split in splits for scene in dataset.split(split)]
     annotations = dataset.annotations(layer, scenes=scenes)

@@ -38,7 +38,7 @@ def test_a_pixel_takes_the_class_of_the_polygon_that_holds_its_centre(
         return
     labels = burn(annotations((hull, 7)), 40, 50)
     assert (labels[centres_inside(hull, 40, 50)] == 7).all()
-    grown = hull.buffer(1e-9)  # a centre that lies on a side may fall to either
+    grown = hull.buffer(1e-9)  # a centre on an edge may be inside or outside
     assert (labels[~centres_inside(grown, 40, 50)] == 0).all()
 
 

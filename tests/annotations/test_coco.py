@@ -47,7 +47,7 @@ def scene(name: str = "a", width: int = 60, height: int = 40) -> SceneInfo:
 
 
 def coco(*annotations: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """One image, two classes, and what stands in `annotations` beside ids."""
+    """Return a file of one image and two classes; IDs are added to the annotations."""
     common = {"image_id": 7, "category_id": 1, "iscrowd": 0}
     return {
         "info": {"year": 2026},
@@ -105,7 +105,7 @@ def test_compressed_counts_are_those_of_coco(counts: list[int]) -> None:
 
 
 def compressed(counts: list[int]) -> str:
-    """As the format is described, one count at a time."""
+    """Encode as the format is specified, one count at a time."""
     text = ""
     for number, count in enumerate(counts):
         value = count - counts[number - 2] if number > 2 else count
@@ -151,7 +151,7 @@ def test_polygons_burn_to_nearly_what_coco_s_tools_make_of_them(tmp_path: Path) 
     for ring, geometry in zip(rings, drawn.geometry, strict=True):
         theirs = coco_mask.decode(coco_mask.frPyObjects([ring.tolist()], 40, 60))[..., 0]
         ours = mask_of(geometry, 40, 60)
-        # theirs also has pixels that the outline only touches
+        # COCO's tools also set pixels that the outline only touches
         assert (ours > theirs).sum() <= 0.1 * geometry.length
         assert (ours != theirs).sum() <= geometry.length
 
@@ -178,7 +178,7 @@ def test_coco_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert drawn.difficult.tolist() == [False, True]
 
 
-# --- what is odd --------------------------------------------------------------------------------
+# --- issues --------------------------------------------------------------------------------
 
 
 def test_issues_are_repaired_and_reported(tmp_path: Path) -> None:

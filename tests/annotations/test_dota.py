@@ -1,4 +1,4 @@
-"""DOTA text: what is written is read again, and what is wrong is said with its line."""
+"""DOTA text: round trips, and errors with their line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Label rasters, ids and colours, whose pixels the prepared annotations give back."""
+"""Label rasters of IDs and colours: burning the annotations returns their pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vector files of every format, each read as the same polygons."""
+"""Vector files: every format returns the same polygons."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_every_format_and_crs_gives_the_polygons_of_each_scene(
     path = save(table().to_crs(crs), tmp_path / f"drawn{suffix}")
     report = ValidationReport()
     first, second, third = read(path, scenes(tmp_path), report)
-    order = np.argsort(first.name)  # FlatGeobuf has one of its own
+    order = np.argsort(first.name)  # FlatGeobuf has its own order
     expected = np.array([shapely.box(60, 10, 75, 20), shapely.box(5, 5, 20, 30)], object)
     off = shapely.hausdorff_distance(first.geometry[order], expected)
     assert off.max() < 0.01

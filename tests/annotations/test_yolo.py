@@ -1,4 +1,4 @@
-"""YOLO's label files: corners and outlines as shares of the image."""
+"""YOLO text: corners and outlines as fractions of the image."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_outlines_come_back_in_pixels_to_the_last_digit(
     drawn = only(folder(tmp_path_factory.mktemp("yolo"), text), kind="seg")
     assert drawn.name.tolist() == [("car", "tree")[number] for number, _ in objects]
     for geometry, (_, corners) in zip(drawn.geometry, objects, strict=True):
-        expected = shapely.Polygon(np.array(corners) * (200, 100))  # which closes a ring once
+        expected = shapely.Polygon(np.array(corners) * (200, 100))  # closes a ring once
         np.testing.assert_array_equal(*map(shapely.get_coordinates, (geometry, expected)))
 
 

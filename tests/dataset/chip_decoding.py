@@ -1,4 +1,4 @@
-"""What other tools make of the truth that is written for them, as their own code reads it."""
+"""Decode the annotations of chips as the tools that read them do."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pycocotools import mask as coco_mask
 
 
 def pixels_of_rle(segmentation: dict[str, Any]) -> NDArray[np.bool_]:
-    """(h, w) of uncompressed run lengths, as COCO's own tools fill them."""
+    """Decode uncompressed run lengths to (h, w) pixels, as COCO's own tools do."""
     height, width = segmentation["size"]
     found = coco_mask.decode(coco_mask.frPyObjects(segmentation, height, width))
     return np.asarray(found, bool)
 
 
 def polygon_of(segmentation: list[list[float]]) -> shapely.Geometry:
-    """The polygon, or multipolygon, of COCO's lists of corners."""
+    """Return the polygon or multipolygon of COCO's lists of corners."""
     parts = [shapely.Polygon(np.reshape(ring, (-1, 2))) for ring in segmentation]
     return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
 
 
 def yolo(path: Path, width: int, height: int) -> list[tuple[int, shapely.Polygon]]:
-    """Class number and polygon of every line, in pixels, after the checks that Ultralytics makes."""
+    """Return class number and polygon of every line, in pixels, after the checks of Ultralytics."""
     found = []
     for line in path.read_text().splitlines():
         number, *values = line.split()

@@ -1,4 +1,4 @@
-"""A dataset of two splits and both truths, with everything that windows can do to an object."""
+"""A dataset of two splits and both annotation layers, with every case of an object cut by a chip."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TWO = shapely.MultiPolygon([shapely.box(95, 100, 130, 125), shapely.box(150, 110
 
 
 def dota(folder: Path) -> Path:
-    """In DOTA's layout."""
+    """Write it as a DOTA folder."""
     add(folder / "train", "a", [SHIP, PLANE, LONG, OVER_THE_EDGE], width=300, height=220, gsd=0.5)
     add(folder / "train", "b", [SHIP], width=70, height=50)
     add(folder / "val", "c", [PLANE, LONG], width=260, height=180)
@@ -26,7 +26,7 @@ def dota(folder: Path) -> Path:
 
 
 def dataset(folder: Path) -> Path:
-    """Prepared, with outlines of scene ``a``."""
+    """Prepare it, with outlines of scene ``a``."""
     rows = {
         "image": ["a", "a", "a"],
         "category": ["ship", "harbor", "plane"],

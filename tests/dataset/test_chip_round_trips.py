@@ -1,4 +1,4 @@
-"""Into a dataset and out again: the same objects, in the words of each format."""
+"""Round trips of chips in each format: the same objects as in the dataset."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_polygons_come_back_with_their_corners_classes_and_marks(
 
 
 def parts(objects: Annotations, format: str) -> list[tuple[int, bool, shapely.Polygon]]:
-    """Class, mark and polygon of every object as a format can say it."""
+    """Return class, mark and polygon of every object as the format represents it."""
     rows = zip(objects.geometry, objects.class_id, objects.difficult, strict=True)
     if format == "coco":
         return [(int(c), bool(d), geometry) for geometry, c, d in rows]

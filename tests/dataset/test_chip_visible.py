@@ -1,4 +1,4 @@
-"""What windows show of objects."""
+"""Visible parts of objects in chips, and their labels."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_every_object_is_visible_or_counted_and_clipped_as_by_shapely(
 
 def test_objects_hardly_visible_are_dropped_or_marked_and_never_called_background() -> None:
     annotations = scene([shapely.box(10, 10, 50, 20), shapely.box(0, 30, 12, 40)])
-    window = Window(0, 0, 20, 60)  # shows a quarter of the first, all of the second
+    window = Window(0, 0, 20, 60)  # a quarter of the first and all of the second
     index = AnnotationIndex(annotations)
     dropped = select_objects(index, window, ChipOptions(min_visible=0.3))
     assert dropped.whole.class_id.tolist() == [2]

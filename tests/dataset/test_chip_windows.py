@@ -1,4 +1,4 @@
-"""Where windows lie."""
+"""Positions of chips in a scene."""
 
 from __future__ import annotations
 

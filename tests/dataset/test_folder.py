@@ -1,4 +1,4 @@
-"""A dataset folder, opened."""
+"""Reading of dataset folders."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_errors_for_unknown_splits_and_layers_list_the_known_ones(folder: Path) 
 
 
 def redrawn(folder: Path, **changes: object) -> Dataset:
-    """The dataset after somebody changed its first feature in a GIS."""
+    """Return the dataset with a change of its first feature, as made in a GIS."""
     path = folder / "annotations.gpkg"
     table = gpd.read_file(path, layer="quads")
     for column, value in changes.items():

@@ -1,4 +1,4 @@
-"""Several sources become one dataset."""
+"""Merging of several sources into one dataset."""
 
 from __future__ import annotations
 

@@ -82,11 +82,14 @@ def test_scenes_without_any_georeference_lie_beside_those_with_a_geotransform(
 ) -> None:
     for name in ("c", "d"):
         add(site, name, [SHIP])
-    a, b, c, d = Dataset.open(prepare(site, tmp_path / "out")).scenes
+    dataset = Dataset.open(prepare(site, tmp_path / "out"))
+    a, b, c, d = dataset.scenes
     assert Affine(*a.transform) == SITE
     others = [footprint(c), footprint(d)]
     assert not shapely.intersects(*others)
     assert not shapely.intersects(shapely.union(footprint(a), footprint(b)), others).any()
+    again = Dataset.open(prepare(tmp_path / "out", tmp_path / "again"))
+    assert [s.transform for s in again.scenes] == [s.transform for s in dataset.scenes]
 
 
 def test_overlaps_of_splits_in_local_coordinates_are_reported(tmp_path: Path) -> None:

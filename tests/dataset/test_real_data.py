@@ -1,4 +1,4 @@
-"""Real scenes with both truths: DOTA's quads and iSAID's outlines."""
+"""Real scenes with both annotation layers: DOTA's quads and iSAID's outlines."""
 
 from __future__ import annotations
 

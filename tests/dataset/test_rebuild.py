@@ -1,6 +1,4 @@
-"""A run that is repeated, after a kill or a change: it writes what is missing, and the outcome is that of a
-fresh run.
-"""
+"""Repeated runs after a kill or a change: they write what is missing, and the result equals that of a new run."""
 
 from __future__ import annotations
 
@@ -55,7 +53,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def contents(dataset: Path) -> dict[str, object]:
-    """Everything in a dataset that is not its files' way to store it."""
+    """Return the contents of a dataset, independent of how its files store them."""
     told: dict[str, object] = {
         name: (dataset / name).read_bytes() for name in ("dataset.json", "report.json")
     }
@@ -102,7 +100,7 @@ def remove(dota: Path) -> None:
         (dota / file).unlink()
 
 
-def add_large(dota: Path) -> None:  # which moves every scene that comes after it
+def add_large(dota: Path) -> None:  # moves every scene after it
     add(dota, "P9", width=900, height=800, gsd=0.5)
 
 
@@ -232,7 +230,7 @@ def test_a_kill_between_the_two_renames_loses_no_dataset(dota: Path, tmp_path: P
     out = prepare(dota, tmp_path / "out")
     before = contents(out)
     (tmp_path / ".out.unfinished").mkdir()
-    out.rename(tmp_path / ".out.unfinished" / "former")  # as a kill would leave it
+    out.rename(tmp_path / ".out.unfinished" / "former")  # as after a kill
     with pytest.raises(OutputError, match="exists already"):
         prepare(dota, out)
     assert contents(out) == before

@@ -144,7 +144,7 @@ def test_no_window_of_any_size_sees_ground_that_is_nearer_to_the_other_split_tha
         parts = split_by_blocks(
             scenes, PrepareOptions(block=block, gap=gap, val_share=share), ValidationReport()
         )
-    except DatasetError:  # everything shares ground, or the gap eats what was to validate
+    except DatasetError:  # all scenes overlap, or the gap leaves no validation block
         return
     train = [part for part in parts if part.split == "train"]
     val = [part for part in parts if part.split == "val"]
@@ -153,7 +153,7 @@ def test_no_window_of_any_size_sees_ground_that_is_nearer_to_the_other_split_tha
     for one in train:
         for other in val:
             assert apart(one, other) >= gap
-    # a window of training lies inside the file of a part, and that shows this ground of its scene only
+    # training reads windows of a part only, and a part covers this ground of its scene only
     for part in parts:
         whole = next(s for s in scenes if s.path == part.path)
         window = part.window or Window(0, 0, whole.image.width, whole.image.height)

@@ -1,4 +1,4 @@
-"""Nothing is dropped silently: what is validation report is told and kept."""
+"""Validation report: every issue of the input is reported."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_every_issue_of_a_folder_is_counted_reported_and_resolved(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     x0, y0, x1, y1 = *SHIP.corners[:2], *SHIP.corners[4:6]
-    again = Thing((x1, y0, x1, y1, x0, y1, x0, y0), "ship")  # begins at another corner
+    again = Thing((x1, y0, x1, y1, x0, y1, x0, y0), "ship")  # starts at another corner
     other = Thing(SHIP.corners, "harbor")
     crossed = Thing((60, 40, 80, 60, 80, 40, 60, 60), "ship")
     line = Thing((5, 5, 9, 9, 5, 5, 9, 9), "ship")
@@ -40,7 +40,7 @@ def test_every_issue_of_a_folder_is_counted_reported_and_resolved(
     things = [SHIP, again, other, PLANE, outside, over]
     image = add(tmp_path / "dota", "a", things)
     with (tmp_path / "dota" / "labelTxt" / "a.txt").open("a", encoding="utf-8") as text:
-        for thing in (crossed, line):  # which write_dota would put in order
+        for thing in (crossed, line):  # write_dota would order their corners
             text.write(" ".join(map(str, thing.corners)) + f" {thing.name} 0\n")
     add(tmp_path / "dota", "b", [])
     shutil.copy(image, tmp_path / "dota" / "images" / "b.png")
@@ -71,7 +71,7 @@ def test_without_issues_there_is_no_table(tmp_path: Path, caplog: pytest.LogCapt
     out = prepare(tmp_path / "dota", tmp_path / "out")
     assert "validation report" not in caplog.text
     assert info(out)["found"] == {}
-    (out / "report.json").unlink()  # of a dataset that was made before there were reports
+    (out / "report.json").unlink()  # as in a dataset of an early version
     assert info(out)["found"] == {}
 
 

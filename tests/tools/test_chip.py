@@ -1,4 +1,4 @@
-"""Windows of a dataset as files: what lies in them, and what an interruption leaves."""
+"""Training chips: their contents, formats, and interrupted exports."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_windows_without_objects_or_data_are_left_out_and_counted(tmp_path: Path
     how = ChipOptions(size=20, overlap=0, empty=0.5)
     half = chip(folder, tmp_path / "half", chips=how)
     left = half.notes["chips without objects were left out"]
-    assert 25 < left < 70  # of some 95
+    assert 25 < left < 70  # of about 95
     assert chip(folder, tmp_path / "again", chips=how).notes == half.notes
 
 
@@ -252,7 +252,7 @@ def test_yolo_cannot_mark_objects(folder: Path, tmp_path: Path) -> None:
 
 
 def stopping(after: int) -> Any:
-    """A `track` that is interrupted."""
+    """Return a `track` that is interrupted."""
 
     def track(items: Iterable[T], /, text: Any = "", total: int | None = None) -> Iterable[T]:
         for number, item in enumerate(items):
@@ -286,7 +286,9 @@ def test_an_interrupted_run_goes_on_to_the_same_files(
     written = sorted(path for path in left.iterdir() if path.name != "journal")
     assert written
     for file in written[:: len(written) - 1]:
-        os.truncate(file, file.stat().st_size // 3 if lost == "state" else 0)  # by a loss of power
+        os.truncate(
+            file, file.stat().st_size // 3 if lost == "state" else 0
+        )  # as after a power failure
     with pytest.raises(ConfigError, match="overlap was 32, is 0"):
         chip(folder, again, format=format, chips=ChipOptions(size=128, overlap=0))
     with monkeypatch.context() as later, pytest.raises(ConfigError, match=r"geoseg was .* is 99"):

@@ -1,4 +1,4 @@
-"""Datasets: what lies where on the map, what is counted, and what happens to bad input."""
+"""Datasets: positions on the map, counts, and invalid input."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_pixel_corners_and_the_geopackage_agree_on_the_map(tmp_path: Path) -> No
                 on_map = [scene.transform @ tuple(corner) for corner in corners]
                 found = shapely.get_coordinates(rows.loc[thing.name, "geometry"])[:4]
                 assert found == pytest.approx(np.array(on_map), abs=1e-9)
-                # and under the polygon, by map coordinates alone, the raster has the object's colour
+                # by map coordinates, the raster has the object's colour under the polygon
                 row = rows.loc[thing.name]
                 inside = row["geometry"].intersection(shapely.box(*scene.bounds))
                 point = inside.representative_point()
@@ -390,7 +390,7 @@ def test_outlines_are_geoparquet_with_three_columns(tmp_path: Path) -> None:
 
 
 def spoiled(folder: Path) -> Path:
-    """Scenes of which only `good` is."""
+    """A folder in which only the scene `good` is valid."""
     add(folder, "good")
     add(folder, "no-label")
     (folder / "labelTxt" / "no-label.txt").unlink()
@@ -475,7 +475,7 @@ def test_two_scenes_of_one_name_are_refused(tmp_path: Path) -> None:
 def test_objects_outside_the_scene_are_left_out_and_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    outside = Thing((100, 0, 120, 0, 120, 20, 100, 20), "ship")  # shares the scene's edge
+    outside = Thing((100, 0, 120, 0, 120, 20, 100, 20), "ship")  # touches the scene's edge
     add(tmp_path / "dota", "a", [SHIP, outside, OVER_THE_EDGE])
     dataset = Dataset.open(prepare(tmp_path / "dota", tmp_path / "out"))
     assert len(dataset.annotations()["a"]) == 2
@@ -483,6 +483,15 @@ def test_objects_outside_the_scene_are_left_out_and_reported(
 
 
 # --- the folder ---------------------------------------------------------------------------------
+
+
+def test_paths_may_be_text(tmp_path: Path) -> None:
+    add(tmp_path / "dota", "a")
+    out = prepare(str(tmp_path / "dota"), str(tmp_path / "out"))
+    assert out == tmp_path / "out"
+    assert [scene.name for scene in Dataset.open(str(out)).scenes] == ["a"]
+    merged = prepare([str(out)], str(tmp_path / "merged"))
+    assert [scene.name for scene in Dataset.open(merged).scenes] == ["a"]
 
 
 def test_a_dataset_is_replaced_only_on_request_and_by_a_complete_one(tmp_path: Path) -> None:

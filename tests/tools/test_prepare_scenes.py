@@ -1,4 +1,4 @@
-"""Datasets from scenes and polygons that somebody drew over them in a GIS."""
+"""Datasets from scenes and vector annotations."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def polygons(transform: Affine = UTM, *, count: int = 40, seed: int = 0) -> gpd.
 
 
 def stitched(dataset: Dataset, size: tuple[int, int], transform: Affine) -> NDArray[np.uint8]:
-    """Labels of all scenes of a dataset, put together by their place on the map."""
+    """Return the labels of all scenes of a dataset, assembled by their position on the map."""
     labels = np.full(size, 99, np.uint8)
     annotations = dataset.annotations()
     for part in dataset.scenes:
@@ -97,7 +97,9 @@ def test_polygons_of_any_crs_become_the_labels_that_gdal_burns_into_the_whole_sc
     found = stitched(dataset, (300, 420), UTM)
     assert (found == 99).sum() == 0
     wrong = (found != expected) & (often < 2)
-    assert wrong.sum() <= (0 if crs == "EPSG:32631" else 5)  # a corner may round to the other side
+    assert wrong.sum() <= (
+        0 if crs == "EPSG:32631" else 5
+    )  # rounding may move a pixel centre across an edge
 
 
 def test_the_pixels_of_the_blocks_are_those_of_the_scene(tmp_path: Path) -> None:
