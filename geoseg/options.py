@@ -190,7 +190,17 @@ class SceneOptions:
 
 @dataclass(frozen=True, slots=True)
 class TilingOptions:
-    """Performance: size of tiles, and memory."""
+    """Performance: size of tiles, and memory.
+
+    Examples
+    --------
+    >>> TilingOptions(margin="exact", memory=parse_size("4GB")).memory
+    4000000000
+    >>> TilingOptions(batch_size=0)
+    Traceback (most recent call last):
+    ...
+    ValueError: batch_size must be 1 or more, got 0
+    """
 
     core: int | None = option(
         None,
@@ -306,7 +316,13 @@ class VectorizeOutputs(VectorOutputs):
 
 @dataclass(frozen=True, slots=True)
 class PolygonOptions:
-    """Polygons: cleaning and outlines. The steps run in the order of the fields."""
+    """Polygons: cleaning and outlines. The steps run in the order of the fields.
+
+    Examples
+    --------
+    >>> PolygonOptions(min_pixels=20, fill_holes=50, simplify=1.5).changes_outlines
+    True
+    """
 
     min_pixels: int = option(
         0,
@@ -492,7 +508,13 @@ def parse_empty(text: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class ChipOptions:
-    """Chips: windows and formats."""
+    """Chips: windows and formats.
+
+    Examples
+    --------
+    >>> ChipOptions(format="coco", size=640).overlap
+    128
+    """
 
     format: str = option(
         "png",

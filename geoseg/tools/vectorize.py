@@ -113,6 +113,14 @@ def vectorize(  # type: ignore[misc]
     SceneError, OutputError, ConfigError
     ValueError
         If an array has the wrong shape or type.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import geoseg
+    >>> labels = np.array([[1, 1, 0], [0, 0, 2]], np.uint8)
+    >>> geoseg.vectorize(labels)[["class", "pixels"]].values.tolist()
+    [['class_1', 2], ['class_2', 1]]
     """
     target, scene = as_path(output), as_path(outputs.scene)
     name = outputs.name or (scene.name if scene else None)

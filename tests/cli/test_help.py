@@ -11,6 +11,7 @@ import pytest
 
 from geoseg._version import __version__
 from geoseg.cli import COMMANDS, boundary, geoseg
+from geoseg.cli.renamed import RENAMED_OPTIONS
 
 HEAVY = {
     "torch", "numpy", "rasterio", "geopandas", "pandas", "shapely", "pyogrio", "pyarrow", "cv2", "numba", "matplotlib",
@@ -95,3 +96,32 @@ def test_a_shell_can_complete_commands(
     monkeypatch.setenv(boundary.COMPLETE, "bash_source")
     assert boundary.run(geoseg, []) == 0
     assert "_geoseg_completion" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(("command", "option"), RENAMED_OPTIONS)
+def test_an_option_of_an_earlier_version_gives_its_new_name(
+    capsys: pytest.CaptureFixture[str], command: str, option: str
+) -> None:
+    assert boundary.run(geoseg, [command, "x", option]) == 2
+    err = capsys.readouterr().err
+    assert RENAMED_OPTIONS[command, option] in err
+    assert err.count("\n") == 1
+
+
+def test_a_command_of_an_earlier_version_gives_its_new_name(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert boundary.run(geoseg, ["tile", "dataset"]) == 2
+    assert "tile: renamed to 'chip'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("columns", ["80", "100"])
+def test_help_is_grouped_and_fits_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert boundary.run(geoseg, ["segment", "--help"]) == 0
+    shown = capsys.readouterr().out.partition("Examples:")[0].splitlines()
+    for heading in ("Input:", "Output:", "Polygons:", "Performance:"):
+        assert heading in shown
+    assert max(map(len, shown)) <= int(columns)
