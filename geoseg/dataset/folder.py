@@ -344,16 +344,12 @@ def _read_features(
         meta, _, wkb, fields = pyogrio.raw.read(
             path,
             layer=layer,
-            read_columns=["scene", "class", "difficult"],
+            columns=["scene", "class", "difficult"],
             skip_features=begin,
             max_features=_BATCH,
         )
-        read_columns = dict(zip(meta["fields"], fields, strict=True))
-        names, classes, flags = (
-            read_columns["scene"],
-            read_columns["class"],
-            read_columns["difficult"],
-        )
+        columns = dict(zip(meta["fields"], fields, strict=True))
+        names, classes, flags = columns["scene"], columns["class"], columns["difficult"]
     except (KeyError, RuntimeError, ValueError) as error:
         raise AnnotationError(
             f"{where} cannot be read ({error}). Run geoseg prepare again"
@@ -375,5 +371,5 @@ def _read_features(
 def _joined(parts: Sequence[Annotations]) -> Annotations:
     if len(parts) == 1:
         return parts[0]
-    read_columns = zip(*((p.geometry, p.class_id, p.difficult) for p in parts), strict=True)
-    return Annotations(*map(np.concatenate, read_columns)) if parts else Annotations.empty()
+    columns = zip(*((p.geometry, p.class_id, p.difficult) for p in parts), strict=True)
+    return Annotations(*map(np.concatenate, columns)) if parts else Annotations.empty()

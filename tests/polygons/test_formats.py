@@ -81,7 +81,7 @@ def test_geojson_is_longitude_and_latitude_counter_clockwise(tmp_path: Path) -> 
 
 
 def test_geojson_cannot_be_without_a_place(tmp_path: Path) -> None:
-    with pytest.raises(SceneError, match="GeoJSON knows longitude and latitude only"):
+    with pytest.raises(SceneError, match="GeoJSON needs longitude and latitude"):
         write(tmp_path / "out.geojson", crs=None)
     assert list(tmp_path.iterdir()) == []
 

@@ -172,7 +172,7 @@ def test_what_is_no_label_raster_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, SceneError, "cannot be read")
     path = tmp_path / "labels.tif"
     save(path, np.ones((2, 2), np.float32))
-    refused(tmp_path, SceneError, "float32, class ids are integers")
+    refused(tmp_path, SceneError, "float32, class IDs are integers")
     save(path, np.full((2, 2), 300, np.uint16), nodata=None)
     refused(tmp_path, SceneError, "holds the value 300")
     save(path, np.full((2, 2), -1, np.int16), nodata=None)
@@ -291,7 +291,7 @@ def test_small_areas_are_left_out_by_square_metres(tmp_path: Path) -> None:
         table = vectorize(source, polygons=cleaning)
         assert sorted(table["area_m2"]) == [0.75, 1.0]
     nowhere = save(tmp_path / "nowhere.tif", labels, crs=None)
-    with pytest.raises(SceneError, match="use --min-pixels"):
+    with pytest.raises(SceneError, match="Pass --min-pixels"):
         vectorize(nowhere, polygons=PolygonOptions(min_area_m2=1))
 
 
