@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -176,7 +175,7 @@ def _list_dependencies(
     first, last = tiles[0].core, tiles[-1].core
     return {
         "geoseg": __version__,
-        "scene": ", ".join(map(_file_state, scene.files)),
+        "scene": ", ".join(map(_identify_file, scene.files)),
         "model": settings.model.sha256[:16],
         "--bands": scene.indexes,
         "--gsd": scene.scale,
@@ -192,15 +191,16 @@ def _list_dependencies(
     }
 
 
-def _file_state(source: ScenePath) -> str:
-    """Return a text that changes when the file does."""
-    if isinstance(source, Url):
-        return f"{source.partition('?')[0]} {read_remote_version(source)}"
-    state = source.stat()
-    changed = datetime.fromtimestamp(state.st_mtime_ns / 1e9, UTC).isoformat()
-    return f"{source.absolute()} of {changed} with {state.st_size} bytes"
+def _identify_file(file: ScenePath) -> str:
+    """Return a text that changes when path or content of a file does."""
+    path = file.partition("?")[0] if isinstance(file, Url) else file.absolute()
+    return f"{path} {describe_version(file)}"
 
 
-def worker_identity(plan: ScenePlan) -> str:
-    """Return a text that changes when a worker must reopen scene and model."""
-    return json.dumps(plan.dependencies)
+def describe_version(file: ScenePath) -> str:
+    """Return a text that changes when the content of a file does: time of modification and size."""
+    if isinstance(file, Url):
+        return read_remote_version(file)
+    state = file.stat()
+    modified = datetime.fromtimestamp(state.st_mtime_ns / 1e9, UTC).isoformat()
+    return f"of {modified} with {state.st_size} bytes"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from rasterio.windows import Window
 
 from geoseg.concurrency import batched, map_buffered
 from geoseg.inference.journal import Journal, JournalEntry, open_journal
-from geoseg.inference.plan import ScenePlan, worker_identity
+from geoseg.inference.plan import ScenePlan
 from geoseg.inference.predictor import (
     ModelSpec,
     Prediction,
@@ -130,7 +131,7 @@ def predict_scene(
                 predict_locally(reader, predictor, tiles, batch_size=batch_size)
             )
         else:
-            task = WorkerTask(plan.scene, plan.spec, worker_identity(plan))
+            task = WorkerTask(plan.scene, plan.spec, json.dumps(plan.dependencies))
             predictions = predict_by_executor(executor, task, tiles, batch_size=batch_size)
         numbered = zip(pending, predictions, strict=True)
         stored = map_buffered(writer, partial(_store, journal, rasters), numbered)

@@ -7,14 +7,13 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from geoseg.errors import ConfigError, OutputError, SceneError, SkippedInputsError
-from geoseg.files import ScenePath, Url, check_output, read_remote_version
-from geoseg.inference.plan import ScenePlan
+from geoseg.files import ScenePath, check_output
+from geoseg.inference.plan import ScenePlan, describe_version
 from geoseg.inference.predictor import ModelSpec
 from geoseg.inference.run import CONFIDENCE, LABELS, PROBABILITIES
 from geoseg.legend import Legend
@@ -138,6 +137,7 @@ class SkippedScenes:
 
 
 def raster_paths(outputs: SegmentOutputs) -> dict[str, StrPath | None]:
+    """Return the paths of rasters by kind; None: not requested."""
     return {
         LABELS: outputs.labels,
         CONFIDENCE: outputs.confidence,
@@ -146,6 +146,7 @@ def raster_paths(outputs: SegmentOutputs) -> dict[str, StrPath | None]:
 
 
 def model_spec(request: SegmentRequest) -> ModelSpec:
+    """Return which model computes predictions, and how; raises ConfigError for a missing device."""
     compute = request.compute
     return ModelSpec(
         path=request.model,
@@ -175,6 +176,7 @@ def check_request(request: SegmentRequest) -> None:
 
 
 def check_existing(request: SegmentRequest) -> None:
+    """Raise OutputError if a product exists that must not be replaced."""
     for product in request.products:
         may_exist = request.run.overwrite or (product == request.output and request.replaces_output)
         check_output(product, overwrite=may_exist)
@@ -278,18 +280,20 @@ def _check_together(plans: Sequence[ScenePlan], polygons: PolygonOptions, output
 
 
 def scene_table(plan: ScenePlan, legend: Legend) -> AttributeTable:
+    """Return the layout of the polygons of a scene."""
     return AttributeTable(legend, plan.info.crs, map_transform(plan.info.transform), plan.name)
 
 
 def describe_settings(request: SegmentRequest) -> dict[str, Any]:
-    """Return what polygons depend on beside the model, by names that users know, as JSON data."""
-    scene, aoi = request.scene, as_path(request.scene.aoi)
+    """Return what polygons depend on besides the model, by names that users know, as JSON data."""
+    scene = request.scene
     return {
         "scene": "; ".join(map(_describe_file, request.files)),
         "--bands": None if scene.bands is None else list(scene.bands),
         "--gsd": scene.gsd,
         "--bbox": None if scene.bbox is None else list(scene.bbox),
-        "--aoi": None if aoi is None else f"{aoi.name} {_file_digest(aoi)}",
+        "--aoi": _identify_file(as_path(scene.aoi)),
+        "--card": _identify_file(as_path(request.compute.card)),
         "--margin": request.tiling.margin,
         "--tta": request.compute.tta,
         "--layer-per-class": request.outputs.layer_per_class,
@@ -304,14 +308,13 @@ def describe_settings(request: SegmentRequest) -> dict[str, Any]:
 
 def _describe_file(file: ScenePath) -> str:
     """Return a text that changes when the content of a scene does."""
-    if isinstance(file, Url):
-        return f"{file.name} {read_remote_version(file)}"
-    if not file.is_file():
+    if isinstance(file, Path) and not file.is_file():
         return file.name
-    state = file.stat()
-    modified = datetime.fromtimestamp(state.st_mtime_ns / 1e9, UTC).isoformat()
-    return f"{file.name} of {modified} with {state.st_size} bytes"
+    return f"{file.name} {describe_version(file)}"
 
 
-def _file_digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else ""
+def _identify_file(file: Path | None) -> str | None:
+    """Return the name of a small file, and a digest of its content."""
+    if file is None or not file.is_file():
+        return None if file is None else file.name
+    return f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()[:16]}"
