@@ -36,11 +36,17 @@ PAGE = Path(__file__).parent.parent / "docs" / "experiments.md"
 ROWS = (
     *("baseline", "weights-inverse", "weights-inverse-cap", "weights-sqrt", "weights-enet"),
     *("weights-effective", "sampling-balanced", "sampling-background", "augment-flips"),
-    *("augment-rotate", "augment-scale", "augment-colour", "augment-blur-noise", "augment-paste"),
-    *("loss-dice", "loss-focal", "loss-smoothing", "prior", "network-scratch"),
+    *(
+        "augment-rotate",
+        "augment-scale",
+        "augment-colour",
+        "augment-blur-noise",
+        "augment-copy-paste",
+    ),
+    *("loss-dice", "loss-focal", "loss-smoothing", "logit-adjustment", "network-scratch"),
     *("network-unet-scratch", "network-deeplab", "full"),
-    *("without-weights", "without-balanced", "without-dice", "without-turns"),
-    *("without-scale", "without-colour", "without-paste", "without-prior"),
+    *("without-weights", "without-balanced", "without-dice", "without-rotation"),
+    *("without-scale", "without-colour", "without-copy-paste", "without-logit-adjustment"),
 )
 TWICE = ("baseline", "full")
 """Rows with a second seed by default, since all others are compared with them."""

@@ -20,6 +20,7 @@ from geoseg.models.runtime import choose_device
 from geoseg.tools.train import default_workers
 from geoseg.training.config import read_config
 from geoseg.training.run import TrainingRun
+from geoseg.training.windows import SplitReader
 
 CONFIG = Path(__file__).parent.parent / "configs" / "dota-mobile.toml"
 MIN_SHARE = 0.90
@@ -76,7 +77,25 @@ def main(words: Sequence[str] | None = None) -> int:
     print(f"processor time to read a window    {1000 * reading / size:.0f} ms")
     print(f"step, while reading windows        {1000 * computing / args.steps:.0f} ms")
     print(f"step, without reading              {1000 * undisturbed:.0f} ms")
+    kept, reopened = time_open_scenes(run, windows=8 * size)
+    print(f"reading, scenes kept open          {kept:.1f} ms, {kept / reopened:.2f} of reopening them")
     return 0 if min(shares.values()) >= MIN_SHARE else 1
+
+
+def time_open_scenes(run: TrainingRun, windows: int) -> tuple[float, float]:
+    """Return the processor time in ms to read a window with scenes kept open, and with scenes reopened."""
+    readers = [
+        SplitReader(run.dataset, "train", layer=run.layer, difficult="keep", max_open=most)
+        for most in (128, 0)
+    ]
+    seconds = [0.0, 0.0]
+    for n in range(windows):
+        for which, reader in enumerate(readers):  # in turns, against drift
+            began = process_time()
+            reader.read(run.sampler.view(n), run.sampler.size)
+            seconds[which] += process_time() - began
+    kept, reopened = (1000 * total / windows for total in seconds)
+    return kept, reopened
 
 
 if __name__ == "__main__":

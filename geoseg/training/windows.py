@@ -27,7 +27,8 @@ from geoseg.raster.scene import Scene, gdal_env
 from geoseg.raster.tiles import tile_grid
 from geoseg.training.config import DataSection
 
-_MAX_OPEN_SCENES = 128  # half of the file descriptors that macOS allows a process by default
+MAX_OPEN_SCENES = 128
+"""Half of the file descriptors that macOS allows a process by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class ScenePool:
     """
 
     def __init__(
-        self, paths: Sequence[Path], *, bands: int, dtype: str, limit: int = _MAX_OPEN_SCENES
+        self, paths: Sequence[Path], *, bands: int, dtype: str, limit: int = MAX_OPEN_SCENES
     ) -> None:
         self._paths, self._bands, self._dtype, self._limit = paths, bands, dtype, limit
         self._lock, self._process = Lock(), os.getpid()
@@ -124,10 +125,30 @@ class ScenePool:
 
 
 class SplitReader:
-    """Scenes of one split with their annotations, read by window from any thread."""
+    """Scenes of one split with their annotations, read by window from any thread.
+
+    Parameters
+    ----------
+    dataset
+        Dataset of the scenes.
+    split
+        Split of the dataset.
+    layer
+        Annotation layer; None: the dataset's default.
+    difficult
+        Treatment of objects marked as difficult.
+    max_open
+        Scenes that stay open between windows.
+    """
 
     def __init__(
-        self, dataset: Dataset, split: str, *, layer: str | None, difficult: Difficult
+        self,
+        dataset: Dataset,
+        split: str,
+        *,
+        layer: str | None,
+        difficult: Difficult,
+        max_open: int = MAX_OPEN_SCENES,
     ) -> None:
         self.scenes: Sequence[DatasetScene] = dataset.split(split)
         self.legend, self.difficult = dataset.legend, difficult
@@ -137,7 +158,7 @@ class SplitReader:
         ]
         """Annotations of each scene, searchable by area."""
         self.paths = [dataset.path(scene) for scene in self.scenes]
-        self._pool = ScenePool(self.paths, bands=dataset.bands, dtype=dataset.dtype)
+        self._pool = ScenePool(self.paths, bands=dataset.bands, dtype=dataset.dtype, limit=max_open)
         weakref.finalize(self, self._pool.close)
 
     def close(self) -> None:

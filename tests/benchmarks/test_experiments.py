@@ -143,10 +143,10 @@ def scored(name: str, seed: int, miou: float) -> dict[str, Any]:
 
 def test_every_relative_gain_has_its_absolute_score() -> None:
     rows = [scored("baseline", 0, 0.03), scored("baseline", 1, 0.05), scored("full", 0, 0.12)]
-    text = format_page([*rows, scored("loss-focal", 0, 0.02), scored("prior", 0, 0.045)])
+    text = format_page([*rows, scored("loss-focal", 0, 0.02), scored("logit-adjustment", 0, 0.045)])
     assert "baseline → full recipe 4.0 % → 12.0 % mIoU (+200 %); goal +180 %: reached" in text
     assert "below all seeds of the baseline on outlines: loss-focal\n" in text
-    assert "within the range of the baseline seeds: prior\n" in text
+    assert "within the range of the baseline seeds: logit-adjustment\n" in text
     assert "| full | full | 12.00 | 24.0 | +200 % | 0 | 9 | 1.5 |" in text
     assert "| baseline | baseline | 4.00 ± 1.00 | 8.0 | – | 0, 1 | 9 | 1.5 |" in text
     assert "| row | plane | helicopter |" in text
@@ -156,13 +156,13 @@ def test_every_relative_gain_has_its_absolute_score() -> None:
 
 def test_a_row_without_a_measure_is_compared_with_the_full_recipe() -> None:
     rows = [scored("baseline", 0, 0.01), scored("full", 0, 0.12), scored("without-dice", 0, 0.15)]
-    text = format_page([*rows, scored("without-paste", 0, 0.09)])
+    text = format_page([*rows, scored("without-copy-paste", 0, 0.09)])
     assert "above all seeds of the full recipe on outlines: without-dice\n" in text
     assert "within the range of the full recipe seeds: none\n" in text
     alone, left_out = text.split("## One measure left out")
     assert "without-" not in alone.split("## ")[1]
     assert "| without-dice | without-dice | 15.00 | 30.0 | +25 % |" in left_out
-    assert "| without-paste | without-paste | 9.00 | 18.0 | -25 % |" in left_out
+    assert "| without-copy-paste | without-copy-paste | 9.00 | 18.0 | -25 % |" in left_out
 
 
 def test_a_baseline_with_a_score_of_zero_has_no_relative_gain() -> None:
