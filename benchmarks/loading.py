@@ -78,7 +78,9 @@ def main(words: Sequence[str] | None = None) -> int:
     print(f"step, while reading windows        {1000 * computing / args.steps:.0f} ms")
     print(f"step, without reading              {1000 * undisturbed:.0f} ms")
     kept, reopened = time_open_scenes(run, windows=8 * size)
-    print(f"reading, scenes kept open          {kept:.1f} ms, {kept / reopened:.2f} of reopening them")
+    print(
+        f"reading, scenes kept open          {kept:.1f} ms, {kept / reopened:.2f} of reopening them"
+    )
     return 0 if min(shares.values()) >= MIN_SHARE else 1
 
 

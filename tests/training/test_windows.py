@@ -148,10 +148,10 @@ def count_openings(
     """Yield the paths of scenes as they are opened, and as they are closed."""
     opened: list[Path] = []
     closed: list[Path] = []
-    lock = Lock()
+    original, lock = Scene.open, Lock()
 
     def open_and_count(path: Path, **needs: Any) -> Scene:
-        scene = Scene.open(path, **needs)
+        scene = original(path, **needs)
         close = scene.close
 
         def close_and_count() -> None:
@@ -164,7 +164,7 @@ def count_openings(
             opened.append(path)
         return scene
 
-    monkeypatch.setattr("geoseg.training.windows.opened_scene", open_and_count)
+    monkeypatch.setattr(Scene, "open", open_and_count)
     yield opened, closed
 
 
