@@ -1,4 +1,4 @@
-"""Class ids, names and colours."""
+"""Legend: class IDs, names and colours."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 BACKGROUND = 0
-"""Class id of everything that is not an object."""
+"""Class ID of everything that is not an object."""
 
 IGNORE = 255
-"""Label of pixels that count nowhere: no data, or an object that is to be ignored."""
+"""Label of ignored pixels: no data, or an ignored annotation."""
 
 IGNORED = "ignore"
-"""Class name of annotations whose pixels get the label IGNORE: nobody knows what is there. It is no class of a
-legend, unless that has one of this name.
-"""
+"""Class name of annotations whose pixels get the label IGNORE, unless the legend has a class of this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,23 +24,26 @@ class LegendClass:
     """One class."""
 
     id: int
-    """The value in label rasters, 0 to 254."""
+    """Value in label rasters, 0 to 254."""
 
     name: str
+    """Name, unique in the legend."""
 
     colour: str
-    """``#rrggbb``"""
+    """Colour ``#rrggbb``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Legend:
-    """The classes of a dataset or model, background first, ids consecutive from 0."""
+    """Classes of a dataset or model, background first, with consecutive IDs from 0."""
 
     classes: tuple[LegendClass, ...]
 
     def __post_init__(self) -> None:
         if [c.id for c in self.classes] != list(range(len(self.classes))):
-            raise ValueError(f"class ids must run from 0, got {[c.id for c in self.classes]}")
+            raise ValueError(
+                f"class IDs must be consecutive from 0, got {[c.id for c in self.classes]}"
+            )
         if not 2 <= len(self.classes) <= IGNORE:
             raise ValueError(f"a legend has background and 1 to 254 classes, got {len(self)}")
         if len(set(self.names)) != len(self):
@@ -62,16 +63,16 @@ class Legend:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Class names by id, background first."""
+        """Class names by ID, background first."""
         return tuple(c.name for c in self.classes)
 
     @property
     def objects(self) -> tuple[LegendClass, ...]:
-        """Every class but the background."""
+        """All classes but the background."""
         return self.classes[1:]
 
     def id_of(self, name: str) -> int:
-        """Class id of `name`. Raises ValueError with the nearest known name."""
+        """Return the class ID of `name`. Raises ValueError with the closest name."""
         try:
             return self.names.index(name)
         except ValueError:
@@ -81,27 +82,25 @@ class Legend:
             raise ValueError(f"unknown class {name!r} ({hint}known: {known})") from None
 
     def label_of(self, name: str) -> int:
-        """Label of the pixels of an annotation: the class id of `name`, or IGNORE. Raises ValueError as
-        `id_of`.
-        """
+        """Return the label of an annotation's pixels: the ID of class `name`, or IGNORE. Raises as `id_of`."""
         return IGNORE if name == IGNORED and name not in self.names else self.id_of(name)
 
     def name_of(self, label: int) -> str:
-        """The inverse of `label_of`."""
+        """Return the name of a label; the inverse of `label_of`."""
         return IGNORED if label == IGNORE else self[label].name
 
     def rgb(self, class_id: int) -> tuple[int, int, int]:
-        """Colour of a class as three numbers 0 to 255."""
+        """Return the colour of a class as red, green, blue, 0 to 255."""
         red, green, blue = bytes.fromhex(self[class_id].colour[1:])
         return red, green, blue
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Plain lists and dicts, as they stand in dataset.json and in model cards."""
+        """Return lists and dicts, as stored in dataset.json and in model cards."""
         return [{"id": c.id, "name": c.name, "colour": c.colour} for c in self.classes]
 
     @staticmethod
     def from_json(classes: Sequence[Mapping[str, Any]]) -> Legend:
-        """The inverse of `to_json`. Raises ValueError when it is no legend."""
+        """Return a legend from the result of `to_json`. Raises ValueError if it is not one."""
         try:
             return Legend(
                 tuple(
@@ -114,14 +113,13 @@ class Legend:
 
     @staticmethod
     def of(names_and_colours: Mapping[str, str]) -> Legend:
-        """A legend of object classes in the order given; background is put before them."""
+        """Return a legend of background and the given classes, in this order."""
         named = {"background": "#000000", **names_and_colours}
         return Legend(tuple(LegendClass(i, n, c) for i, (n, c) in enumerate(named.items())))
 
 
-# Found by a search for the largest distance between any two, as seen with normal, protan, deutan and tritan
-# vision, then handed to the class whose objects they suit; `tests/test_legend.py` measures how far apart
-# they are.
+# Optimized for the largest distance between any two colours in normal, protan, deutan and tritan vision, then
+# assigned to classes by hand; `tests/test_legend.py` measures the distances.
 _DOTA_V1 = {
     "plane": "#e76f5f",
     "ship": "#88ffee",
@@ -144,19 +142,19 @@ DOTA_V1 = Legend.of(_DOTA_V1)
 """DOTA v1.0: 15 classes (Xia et al. 2018)."""
 
 DOTA_V15 = Legend.of({**_DOTA_V1, "container-crane": "#c3cdff"})
-"""DOTA v1.5: one more."""
+"""DOTA v1.5: 16 classes."""
 
 DOTA_V2 = Legend.of(
     {**_DOTA_V1, "container-crane": "#c3cdff", "airport": "#8b7700", "helipad": "#7100a6"}
 )
-"""DOTA v2.0: two more (Ding et al. 2021)."""
+"""DOTA v2.0: 18 classes (Ding et al. 2021)."""
 
 
 def colours_for(names: Collection[str], *, taken: Collection[str] = ()) -> dict[str, str]:
-    """A colour ``#rrggbb`` for every name, none of them in `taken` as long as there are others.
+    """Choose a colour ``#rrggbb`` for every name, not one of `taken` while others are left.
 
-    Names that DOTA knows keep its colours; the others get what is left of these, which are as far
-    from one another as eyes can tell, then hues between.
+    Names of DOTA classes get their colours in `DOTA_V2`. Other names get unused colours of that legend, which are easy
+    to distinguish, then colours of `hue`.
     """
     known = {c.name: c.colour for c in DOTA_V2.objects}
     free = [c.colour for c in DOTA_V2.objects if c.name not in names and c.colour not in taken]
@@ -168,6 +166,6 @@ _GOLDEN = 0.618033988749895
 
 
 def hue(number: int) -> str:
-    """A colour for each number, neighbours far apart."""
+    """Return a colour for each number, with distant hues for neighbouring numbers (golden ratio)."""
     red, green, blue = colorsys.hsv_to_rgb(number * _GOLDEN % 1, 0.9, (0.55, 0.95)[number % 2])
     return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"

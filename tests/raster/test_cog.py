@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.windows import Window
@@ -147,3 +149,14 @@ def peak_of_cog(folder: Path, width: int) -> float:
         check=True,
     )
     return int(ended.stdout) / (1024**2 if sys.platform == "darwin" else 1024)
+
+
+def test_a_geotransform_without_a_crs_is_kept(tmp_path: Path) -> None:
+    """A world file places a scene even where nothing names its coordinate system."""
+    scene = replace(info(600, 520), crs=None)
+    with create_working_raster(tmp_path / "work.tif", scene) as raster:
+        raster.write(squares(600, 520), 1)
+    write_cog(tmp_path / "work.tif", tmp_path / "cog.tif", overviews="mode")
+    with rasterio.open(tmp_path / "cog.tif") as cog:
+        assert cog.crs is None
+        assert cog.transform == scene.transform != Affine.identity()
