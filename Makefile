@@ -1,5 +1,5 @@
-# Each target does all of its own set-up: a virtual environment in .venv, with the tested versions.
-# Paths are relative throughout, since make cannot handle a blank in a checkout's path.
+# Every target sets up a virtual environment in .venv first, with the tested versions.
+# All paths are relative, since make cannot handle a blank in the path of the checkout.
 
 PYTHON ?= python3
 IN_VENV := .venv/bin/python
@@ -46,12 +46,12 @@ install: .venv/installed
 qgis-plugin: .venv/installed
 	$(IN_VENV) qgis_plugin/build.py dist
 
-# written last, so that an installation that was interrupted is done again
+# written last, so that an interrupted installation is repeated
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	    { echo 'geoseg needs Python 3.11 or newer; name it by: make PYTHON=python3.11 ...' >&2; exit 1; }
+	    { echo 'geoseg requires Python 3.11 or newer. Run: make PYTHON=python3.11 ...' >&2; exit 1; }
 	@$(IN_VENV) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || \
-	    { echo 'no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv' >&2; exit 1; }
+	    { echo 'cannot create a virtual environment. On Debian and Ubuntu, run: apt install python3-venv' >&2; exit 1; }
 	$(IN_VENV) -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 

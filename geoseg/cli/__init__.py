@@ -90,7 +90,7 @@ def geoseg(debug: bool) -> None:
     """
     request_huge_pages()
     if debug:
-        boundary.talk_more()
+        boundary.log_debug_messages()
 
 
 def main() -> NoReturn:

@@ -1,7 +1,7 @@
-"""Where exceptions become one line on stderr and an exit code.
+"""Error boundary: convert exceptions to one line on stderr and an exit code.
 
 0 done · 1 a bug in geoseg, with its traceback · 2 usage or configuration · 3 input · 4 output · 5 model
-6 done, but inputs were skipped · 128 + n ended by signal n (130 Ctrl-C, 143 SIGTERM, 141 the reader went away)
+6 done, but inputs were skipped · 128 + n ended by signal n (130 Ctrl-C, 143 SIGTERM, 141 stdout closed)
 """
 
 from __future__ import annotations
@@ -26,52 +26,50 @@ log = logging.getLogger(NAME)
 
 
 class Terminated(SystemExit):
-    """A signal asked the process to end; raised where it was, so that every ``finally`` still runs."""
+    """End of the process by a signal, as an exception, so that every ``finally`` still runs."""
 
 
 def run(command: click.Command, args: Sequence[str] | None = None) -> int:
     """Run `command` with `args` (default: those of the process) and return the exit code.
 
-    What is neither a GeosegError, a usage error nor a signal is a bug and is raised as it is.
+    Exceptions other than GeosegError, usage errors and signals are bugs and are not caught.
     """
     if instruction := os.environ.get(COMPLETE):
         from click.shell_completion import shell_complete
 
         return shell_complete(command, {}, NAME, COMPLETE, instruction)
-    talk()
+    log_to_stderr()
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(
-            errors="surrogateescape"
-        )  # a path goes out with the bytes it came in with
-    return guarded(lambda: _invoke(command, list(sys.argv[1:] if args is None else args)))
+        sys.stdout.reconfigure(errors="surrogateescape")  # paths keep their bytes
+    return run_guarded(lambda: _invoke(command, list(sys.argv[1:] if args is None else args)))
 
 
-def guarded(work: Callable[[], int]) -> int:
-    """What `work` returns, or the exit code for how it ended, told on stderr."""
+def run_guarded(work: Callable[[], int]) -> int:
+    """Call `work` and return its result, or print its error and return the exit code."""
     with signals():
         try:
             return work()
         except GeosegError as error:
-            log.debug("where it happened", exc_info=True)
-            return complain(error)
+            log.debug("traceback", exc_info=True)
+            return print_error(error)
         except click.ClickException as error:
-            return complain(_in_our_words(error))
+            return print_error(_as_config_error(error))
         except (KeyboardInterrupt, click.Abort):
-            return complain("interrupted", 128 + signal.SIGINT)
+            return print_error("interrupted", 128 + signal.SIGINT)
         except Terminated as stop:
-            return complain("terminated", int(stop.code or 0))
+            return print_error("terminated", int(stop.code or 0))
         except BrokenPipeError:
-            return _reader_went_away()
+            return _discard_stdout()
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
-            log.debug("where it happened", exc_info=True)
-            what = f"{error.filename or 'output'}: {error.strerror}. free some disk space"
-            return complain(OutputError(what))
+            log.debug("traceback", exc_info=True)
+            what = f"{error.filename or 'output'}: {error.strerror}. Free disk space"
+            return print_error(OutputError(what))
 
 
-def complain(error: GeosegError | str, code: int = 1) -> int:
-    """Print `error` as the one line that users see, and return its exit code."""
+def print_error(error: GeosegError | str, code: int = 1) -> int:
+    """Print `error` as one line, and return its exit code."""
     if isinstance(error, GeosegError):
         code = error.exit_code
         line = "; ".join(part.strip() for part in str(error).splitlines() if part.strip())
@@ -84,11 +82,11 @@ def complain(error: GeosegError | str, code: int = 1) -> int:
 
 @contextmanager
 def signals() -> Iterator[None]:
-    """Raise Terminated, in this process only, on the signals that otherwise end Python without any clean-up."""
+    """Raise Terminated, in this process only, on signals that otherwise end Python without clean-up."""
     owner = os.getpid()
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        if os.getpid() != owner:  # a forked worker ends at once, as it would without this handler
+        if os.getpid() != owner:  # a forked worker ends at once, as without this handler
             os._exit(128 + number)
         raise Terminated(128 + number)
 
@@ -104,26 +102,25 @@ def signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def talk() -> None:
-    """Send what the library logs to stderr, a line each."""
+def log_to_stderr() -> None:
+    """Write log messages of the library to stderr, one line each."""
     log.setLevel(logging.INFO)
     logging.captureWarnings(True)
-    logging.getLogger("py.warnings").setLevel(
-        logging.ERROR
-    )  # other libraries' advice to programmers
+    # warnings of other libraries are meant for programmers
+    logging.getLogger("py.warnings").setLevel(logging.ERROR)
     root = logging.getLogger()
     if not any(isinstance(handler, _Stderr) for handler in root.handlers):
         root.addHandler(_Stderr())
 
 
-def talk_more() -> None:
-    """Also log what helps to find a bug: tracebacks of errors, debug messages, warnings of other libraries."""
+def log_debug_messages() -> None:
+    """Log tracebacks of errors, debug messages, and warnings of other libraries too."""
     log.setLevel(logging.DEBUG)
     logging.getLogger("py.warnings").setLevel(logging.NOTSET)
 
 
 class _Stderr(logging.Handler):
-    """Writes to whatever sys.stderr is by then: a progress bar replaces it while it is shown."""
+    """Handler that looks up sys.stderr for every message, since a progress bar replaces it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
@@ -142,13 +139,13 @@ def _invoke(command: click.Command, args: list[str]) -> int:
     return 0
 
 
-def _in_our_words(error: click.ClickException) -> ConfigError:
+def _as_config_error(error: click.ClickException) -> ConfigError:
     message = error.format_message().replace("\n", " ").rstrip(". ")
     context = getattr(error, "ctx", None)
     return ConfigError(f"{message}. See '{context.command_path if context else NAME} --help'")
 
 
-def _reader_went_away() -> int:
-    """Leave quietly; stdout must not be flushed into the closed pipe when Python ends."""
+def _discard_stdout() -> int:
+    """Discard stdout, whose pipe is closed, so that Python does not flush into it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 128 + 13  # SIGPIPE, which Windows has no name for
+    return 128 + 13  # SIGPIPE, which has no name on Windows

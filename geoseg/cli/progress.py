@@ -1,8 +1,8 @@
-"""How a command tells how far it is: a bar for a person, lines for a log file, JSON lines for a program.
+"""Progress of a command: a bar on a terminal, lines in a log file, JSON lines for a program.
 
-With `json`, stdout carries one object a line: ``{"event": "progress", "done": 3, "total": 20, "text": "segment"}``
-(total is null where nobody knows it), then ``{"event": "result", "path": …}``. Otherwise stdout carries the
-product's path only.
+With `json`, stdout gets one object per line: ``{"event": "progress", "done": 3, "total": 20, "text": "segment"}``
+(total is null where it is unknown), then ``{"event": "result", "path": …}``. Otherwise stdout gets only
+the path of the product.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ log = logging.getLogger("geoseg")
 
 
 def tracker(mode: str) -> Track:
-    """The `track` argument of a tool, for the value of ``--progress``: auto, json or none."""
+    """Return the `track` argument of a tool for a value of ``--progress``: auto, json or none."""
     if mode == "none":
         return silent
     if mode == "json":
@@ -44,7 +44,7 @@ def tracker(mode: str) -> Track:
 
 
 def report(product: Path, mode: str, **facts: object) -> None:
-    """Say on stdout where the product is; with ``--progress json`` as a result line that also carries `facts`."""
+    """Print the path of the product; with ``--progress json`` a result line with `facts`."""
     if mode == "json":
         _emit({"event": "result", "path": os.fspath(product), **facts})
     else:
@@ -52,7 +52,7 @@ def report(product: Path, mode: str, **facts: object) -> None:
 
 
 class _Lines:
-    """Writes a line at most every `seconds` while items flow and, with `ends`, at both ends of a stage."""
+    """Write a line at most every `seconds` and, with `ends`, at the start and end of a stage."""
 
     def __init__(
         self, write: Callable[[int, int | None, str], None], seconds: float, *, ends: bool = True
@@ -67,20 +67,20 @@ class _Lines:
         total = _length(items) if total is None else total
         done = 0
         if self._ends:
-            self._write(done, total, _said(text))
-        told_at, told = monotonic(), 0
+            self._write(done, total, _resolve_text(text))
+        written_at, written = monotonic(), 0
         for item in items:
             yield item
             done += 1
-            if (now := monotonic()) - told_at >= self._seconds:
-                self._write(done, total, _said(text))
-                told_at, told = now, done
-        if self._ends and told != done:
-            self._write(done, total, _said(text))
+            if (now := monotonic()) - written_at >= self._seconds:
+                self._write(done, total, _resolve_text(text))
+                written_at, written = now, done
+        if self._ends and written != done:
+            self._write(done, total, _resolve_text(text))
 
 
 class _Bars:
-    """Bars on stderr; stages within stages share one display."""
+    """Bars on stderr; nested stages share one display."""
 
     def __init__(self) -> None:
         self._progress: Progress | None = None
@@ -89,13 +89,15 @@ class _Bars:
     def __call__(
         self, items: Iterable[T], /, text: Text = "", total: int | None = None
     ) -> Iterator[T]:
-        progress = self._progress = self._progress or _started()
-        task = progress.add_task(_said(text), total=_length(items) if total is None else total)
+        progress = self._progress = self._progress or _start_display()
+        task = progress.add_task(
+            _resolve_text(text), total=_length(items) if total is None else total
+        )
         self._open += 1
         try:
             for item in items:
                 yield item
-                progress.update(task, advance=1, description=_said(text))
+                progress.update(task, advance=1, description=_resolve_text(text))
         finally:
             self._open -= 1
             if self._open:
@@ -105,7 +107,7 @@ class _Bars:
                 self._progress = None
 
 
-def _started() -> Progress:
+def _start_display() -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeElapsedColumn as Elapsed
@@ -133,11 +135,11 @@ def _write_log(done: int, total: int | None, text: str) -> None:
 
 
 def _emit(event: dict[str, object]) -> None:
-    # ASCII, so that no locale can spoil a name; click flushes, so that a pipe's reader sees it at once
+    # ASCII, so that names are safe in any locale; click flushes, so that readers of a pipe get it at once
     click.echo(json.dumps(event))
 
 
-def _said(text: Text) -> str:
+def _resolve_text(text: Text) -> str:
     return text if isinstance(text, str) else text()
 
 

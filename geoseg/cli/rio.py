@@ -1,4 +1,4 @@
-"""geoseg's commands for scenes inside rasterio's ``rio``: ``rio segment`` and ``rio vectorize``."""
+"""Commands of geoseg as plugins of rasterio's ``rio``: ``rio segment`` and ``rio vectorize``."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from geoseg.cli.segment import segment as _segment
 from geoseg.cli.vectorize import vectorize as _vectorize
 
 
-def guest(command: click.Command) -> click.Command:
-    """A copy of `command` that reports errors and ends on signals as ``geoseg`` does, whoever calls it."""
+def as_plugin(command: click.Command) -> click.Command:
+    """Return a copy of `command` with the error boundary of ``geoseg``."""
     guarded = copy.copy(command)
     if command.callback is not None:
         guarded.callback = _guarded(command.callback)
@@ -32,11 +32,11 @@ def _guarded(callback: Callable[..., None]) -> Callable[..., None]:
             return 0
 
         request_huge_pages()
-        if code := boundary.guarded(work):
+        if code := boundary.run_guarded(work):
             sys.exit(code)
 
     return call
 
 
-segment = guest(_segment)
-vectorize = guest(_vectorize)
+segment = as_plugin(_segment)
+vectorize = as_plugin(_vectorize)

@@ -39,7 +39,7 @@ def run(body: Callable[[], object], *args: str) -> int:
     @click.option("--debug", is_flag=True)
     def group(debug: bool) -> None:
         if debug:
-            boundary.talk_more()
+            boundary.log_debug_messages()
 
     @group.command()
     @click.option("--number", type=int)
@@ -242,7 +242,9 @@ def test_the_library_s_log_goes_to_stderr(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr() == ("", "geoseg: warning: no CRS\ngeoseg: reading\n")
 
 
-@pytest.mark.parametrize(("more", "shown"), [("", False), ("boundary.talk_more()\n", True)])
+@pytest.mark.parametrize(
+    ("more", "shown"), [("", False), ("boundary.log_debug_messages()\n", True)]
+)
 def test_warnings_of_other_libraries_are_for_debugging(more: str, shown: bool) -> None:
     process = child(f"{more}import warnings\nwarnings.warn('advice')")
     err = process.communicate(timeout=60)[1]

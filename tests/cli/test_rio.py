@@ -14,7 +14,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from geoseg.cli.rio import guest
+from geoseg.cli.rio import as_plugin
 from geoseg.errors import ModelError
 from tests.scenes import model_file, picture, write_scene
 
@@ -89,7 +89,7 @@ def test_rio_ends_on_signals_as_geoseg_does_and_leaves_no_product(
     ("fault", "code", "told"),
     [
         (KeyboardInterrupt(), 130, "geoseg: interrupted"),
-        (OSError(errno.ENOSPC, "No space left on device", "out.gpkg"), 4, "free some disk space"),
+        (OSError(errno.ENOSPC, "No space left on device", "out.gpkg"), 4, "Free disk space"),
         (click.UsageError("no such band"), 2, "geoseg: error: no such band"),
     ],
 )
@@ -100,7 +100,7 @@ def test_every_end_of_a_command_has_geoseg_s_exit_code_under_any_group(
     def work() -> None:
         raise fault
 
-    done = CliRunner().invoke(click.Group("host", {"work": guest(work)}), ["work"])
+    done = CliRunner().invoke(click.Group("host", {"work": as_plugin(work)}), ["work"])
     assert done.exit_code == code
     assert told in done.stderr
 
@@ -110,7 +110,7 @@ def test_an_error_is_one_line_and_its_exit_code_under_any_group() -> None:
     def work() -> None:
         raise ModelError("m.safetensors: is no model. name another")
 
-    host = click.Group("host", {"work": guest(work)})
+    host = click.Group("host", {"work": as_plugin(work)})
     done = CliRunner().invoke(host, ["work"])
     assert done.exit_code == 5
     assert done.stderr == "geoseg: error: m.safetensors: is no model. name another\n"
