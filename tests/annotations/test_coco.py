@@ -127,9 +127,9 @@ def test_a_mask_is_decoded_by_parts_however_large_it_is(monkeypatch: pytest.Monk
 def test_a_small_object_of_a_vast_image_takes_little() -> None:
     side = 100_000
     counts = [side * 50_000 + 7, 20, side - 20, 20, side * side - side * 50_001 - 27]
-    began = time.perf_counter()
+    began = time.process_time()
     assert decode_outline(side, side, counts).equals(shapely.box(50_000, 7, 50_002, 27))
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5  # of this process: other load does not count
 
 
 def test_parts_are_one_object_and_count_once_where_they_overlap(tmp_path: Path) -> None:

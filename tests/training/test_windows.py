@@ -219,7 +219,7 @@ def test_a_scene_that_could_not_be_read_is_not_kept_open(
 ) -> None:
     with count_openings(monkeypatch) as (opened, closed):
         pool = ScenePool(scenes(drawn).paths, bands=3, dtype="uint8")
-        with pytest.raises(ValueError, match="leaves a scene"), pool.borrow(0) as scene:
+        with pytest.raises(ValueError, match="not inside a scene"), pool.borrow(0) as scene:
             scene.read(Window(0, 0, 5000, 8))
     assert closed == opened
 
