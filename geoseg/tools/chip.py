@@ -165,17 +165,8 @@ def chip(
             check=pool.raise_if_cancelled,
         )
         writer.make_folders(splits)
-        parts = divide_scenes(scenes, chips)
-        done = _find_complete(journal, parts, writer)
-        written = pool.map(
-            partial(_write_part, writer=writer, journal=journal, lock=threading.Lock()),
-            [part for part in parts if part.number not in done],
-            "write chips",
-            report,
-            stop_at_first=True,
-        )
-        complete = sorted([*done.values(), *written], key=attrgetter("number"))
-        summary = _finish(writer, complete, splits, head, output)
+        parts = _write_parts(writer, divide_scenes(scenes, chips), journal, pool, report)
+        summary = _finish(writer, parts, splits, head, output)
         publish_chips(writer.products, output.resolve())
     log.info("%s: %s", output, summary)
     report.raise_skipped(output)
@@ -222,6 +213,25 @@ def _find_complete(
     """Return the parts that an interrupted run has written and that are still complete, by number."""
     numbers = {entry.number for entry in journal.read_entries()}
     return {number: parts[number] for number in numbers if writer.is_complete(parts[number])}
+
+
+def _write_parts(
+    writer: ChipWriter,
+    parts: Sequence[ChipPart],
+    journal: Journal,
+    pool: InputPool,
+    report: ValidationReport,
+) -> list[ChipPart]:
+    """Write the parts that are not complete; return all complete parts in their order."""
+    done = _find_complete(journal, parts, writer)
+    written = pool.map(
+        partial(_write_part, writer=writer, journal=journal, lock=threading.Lock()),
+        [part for part in parts if part.number not in done],
+        "write chips",
+        report,
+        stop_at_first=True,
+    )
+    return sorted([*done.values(), *written], key=attrgetter("number"))
 
 
 def _write_part(
