@@ -1,4 +1,4 @@
-"""Pages as people meet them: opened in headless Chromium, offline."""
+"""Fixtures that open pages in headless Chromium, offline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _ARGUMENTS = [
     "--headless",
-    "--no-sandbox",  # there is none inside a container
+    "--no-sandbox",  # not available in a container
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -27,7 +27,7 @@ _ARGUMENTS = [
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """The browser that CHROMIUM names, or the one on the path; the test is skipped without."""
+    """Start the browser named by CHROMIUM, or that on the path; skip the test without one."""
     found = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
     if not Path(found).exists():
         pytest.skip(f"needs Chromium: {found} is not there (Debian: apt-get install chromium)")
@@ -41,14 +41,14 @@ def chromium() -> Iterator[Browser]:
 
 
 class Pages:
-    """Opens pages: ``pages(file, **context)`` -> a page in a context of its own (Playwright's keywords)."""
+    """Open pages, each in a context of its own: ``pages(file, **context)`` with the keywords of Playwright."""
 
     def __init__(self, browser: Browser) -> None:
-        self.said: list[str] = []
-        """What pages wrote on their consoles, and exceptions."""
+        self.messages: list[str] = []
+        """Console messages and exceptions of the pages."""
 
-        self.asked: list[str] = []
-        """What pages asked for, themselves not counted."""
+        self.requests: list[str] = []
+        """Requests of the pages, other than for themselves."""
 
         self._browser = browser
         self._contexts: list[BrowserContext] = []
@@ -58,27 +58,27 @@ class Pages:
         page = self._contexts[-1].new_page()
         page.set_default_timeout(10_000)
         own = file.absolute().as_uri()
-        page.on("console", lambda message: self.said.append(message.text))
-        page.on("pageerror", lambda error: self.said.append(str(error)))
-        page.on("request", lambda request: self._asks(request.url, own))
+        page.on("console", lambda message: self.messages.append(message.text))
+        page.on("pageerror", lambda error: self.messages.append(str(error)))
+        page.on("request", lambda request: self._record_request(request.url, own))
         page.goto(own)
         return page
 
     def close(self) -> None:
-        """Close all of them."""
+        """Close all pages."""
         for context in self._contexts:
             context.close()
 
-    def _asks(self, url: str, own: str) -> None:
+    def _record_request(self, url: str, own: str) -> None:
         if url != own and not url.startswith(("data:", "blob:")):
-            self.asked.append(url)
+            self.requests.append(url)
 
 
 @pytest.fixture
 def open_page(chromium: Browser) -> Iterator[Pages]:
-    """Opens pages that, when the test ends, have kept silent on their consoles and asked for nothing."""
+    """Open pages; after the test, check that they logged no message and sent no request."""
     pages = Pages(chromium)
     yield pages
     pages.close()
-    assert not pages.said
-    assert not pages.asked
+    assert not pages.messages
+    assert not pages.requests

@@ -71,7 +71,7 @@ def count_scene(
     *,
     width: int,
     height: int,
-    rules: ScoringOptions,
+    scoring: ScoringOptions,
 ) -> list[SceneCounts]:
     """Count pixels and objects of a scene against each of several references.
 
@@ -85,25 +85,25 @@ def count_scene(
         Legend, CRS and transform of the scene.
     width, height
         Size of the scene in pixels.
-    rules
+    scoring
         How scores are computed.
     """
     classes = len(table.legend)
-    pixels = [_PixelCounter(annotations, classes, rules) for annotations in references]
+    pixels = [_PixelCounter(annotations, classes, scoring) for annotations in references]
     objects = [
         ObjectCounter(
             annotations,
             classes,
             width=width,
             height=height,
-            match=rules.match,
-            difficult=rules.difficult,
+            match=scoring.match,
+            difficult=scoring.difficult,
         )
         for annotations in references
     ]
     areas = row_areas(table.transform, table.crs, width)
-    for batch in extract_polygons(_count_strips(strips, pixels), rules.cleaning, areas):
-        large = table.is_large(batch.regions, rules.cleaning)
+    for batch in extract_polygons(_count_strips(strips, pixels), scoring.cleaning, areas):
+        large = table.is_large(batch.regions, scoring.cleaning)
         geometry = batch.outlines.geometry(Affine.identity())[large]
         for counter in objects:
             counter.add(geometry, batch.regions.class_id[large])
@@ -126,14 +126,14 @@ def _count_strips(strips: Iterable[Strip], counters: Sequence[_PixelCounter]) ->
 class _PixelCounter:
     """Count the pixels of a scene against one reference, which is burned strip by strip."""
 
-    def __init__(self, annotations: Annotations, classes: int, rules: ScoringOptions) -> None:
+    def __init__(self, annotations: Annotations, classes: int, scoring: ScoringOptions) -> None:
         self._index, self._classes, self._difficult = (
             AnnotationIndex(annotations),
             classes,
-            rules.difficult,
+            scoring.difficult,
         )
         self.confidences = np.zeros((classes, classes, LEVELS), np.int64)
-        self.boundaries = BoundaryCounter(classes, rules.boundary)
+        self.boundaries = BoundaryCounter(classes, scoring.boundary)
 
     def add(
         self, top: int, labels: NDArray[np.uint8], confidence: NDArray[np.uint8] | None
@@ -175,7 +175,7 @@ class Evaluation:
     """Annotation layer that serves as reference: outlines or quads."""
 
     legend: Legend
-    rules: ScoringOptions
+    scoring: ScoringOptions
 
     scenes: tuple[str, ...]
 
@@ -216,15 +216,15 @@ class Evaluation:
             "truth": self.layer,
             "scenes": len(self.scenes),
             "legend": self.legend.to_json(),
-            "rules": asdict(self.rules),
+            "rules": asdict(self.scoring),
             **scores,
             "boundary_miou": round_score(mean_score(self.scores.matrix.sum(axis=1), boundary)),
-            "boundary_px": self.rules.boundary,
+            "boundary_px": self.scoring.boundary,
             "intervals": intervals,
             "classes": self._classes_json(of_classes, of_objects),
             "objects": {
                 **objects_json(objects.sum(axis=(1, 2))),
-                "iou": self.rules.match,
+                "iou": self.scoring.match,
                 "by_size": _sizes_json(objects.sum(axis=2)),
             },
             **self._confidence_json(),
@@ -239,8 +239,8 @@ class Evaluation:
         """Return the scores that a model card stores, 0 to 1."""
         scores = self.scores.to_json(self.legend)
         about = {"dataset": self.dataset.resolve().name, "scenes": len(self.scenes)}
-        if self.rules.difficult != "keep":
-            about["difficult"] = self.rules.difficult
+        if self.scoring.difficult != "keep":
+            about["difficult"] = self.scoring.difficult
         return {
             **about,
             "miou": scores["miou"],

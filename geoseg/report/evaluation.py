@@ -24,8 +24,8 @@ from geoseg.report.provenance import (
     describe_data,
     describe_labels,
     describe_model,
-    describe_rules,
     describe_run,
+    describe_scoring,
 )
 from geoseg.report.scene_images import encode_images, read_images
 
@@ -116,7 +116,7 @@ def collect_content(
     dataset: Dataset,
     source: LabelSource,
     references: References,
-    rules: ScoringOptions,
+    scoring: ScoringOptions,
     *,
     model: Model | None,
     command: str = "",
@@ -134,7 +134,7 @@ def collect_content(
         Source of the labels of the sample scenes.
     references
         Annotations by layer and scene.
-    rules
+    scoring
         How scores were computed.
     model
         Model that made the labels; None if unknown.
@@ -157,7 +157,7 @@ def collect_content(
         scenes=[
             {
                 "rank": ranks[name],
-                **_show_scene(scenes[name], dataset, source, references, rules),
+                **_show_scene(scenes[name], dataset, source, references, scoring),
             }
             for name in track(list(ranks), "pictures")
         ],
@@ -166,7 +166,7 @@ def collect_content(
         provenance=[
             describe_model(model) if model else describe_labels(source.path),
             describe_data(dataset, split, list(references)),
-            describe_rules(rules, first),
+            describe_scoring(scoring, first),
             describe_run(command),
         ],
         card=model.card.to_json() if model else None,
@@ -270,11 +270,11 @@ def _show_scene(
     dataset: Dataset,
     source: LabelSource,
     references: References,
-    rules: ScoringOptions,
+    scoring: ScoringOptions,
 ) -> dict[str, Any]:
     annotations = {layer: of[scene.name] for layer, of in references.items()}
     with source.open(scene) as (labels, _):
-        images = read_images(dataset.path(scene), labels, annotations, difficult=rules.difficult)
+        images = read_images(dataset.path(scene), labels, annotations, difficult=scoring.difficult)
     size = {"width": scene.width, "height": scene.height}
     return {"name": scene.name, **size, **encode_images(images, dataset.legend)}
 

@@ -83,18 +83,18 @@ def describe_data(dataset: Dataset, scenes: Sequence[DatasetScene], layers: Iter
     return "Data", [*facts, ("CRS", crs)]
 
 
-def describe_rules(rules: ScoringOptions, evaluation: Mapping[str, Any]) -> Facts:
+def describe_scoring(scoring: ScoringOptions, evaluation: Mapping[str, Any]) -> Facts:
     """List how the scores were computed."""
     intervals = evaluation["intervals"]
     cleaning = [
         name.replace("_", " ") if value is True else f"{name.replace('_', ' ')} {value:g}"
-        for name, value in asdict(rules.cleaning).items()
+        for name, value in asdict(scoring.cleaning).items()
         if value
     ]
-    matching = f"polygons, matched at an IoU of at least {rules.match:g}"
+    matching = f"polygons, matched at an IoU of at least {scoring.match:g}"
     return "Scores", [
-        ("difficult", _DIFFICULT[rules.difficult]),
-        ("boundary IoU", f"pixels up to {rules.boundary} px from a contour"),
+        ("difficult", _DIFFICULT[scoring.difficult]),
+        ("boundary IoU", f"pixels up to {scoring.boundary} px from a contour"),
         ("objects", "; ".join([matching, *cleaning])),
         (
             "intervals",

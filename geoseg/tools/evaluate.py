@@ -25,7 +25,7 @@ from geoseg.options import EvaluateOutputs, ScoringOptions, StrPath, as_path
 from geoseg.polygons.table import AttributeTable
 from geoseg.progress import Track, silent
 from geoseg.raster.labels import read_strips
-from geoseg.report.evaluation import collect_content, write_report
+from geoseg.report.evaluation import References, collect_content, write_report
 
 log = logging.getLogger(__name__)
 
@@ -82,28 +82,17 @@ def evaluate(
     ConfigError
         If options contradict each other.
     """
-    folder, overwrite = Path(folder), outputs.overwrite
     model, labels, keep = map(as_path, (model, labels, outputs.keep))
     json_output, page = map(as_path, (outputs.json, outputs.report))
-    for output in filter(None, (json_output, page)):
-        check_output(output, overwrite=overwrite)
-    if page and page.suffix.lower() != ".html":
-        raise ConfigError(
-            f"{page}: reports are written as HTML. Use a file name that ends in .html"
-        )
-    if labels and (model or keep or outputs.write):
-        raise ConfigError(
-            f"{labels}: labels cannot be combined with model, keep or write. Choose one"
-        )
-    if outputs.write:
-        check_card_file(model)
-    dataset = Dataset.open(folder)
+    _check_outputs(outputs, model, labels)
+    dataset = Dataset.open(Path(folder))
     scenes = dataset.split(split)
     if scoring.cleaning.min_area_m2 and dataset.crs is None:
         raise ConfigError(f"{folder}: pixel area unknown: the dataset has no CRS. Use --min-pixels")
     references = {
         layer: dataset.annotations(layer, scenes=scenes) for layer in layers or dataset.layers
     }
+    overwrite = outputs.overwrite
     if keep:
         check_keep_folder(keep, scenes, overwrite=overwrite)
     source: LabelSource = (
@@ -111,30 +100,7 @@ def evaluate(
         if labels
         else PredictedLabels(dataset, model, device=device, keep=keep, overwrite=overwrite)
     )
-    totals = {layer: SplitCounts() for layer in references}
-    for scene in track(scenes, "evaluate"):
-        with source.open(scene) as (opened, confidence):
-            scene_counts = count_scene(
-                read_strips(opened, confidence, dataset.legend),
-                [annotations[scene.name] for annotations in references.values()],
-                _table_of(dataset, scene),
-                width=scene.width,
-                height=scene.height,
-                rules=scoring,
-            )
-        for layer, counts in zip(references, scene_counts, strict=True):
-            totals[layer].add(scene.name, counts)
-    evaluations = [
-        total.evaluation(
-            model=source.path,
-            dataset=folder,
-            split=split,
-            layer=layer,
-            legend=dataset.legend,
-            rules=scoring,
-        )
-        for layer, total in totals.items()
-    ]
+    evaluations = _score_split(dataset, split, source, references, scoring, track)
     as_json = [evaluation.to_json() for evaluation in evaluations] if json_output or page else []
     if json_output:
         write_json(json_output, as_json)
@@ -154,6 +120,58 @@ def evaluate(
     if outputs.write and isinstance(source, PredictedLabels):
         _record_scores(source.model, evaluations)
     return evaluations
+
+
+def _check_outputs(outputs: EvaluateOutputs, model: Path | None, labels: Path | None) -> None:
+    """Raise ConfigError or OutputError if the products cannot be written."""
+    json_output, page = map(as_path, (outputs.json, outputs.report))
+    for output in filter(None, (json_output, page)):
+        check_output(output, overwrite=outputs.overwrite)
+    if page and page.suffix.lower() != ".html":
+        raise ConfigError(
+            f"{page}: reports are written as HTML. Use a file name that ends in .html"
+        )
+    if labels and (model or outputs.keep or outputs.write):
+        raise ConfigError(
+            f"{labels}: labels cannot be combined with model, keep or write. Choose one"
+        )
+    if outputs.write:
+        check_card_file(model)
+
+
+def _score_split(
+    dataset: Dataset,
+    split: str,
+    source: LabelSource,
+    references: References,
+    scoring: ScoringOptions,
+    track: Track,
+) -> list[Evaluation]:
+    """Count the scenes of a split against every reference."""
+    totals = {layer: SplitCounts() for layer in references}
+    for scene in track(dataset.split(split), "evaluate"):
+        with source.open(scene) as (labels, confidence):
+            scene_counts = count_scene(
+                read_strips(labels, confidence, dataset.legend),
+                [annotations[scene.name] for annotations in references.values()],
+                _table_of(dataset, scene),
+                width=scene.width,
+                height=scene.height,
+                scoring=scoring,
+            )
+        for layer, counts in zip(references, scene_counts, strict=True):
+            totals[layer].add(scene.name, counts)
+    return [
+        total.evaluation(
+            model=source.path,
+            dataset=dataset.folder,
+            split=split,
+            layer=layer,
+            legend=dataset.legend,
+            scoring=scoring,
+        )
+        for layer, total in totals.items()
+    ]
 
 
 def _record_scores(model: Model, evaluations: Sequence[Evaluation]) -> None:

@@ -5,7 +5,7 @@ from scipy.stats import bootstrap
 from geoseg.metrics.bootstrap import MIN_SCENES, draw_resamples, percentile_interval, sum_resamples
 
 
-def test_resamples_are_sums_over_scenes_that_were_drawn() -> None:
+def test_resamples_are_sums_over_the_drawn_scenes() -> None:
     counts = np.random.default_rng(1).integers(0, 2**40, (7, 3, 2))
     drawn = draw_resamples(7, resamples=20)
     assert (drawn.sum(axis=1) == 7).all()
@@ -34,7 +34,7 @@ def test_the_interval_is_that_of_scipy() -> None:
     assert found == pytest.approx((theirs.low, theirs.high), abs=0.003)
 
 
-def test_scores_that_are_not_defined_do_not_count() -> None:
+def test_undefined_scores_are_left_out_of_the_interval() -> None:
     values = np.array([np.nan, 0.0, 0.5, 1.0, np.nan])
     assert percentile_interval(values, scenes=9, level=0.5) == (0.25, 0.75)
     assert percentile_interval(np.full(5, np.nan), scenes=9) is None

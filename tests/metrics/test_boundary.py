@@ -15,7 +15,7 @@ SHAPES = st.tuples(st.integers(1, 30), st.integers(1, 30))
 
 @st.composite
 def pairs(draw: st.DrawFn) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Truth and labels of blotches, some of them IGNORE."""
+    """Draw reference and labels of rectangular patches, some of them IGNORE."""
     height, width = draw(SHAPES)
     side = draw(st.sampled_from([1, 4, 9]))
     small = (-(-height // side), -(-width // side))
@@ -46,7 +46,7 @@ def counted(
 
 
 @given(pairs(), st.integers(1, 6), st.lists(st.integers(1, 9), max_size=30))
-def test_counts_are_those_of_the_authors_for_the_whole_scene_whatever_the_strips(
+def test_counts_equal_those_of_the_authors_for_any_strips(
     pair: tuple[NDArray[np.uint8], NDArray[np.uint8]], distance: int, heights: list[int]
 ) -> None:
     truth, labels = pair
@@ -59,7 +59,7 @@ def test_counts_are_those_of_the_authors_for_the_whole_scene_whatever_the_strips
 
 
 @given(pairs())
-def test_far_enough_from_everything_it_is_the_iou(
+def test_with_a_large_distance_boundary_iou_is_iou(
     pair: tuple[NDArray[np.uint8], NDArray[np.uint8]],
 ) -> None:
     truth, labels = pair
@@ -73,7 +73,7 @@ def test_far_enough_from_everything_it_is_the_iou(
             assert np.isnan(iou[class_id])
 
 
-def test_a_shifted_square_is_told_apart_by_its_border() -> None:
+def test_a_shifted_square_has_a_lower_boundary_iou_than_iou() -> None:
     truth = np.zeros((300, 300), np.uint8)
     truth[50:250, 50:250] = 1
     shifted = np.roll(truth, 5, axis=1)
@@ -94,7 +94,7 @@ def test_no_rows_have_no_counts() -> None:
 
 
 @pytest.mark.parametrize("height", [1, 3, 512])
-def test_no_more_rows_wait_than_reach_a_contour(height: int) -> None:
+def test_pending_rows_are_limited_by_the_distance(height: int) -> None:
     boundaries = BoundaryCounter(CLASSES, 5)
     for _ in range(40):
         boundaries.add(np.zeros((height, 8), np.uint8), np.zeros((height, 8), np.uint8))

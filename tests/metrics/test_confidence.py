@@ -34,7 +34,7 @@ def test_the_sum_over_confidences_is_the_confusion_matrix(t: Array, f: Array, su
 
 
 @given(LABELS, LABELS, SURE)
-def test_the_curve_is_that_of_scikit_learn(t: Array, f: Array, sure: Array) -> None:
+def test_the_reliability_curve_equals_that_of_scikit_learn(t: Array, f: Array, sure: Array) -> None:
     found = reliability_curve(confidence_histogram(t, f, sure, CLASSES))
     seen = (t != IGNORE) & (f != IGNORE)
     right, probability = (t == f)[seen], (sure / 200)[seen]
@@ -54,7 +54,9 @@ def test_the_curve_is_that_of_scikit_learn(t: Array, f: Array, sure: Array) -> N
 
 
 @given(LABELS, LABELS, SURE)
-def test_labels_of_objects_have_a_curve_of_their_own(t: Array, f: Array, sure: Array) -> None:
+def test_predicted_objects_have_a_reliability_curve_of_their_own(
+    t: Array, f: Array, sure: Array
+) -> None:
     without = np.where(f == 0, np.uint8(IGNORE), f)
     expected = reliability_curve(confidence_histogram(t, without, sure, CLASSES))
     found = reliability_curve(confidence_histogram(t, f, sure, CLASSES), background=False)
@@ -63,9 +65,7 @@ def test_labels_of_objects_have_a_curve_of_their_own(t: Array, f: Array, sure: A
 
 
 @given(LABELS, LABELS, SURE, st.integers(0, 200))
-def test_a_threshold_does_what_labelling_anew_does(
-    t: Array, f: Array, sure: Array, level: int
-) -> None:
+def test_a_threshold_equals_relabelling(t: Array, f: Array, sure: Array, level: int) -> None:
     found = sweep_thresholds(confidence_histogram(t, f, sure, CLASSES))
     anew = np.where((f != IGNORE) & (sure < level), np.uint8(0), f)
     scores = Scores(confusion_matrix(t, anew, CLASSES))
@@ -75,7 +75,7 @@ def test_a_threshold_does_what_labelling_anew_does(
 
 @settings(max_examples=20)
 @given(LABELS, LABELS, SURE)
-def test_the_best_threshold_is_the_lowest_that_nothing_beats(
+def test_the_best_threshold_is_the_lowest_with_the_best_score(
     t: Array, f: Array, sure: Array
 ) -> None:
     told = sweep_thresholds(confidence_histogram(t, f, sure, CLASSES)).to_json(LEGEND)
@@ -94,7 +94,7 @@ def test_the_best_threshold_is_the_lowest_that_nothing_beats(
     assert told["curves"]["miou"] == pytest.approx(mious[::10], abs=1e-4)
 
 
-def test_a_doubtful_class_is_better_left_out_and_a_sure_one_is_not() -> None:
+def test_only_a_class_of_low_confidence_gains_from_a_threshold() -> None:
     truth = np.repeat(np.array([0, 0, 1, 2], np.uint8), 10)[None]
     labels = np.repeat(np.array([0, 1, 1, 2], np.uint8), 10)[None]
     sure = np.repeat(np.array([200, 60, 150, 50], np.uint8), 10)[None]

@@ -62,7 +62,7 @@ def matched(
 
 
 def best_matching(truth: Polygons, found: Polygons, match: float) -> NDArray[np.int64]:
-    """As many pairs as can be, by class, from IoUs of pixels by shapely one by one."""
+    """Count the largest number of pairs by class, with IoUs computed one by one."""
     most = np.zeros(CLASSES, np.int64)
     for class_id in range(CLASSES):
         a = [polygon for polygon, of in truth if of == class_id]
@@ -76,7 +76,7 @@ def best_matching(truth: Polygons, found: Polygons, match: float) -> NDArray[np.
 
 @settings(max_examples=100)
 @given(LABELS, LABELS, st.sampled_from([0.501, 0.7, 1.0]), st.integers(1, 5))
-def test_above_one_half_nothing_matches_more(
+def test_above_one_half_greedy_matching_is_optimal(
     truth: NDArray[np.uint8], labels: NDArray[np.uint8], match: float, batch: int
 ) -> None:
     annotated, found = traced(truth), traced(labels)
@@ -88,7 +88,7 @@ def test_above_one_half_nothing_matches_more(
 
 
 @given(LABELS)
-def test_what_is_annotated_is_found_by_itself(labels: NDArray[np.uint8]) -> None:
+def test_annotations_match_themselves(labels: NDArray[np.uint8]) -> None:
     polygons = traced(labels)
     counts = matched(polygons, polygons, match=1.0)
     np.testing.assert_array_equal(counts[MATCHED], counts[REFERENCE])
@@ -105,7 +105,7 @@ def test_annotations_that_overlap_are_each_matched_once(
     np.testing.assert_array_equal(counts[MATCHED], matched(traced(one), found).sum(axis=1)[MATCHED])
 
 
-def test_the_best_pair_is_taken_first() -> None:
+def test_the_pair_of_highest_iou_is_matched_first() -> None:
     annotated = [(box(0, 0, 10, 10), 1), (box(0, 0, 10, 12), 1)]
     found = [(box(0, 0, 10, 11.5), 1)]
     counts = matched(annotated, found, hard={1}, difficult="ignore")
@@ -119,7 +119,7 @@ def test_classes_do_not_match_each_other() -> None:
     assert counts[MATCHED].sum() == 0
 
 
-def test_sizes_are_cocos_and_a_match_counts_at_its_annotation() -> None:
+def test_sizes_are_those_of_coco_and_a_match_counts_at_its_annotation() -> None:
     side = 400
     annotated = [
         (box(0, 0, 32, 32), 1),  # small still
@@ -149,7 +149,7 @@ def test_difficult_objects_are_kept_dropped_or_ignored(
     assert counts.sum(axis=1)[:, 1].tolist() == expected
 
 
-def test_annotations_are_clipped_to_the_scene_and_mended() -> None:
+def test_annotations_are_clipped_to_the_scene_and_repaired() -> None:
     outside = box(30, 30, 40, 40)
     beyond = box(-10, 0, 6, 6)
     bow_tie = shapely.Polygon([(10, 10), (20, 20), (20, 10), (10, 20)])
@@ -159,13 +159,13 @@ def test_annotations_are_clipped_to_the_scene_and_mended() -> None:
     assert counts[MATCHED].tolist() == [0, 1, 1]
 
 
-def test_nothing_annotated_and_nothing_found_are_counts_of_nothing() -> None:
+def test_scenes_without_objects_have_zero_counts() -> None:
     assert not matched([], []).any()
     assert matched([], [(box(0, 0, 2, 2), 1)]).sum() == 1
     assert matched([(box(0, 0, 2, 2), 1)], []).sum() == 1
 
 
-def test_what_nobody_knows_is_no_object_and_what_is_found_there_counts_nowhere() -> None:
+def test_ignored_areas_are_no_objects_and_predictions_on_them_are_not_counted() -> None:
     known, unknown = (box(2, 2, 8, 8), 1), (box(12, 0, 24, 24), IGNORE)
     found = [known, (box(14, 2, 18, 6), 2), (box(10, 10, 14, 14), 2), (box(9, 16, 13, 20), 1)]
     counts = matched([known, unknown], found)

@@ -42,12 +42,12 @@ def tallied(
     labels: NDArray[np.uint8],
     truths: list[Annotations],
     heights: list[int] | None = None,
-    rules: ScoringOptions = ScoringOptions(),
+    scoring: ScoringOptions = ScoringOptions(),
 ) -> list[SceneCounts]:
     rows = np.cumsum([0, *(heights or [])])
     parts = np.split(labels, rows[(rows > 0) & (rows < len(labels))])
     strips = [(part, part // 2) for part in parts]
-    return count_scene(strips, truths, TABLE, width=WIDTH, height=HEIGHT, rules=rules)
+    return count_scene(strips, truths, TABLE, width=WIDTH, height=HEIGHT, scoring=scoring)
 
 
 @settings(max_examples=30)
@@ -57,17 +57,17 @@ def tallied(
     st.lists(st.integers(1, 20), max_size=20),
     st.sampled_from(["keep", "ignore", "drop"]),
 )
-def test_a_scene_in_strips_counts_what_the_whole_does(
+def test_counts_do_not_depend_on_the_strips(
     blotches: NDArray[np.uint8], seed: int, heights: list[int], difficult: str
 ) -> None:
     labels = blotches.repeat(6, axis=0).repeat(5, axis=1)
     truths = [annotated(seed), annotated(seed + 1)]
-    rules = ScoringOptions(difficult=difficult, boundary=3)  # type: ignore[arg-type]
-    whole, cut = tallied(labels, truths, rules=rules), tallied(labels, truths, heights, rules)
+    scoring = ScoringOptions(difficult=difficult, boundary=3)  # type: ignore[arg-type]
+    whole, cut = tallied(labels, truths, scoring=scoring), tallied(labels, truths, heights, scoring)
     for one, other, objects in zip(whole, cut, truths, strict=True):
         for field in SceneCounts.__slots__:
             np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
-        truth = burn(objects, HEIGHT, WIDTH, difficult=rules.difficult)
+        truth = burn(objects, HEIGHT, WIDTH, difficult=scoring.difficult)
         np.testing.assert_array_equal(one.matrix, confusion_matrix(truth, labels, CLASSES))
         boundaries = BoundaryCounter(CLASSES, 3)
         boundaries.add(truth, labels)
@@ -83,7 +83,7 @@ def test_rows_of_a_wide_scene_are_counted_a_few_at_a_time(monkeypatch: pytest.Mo
         np.testing.assert_array_equal(getattr(whole, field), getattr(few, field))
 
 
-def test_labels_burned_from_the_annotations_are_right_everywhere() -> None:
+def test_labels_burned_from_the_annotations_are_all_correct() -> None:
     objects = [box(2, 2, 12, 9), box(20, 20, 30, 50), box(40, 0, 50, 8)]
     annotations = Annotations(
         np.array(objects, object), np.array([1, 2, 1], np.uint8), np.zeros(3, bool)
@@ -103,7 +103,7 @@ def test_cleaning_changes_objects_and_leaves_pixels_alone() -> None:
     labels[8:22, 8:22] = 0  # a hole, so large that what is left is half of the object at most
     plain = tallied(labels, [annotations])[0]
     cleaning = PolygonOptions(min_pixels=5, fill_holes=200)
-    clean = tallied(labels, [annotations], rules=ScoringOptions(cleaning=cleaning))[0]
+    clean = tallied(labels, [annotations], scoring=ScoringOptions(cleaning=cleaning))[0]
     np.testing.assert_array_equal(plain.matrix, clean.matrix)
     np.testing.assert_array_equal(plain.boundary, clean.boundary)
     counts = [
@@ -112,7 +112,7 @@ def test_cleaning_changes_objects_and_leaves_pixels_alone() -> None:
     assert counts == [[1, 2, 1], [1, 1, 1]]
 
 
-def test_two_objects_that_touch_are_told_apart_when_they_are_split() -> None:
+def test_merged_objects_are_separated_by_split() -> None:
     discs = [affinity.scale(box(0, 0, 1, 1).centroid.buffer(8), 1, 1) for _ in range(2)]
     objects = [affinity.translate(disc, 12 + 15 * n, 20) for n, disc in enumerate(discs)]
     annotations = Annotations(
@@ -121,13 +121,13 @@ def test_two_objects_that_touch_are_told_apart_when_they_are_split() -> None:
     labels = burn(annotations, HEIGHT, WIDTH)
     together = tallied(labels, [annotations])[0].objects.sum(axis=1)[:, 1]
     apart = tallied(
-        labels, [annotations], rules=ScoringOptions(cleaning=PolygonOptions(split=True))
+        labels, [annotations], scoring=ScoringOptions(cleaning=PolygonOptions(split=True))
     )[0]
     assert together.tolist() == [2, 1, 0]
     assert apart.objects.sum(axis=1)[:, 1].tolist() == [2, 2, 2]
 
 
 @pytest.mark.parametrize("wrong", [{"boundary": 0}, {"match": 0.0}, {"match": 1.1}])
-def test_rules_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
+def test_invalid_scoring_options_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must be"):
         ScoringOptions(**wrong)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Evaluations as `geoseg evaluate --json` writes them, drawn by chance: no model, no scenes."""
+"""Random evaluations in the format of `geoseg evaluate --json`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEGEND = Legend(DOTA_V1.classes)
 
 
 def legend_of(names: Sequence[str]) -> Legend:
-    """The first colours of DOTA's with other names; background is put before them."""
+    """Create a legend with background, the given names and the colours of DOTA."""
     named = ["background", *names]
     return Legend(tuple(LegendClass(k, n, DOTA_V1[k].colour) for k, n in enumerate(named)))
 
@@ -21,7 +21,7 @@ def legend_of(names: Sequence[str]) -> Legend:
 def evaluation(
     *, truth: str = "outlines", legend: Legend = LEGEND, scenes: int = 30, seed: int = 0
 ) -> dict[str, Any]:
-    """Whole, with every part that there may be."""
+    """Create an evaluation with all parts."""
     rng = np.random.default_rng(seed)
     size = len(legend)
     matrix = rng.integers(0, 2_000, (size, size))
@@ -104,7 +104,7 @@ def evaluation(
 
 
 def counts(*, legend: Legend = LEGEND, seed: int = 0) -> dict[str, Any]:
-    """Both truths; quads hold one to four times the pixels of outlines."""
+    """Create class counts; quads have one to four times the pixels of outlines."""
     rng = np.random.default_rng(seed)
     objects = {c.name: int(10 ** rng.uniform(0, 5)) for c in legend.objects}
     outlines = {c.name: int(10 ** rng.uniform(3, 7)) for c in legend}
@@ -116,7 +116,7 @@ def counts(*, legend: Legend = LEGEND, seed: int = 0) -> dict[str, Any]:
 
 
 def log(lines: int = 60) -> list[dict[str, Any]]:
-    """A training that learns."""
+    """Create the log of a training."""
     return [
         {
             "step": 20 * (k + 1),

@@ -1,4 +1,4 @@
-"""Packed polygons and attributes hold what was put in."""
+"""Packed polygons and attributes round trip."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ def unpacked(outlines: PackedOutlines) -> list[list[NDArray[np.int64]]]:
 
 
 @given(st.lists(st.integers(0, 2**35 - 1)))
-def test_numbers_of_variable_length_come_back(values: list[int]) -> None:
+def test_variable_length_numbers_round_trip(values: list[int]) -> None:
     assert numbers(encode_varints(np.array(values, np.uint64))) == values
 
 
 @given(st.integers(-(2**33), 2**33))
-def test_zigzag_keeps_the_number_and_makes_small_ones_small(value: int) -> None:
+def test_zigzag_round_trips_and_keeps_small_numbers_small(value: int) -> None:
     (packed,) = encode_zigzag(np.array([value])).tolist()
     assert packed == (2 * value if value >= 0 else -2 * value - 1)
 
 
-def test_outlines_come_back_with_holes_and_parts() -> None:
+def test_outlines_round_trip_with_holes_and_parts() -> None:
     hole = shapely.box(100, 800, 150, 900).difference(shapely.box(110, 850, 120, 860))
     parts = shapely.MultiPolygon([shapely.box(0, 0, 1, 1), shapely.box(5, 5, 6, 7)])
     back = unpacked(pack_outlines(np.array([hole, parts], object), FRAME))
@@ -73,7 +73,7 @@ def test_outlines_come_back_with_holes_and_parts() -> None:
 
 
 @given(st.floats(0, 3), st.integers(0, 50))
-def test_no_outline_is_farther_from_its_place_than_said(tolerance: float, seed: int) -> None:
+def test_outlines_are_displaced_by_at_most_the_tolerance(tolerance: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     angle = np.sort(rng.random(60)) * 2 * np.pi
     radius = 20 + 5 * rng.random(60)
@@ -86,7 +86,7 @@ def test_no_outline_is_farther_from_its_place_than_said(tolerance: float, seed: 
     assert far <= 0.25 * (tolerance + 0.75)  # and half a step, each way, for whole numbers
 
 
-def test_a_polygon_smaller_than_a_step_stays_as_a_point() -> None:
+def test_a_polygon_smaller_than_a_step_becomes_a_point() -> None:
     back = unpacked(pack_outlines(np.array([shapely.box(150, 850, 150.01, 850.01)]), FRAME))
     assert [ring.tolist() for ring in back[0]] == [[[100, 200]]]
 
@@ -112,13 +112,15 @@ def read(column: dict[str, Any]) -> list[Any]:
         (np.array([2.0**30 + 1]), "f8", 8),
     ],
 )
-def test_numbers_take_no_more_than_they_need(values: NDArray[Any], kind: str, size: int) -> None:
+def test_numbers_are_stored_in_the_smallest_type(
+    values: NDArray[Any], kind: str, size: int
+) -> None:
     column = pack_column("x", values)
     assert column["type"] == kind
     assert read(column) == values.tolist()
 
 
-def test_text_truth_dates_and_what_is_missing() -> None:
+def test_text_booleans_dates_and_missing_values_round_trip() -> None:
     assert read(pack_column("x", np.array(["b", None, "a", "b"], object))) == ["b", "", "a", "b"]
     assert read(pack_column("x", np.array([True, False]))) == [True, False]
     assert read(pack_column("x", np.array(["2026-11-25", "NaT"], "M8[D]"))) == ["2026-11-25", ""]

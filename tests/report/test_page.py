@@ -1,4 +1,4 @@
-"""A page is complete, asks nobody, and nothing in its data can become code."""
+"""Pages are self-contained, and their data never become code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BODY = '<main id="main"><h1>{}</h1></main>'
 
 
 def embedded(html: str) -> str:
-    """What a browser finds in the data element: it ends at the first </script."""
+    """Return the content of the data element, which ends at the first </script."""
     found = re.search(r'<script type="application/json" id="data">(.*?)</script', html, re.DOTALL)
     assert found
     return found[1]
@@ -53,7 +53,7 @@ def test_names_that_are_not_valid_text_can_be_shown(tmp_path: Path) -> None:
     assert write_page(html, tmp_path / "page.html").read_text("utf-8") == html
 
 
-def test_a_page_that_exists_stays(tmp_path: Path) -> None:
+def test_an_existing_page_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("mine")
     with pytest.raises(OutputError, match="exists already"):
         write_page("other", tmp_path / "page.html")
@@ -81,7 +81,7 @@ def test_nothing_in_title_body_or_data_becomes_code(tmp_path: Path, open_page: P
     assert opened.locator("img").count() == 0
 
 
-def test_the_policy_stops_code_that_got_into_the_body_all_the_same(
+def test_the_content_security_policy_blocks_scripts_in_the_body(
     tmp_path: Path, open_page: Pages
 ) -> None:
     html = render_page("t", BODY.format("x") + "<script>document.title = 'taken'</script>", data={})
@@ -92,9 +92,7 @@ def test_the_policy_stops_code_that_got_into_the_body_all_the_same(
     assert "Content Security Policy" in open_page.said.pop()
 
 
-def test_the_first_stop_of_the_keyboard_leads_to_the_content(
-    tmp_path: Path, open_page: Pages
-) -> None:
+def test_the_first_tab_stop_is_a_link_to_the_content(tmp_path: Path, open_page: Pages) -> None:
     opened = open_page(
         write_page(render_page("t", BODY.format("x"), data={}), tmp_path / "page.html")
     )

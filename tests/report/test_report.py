@@ -19,7 +19,7 @@ from geoseg.models.model_file import ModelCard, load_model, save_model
 from geoseg.models.unet import UNet
 from geoseg.options import PolygonOptions, ScoringOptions
 from geoseg.report.evaluation import read_log
-from geoseg.report.provenance import describe_rules
+from geoseg.report.provenance import describe_scoring
 from tests.calls import evaluate
 from tests.scenes import write_scene
 from tests.synthetic_dataset import dataset
@@ -134,7 +134,7 @@ def test_an_invalid_report_path_is_refused_before_the_work(drawn: Path, tmp_path
 
 
 def test_scoring_options_are_listed() -> None:
-    rules = ScoringOptions(match=0.75, cleaning=PolygonOptions(min_pixels=20, split=True))
+    scoring = ScoringOptions(match=0.75, cleaning=PolygonOptions(min_pixels=20, split=True))
     intervals = {"level": 0.95, "resamples": 1000}
-    facts = dict(describe_rules(rules, {"intervals": intervals})[1])
+    facts = dict(describe_scoring(scoring, {"intervals": intervals})[1])
     assert facts["objects"] == "polygons, matched at an IoU of at least 0.75; min pixels 20; split"

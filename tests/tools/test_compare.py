@@ -1,4 +1,4 @@
-"""Two label rasters, and two models, compared."""
+"""Comparison of two label rasters, and of two models."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def blotches(seed: int, height: int = 700, width: int = 90) -> NDArray[np.uint8]
     *2 * [hnp.arrays(np.uint8, (9, 7), elements=st.sampled_from([0, 1, 2, 3, IGNORE]))],
     st.integers(1, 9),
 )
-def test_numbers_are_those_of_scikit_learn_whatever_the_strips(
+def test_scores_equal_those_of_scikit_learn_for_any_strips(
     a: NDArray[np.uint8], b: NDArray[np.uint8], rows: int
 ) -> None:
     strips = [(a[row : row + rows], b[row : row + rows]) for row in range(0, len(a), rows)]
@@ -103,7 +103,7 @@ def test_differences_are_a_raster_on_the_same_grid(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.tif", "b.tif", "changed.tif"]
 
 
-def test_a_raster_agrees_with_itself_and_one_without_legend_gets_the_others(
+def test_a_raster_agrees_with_itself_and_one_without_legend_uses_that_of_the_other(
     tmp_path: Path,
 ) -> None:
     a = raster(tmp_path / "a.tif", blotches(0), **UTM)
@@ -147,7 +147,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def rough(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Folders of labels: right, and with the lower half of every scene forgotten."""
+    """Folders of labels: correct, and with the lower half of every scene empty."""
     opened = Dataset.open(drawn)
     truth = opened.annotations()
     folders = tuple(tmp_path_factory.mktemp(name) for name in ("right", "half"))
@@ -159,7 +159,7 @@ def rough(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     return folders[0], folders[1]
 
 
-def test_what_is_better_on_all_scenes_differs_and_what_is_the_same_does_not(
+def test_a_gain_on_all_scenes_is_significant_and_equal_scores_are_not(
     drawn: Path, rough: tuple[Path, Path], tmp_path: Path
 ) -> None:
     right, half = rough
@@ -179,9 +179,7 @@ def test_what_is_better_on_all_scenes_differs_and_what_is_the_same_does_not(
     assert not same.to_json()["miou"]["differs"]
 
 
-def test_the_other_way_round_is_the_same_with_another_sign(
-    drawn: Path, rough: tuple[Path, Path]
-) -> None:
+def test_swapping_the_models_swaps_the_sign(drawn: Path, rough: tuple[Path, Path]) -> None:
     (there,), (back,) = compare_models(*rough, drawn), compare_models(*rough[::-1], drawn)
     one, other = there.to_json()["miou"], back.to_json()["miou"]
     assert one["difference"] == -other["difference"]

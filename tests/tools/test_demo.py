@@ -1,4 +1,4 @@
-"""The whole demo, on scenes so small and a training so short that nothing is learned."""
+"""The whole demo, on tiny scenes and with a very short training."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_demo_leaves_every_product_and_can_be_run_again(small: Path) -> None:
+def test_a_demo_writes_every_product_and_can_be_repeated(small: Path) -> None:
     result = run.demo(small)
     assert isinstance(result, DemoResult)
     files = [getattr(result, name) for name in DemoResult.__slots__ if name != "evaluations"]
@@ -70,7 +70,7 @@ def test_a_demo_leaves_every_product_and_can_be_run_again(small: Path) -> None:
     assert run.demo(small, overwrite=True).model == result.model
 
 
-def test_a_folder_in_use_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_folder_in_use_is_refused_with_one_line(tmp_path: Path) -> None:
     (tmp_path / "thesis.docx").touch()
     result = CliRunner().invoke(command, [str(tmp_path)])
     assert isinstance(result.exception, OutputError)

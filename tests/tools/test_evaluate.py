@@ -1,4 +1,4 @@
-"""A model and labels on disk, scored on a small dataset."""
+"""Evaluation of a model, and of labels on disk, on a small dataset."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One that knows nothing, but is sure of some things."""
+    """Untrained model with high confidence for some classes."""
     legend = Dataset.open(drawn).legend
     torch.manual_seed(0)
     network = UNet(3, len(legend), width=4, depth=2).eval()
@@ -57,7 +57,7 @@ def kept(drawn: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def perfect(drawn: Path, tmp_path: Path) -> Path:
-    """Labels burned from the annotations, as PNGs without a place."""
+    """Labels burned from the annotations, as PNG files without georeference."""
     folder = tmp_path / "perfect"
     folder.mkdir()
     opened = Dataset.open(drawn)
@@ -68,7 +68,7 @@ def perfect(drawn: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_labels_that_a_model_left_have_the_scores_of_the_model(
+def test_kept_labels_have_the_scores_of_their_model(
     drawn: Path, kept: Path, tmp_path: Path
 ) -> None:
     again = tmp_path / "again.json"
@@ -82,7 +82,7 @@ def test_labels_that_a_model_left_have_the_scores_of_the_model(
     assert first["calibration"]["ece"] > 0
 
 
-def test_kept_labels_are_label_rasters_with_legend_and_place(drawn: Path, kept: Path) -> None:
+def test_kept_labels_are_georeferenced_label_rasters_with_legend(drawn: Path, kept: Path) -> None:
     scene = Dataset.open(drawn).split("val")[0]
     with rasterio.open(kept / f"{scene.name}.tif") as labels:
         assert labels.crs == rasterio.open(drawn / scene.file).crs
@@ -91,7 +91,7 @@ def test_kept_labels_are_label_rasters_with_legend_and_place(drawn: Path, kept: 
     assert (kept / f"{scene.name}.confidence.tif").is_file()
 
 
-def test_counts_are_those_of_whole_arrays_and_of_the_polygons_that_vectorize_finds(
+def test_counts_equal_those_of_whole_arrays_and_of_vectorized_polygons(
     drawn: Path, kept: Path
 ) -> None:
     (evaluation,) = evaluate(
@@ -115,7 +115,7 @@ def test_counts_are_those_of_whole_arrays_and_of_the_polygons_that_vectorize_fin
     np.testing.assert_array_equal(told["confusion"], evaluation.matrices.sum(axis=0))
 
 
-def test_labels_burned_from_the_truth_are_perfect(drawn: Path, perfect: Path) -> None:
+def test_labels_burned_from_the_reference_have_perfect_scores(drawn: Path, perfect: Path) -> None:
     (evaluation,) = evaluate(drawn, labels=perfect)
     told = evaluation.to_json()
     for score in ("miou", "miou_with_background", "fwiou", "accuracy", "boundary_miou"):
@@ -127,7 +127,7 @@ def test_labels_burned_from_the_truth_are_perfect(drawn: Path, perfect: Path) ->
     assert "confidences of the labels are unknown" in format_evaluation(evaluation)
 
 
-def test_the_json_says_everything_a_page_needs(kept: Path) -> None:
+def test_the_json_has_everything_that_the_report_needs(kept: Path) -> None:
     (told,) = json.loads(kept.with_name("scores.json").read_text())
     assert set(told) == {
         *("model", "dataset", "split", "truth", "scenes", "legend", "rules"),
@@ -153,7 +153,7 @@ def test_the_json_says_everything_a_page_needs(kept: Path) -> None:
     assert set(told["by_scene"]["val0"]) == {"miou", "pixels", "classes"}
 
 
-def test_options_that_are_not_given_are_the_usual_rules(
+def test_options_that_are_not_given_have_their_defaults(
     monkeypatch: pytest.MonkeyPatch, drawn: Path
 ) -> None:
     asked: dict[str, object] = {}
@@ -236,7 +236,7 @@ def test_labels_that_do_not_belong_to_the_dataset_are_refused(
         evaluate(drawn, labels=perfect)
 
 
-def test_the_command_scores_labels_and_tells_programs_too(
+def test_the_command_scores_labels_and_prints_json_for_programs(
     drawn: Path, kept: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["evaluate", str(drawn), "--labels", str(kept), "--min-pixels", "9", "--match", "0.6"]

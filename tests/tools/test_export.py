@@ -32,7 +32,7 @@ def opened(path: Path) -> tuple[onnxruntime.InferenceSession, dict[str, str]]:
     return session, session.get_modelmeta().custom_metadata_map
 
 
-def test_every_key_that_deepness_reads_is_there_and_is_json(tmp_path: Path) -> None:
+def test_every_key_that_deepness_reads_exists_and_is_json(tmp_path: Path) -> None:
     _, path = exported(tmp_path, pixel_size_m=(0.2, 0.8), margin=32)
     told = {
         key: json.loads(text)
@@ -53,7 +53,7 @@ def test_every_key_that_deepness_reads_is_there_and_is_json(tmp_path: Path) -> N
     }
 
 
-def test_geoseg_s_own_keys_carry_the_whole_card(tmp_path: Path) -> None:
+def test_the_keys_of_geoseg_have_the_complete_card(tmp_path: Path) -> None:
     model, path = exported(tmp_path)
     told = opened(path)[1]
     source = load_model(model)
@@ -66,7 +66,7 @@ def test_a_model_of_unknown_pixel_size_names_no_resolution(tmp_path: Path) -> No
     assert "resolution" not in opened(exported(tmp_path)[1])[1]
 
 
-def test_the_tensors_are_those_that_deepness_takes(tmp_path: Path) -> None:
+def test_the_tensors_fit_deepness(tmp_path: Path) -> None:
     session, _ = opened(exported(tmp_path, size=96)[1])
     (image,), (probabilities,) = session.get_inputs(), session.get_outputs()
     assert (image.type, probabilities.type) == ("tensor(float)", "tensor(float)")
@@ -112,7 +112,7 @@ def test_deepness_s_scaling_then_argmax_gives_geoseg_s_labels_and_confidence(
         ("none/m.onnx", None, OutputError, "does not exist"),
     ],
 )
-def test_what_cannot_be_exported_is_said_in_one_line_and_leaves_nothing(
+def test_an_invalid_export_is_refused_with_one_line_and_leaves_no_file(
     tmp_path: Path, name: str, size: int | None, kind: type[GeosegError], why: str
 ) -> None:
     model = model_file(tmp_path / "m.safetensors")

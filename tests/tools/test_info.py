@@ -1,4 +1,4 @@
-"""`info` tells what a path is."""
+"""Facts about scenes, models and datasets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from geoseg.tools.info import describe, info
 from tests.scenes import LEGEND, UTM, model_file, picture, write_scene
 
 
-def test_a_scene_tells_its_size_place_and_pixels(tmp_path: Path) -> None:
+def test_the_facts_of_a_scene_have_size_georeference_and_pixel_type(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", picture(30, 40), nodata=0, **UTM)
     facts = info(path)
     assert facts["kind"] == "scene"
@@ -25,14 +25,14 @@ def test_a_scene_tells_its_size_place_and_pixels(tmp_path: Path) -> None:
     assert "EPSG:32633" in describe(facts)
 
 
-def test_a_scene_that_cannot_be_used_says_why(tmp_path: Path) -> None:
+def test_the_facts_of_an_unusable_scene_have_the_reason(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "c.tif", picture(4, 4, bands=4), photometric="cmyk", **UTM)
     facts = info(path)
     assert facts["width"] == 4
     assert "CMYK" in facts["problem"]
 
 
-def test_a_model_tells_its_card(tmp_path: Path) -> None:
+def test_the_facts_of_a_model_have_its_card(tmp_path: Path) -> None:
     path = model_file(tmp_path / "tiny.safetensors", scores={"val": {"miou": 0.5}})
     facts = info(path)
     assert facts["kind"] == "model"
@@ -62,7 +62,7 @@ def test_sentences_have_lines_of_their_own_and_nothing_is_cut() -> None:
     assert ", ".join(["0.5"] * 40) + " card none ancestor: name an older one" in text
 
 
-def test_what_is_nothing_known_is_an_error(tmp_path: Path) -> None:
+def test_an_unknown_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").write_bytes(b"not one")
     with pytest.raises(ModelError):
         info(tmp_path / "x.safetensors")

@@ -1,4 +1,4 @@
-"""The QGIS scripts from outside QGIS: where they go, and what they may not do where they run."""
+"""Installation of the QGIS scripts, without QGIS."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run(*args: object) -> int:
     return boundary.run(geoseg, ["qgis-install", *map(str, args)])
 
 
-def test_scripts_come_with_the_path_of_this_python_and_go_again(
+def test_scripts_are_installed_with_the_path_of_this_python_and_removed(
     profiles: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = profiles / "default" / "processing" / "scripts" / "geoseg"
@@ -49,7 +49,7 @@ def test_scripts_come_with_the_path_of_this_python_and_go_again(
     assert not folder.exists()
 
 
-def test_a_profile_can_be_named_and_the_usual_one_is_that_of_profiles_ini(profiles: Path) -> None:
+def test_a_profile_can_be_named_and_the_default_is_that_of_profiles_ini(profiles: Path) -> None:
     assert run("--profiles", profiles, "--profile", "zweites") == 0
     assert (profiles / "zweites" / "processing").is_dir()
     assert not (profiles / "default" / "processing").exists()
@@ -59,7 +59,7 @@ def test_a_profile_can_be_named_and_the_usual_one_is_that_of_profiles_ini(profil
     assert (profiles / "zweites" / "processing" / "scripts" / "geoseg").is_dir()
 
 
-def test_a_profile_that_is_not_there_is_told_with_those_that_are(
+def test_a_missing_profile_is_reported_with_the_existing_ones(
     profiles: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--profiles", profiles, "--profile", "drittes") == 2

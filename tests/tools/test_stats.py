@@ -88,7 +88,7 @@ def test_classes_are_counted_together_scene_by_scene(both: Path) -> None:
     assert told["plane"]["together"]["ship"] == {"scenes": 1, "share": 1.0}
 
 
-def test_a_quad_s_excess_is_told_where_both_truths_have_as_many_objects(both: Path) -> None:
+def test_quad_fill_is_computed_where_both_layers_have_equal_numbers_of_objects(both: Path) -> None:
     found = {c.name: c.quad_fill for c in stats(both).classes}
     opened = Dataset.open(both)
     quads, outlines = (opened.annotations(layer)["a"] for layer in ("quads", "outlines"))
@@ -101,12 +101,12 @@ def test_a_quad_s_excess_is_told_where_both_truths_have_as_many_objects(both: Pa
     assert "of quad %" in format_stats(stats(both))
 
 
-def test_no_excess_is_told_of_a_single_truth(drawn: Path) -> None:
+def test_a_single_layer_has_no_quad_fill(drawn: Path) -> None:
     assert all(c.quad_fill is None for c in stats(drawn).classes)
     assert "of quad %" not in format_stats(stats(drawn))
 
 
-def test_the_co_occurrence_table_names_companions(
+def test_the_co_occurrence_table_lists_the_other_classes(
     both: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["stats", str(both), "--reference", "quads", "--co-occurrence"]
@@ -117,7 +117,7 @@ def test_the_co_occurrence_table_names_companions(
     )
 
 
-def test_json_goes_to_a_file_that_has_a_name(
+def test_json_is_written_to_a_named_file(
     both: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, plot = tmp_path / "stats.json", tmp_path / "plot.png"
@@ -142,7 +142,7 @@ def test_the_command_prints_a_table_or_json_and_draws(
     assert capsys.readouterr().out == format_stats(stats(drawn)) + "\n"
 
 
-def test_what_cannot_be_counted_or_drawn_is_refused(drawn: Path, tmp_path: Path) -> None:
+def test_invalid_splits_and_plots_are_refused(drawn: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="geoseg prepare"):
         stats(tmp_path)
     with pytest.raises(DatasetError, match="no split 'test'"):
