@@ -88,8 +88,8 @@ def test_the_content_security_policy_blocks_scripts_in_the_body(
     file = write_page(html, tmp_path / "page.html")
     opened = open_page(file)
     assert opened.title() == "t"
-    assert len(open_page.said) == 1
-    assert "Content Security Policy" in open_page.said.pop()
+    assert len(open_page.messages) == 1
+    assert "Content Security Policy" in open_page.messages.pop()
 
 
 def test_the_first_tab_stop_is_a_link_to_the_content(tmp_path: Path, open_page: Pages) -> None:
