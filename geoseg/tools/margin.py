@@ -83,7 +83,7 @@ def measure_margins(
     Parameters
     ----------
     scenes
-        Raster files, larger than a core of 1024 pixels and its margins; whole scenes are held in memory.
+        Raster files, larger than a core of 1024 pixels and its margins; whole scenes are read into memory.
     model
         Model file; None: the shipped model.
     margins

@@ -94,7 +94,7 @@ def segment(
     polygons
         Cleaning and simplification of the polygons.
     outputs
-        Products beside the polygons. Rasters are written for a single scene, on its grid; they are
+        Further products. Rasters are written for a single scene, on its grid; they are
         255 where the scene is nodata or outside the area.
     run
         Treatment of existing products and of interrupted runs.
