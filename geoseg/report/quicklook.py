@@ -83,7 +83,7 @@ def read_quicklook(path: Path, *, size: int, enlarge: float = _LARGEST_ZOOM) -> 
                 scene, path, min(width, scene.width), min(height, scene.height)
             )
         except RasterioError as error:
-            raise SceneError(f"{path}: the raster is damaged. copy or download it again") from error
+            raise SceneError(f"{path}: the raster is damaged. Copy or download it again") from error
         picture = cv2.resize(
             _to_uint8(pixels, valid), (width, height), interpolation=cv2.INTER_CUBIC
         )
