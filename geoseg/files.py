@@ -228,15 +228,19 @@ def _escape_glob(name: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
+def write_text(path: Path, text: str, *, overwrite: bool = False) -> None:
+    """Write UTF-8 text with LF line ends, completely or not at all; see `replacing`."""
+    with replacing(path, overwrite=overwrite) as scratch:
+        scratch.write_text(text, encoding="utf-8", newline="\n")
+
+
 def write_json(path: Path, data: Any) -> None:
     """Write `data` as indented UTF-8 JSON, replacing an existing file."""
     text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
-    with replacing(path, overwrite=True) as scratch:
-        scratch.write_bytes(text.encode())  # no CRLF on Windows
+    write_text(path, text, overwrite=True)
 
 
 def write_json_lines(path: Path, lines: Iterable[Any]) -> None:
     """Write one JSON value per line, replacing an existing file."""
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    with replacing(path, overwrite=True) as scratch:
-        scratch.write_bytes(text.encode())  # no CRLF on Windows
+    write_text(path, text, overwrite=True)

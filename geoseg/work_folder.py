@@ -89,7 +89,7 @@ def publish_files(folder: Path, moves: Sequence[Move]) -> None:
     """
     entries = [[str(m.source), str(m.product.absolute()), m.overwrite] for m in moves]
     record = folder / f"{_MOVES}.new"
-    record.write_text(json.dumps(entries), encoding="utf-8")
+    record.write_text(json.dumps(entries), encoding="utf-8", newline="\n")
     record.replace(folder / _MOVES)
     for move in moves:
         _publish_file(move)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import os
 import stat
@@ -12,10 +13,14 @@ from pathlib import Path
 
 import pytest
 
+import geoseg
 from geoseg.errors import ModelError, OutputError, SceneError
-from geoseg.files import discard, input_file, replacing
+from geoseg.files import discard, input_file, replacing, write_text
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no permission bits")
+
+
+PACKAGE = Path(geoseg.__file__).parent
 
 
 def names(folder: Path) -> list[str]:
@@ -166,3 +171,55 @@ def test_discard_removes_sidecar_files_and_nothing_else(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     discard(tmp_path / "a.tif")
     assert names(tmp_path) == ["a.tiff", "ab.tif"]
+
+
+def test_text_has_lf_line_ends(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "å\n\n")
+    assert (tmp_path / "a.txt").read_bytes() == "å\n\n".encode()
+
+
+def translates_line_ends(call: ast.Call) -> bool:
+    """Return True for a call that writes text with the line ends of the operating system."""
+    function = call.func
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", None)
+    values = [*call.args, *(keyword.value for keyword in call.keywords if keyword.arg == "mode")]
+    modes = [v.value for v in values if isinstance(v, ast.Constant) and isinstance(v.value, str)]
+    is_raster = isinstance(function, ast.Attribute) and ast.unparse(function.value) == "rasterio"
+    is_text = name in ("open", "fdopen", "NamedTemporaryFile") and any(
+        set(mode) <= set("rwxat+") and set(mode) & set("wxa+") for mode in modes
+    )
+    return (
+        (name == "write_text" or is_text)
+        and not is_raster
+        and not (name == "write_text" and isinstance(function, ast.Name))  # of geoseg.files
+        and "newline" not in {keyword.arg for keyword in call.keywords}
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("path.write_text(text)", True),
+        ("path.open('a')", True),
+        ("open(path, mode='w')", True),
+        ("path.open('w', newline='')", False),
+        ("path.open('wb')", False),
+        ("path.open()", False),
+        ("rasterio.open(path, 'w')", False),
+        ("write_text(path, text)", False),
+    ],
+)
+def test_a_write_that_translates_line_ends_is_recognized(source: str, expected: bool) -> None:
+    call = ast.parse(source, mode="eval").body
+    assert isinstance(call, ast.Call)
+    assert translates_line_ends(call) is expected
+
+
+def test_no_module_writes_text_with_the_line_ends_of_the_operating_system() -> None:
+    found = [
+        f"{file.relative_to(PACKAGE)}:{node.lineno}"
+        for file in sorted(PACKAGE.rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and translates_line_ends(node)
+    ]
+    assert not found

@@ -318,7 +318,10 @@ def write_instances(
     """
     info = json.dumps({"description": description})
     categories = [{"id": c.id, "name": c.name, "supercategory": ""} for c in legend.objects]
-    with replacing(path, overwrite=True) as scratch, scratch.open("w", encoding="utf-8") as file:
+    with (
+        replacing(path, overwrite=True) as scratch,
+        scratch.open("w", encoding="utf-8", newline="\n") as file,
+    ):
         file.write(f'{{"info": {info},\n"licenses": [],\n"categories": {json.dumps(categories)}')
         file.write(',\n"images": [')
         file.writelines(_format_items(images))

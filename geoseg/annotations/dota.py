@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from geoseg.annotations.burn import Annotations
 from geoseg.errors import AnnotationError
-from geoseg.files import input_file, replacing
+from geoseg.files import input_file, write_text
 from geoseg.legend import BACKGROUND, DOTA_V2, Legend
 
 LIMIT = 1e6
@@ -56,7 +56,7 @@ class DotaLabels:
     """Number of objects left out because they have no area: lines and points."""
 
 
-class _Object(NamedTuple):
+class _Quad(NamedTuple):
     corners: list[float]
     class_id: int
     difficult: bool
@@ -67,7 +67,7 @@ def read_dota(path: Path, legend: Legend) -> DotaLabels:
 
     Raises AnnotationError with up to 20 errors of the file and their lines.
     """
-    objects: list[_Object] = []
+    objects: list[_Quad] = []
     header: dict[str, str] = {}
     errors: list[tuple[int, str]] = []
     gsd = None
@@ -102,8 +102,7 @@ def write_dota(
     An object that is not a quad is written as its smallest rotated rectangle.
     """
     text = format_dota(annotations, legend, gsd=gsd, image_source=image_source)
-    with replacing(path, overwrite=overwrite) as scratch:
-        scratch.write_text(text, encoding="utf-8")
+    write_text(path, text, overwrite=overwrite)
     return path
 
 
@@ -152,7 +151,7 @@ def _read_lines(path: Path) -> list[str]:
     return text.split("\n")  # read_text translates CR and CRLF
 
 
-def _parse_object(line: str, legend: Legend) -> _Object:
+def _parse_object(line: str, legend: Legend) -> _Quad:
     fields = line.split()
     if len(fields) not in (9, 10):
         raise ValueError(
@@ -165,7 +164,7 @@ def _parse_object(line: str, legend: Legend) -> _Object:
     class_id = legend.id_of(fields[8])
     if class_id == BACKGROUND:
         raise ValueError(f"{fields[8]!r} is the background, not a class of objects")
-    return _Object(corners, class_id, difficult != "0")
+    return _Quad(corners, class_id, difficult != "0")
 
 
 def _parse_coordinate(text: str) -> float:
@@ -187,7 +186,7 @@ def _parse_gsd(text: str) -> float | None:
     return value
 
 
-def _repair_quads(objects: list[_Object]) -> tuple[Annotations, int, int]:
+def _repair_quads(objects: list[_Quad]) -> tuple[Annotations, int, int]:
     """Build polygons; also return the number of repaired and of skipped objects."""
     if not objects:
         return Annotations.empty(), 0, 0

@@ -27,7 +27,7 @@ from geoseg.annotations.readers import (
 )
 from geoseg.annotations.validation import Action, IssueKind, ValidationReport
 from geoseg.errors import AnnotationError
-from geoseg.files import input_file, replacing
+from geoseg.files import input_file, write_text
 from geoseg.legend import Legend
 from geoseg.raster.scene import SceneInfo
 
@@ -40,7 +40,7 @@ _QUAD = 8  # coordinates
 _OUTSIDE = 1.0  # largest distance of a corner from the image, as a multiple of its size
 
 
-class _Object(NamedTuple):
+class _Polygon(NamedTuple):
     name: str
     corners: NDArray[np.float64]
     """(n, 2) x and y; 0 to 1 within the image."""
@@ -181,7 +181,7 @@ def _read_scene(
     return repair_objects(objects, file, scene, report, quads=quads)
 
 
-def _read_objects(file: Path, names: Sequence[str], *, quads: bool) -> list[_Object]:
+def _read_objects(file: Path, names: Sequence[str], *, quads: bool) -> list[_Polygon]:
     """Read a label file. Raises AnnotationError with the first error and the number of others."""
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -201,7 +201,7 @@ def _read_objects(file: Path, names: Sequence[str], *, quads: bool) -> list[_Obj
     return objects
 
 
-def _parse_object(fields: list[str], names: Sequence[str], *, quads: bool) -> _Object:
+def _parse_object(fields: list[str], names: Sequence[str], *, quads: bool) -> _Polygon:
     if len(fields) == 5:
         raise ValueError("an upright box of 5 fields (YOLO detection); corners are needed")
     number, *coordinates = fields
@@ -222,7 +222,7 @@ def _parse_object(fields: list[str], names: Sequence[str], *, quads: bool) -> _O
         raise ValueError(f"{str(error).rpartition(': ')[2][:40]} is not a coordinate") from error
     if not ((corners >= -_OUTSIDE) & (corners <= 1 + _OUTSIDE)).all():  # also False for NaN
         raise ValueError("coordinates far outside 0 to 1; they may be in pixels")
-    return _Object(names[int(number)], corners, has_confidence)
+    return _Polygon(names[int(number)], corners, has_confidence)
 
 
 def format_yolo(rings: Iterable[tuple[int, NDArray[np.float64]]], height: int, width: int) -> str:
@@ -246,8 +246,7 @@ def write_data_yaml(path: Path, legend: Legend, splits: Sequence[str]) -> None:
     """Write Ultralytics' ``data.yaml``: folders of images by split, and class names by number."""
     lines = [f"{split}: {split}/images" for split in splits]
     names = [f"  {c.id - 1}: {json.dumps(c.name)}" for c in legend.objects]
-    with replacing(path, overwrite=True) as scratch:
-        scratch.write_text("\n".join([*lines, "names:", *names, ""]), encoding="utf-8")
+    write_text(path, "\n".join([*lines, "names:", *names, ""]), overwrite=True)
 
 
 def fit_quad(geometry: shapely.Geometry, height: int, width: int) -> NDArray[np.float64]:

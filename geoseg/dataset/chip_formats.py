@@ -169,7 +169,7 @@ class YoloOutlines(_Yolo):
             chip.notes[YOLO_PARTS] += len(parts) > 1
             chip.notes[YOLO_HOLES] += any(polygon.interiors for polygon in parts)
             rings += [(int(class_id), np.array(p.exterior.coords[:-1])) for p in parts]
-        path.write_text(format_yolo(rings, *chip.valid.shape), encoding="ascii")
+        path.write_text(format_yolo(rings, *chip.valid.shape), encoding="ascii", newline="\n")
         return ()
 
 
@@ -182,7 +182,7 @@ class YoloBoxes(_Yolo):
         quads = [fit_quad(geometry, *chip.valid.shape) for geometry in visible]
         chip.notes[YOLO_QUADS] += _count_others(visible)
         rings = zip(chip.objects.whole.class_id.tolist(), quads, strict=True)
-        path.write_text(format_yolo(rings, *chip.valid.shape), encoding="ascii")
+        path.write_text(format_yolo(rings, *chip.valid.shape), encoding="ascii", newline="\n")
         return ()
 
 
@@ -197,7 +197,7 @@ class DotaText(ChipFormat):
         text = format_dota(
             whole, self.legend, gsd=scene.pixel_size_m, image_source=scene.image_source
         )
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", newline="\n")
         chip.notes[DOTA_QUADS] += _count_others(whole.geometry)
         return ()
 

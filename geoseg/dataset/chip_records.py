@@ -17,7 +17,7 @@ from rasterio.windows import Window
 from geoseg.dataset.chips import cut_windows
 from geoseg.dataset.folder import DatasetScene
 from geoseg.errors import OutputError
-from geoseg.files import check_parent, replacing, write_json
+from geoseg.files import check_parent, replacing, write_json, write_text
 from geoseg.legend import IGNORE, Legend
 from geoseg.options import ChipOptions
 from geoseg.work_folder import publish_folder
@@ -68,7 +68,7 @@ class PartRecorder:
     def __init__(self, part: ChipPart, folder: Path) -> None:
         self._stack = ExitStack()
         self._entries, self._collected = (
-            self._stack.enter_context(path.open("w", encoding="utf-8"))
+            self._stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
             for path in (part.record_file(folder), part.collected_file(folder))
         )
         self._number = self._count = 0
@@ -160,7 +160,7 @@ def write_manifest(folder: Path, head: Mapping[str, Any], splits: Sequence[Split
     """Write chips.json: the head, then a line for each chip."""
     with (
         replacing(folder / MANIFEST, overwrite=True) as scratch,
-        scratch.open("w", encoding="utf-8") as file,
+        scratch.open("w", encoding="utf-8", newline="\n") as file,
     ):
         text = json.dumps({"format": FORMAT, **head}, indent=1, ensure_ascii=False)
         file.write(text.removesuffix("\n}") + ',\n "windows": [')
@@ -175,8 +175,8 @@ def write_manifest(folder: Path, head: Mapping[str, Any], splits: Sequence[Split
 def write_legend(folder: Path, legend: Legend) -> None:
     """Write the classes to legend.json, and to classes.txt, one name per line in the order of the IDs."""
     write_json(folder / "legend.json", {"classes": legend.to_json(), "ignore": IGNORE})
-    with replacing(folder / "classes.txt", overwrite=True) as scratch:
-        scratch.write_text("".join(f"{name}\n" for name in legend.names), encoding="utf-8")
+    names = "".join(f"{name}\n" for name in legend.names)
+    write_text(folder / "classes.txt", names, overwrite=True)
 
 
 def check_folder(output: Path, *, overwrite: bool = False) -> None:

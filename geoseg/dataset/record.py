@@ -125,7 +125,10 @@ class BuildJournal:
             "transform": list(scene.transform),
             "pixels": {layer: count.tolist() for layer, count in pixels.items()},
         }
-        with self._lock, (self.folder / JOURNAL).open("a", encoding="utf-8") as journal:
+        with (
+            self._lock,
+            (self.folder / JOURNAL).open("a", encoding="utf-8", newline="\n") as journal,
+        ):
             self._entries[scene.name] = entry
             journal.write(json.dumps(entry) + "\n")
 

@@ -47,7 +47,7 @@ def memory_limit(device: str, work: Path | None = None) -> int:
     if free is None:
         return DEFAULT_MEMORY
     if stored is not None:
-        stored.write_text(str(free), encoding="ascii")
+        stored.write_text(str(free), encoding="ascii", newline="\n")
     return free
 
 

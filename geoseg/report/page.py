@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg._version import __version__
-from geoseg.files import replacing
+from geoseg.files import write_text
 
 # The page carries its own policy: whatever the data hold, only our scripts run and nothing is fetched.
 _POLICY = (
@@ -103,8 +103,7 @@ def write_page(html: str, output: Path, *, overwrite: bool = False) -> Path:
     OutputError
         If `output` exists and `overwrite` is off, or if it cannot be written.
     """
-    with replacing(output, overwrite=overwrite) as scratch:
-        scratch.write_text(html, encoding="utf-8", newline="\n")
+    write_text(output, html, overwrite=overwrite)
     return output
 
 

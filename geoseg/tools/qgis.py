@@ -9,10 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import geoseg
 from geoseg._version import __version__
 from geoseg.errors import ConfigError, OutputError
-from geoseg.files import replacing
+from geoseg.files import replacing, write_text
 from geoseg.options import StrPath, as_path
 
 NOTE = "geoseg.json"
@@ -63,9 +62,8 @@ def qgis_install(
                 f"{folder}: cannot be created ({fault.strerror}). Check its permissions"
             ) from fault
         # the note first: QGIS may load a script as soon as it exists
-        with replacing(folder / NOTE, overwrite=True) as scratch:
-            note = {"python": str(python or sys.executable), "geoseg": __version__}
-            scratch.write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+        note = {"python": str(python or sys.executable), "geoseg": __version__}
+        write_text(folder / NOTE, json.dumps(note, indent=1) + "\n", overwrite=True)
         for script in scripts():
             with replacing(folder / script.name, overwrite=True) as scratch:
                 shutil.copyfile(script, scratch)
@@ -107,7 +105,7 @@ def qgis_uninstall(*, profile: str | None = None, profiles: StrPath | None = Non
 
 def scripts() -> Sequence[Path]:
     """Return the scripts, of an installation or of a checkout."""
-    package = Path(geoseg.__file__).parent
+    package = Path(__file__).parents[1]
     for folder in (package / "qgis_scripts", package.parent / "qgis_scripts"):
         if found := sorted(folder.glob("geoseg_*.py")):
             return found
