@@ -44,8 +44,6 @@ _MAX_UNKNOWN = 10_000  # unknown colours until reading stops
 
 _CREAM = (224, 224, 192)  # of ignored pixels in PASCAL VOC
 
-Strip = tuple[NDArray[np.uint8], None]
-
 
 def read_label_rasters(
     path: Path, scenes: Sequence[SceneInfo], options: ReaderOptions, report: ValidationReport, /
@@ -223,8 +221,8 @@ class LabelRaster:
         """(256,) class names by label."""
         self.names[: len(names)] = names
 
-    def read_strips(self, window: Window) -> Iterator[Strip]:
-        """Yield the (rows, columns) labels of a window, from top to bottom."""
+    def read_strips(self, window: Window) -> Iterator[tuple[NDArray[np.uint8], None]]:
+        """Yield the (rows, columns) labels of a window, without confidences, from top to bottom."""
         block = self.dataset.block_shapes[0][0]
         step = _STRIP_ROWS // block * block if block <= _STRIP_ROWS else min(block, 4 * _STRIP_ROWS)
         top, end = window.row_off, window.row_off + window.height

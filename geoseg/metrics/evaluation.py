@@ -35,7 +35,7 @@ from geoseg.options import ScoringOptions
 from geoseg.polygons.attributes import row_areas
 from geoseg.polygons.table import AttributeTable, extract_polygons
 
-Strip = tuple[NDArray[np.uint8], NDArray[np.uint8] | None]
+PredictedStrip = tuple[NDArray[np.uint8], NDArray[np.uint8] | None]
 """Labels (rows, columns) of the scene's full width, and confidences of the same shape or None."""
 
 Interval = list[float | None] | None
@@ -65,7 +65,7 @@ class SceneCounts:
 
 
 def count_scene(
-    strips: Iterable[Strip],
+    strips: Iterable[PredictedStrip],
     references: Sequence[Annotations],
     table: AttributeTable,
     *,
@@ -113,7 +113,9 @@ def count_scene(
     ]
 
 
-def _count_strips(strips: Iterable[Strip], counters: Sequence[_PixelCounter]) -> Iterator[Strip]:
+def _count_strips(
+    strips: Iterable[PredictedStrip], counters: Sequence[_PixelCounter]
+) -> Iterator[PredictedStrip]:
     """Yield strips after their pixels have been counted."""
     top = 0
     for labels, confidence in strips:

@@ -125,7 +125,7 @@ def mark_corners(
 
 Bits = NDArray[np.uint8]
 Floats = NDArray[np.float64]
-Points = NDArray[np.int64]
+Ints = NDArray[np.int64]
 
 
 @kernel
@@ -134,7 +134,7 @@ def is_set(bits: Bits, line: int, x: int) -> bool:
 
 
 @kernel
-def is_arc_point(points: Points, begin: int, end: int, skip: int, x: int, y: int) -> bool:
+def is_arc_point(points: Ints, begin: int, end: int, skip: int, x: int, y: int) -> bool:
     """Return True if (x, y) is a point of the arc strictly between `begin` and `end`, other than `skip`."""
     k = (begin + 1) % len(points)
     while k != end:
@@ -146,7 +146,7 @@ def is_arc_point(points: Points, begin: int, end: int, skip: int, x: int, y: int
 
 @kernel
 def is_free(
-    triangle: Floats, bits: Bits, first: int, points: Points, before: int, corner: int, after: int
+    triangle: Floats, bits: Bits, first: int, points: Ints, before: int, corner: int, after: int
 ) -> bool:
     """Return True if the closed triangle (3, 2) contains no corner of an outline, other than the arc's points
     `before`, `corner` and `after` and those removed between them."""
@@ -174,7 +174,7 @@ def is_free(
 
 
 @kernel
-def cross(points: Points, i: int, j: int, k: int) -> int:
+def cross(points: Ints, i: int, j: int, k: int) -> int:
     """Return twice the signed area of a triangle; positive if it is clockwise on the screen."""
     return int(
         (points[j, 0] - points[i, 0]) * (points[k, 1] - points[i, 1])
@@ -183,7 +183,7 @@ def cross(points: Points, i: int, j: int, k: int) -> int:
 
 
 @kernel
-def may_become_straight(points: Points, corner: int) -> bool:
+def may_become_straight(points: Ints, corner: int) -> bool:
     """Return True if an open arc may lose its last corner: at most one of all arcs between two nodes."""
     end = len(points) - 1
     (x0, y0), (x1, y1) = points[0], points[end]
@@ -195,7 +195,7 @@ def may_become_straight(points: Points, corner: int) -> bool:
 
 @kernel
 def simplify_arc(
-    points: Points, closed: bool, limit: int, bits: Bits, first: int, before: Points, after: Points
+    points: Ints, closed: bool, limit: int, bits: Bits, first: int, before: Ints, after: Ints
 ) -> None:
     """Remove corners of an arc; `before` and `after` link those that are kept.
 
@@ -245,7 +245,7 @@ def append_point(out: Floats, at: int, start: int, x: float, y: float) -> int:
 
 @kernel
 def append_rounded(
-    points: Points, i: int, k: int, j: int, radius: float, bits: Bits, first: int,
+    points: Ints, i: int, k: int, j: int, radius: float, bits: Bits, first: int,
     out: Floats, at: int, start: int,
 ) -> int:  # fmt: skip
     """Append the corner k between i and j as a curve; return the next index.
@@ -281,8 +281,8 @@ def append_rounded(
 
 @kernel
 def append_arc(
-    points: Points, closed: bool, radius: float, bits: Bits, first: int, before: Points,
-    after: Points, out: Floats, at: int, start: int,
+    points: Ints, closed: bool, radius: float, bits: Bits, first: int, before: Ints,
+    after: Ints, out: Floats, at: int, start: int,
 ) -> int:  # fmt: skip
     """Append the kept points of an arc without its last node; return the next index."""
     k, n = 0, len(points)
@@ -302,8 +302,8 @@ def append_arc(
 
 @kernel
 def reshape_rings(
-    xy: NDArray[np.int32] | Floats, ring_offsets: Points, corners: Bits, nodes: Bits, first: int,
-    limit: int, radius: float, out: Floats, out_offsets: Points,
+    xy: NDArray[np.int32] | Floats, ring_offsets: Ints, corners: Bits, nodes: Bits, first: int,
+    limit: int, radius: float, out: Floats, out_offsets: Ints,
 ) -> None:  # fmt: skip
     """Write every ring of `xy`, simplified and rounded, to `out`.
 

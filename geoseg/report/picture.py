@@ -168,9 +168,6 @@ _BATCH = 20_000
 _FILL, _HALO = 0.22, 0.65  # opacities
 _DARK = 50  # colours below this luma get a light halo
 
-Polygons = tuple[NDArray[np.uint8], NDArray[np.object_]]
-"""(n,) class IDs and (n,) shapely polygons."""
-
 
 def draw_picture(
     scene: Path,
@@ -344,8 +341,8 @@ def _fixed_point_rings(geometry: NDArray[np.object_]) -> Iterator[list[NDArray[n
 
 def _read_polygons(
     path: Path, layer: str, legend: Legend, quicklook: Quicklook
-) -> Iterator[Polygons]:
-    """Yield batches of the polygons inside the scene."""
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.object_]]]:
+    """Yield batches of the polygons inside the scene: (n,) class IDs and (n,) shapely polygons."""
     input_file(path)
     try:
         with pyogrio.open_arrow(

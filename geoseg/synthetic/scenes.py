@@ -86,7 +86,7 @@ ROUNDS = {"train": 2, "val": 1}
 
 
 @dataclass(frozen=True, slots=True)
-class ScenePlan:
+class SyntheticScene:
     """Theme, size and seed of a scene."""
 
     name: str
@@ -143,7 +143,7 @@ class Label:
     difficult: bool
 
 
-def plan_scenes(seed: int) -> list[ScenePlan]:
+def plan_scenes(seed: int) -> list[SyntheticScene]:
     """Plan all scenes of the demo; the scene to segment comes last."""
     wanted = [
         (split, turn, theme)
@@ -152,10 +152,10 @@ def plan_scenes(seed: int) -> list[ScenePlan]:
         for theme in THEMES
     ]
     labelled = [
-        ScenePlan(f"{theme.name}_{split}_{turn}", split, theme, SIDE, seed, number)
+        SyntheticScene(f"{theme.name}_{split}_{turn}", split, theme, SIDE, seed, number)
         for number, (split, turn, theme) in enumerate(wanted)
     ]
-    return [*labelled, ScenePlan(REGION.name, None, REGION, LARGE_SIDE, seed, len(labelled))]
+    return [*labelled, SyntheticScene(REGION.name, None, REGION, LARGE_SIDE, seed, len(labelled))]
 
 
 def label_elements(elements: tuple[Element, ...], size: int) -> Iterator[Label]:

@@ -17,7 +17,7 @@ from geoseg.annotations.dota import write_dota
 from geoseg.legend import DOTA_V1
 from geoseg.progress import Track, silent
 from geoseg.synthetic.render import Image
-from geoseg.synthetic.scenes import PIXEL_SIZE, SIDE, Label, ScenePlan, plan_scenes
+from geoseg.synthetic.scenes import PIXEL_SIZE, SIDE, Label, SyntheticScene, plan_scenes
 
 EPSG = 32631
 """UTM zone 31N."""
@@ -69,7 +69,7 @@ def write_scenes(folder: Path, unseen: Path, *, seed: int = 0, track: Track = si
     return folder
 
 
-def write_scene(plan: ScenePlan, folder: Path, unseen: Path) -> list[Label]:
+def write_scene(plan: SyntheticScene, folder: Path, unseen: Path) -> list[Label]:
     """Write a scene, and its labels if it has a split."""
     scene = plan.compose()
     labels = scene.labels()

@@ -19,7 +19,7 @@ from geoseg.synthetic.scenes import (
     SIDE,
     SUBURB,
     Label,
-    ScenePlan,
+    SyntheticScene,
     label_elements,
     plan_scenes,
 )
@@ -155,7 +155,7 @@ def test_labels_are_aligned_with_objects_to_the_pixel(harbour: tuple[Image, list
 
 
 def test_the_same_seed_draws_the_same_pixels_and_another_seed_others() -> None:
-    scenes = [ScenePlan("small", None, SUBURB, 400, seed, 0).compose() for seed in (7, 7, 8)]
+    scenes = [SyntheticScene("small", None, SUBURB, 400, seed, 0).compose() for seed in (7, 7, 8)]
     first, again, other = ([label.quad.tolist() for label in s.labels()] for s in scenes)
     assert first == again != other
     one, same, another = (scene.image() for scene in scenes)

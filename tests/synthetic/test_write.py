@@ -13,7 +13,7 @@ import shapely
 from geoseg.annotations.dota import read_dota
 from geoseg.errors import OutputError
 from geoseg.legend import DOTA_V1
-from geoseg.synthetic.scenes import PIXEL_SIZE, SIDE, SUBURB, Label, ScenePlan, plan_scenes
+from geoseg.synthetic.scenes import PIXEL_SIZE, SIDE, SUBURB, Label, SyntheticScene, plan_scenes
 from geoseg.synthetic.write import EPSG, scene_origin, write_labels, write_outlines, write_scene
 from geoseg.tools.demo import MARK, create_folder
 
@@ -22,7 +22,9 @@ from geoseg.tools.demo import MARK, create_folder
 def demo_folder(tmp_path: Path) -> Path:
     for kind in ("images", "labelTxt"):
         (tmp_path / "train" / kind).mkdir(parents=True)
-    write_scene(ScenePlan("small", "train", SUBURB, 300, 1, 6), tmp_path, tmp_path / "unseen.tif")
+    write_scene(
+        SyntheticScene("small", "train", SUBURB, 300, 1, 6), tmp_path, tmp_path / "unseen.tif"
+    )
     return tmp_path
 
 
@@ -39,7 +41,9 @@ def test_the_same_seed_writes_the_same_bytes(demo_folder: Path, tmp_path: Path) 
     image = demo_folder / "train" / "images" / "small.tif"
     text = demo_folder / "train" / "labelTxt" / "small.txt"
     first = image.read_bytes(), text.read_bytes()
-    write_scene(ScenePlan("small", "train", SUBURB, 300, 1, 6), tmp_path, tmp_path / "unseen.tif")
+    write_scene(
+        SyntheticScene("small", "train", SUBURB, 300, 1, 6), tmp_path, tmp_path / "unseen.tif"
+    )
     assert (image.read_bytes(), text.read_bytes()) == first
 
 

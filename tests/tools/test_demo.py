@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from geoseg.cli.demo import demo as command
 from geoseg.cli.demo import summary
 from geoseg.errors import OutputError
-from geoseg.synthetic.scenes import AIRPORT, RIVER_TOWN, SUBURB, ScenePlan
+from geoseg.synthetic.scenes import AIRPORT, RIVER_TOWN, SUBURB, SyntheticScene
 from geoseg.tools.demo import DemoResult
 
 run = importlib.import_module("geoseg.tools.demo")
@@ -34,12 +34,13 @@ validation_windows = 1
 """
 
 
-def few_plans(seed: int) -> list[ScenePlan]:
+def few_plans(seed: int) -> list[SyntheticScene]:
     named = (("a", "train", AIRPORT), ("b", "train", SUBURB), ("c", "val", RIVER_TOWN))
     scenes = [
-        ScenePlan(name, split, theme, 256, seed, i) for i, (name, split, theme) in enumerate(named)
+        SyntheticScene(name, split, theme, 256, seed, i)
+        for i, (name, split, theme) in enumerate(named)
     ]
-    return [*scenes, ScenePlan("unseen", None, SUBURB, 320, seed, 3)]
+    return [*scenes, SyntheticScene("unseen", None, SUBURB, 320, seed, 3)]
 
 
 @pytest.fixture
