@@ -19,7 +19,7 @@ import pytest
 import rasterio
 
 from geoseg.dataset import build as folder
-from geoseg.dataset import images, scenes
+from geoseg.dataset import images
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import OutputError, SceneError
 from geoseg.progress import Text, Track
@@ -48,7 +48,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         original(image, output, **options)  # type: ignore[arg-type]
         names.append(output.stem)
 
-    monkeypatch.setattr(scenes, "write_image", spied)
+    monkeypatch.setattr(folder, "write_image", spied)
     return names
 
 
