@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pyproj import CRS
 
+from geoseg._version import __version__
 from geoseg.annotations.burn import Annotations
 from geoseg.dataset.folder import Dataset, DatasetScene
 from geoseg.inference.label_source import LabelSource
@@ -19,14 +23,6 @@ from geoseg.models.model_file import Model
 from geoseg.options import ScoringOptions
 from geoseg.progress import Track, silent
 from geoseg.report.page import escape_text, read_asset, render_page, write_page
-from geoseg.report.provenance import (
-    Facts,
-    describe_data,
-    describe_labels,
-    describe_model,
-    describe_run,
-    describe_scoring,
-)
 from geoseg.report.scene_images import encode_images, read_images
 
 log = logging.getLogger(__name__)
@@ -52,6 +48,26 @@ EvaluationJson = Mapping[str, Any]
 
 References = Mapping[str, Mapping[str, Annotations]]
 """Layer and scene name to annotations."""
+
+Facts = tuple[str, Sequence[tuple[str, str]]]
+"""Title of a group of facts, and their names and texts."""
+
+_TRAINING_KEYS = (
+    ("name", "name"),
+    ("author", "author"),
+    ("data", "training data"),
+    ("layer", "ground truth"),
+    ("terms", "terms of the data"),
+    ("steps", "steps"),
+    ("hours", "hours"),
+    ("date", "date"),
+    ("geoseg", "geoseg"),
+    ("note", "note"),
+    ("failures", "known failures"),
+)
+"""Keys of the training section of a model card, and their names in the report."""
+
+_DIFFICULT = {"keep": "scored like other objects", "ignore": "not scored", "drop": "background"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,3 +321,95 @@ def _replace_nonfinite(data: Any) -> Any:
     if isinstance(data, Mapping):
         return {key: _replace_nonfinite(value) for key, value in data.items()}
     return [_replace_nonfinite(value) for value in data] if isinstance(data, list | tuple) else data
+
+
+def describe_model(model: Model) -> Facts:
+    """List the facts of a model card."""
+    card, training = model.card, model.card.training
+    parameters = ", ".join(f"{name} {value}" for name, value in card.parameters.items())
+    facts = [
+        ("file", model.path.name),
+        ("sha256", model.sha256),
+        (
+            "architecture",
+            f"{card.architecture} ({parameters})" if parameters else card.architecture,
+        ),
+        *(
+            (title, _format_value(training[key]))
+            for key, title in _TRAINING_KEYS
+            if key in training
+        ),
+    ]
+    if ancestors := list(_list_ancestors(training)):
+        facts.append(("fine-tuned from", "; before that, ".join(ancestors)))
+    if card.pixel_size_m:
+        facts.append(("pixel size", _format_sizes(card.pixel_size_m)))
+    return "Model", facts
+
+
+def describe_labels(folder: Path) -> Facts:
+    """List the facts of labels whose model is unknown."""
+    return "Labels", [("folder", folder.name)]
+
+
+def describe_data(dataset: Dataset, scenes: Sequence[DatasetScene], layers: Iterable[str]) -> Facts:
+    """List the facts of the scenes that were scored."""
+    facts = [
+        ("dataset", dataset.folder.resolve().name),
+        ("split", f"{scenes[0].split}, {len(scenes):,} scenes"),
+        ("ground truth", ", ".join(layers)),
+        ("pixels", f"{dataset.bands} bands of {dataset.dtype}"),
+    ]
+    if sizes := [scene.pixel_size_m for scene in scenes if scene.pixel_size_m]:
+        facts.append(("pixel size", f"{_format_sizes(sizes)}, known for {len(sizes):,} scenes"))
+    if sources := Counter(scene.image_source for scene in scenes if scene.image_source):
+        counted = (f"{name} {count:,}" for name, count in sources.most_common(8))
+        facts.append(("imagery", ", ".join(counted)))
+    crs = CRS.from_wkt(dataset.crs).name if dataset.crs else "none"
+    return "Data", [*facts, ("CRS", crs)]
+
+
+def describe_scoring(scoring: ScoringOptions, evaluation: Mapping[str, Any]) -> Facts:
+    """List how the scores were computed."""
+    intervals = evaluation["intervals"]
+    cleaning = [
+        name.replace("_", " ") if value is True else f"{name.replace('_', ' ')} {value:g}"
+        for name, value in asdict(scoring.cleaning).items()
+        if value
+    ]
+    matching = f"polygons, matched at an IoU of at least {scoring.match:g}"
+    return "Scores", [
+        ("difficult", _DIFFICULT[scoring.difficult]),
+        ("boundary IoU", f"pixels up to {scoring.boundary} px from a contour"),
+        ("objects", "; ".join([matching, *cleaning])),
+        (
+            "intervals",
+            f"{intervals['level']:.0%}, percentile bootstrap over scenes, "
+            f"{intervals['resamples']:,} resamples",
+        ),
+    ]
+
+
+def describe_run(command: str) -> Facts:
+    """List version, date, and the command if there was one."""
+    facts = [
+        ("geoseg", __version__),
+        ("date", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
+    ]
+    return "Run", [("command", command), *facts] if command else facts
+
+
+def _format_value(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _list_ancestors(training: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the models that a model was fine-tuned from, the latest first."""
+    while isinstance(ancestor := training.get("ancestor"), dict):
+        yield f"{ancestor.get('name', 'a model')} ({ancestor.get('steps', '?')} steps)"
+        training = ancestor
+
+
+def _format_sizes(sizes: Sequence[float]) -> str:
+    low, high = min(sizes), max(sizes)
+    return f"{low:.3g} m" if low == high else f"{low:.3g} to {high:.3g} m"

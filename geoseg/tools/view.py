@@ -18,8 +18,14 @@ from rasterio.errors import CRSError
 from geoseg.errors import ConfigError, SceneError
 from geoseg.files import check_output
 from geoseg.report.features import Features, measure_polygons, read_features
-from geoseg.report.map import render_map
-from geoseg.report.map_extent import MapExtent, format_crs, make_extent, merge_bounds, total_bounds
+from geoseg.report.map import (
+    MapExtent,
+    format_crs,
+    make_extent,
+    merge_bounds,
+    render_map,
+    total_bounds,
+)
 from geoseg.report.page import write_page
 from geoseg.report.quicklook import Quicklook, read_quicklook
 

@@ -18,8 +18,7 @@ from geoseg.errors import ConfigError, OutputError
 from geoseg.models.model_file import ModelCard, load_model, save_model
 from geoseg.models.unet import UNet
 from geoseg.options import PolygonOptions, ScoringOptions
-from geoseg.report.evaluation import read_log
-from geoseg.report.provenance import describe_scoring
+from geoseg.report.evaluation import describe_scoring, read_log
 from tests.calls import evaluate
 from tests.scenes import write_scene
 from tests.synthetic_dataset import dataset
