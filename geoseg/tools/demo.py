@@ -22,7 +22,7 @@ from geoseg.options import (
 from geoseg.progress import Track, silent
 from geoseg.report.figures import plot_classes
 from geoseg.report.picture import draw_picture
-from geoseg.synthetic.write import OUTLINES, write_scenes
+from geoseg.synthetic.scenes import OUTLINES, write_scenes
 from geoseg.tools.evaluate import evaluate
 from geoseg.tools.prepare import prepare
 from geoseg.tools.segment import segment

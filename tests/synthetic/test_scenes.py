@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from geoseg.annotations.burn import Annotations, burn
 from geoseg.legend import DOTA_V1
-from geoseg.synthetic.lots import LAND_USES
+from geoseg.synthetic.layout import LAND_USES
 from geoseg.synthetic.render import Image
 from geoseg.synthetic.scenes import (
     PIXEL_SIZE,

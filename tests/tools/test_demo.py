@@ -18,7 +18,7 @@ from geoseg.synthetic.scenes import AIRPORT, RIVER_TOWN, SUBURB, SyntheticScene
 from geoseg.tools.demo import DemoResult
 
 run = importlib.import_module("geoseg.tools.demo")
-write = importlib.import_module("geoseg.synthetic.write")
+scenes = importlib.import_module("geoseg.synthetic.scenes")
 
 CONFIG = """
 [data]
@@ -48,7 +48,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     config = tmp_path / "demo.toml"
     config.write_text(CONFIG)
     monkeypatch.setattr(run, "CONFIG", config)
-    monkeypatch.setattr(write, "plan_scenes", few_plans)
+    monkeypatch.setattr(scenes, "plan_scenes", few_plans)
     return tmp_path / "out"
 
 

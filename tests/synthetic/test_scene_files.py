@@ -13,8 +13,19 @@ import shapely
 from geoseg.annotations.dota import read_dota
 from geoseg.errors import OutputError
 from geoseg.legend import DOTA_V1
-from geoseg.synthetic.scenes import PIXEL_SIZE, SIDE, SUBURB, Label, SyntheticScene, plan_scenes
-from geoseg.synthetic.write import EPSG, scene_origin, write_labels, write_outlines, write_scene
+from geoseg.synthetic.scenes import (
+    EPSG,
+    PIXEL_SIZE,
+    SIDE,
+    SUBURB,
+    Label,
+    SyntheticScene,
+    plan_scenes,
+    scene_origin,
+    write_labels,
+    write_outlines,
+    write_scene,
+)
 from geoseg.tools.demo import MARK, create_folder
 
 
