@@ -10,7 +10,6 @@ import click
 from geoseg.cli import options
 from geoseg.cli.command import command, option
 from geoseg.cli.progress import report, tracker
-from geoseg.cli.scoring import scoring
 
 EXAMPLES = """
 geoseg compare labels_2023.tif labels_2024.tif -o changes.tif
@@ -44,7 +43,7 @@ geoseg compare old.safetensors new.safetensors --dataset dataset --json comparis
     group="Output",
     help="Write the result to this file.",
 )
-@scoring
+@options.scoring
 @options.device
 @options.overwrite
 @options.progress

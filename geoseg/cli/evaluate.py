@@ -11,7 +11,6 @@ import click
 from geoseg.cli import options
 from geoseg.cli.command import command, option, options_of
 from geoseg.cli.progress import report, tracker
-from geoseg.cli.scoring import scoring
 from geoseg.options import EvaluateOutputs
 
 EXAMPLES = """
@@ -32,7 +31,7 @@ geoseg evaluate dataset --labels predictions/ --reference outlines --min-pixels 
     help="Score the label rasters of this folder, <scene>.tif or .png, instead of a model.",
 )
 @options_of(EvaluateOutputs, "outputs")
-@scoring
+@options.scoring
 @options.device
 @options.progress
 def evaluate(dataset: Path, *, outputs: EvaluateOutputs, progress: str, **how: Any) -> None:

@@ -1,4 +1,4 @@
-"""Options of the command line that belong to no tool's dataclass, and names of scenes."""
+"""Options that several commands share, and names of scenes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import glob
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import click
 
-from geoseg.cli.command import option, option_of
+from geoseg.cli.command import option, option_of, options_of
 from geoseg.errors import ConfigError
 from geoseg.files import ScenePath, Url, input_file, scene_path
-from geoseg.options import ComputeOptions, WriteOptions
+from geoseg.options import ComputeOptions, PolygonOptions, ScoringOptions, WriteOptions
 
 PATH = click.Path(path_type=Path)
 """A path; the tools check whether it exists, so that messages and exit codes are theirs."""
@@ -56,7 +59,6 @@ progress = option(
     "none: nothing.",
 )
 
-
 reference = option(
     "--reference",
     "layer",
@@ -65,6 +67,44 @@ reference = option(
     group="Input",
     help="Use this layer of annotations: outlines or quads.",
 )
+
+split = option(
+    "--split",
+    default="val",
+    show_default=True,
+    metavar="NAME",
+    group="Input",
+    help="Score the scenes of this split.",
+)
+references = option(
+    "--reference",
+    "layers",
+    multiple=True,
+    metavar="LAYER",
+    show_default="all layers of the dataset",
+    group="Input",
+    help="Score against this layer of annotations: outlines or quads. May be repeated.",
+)
+
+
+def scoring(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of scores to a command, which gets `split`, `layers` and `scoring`."""
+
+    @split
+    @references
+    @options_of(ScoringOptions, "scoring")
+    @options_of(
+        PolygonOptions,
+        "cleaning",
+        only=("min_pixels", "fill_holes", "split", "oriented_boxes"),
+        flags={"split": "--split-objects"},
+    )
+    @wraps(command)
+    def with_scoring(*, scoring: ScoringOptions, cleaning: PolygonOptions, **given: Any) -> None:
+        command(**given, scoring=replace(scoring, cleaning=cleaning))
+
+    decorated: Callable[..., None] = with_scoring
+    return decorated
 
 
 def command_line() -> str:
