@@ -27,6 +27,7 @@ from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError
 from geoseg.files import replacing, write_json_lines
 from geoseg.models.architectures import build
+from geoseg.options import TrainOptions
 from geoseg.tools.evaluate import evaluate
 from geoseg.tools.train import train
 from geoseg.training.config import TrainConfig, read_config
@@ -135,7 +136,12 @@ def run_row(name: str, seed: int, settings: Sequence[str], args: argparse.Namesp
     resume = model.with_suffix(".checkpoint.safetensors").is_file()
     log.info("%s, seed %d: %d steps", name, seed, config.training.steps)
     began = time.monotonic()
-    train(config, model, resume=resume, overwrite=True, device=args.device)
+    train(
+        config,
+        model,
+        options=TrainOptions(resume=resume, overwrite=True),
+        device=args.device,
+    )
     seconds = time.monotonic() - began
     evaluations = evaluate(args.dataset, model=model, device=args.device)
     training = config.training

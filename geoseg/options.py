@@ -651,3 +651,93 @@ class EvaluateOutputs(WriteOptions):
     write: bool = option(False, "Record the scores in the model card.")
     command: str = ""
     """Command line, for the provenance of the report."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions(WriteOptions):
+    """Output: products of `geoseg.train`, and how windows are read."""
+
+    resume: bool = option(False, "Continue an interrupted run from its checkpoint.")
+    tensorboard: StrPath | None = option(
+        None, "Write event files for TensorBoard to this folder.", metavar="FOLDER"
+    )
+    threads: int | None = option(
+        None,
+        "Read windows with this many threads.",
+        metavar="N",
+        minimum=1,
+        default_text="number of cores, at most 16",
+        group="Performance",
+    )
+    workers: int | None = option(
+        None,
+        "Read windows with this many processes instead; 0 for none.",
+        metavar="N",
+        minimum=0,
+        default_text="on a GPU, without --threads, number of cores, at most 16; else 0",
+        group="Performance",
+    )
+
+    def __post_init__(self) -> None:
+        check_range(self)
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewOptions(WriteOptions):
+    """Output: contact sheet of `geoseg.preview`."""
+
+    windows: int = option(
+        24, "Draw the first N windows of the training.", metavar="N", minimum=1, maximum=200
+    )
+
+    def __post_init__(self) -> None:
+        check_range(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ViewOptions(WriteOptions):
+    """Output: map of `geoseg.view`."""
+
+    layers: tuple[str, ...] = option(
+        (),
+        "Show this layer. May be repeated.",
+        flag="--layer",
+        metavar="NAME",
+        default_text="all layers",
+        group="Input",
+    )
+    class_column: str | None = option(
+        None,
+        "Read the class from this column.",
+        metavar="COLUMN",
+        default_text="the column of the QGIS style, or a usual name",
+        group="Input",
+    )
+    size: int = option(
+        2048,
+        "Embed an image of the scene with this longer side.",
+        metavar="PX",
+        minimum=256,
+        maximum=4096,
+    )
+    max_mb: float = option(
+        20.0, "Simplify outlines until the file is no larger.", metavar="MB", minimum=1
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions(WriteOptions):
+    """Output: size of the network's input, and products of `geoseg.export`."""
+
+    size: int | None = option(
+        None,
+        "Fix the input of the network to squares of this side.",
+        metavar="PX",
+        minimum=1,
+        default_text="512, or more for a wide margin",
+    )
+    stac: StrPath | None = option(
+        None,
+        "Write a STAC item that describes the model (extension MLM).",
+        metavar="JSON",
+    )

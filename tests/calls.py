@@ -14,22 +14,30 @@ from geoseg.options import (
     ChipOptions,
     ComputeOptions,
     EvaluateOutputs,
+    ExportOptions,
     PolygonOptions,
     PrepareOptions,
+    PreviewOptions,
     RunOptions,
     SceneOptions,
     ScoringOptions,
     SegmentOutputs,
     TilingOptions,
+    TrainOptions,
     VectorizeOutputs,
+    ViewOptions,
     WriteOptions,
 )
 from geoseg.tools import chip as chip_module
 from geoseg.tools import evaluate as evaluate_module
+from geoseg.tools import export as export_module
 from geoseg.tools import prepare as prepare_module
+from geoseg.tools import preview as preview_module
 from geoseg.tools import segment as segment_module
 from geoseg.tools import segment_each as segment_each_module
+from geoseg.tools import train as train_module
 from geoseg.tools import vectorize as vectorize_module
+from geoseg.tools import view as view_module
 
 
 def grouped(
@@ -110,3 +118,30 @@ def evaluate(folder: Any, **given: Any) -> Any:
     tool = evaluate_module.evaluate
     kinds = {"scoring": ScoringOptions, "outputs": EvaluateOutputs}
     return tool(folder, **grouped(tool, kinds, given))
+
+
+def train(config: Any, output: Any, **given: Any) -> Any:
+    """Call `geoseg.train`."""
+    tool = train_module.train
+    return tool(config, output, **grouped(tool, {"options": TrainOptions}, given))
+
+
+def preview(config: Any, output: Any, **given: Any) -> Path:
+    """Call `geoseg.preview`."""
+    tool = preview_module.preview
+    product: Path = tool(config, output, **grouped(tool, {"options": PreviewOptions}, given))
+    return product
+
+
+def view(polygons: Any, output: Any, **given: Any) -> Path:
+    """Call `geoseg.view`."""
+    tool = view_module.view
+    product: Path = tool(polygons, output, **grouped(tool, {"options": ViewOptions}, given))
+    return product
+
+
+def export(output: Any, **given: Any) -> Path:
+    """Call `geoseg.export`."""
+    tool = export_module.export
+    product: Path = tool(output, **grouped(tool, {"options": ExportOptions}, given))
+    return product

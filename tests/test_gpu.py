@@ -15,11 +15,10 @@ from torch import nn
 from geoseg.models.mobile_unet import MobileUNet
 from geoseg.models.unet import UNet
 from geoseg.tools.evaluate import evaluate
-from geoseg.tools.train import train
 from geoseg.training.config import LossSection, TrainConfig, TrainingSection, parse_config
 from geoseg.training.loading import Batch
 from geoseg.training.trainer import Trainer
-from tests.calls import segment
+from tests.calls import segment, train
 from tests.scenes import write_scene
 from tests.synthetic_dataset import COLOURS, dataset
 from tests.tools.test_train import stop_after

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
 from geoseg.cli import options
-from geoseg.cli.command import command, option
+from geoseg.cli.command import command, options_of
 from geoseg.cli.progress import report
+from geoseg.options import ExportOptions
 
 EXAMPLES = """
 geoseg export -o model.onnx
@@ -18,31 +17,14 @@ geoseg export -o model.onnx -m model.safetensors --stac model.json
 
 @command(EXAMPLES)
 @options.model
-@option(
-    "--size",
-    type=click.IntRange(min=1),
-    metavar="PX",
-    show_default="512, or more for a wide margin",
-    group="Output",
-    help="Fix the input of the network to squares of this side.",
-)
 @options.output
-@option(
-    "--stac",
-    type=options.PATH,
-    metavar="JSON",
-    group="Output",
-    help="Write a STAC item that describes the model (extension MLM).",
-)
-@options.overwrite
+@options_of(ExportOptions, "how")
 @options.progress
 def export(
     *,
     output: Path,
     model: Path | None,
-    size: int | None,
-    stac: Path | None,
-    overwrite: bool,
+    how: ExportOptions,
     progress: str,
 ) -> None:
     """Export a model to ONNX.
@@ -52,4 +34,4 @@ def export(
     """
     from geoseg.tools.export import export as tool
 
-    report(tool(output, model=model, size=size, stac=stac, overwrite=overwrite), progress)
+    report(tool(output, model=model, options=how), progress)

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from geoseg.cli import options
-from geoseg.cli.command import command, option
+from geoseg.cli.command import command, options_of
 from geoseg.cli.progress import report, tracker
+from geoseg.options import PreviewOptions
 
 EXAMPLES = """
 geoseg preview train.toml -o windows.png
@@ -20,24 +21,14 @@ geoseg preview train.toml -o windows.png --windows 60 --set augment.scale=[0.5,2
 @click.argument("config", type=options.PATH)
 @options.settings
 @options.output
-@option(
-    "--windows",
-    type=click.IntRange(1, 200),
-    default=24,
-    show_default=True,
-    metavar="N",
-    group="Output",
-    help="Draw the first N windows of the training.",
-)
-@options.overwrite
+@options_of(PreviewOptions, "how")
 @options.progress
 def preview(
     *,
     config: Path,
     output: Path,
-    windows: int,
     settings: tuple[str, ...],
-    overwrite: bool,
+    how: PreviewOptions,
     progress: str,
 ) -> None:
     """Draw training windows of a CONFIG with their labels.
@@ -48,11 +39,5 @@ def preview(
     from geoseg.tools.preview import preview as tool
     from geoseg.training.config import read_config
 
-    sheet = tool(
-        read_config(config, settings),
-        output,
-        windows=windows,
-        overwrite=overwrite,
-        track=tracker(progress),
-    )
+    sheet = tool(read_config(config, settings), output, options=how, track=tracker(progress))
     report(sheet, progress)

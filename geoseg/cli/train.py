@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from geoseg.cli import options
-from geoseg.cli.command import command, option
+from geoseg.cli.command import command, options_of
 from geoseg.cli.progress import report, tracker
 from geoseg.errors import ConfigError
+from geoseg.options import TrainOptions
 
 EXAMPLES = """
 geoseg train train.toml -o model.safetensors
@@ -23,49 +25,16 @@ torchrun --nproc-per-node 4 -m geoseg train train.toml -o model.safetensors
 @click.argument("config", type=options.PATH)
 @options.settings
 @options.output
-@option(
-    "--tensorboard",
-    type=options.PATH,
-    metavar="FOLDER",
-    group="Output",
-    help="Write event files for TensorBoard to this folder.",
-)
-@options.overwrite
-@option(
-    "--resume",
-    is_flag=True,
-    group="Output",
-    help="Continue an interrupted run from its checkpoint.",
-)
-@option(
-    "--threads",
-    type=click.IntRange(min=1),
-    metavar="N",
-    show_default="number of cores, at most 16",
-    group="Performance",
-    help="Read windows with this many threads.",
-)
-@option(
-    "--workers",
-    type=click.IntRange(min=0),
-    metavar="N",
-    show_default="on a GPU, without --threads, number of cores, at most 16; else 0",
-    group="Performance",
-    help="Read windows with this many processes instead; 0 for none.",
-)
+@options_of(TrainOptions, "how")
 @options.device
 @options.progress
 def train(
     *,
     config: Path,
     output: Path,
-    resume: bool,
     settings: tuple[str, ...],
-    threads: int | None,
-    workers: int | None,
-    tensorboard: Path | None,
+    how: TrainOptions,
     device: str,
-    overwrite: bool,
     progress: str,
 ) -> None:
     """Train a model from a CONFIG file.
@@ -80,21 +49,17 @@ def train(
     from geoseg.training.config import read_config
     from geoseg.training.distributed import is_leader
 
-    if threads and workers:
+    if how.threads and how.workers:
         raise ConfigError("--threads and --workers exclude each other. Leave one out")
-    if workers is None:
-        workers = default_workers(device, threads)
+    if how.workers is None:
+        how = replace(how, workers=default_workers(device, how.threads))
     if choose_device(device) == "cpu":
         keep_freed_memory()
     result = tool(
         read_config(config, settings),
         output,
-        resume=resume,
-        overwrite=overwrite,
+        options=how,
         device=device,
-        threads=threads,
-        workers=workers,
-        tensorboard=tensorboard,
         track=tracker(progress),
     )
     if not is_leader():

@@ -18,6 +18,7 @@ from geoseg.options import (
     RunOptions,
     SegmentOutputs,
     StrPath,
+    TrainOptions,
 )
 from geoseg.progress import Track, silent
 from geoseg.report.figures import plot_classes
@@ -94,7 +95,12 @@ def demo(
     classes = plot_class_counts(dataset, folder / "classes.png")
     config = folder / CONFIG.name
     shutil.copyfile(CONFIG, config)
-    trained = train(read_config(config), folder / "model.safetensors", overwrite=True, track=track)
+    trained = train(
+        read_config(config),
+        folder / "model.safetensors",
+        options=TrainOptions(overwrite=True),
+        track=track,
+    )
     scores = folder / "scores.json"
     evaluations = evaluate(
         dataset,

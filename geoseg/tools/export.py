@@ -11,16 +11,14 @@ from geoseg.files import check_output, write_json
 from geoseg.models.model_file import load_model
 from geoseg.models.onnx import deepness_size, write_onnx
 from geoseg.models.stac import stac_item
-from geoseg.options import StrPath, as_path
+from geoseg.options import ExportOptions, StrPath, as_path
 
 
 def export(
     output: StrPath,
     *,
     model: StrPath | None = None,
-    size: int | None = None,
-    stac: StrPath | None = None,
-    overwrite: bool = False,
+    options: ExportOptions = ExportOptions(),
 ) -> Path:
     """Write a model as ONNX.
 
@@ -33,12 +31,9 @@ def export(
         ONNX file.
     model
         Model file; default: the shipped model.
-    size
-        Side of the images in pixels. Default: 512, or the size of which margins take at most a quarter.
-    stac
-        Write a STAC item with the MLM extension to this JSON file.
-    overwrite
-        Replace existing files.
+    options
+        Side of the images, STAC item, and treatment of existing files. The default side is 512 pixels,
+        or the size of which margins take at most a quarter.
 
     Returns
     -------
@@ -54,28 +49,27 @@ def export(
     OutputError
         If a file exists or cannot be written.
     """
-    output, model, stac = Path(output), as_path(model), as_path(stac)
+    output, model, stac = Path(output), as_path(model), as_path(options.stac)
     if output.suffix.lower() != ".onnx":
         raise ConfigError(
             f"{output}: models are written as ONNX. Use a file name that ends in .onnx"
         )
-    check_output(output, overwrite=overwrite)
+    check_output(output, overwrite=options.overwrite)
     if stac is not None:
         if stac.suffix.lower() != ".json":
             raise ConfigError(
                 f"{stac}: STAC items are written as JSON. Use a file name that ends in .json"
             )
-        check_output(stac, overwrite=overwrite)
+        check_output(stac, overwrite=options.overwrite)
     opened = load_model(model)
-    if size is None:
-        size = deepness_size(opened.card)
+    size = deepness_size(opened.card) if options.size is None else options.size
     stride, margin = opened.card.stride, opened.card.margin
     if size % stride or size <= 2 * margin:
         raise ConfigError(
             f"--size {size}: must be a multiple of the model's stride, {stride}, and more than twice "
             f"its margin, {margin}. The default is {deepness_size(opened.card)}"
         )
-    write_onnx(output, opened, size=size, overwrite=overwrite)
+    write_onnx(output, opened, size=size, overwrite=options.overwrite)
     if stac is not None:
         # path relative to the folder of the item, with slashes
         href = Path(os.path.relpath(output.absolute(), stac.absolute().parent)).as_posix()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from geoseg.errors import ConfigError
 from geoseg.files import check_output
 from geoseg.legend import BACKGROUND, IGNORE
+from geoseg.options import PreviewOptions, StrPath
 from geoseg.progress import Track, silent
 from geoseg.report.contact_sheet import draw_contact_sheet
 from geoseg.training.config import TrainConfig
@@ -22,10 +22,9 @@ from geoseg.training.windows import Sample, open_dataset, open_split
 
 def preview(
     config: TrainConfig,
-    output: str | PathLike[str],
+    output: StrPath,
     *,
-    windows: int = 24,
-    overwrite: bool = False,
+    options: PreviewOptions = PreviewOptions(),
     track: Track = silent,
 ) -> Path:
     """Draw the first training windows of a run as a contact sheet, with augmentations and labels.
@@ -36,10 +35,8 @@ def preview(
         Configuration of the run.
     output
         Picture to write, ``.png``.
-    windows
-        Number of windows.
-    overwrite
-        Replace an existing picture.
+    options
+        Number of windows, and treatment of an existing picture.
     track
         Wrapper of the windows that reports progress.
 
@@ -55,8 +52,8 @@ def preview(
     OutputError
         If the picture exists or cannot be written.
     """
-    picture = Path(output)
-    check_output(picture, overwrite=overwrite)
+    picture, count = Path(output), options.windows
+    check_output(picture, overwrite=options.overwrite)
     if picture.suffix.lower() != ".png":
         raise ConfigError(f"{picture}: a preview is written as .png. Rename it")
     dataset = open_dataset(config.data)
@@ -64,7 +61,7 @@ def preview(
         sampler = build_sampler(config, reader)
         log_sampling(sampler, config.data)
         with ThreadPoolExecutor(2) as pool:
-            samples = list(track(pool.map(sampler, range(windows)), "windows", total=windows))
+            samples = list(track(pool.map(sampler, range(count)), "windows", total=count))
     return draw_contact_sheet(samples, dataset.legend, _format_title(samples), picture)
 
 

@@ -19,6 +19,7 @@ from geoseg.inference.tiling import default_margin
 from geoseg.models.model_file import ModelCard, save_model
 from geoseg.models.receptive_field import measure_context
 from geoseg.models.runtime import choose_device
+from geoseg.options import StrPath, TrainOptions
 from geoseg.progress import Track, silent
 from geoseg.report.figures import plot_curves
 from geoseg.training.config import TrainConfig
@@ -45,14 +46,10 @@ class TrainResult:
 
 def train(
     config: TrainConfig,
-    output: str | os.PathLike[str],
+    output: StrPath,
     *,
-    resume: bool = False,
-    overwrite: bool = False,
+    options: TrainOptions = TrainOptions(),
     device: str = "auto",
-    threads: int | None = None,
-    workers: int = 0,
-    tensorboard: str | os.PathLike[str] | None = None,
     track: Track = silent,
 ) -> TrainResult:
     """Train a model and write it to a file.
@@ -64,20 +61,13 @@ def train(
     output
         Model file, ``.safetensors``. Next to it are written ``NAME.log.jsonl`` and ``.csv``, ``NAME.curves.png``
         and, until the run is finished, ``NAME.checkpoint.safetensors``.
-    resume
-        Continue from the checkpoint of an interrupted run, to the same weights as without interruption.
-    overwrite
-        Replace an existing model or checkpoint.
+    options
+        Products, existing ones and interrupted runs, and how windows are read. A resumed run ends with the
+        same weights as an uninterrupted one. Here, unlike on the command line, ``workers=None`` starts no
+        processes: a script that sets `workers` must guard its start by ``if __name__ == "__main__":``.
+        The windows and their order do not depend on `threads` and `workers`.
     device
         auto, cpu, cuda or mps.
-    threads
-        Threads that read windows. None: see `max_readers`.
-    workers
-        Processes that read windows instead of threads, for a GPU that is faster than one process can read; 0:
-        none. A script must guard its start by ``if __name__ == "__main__":``. The windows and their order are
-        the same.
-    tensorboard
-        Folder of TensorBoard event files. None: none.
     track
         Wrapper of the steps that reports progress.
 
@@ -93,7 +83,7 @@ def train(
     Under torchrun, its processes share the run and the first of them writes.
     """
     model = Path(output)
-    checkpoint = _check_files(model, resume=resume, overwrite=overwrite)
+    checkpoint = _check_files(model, resume=options.resume, overwrite=options.overwrite)
     own_device = local_device(choose_device(device))
     with connect_processes(own_device) as processes, ExitStack() as stack:
         run = stack.enter_context(
@@ -102,18 +92,18 @@ def train(
                     config,
                     own_device,
                     processes,
-                    threads=threads or max_readers(),
-                    workers=workers,
+                    threads=options.threads or max_readers(),
+                    workers=options.workers or 0,
                 )
             )
         )
-        if resume:
+        if options.resume:
             run.restore(checkpoint)
         if processes.is_leader:
             _warn_of_terms(run)
         board = None
-        if tensorboard is not None and processes.is_leader:
-            board = TensorBoardLog(Path(tensorboard), step=run.trainer.step)
+        if options.tensorboard is not None and processes.is_leader:
+            board = TensorBoardLog(Path(options.tensorboard), step=run.trainer.step)
             stack.callback(board.close)
         save = partial(_save_state, run, model, checkpoint, board)
         _train_steps(run, save, track if processes.is_leader else silent)
@@ -122,7 +112,7 @@ def train(
         )
         if not processes.is_leader:
             return result
-        _write_products(run, result, board, overwrite=overwrite)
+        _write_products(run, result, board, overwrite=options.overwrite)
         checkpoint.unlink(missing_ok=True)
         return replace(result, miou=run.best_miou)
 

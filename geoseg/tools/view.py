@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from rasterio.errors import CRSError
 
 from geoseg.errors import ConfigError, SceneError
 from geoseg.files import check_output
+from geoseg.options import StrPath, ViewOptions
 from geoseg.report.features import Features, measure_polygons, read_features
 from geoseg.report.map import (
     MapExtent,
@@ -31,20 +30,13 @@ from geoseg.report.quicklook import Quicklook, read_quicklook
 
 log = logging.getLogger(__name__)
 
-MAX_MB = 20.0
-PICTURE_SIZE = 2048
-
 
 def view(
-    polygons: str | os.PathLike[str],
-    output: str | os.PathLike[str],
+    polygons: StrPath,
+    output: StrPath,
     *,
-    scene: str | os.PathLike[str] | None = None,
-    layers: Sequence[str] = (),
-    class_column: str | None = None,
-    size: int = PICTURE_SIZE,
-    max_mb: float = MAX_MB,
-    overwrite: bool = False,
+    scene: StrPath | None = None,
+    options: ViewOptions = ViewOptions(),
 ) -> Path:
     """Write a map of the polygons of a vector file as one self-contained HTML file.
 
@@ -56,17 +48,11 @@ def view(
         HTML file.
     scene
         Raster to show below the polygons, which are transformed to its CRS.
-    layers
-        Layers to show; empty: all with polygons.
-    class_column
-        Column of the class. Default: the column by which the QGIS style of the file classifies, else the
-        first of `geoseg.report.features.CLASS_COLUMNS` in the file.
-    size
-        Longer side of the image of the scene in pixels.
-    max_mb
-        Largest size of the page in MB. Outlines are simplified to fit; the page has a note on that.
-    overwrite
-        Replace an existing file.
+    options
+        Layers and column of the class, size of the image and of the page, and treatment of an existing
+        file. The default column is the one by which the QGIS style of the file classifies, else the
+        first of `geoseg.report.features.CLASS_COLUMNS` in the file. The page has a note if outlines were
+        simplified.
 
     Returns
     -------
@@ -85,11 +71,11 @@ def view(
     polygons, output, scene = Path(polygons), Path(output), Path(scene) if scene else None
     if output.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"{output}: maps are written as HTML. Use a file name that ends in .html")
-    check_output(output, overwrite=overwrite)
-    features = read_features(polygons, layers=layers, class_column=class_column)
+    check_output(output, overwrite=options.overwrite)
+    features = read_features(polygons, layers=options.layers, class_column=options.class_column)
     for note in features.notes:
         log.warning("%s: %s", polygons, note)
-    quicklook = read_quicklook(scene, size=size, enlarge=1.0) if scene else None
+    quicklook = read_quicklook(scene, size=options.size, enlarge=1.0) if scene else None
     notes: list[str] = []
     if scene and quicklook:
         features = _select_scene(features, scene)
@@ -109,9 +95,9 @@ def view(
         title=title,
         source=source,
         notes=notes,
-        max_bytes=int(max_mb * 1e6),
+        max_bytes=int(options.max_mb * 1e6),
     )
-    return write_page(html, output, overwrite=overwrite)
+    return write_page(html, output, overwrite=options.overwrite)
 
 
 def _select_scene(features: Features, scene: Path) -> Features:

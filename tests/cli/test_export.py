@@ -28,5 +28,5 @@ def test_without_the_extra_it_says_in_one_line_which_to_install(
     assert boundary.run(geoseg, ["export", "-o", str(tmp_path / "m.onnx")]) == 2
     shown = capsys.readouterr().err
     assert shown == (
-        "geoseg: error: ONNX needs two packages that are not installed. pip install 'geoseg[onnx]'\n"
+        "geoseg: error: ONNX support is not installed. Run pip install 'geoseg[onnx]'\n"
     )

@@ -11,8 +11,8 @@ import pytest
 from geoseg.cli import boundary, geoseg, process
 from geoseg.tools.evaluate import evaluate
 from geoseg.tools.segment import segment
-from geoseg.tools.train import train
 from geoseg.training.config import TrainConfig, parse_config
+from tests.calls import train
 from tests.scenes import UTM, model_file, picture, write_scene
 from tests.synthetic_dataset import dataset
 

@@ -15,7 +15,7 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from geoseg.legend import Legend
 from geoseg.models.model_file import ModelCard
 from geoseg.models.stac import stac_item
-from geoseg.tools.export import export
+from tests.calls import export
 from tests.scenes import LEGEND, model_file, tiny_model
 
 

@@ -17,7 +17,7 @@ from geoseg.inference.reader import TileInput
 from geoseg.models.model_file import ModelCard, load_model, save_model
 from geoseg.models.unet import UNet
 from geoseg.raster.tiles import tile_grid
-from geoseg.tools.export import export
+from tests.calls import export
 from tests.scenes import LEGEND, card, model_file, picture
 
 

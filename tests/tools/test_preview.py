@@ -7,10 +7,10 @@ import pytest
 from geoseg.cli import boundary, geoseg
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError, OutputError
-from geoseg.tools.preview import preview
 from geoseg.training.config import TrainConfig, parse_config
 from geoseg.training.sampler import Sampler
 from geoseg.training.windows import open_split
+from tests.calls import preview
 from tests.synthetic_dataset import dataset
 
 

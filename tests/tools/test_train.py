@@ -21,11 +21,11 @@ from geoseg.metrics.confusion import Scores
 from geoseg.models.model_file import load_model
 from geoseg.progress import Text
 from geoseg.report.tables import format_scores
-from geoseg.tools.train import default_workers, train
+from geoseg.tools.train import default_workers
 from geoseg.training.checkpoint import Checkpoint
 from geoseg.training.config import RENAMED_KEYS, TrainConfig, parse_config
 from geoseg.training.run import TrainingRun
-from tests.calls import evaluate
+from tests.calls import evaluate, train
 from tests.synthetic_dataset import dataset
 
 

@@ -16,8 +16,8 @@ from click.testing import CliRunner
 
 from geoseg.cli import geoseg
 from geoseg.errors import ConfigError, OutputError
-from geoseg.tools.view import view
 from tests.browser import Pages
+from tests.calls import view
 from tests.scenes import write_scene
 
 if TYPE_CHECKING:
