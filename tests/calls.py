@@ -120,7 +120,7 @@ def evaluate(folder: Any, **given: Any) -> Any:
     return tool(folder, **grouped(tool, kinds, given))
 
 
-def train(config: Any, output: Any, **given: Any) -> Any:
+def train(config: Any, output: Any, **given: Any) -> train_module.TrainResult:
     """Call `geoseg.train`."""
     tool = train_module.train
     return tool(config, output, **grouped(tool, {"options": TrainOptions}, given))
