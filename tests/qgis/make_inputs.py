@@ -14,10 +14,10 @@ import numpy as np
 import shapely
 import torch
 from affine import Affine
-from geoseg.model.file import ModelCard, save_model
-from geoseg.model.unet import UNet
 
 from geoseg.legend import Legend
+from geoseg.models.model_file import ModelCard, save_model
+from geoseg.models.unet import UNet
 from tests.scenes import write_scene
 
 COLOURS = {"roof": (230, 60, 60), "pond": (60, 60, 230)}
