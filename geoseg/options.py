@@ -54,6 +54,9 @@ class OptionInfo:
     default_text: str | None = None
     """Default in words, where the value does not explain itself."""
 
+    flag_value: str | None = None
+    """Value of an option that is given without one; None: it requires a value."""
+
     group: str | None = None
     """Heading in the help of a command; None: that of the dataclass."""
 
@@ -741,3 +744,56 @@ class ExportOptions(WriteOptions):
         "Write a STAC item that describes the model (extension MLM).",
         metavar="JSON",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class StatsOptions(WriteOptions):
+    """Output: statistics of `geoseg.stats`, and what they describe."""
+
+    split: str = option("train", "Count the scenes of this split.", metavar="NAME", group="Input")
+    layer: str | None = option(
+        None,
+        "Use this layer of annotations: outlines or quads.",
+        flag="--reference",
+        metavar="LAYER",
+        default_text="outlines where the dataset has them",
+        group="Input",
+    )
+    plot: StrPath | None = option(
+        None,
+        "Draw the class distribution on a logarithmic scale to this file.",
+        metavar="PNG",
+    )
+    json: StrPath | None = option(
+        None,
+        "Write all numbers as JSON to this file; without a name, print them instead of the table.",
+        metavar="[FILE]",
+        flag_value="-",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CompareOutputs(WriteOptions):
+    """Output: products of `geoseg.compare` and `geoseg.compare_models`."""
+
+    json: StrPath | None = option(None, "Write the result to this file.", metavar="JSON")
+
+
+@dataclass(frozen=True, slots=True)
+class MarginOptions:
+    """Output: results of `geoseg.measure_margins`."""
+
+    write: bool = option(False, "Record the result in the model card.")
+    margins: tuple[int, ...] = (0, 32, 64, 96, 128, 192, 256, 384)
+    """Margins to measure besides the exact one, in pixels, rounded up to the stride of the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """General: scenes and folder of `geoseg.demo`."""
+
+    seed: int = option(0, "Draw other scenes with another seed.", metavar="N", minimum=0)
+    overwrite: bool = option(False, "Replace a previous demo in FOLDER.")
+
+    def __post_init__(self) -> None:
+        check_range(self)

@@ -12,9 +12,11 @@ from geoseg.options import (
     AnnotationOptions,
     BatchOptions,
     ChipOptions,
+    CompareOutputs,
     ComputeOptions,
     EvaluateOutputs,
     ExportOptions,
+    MarginOptions,
     PolygonOptions,
     PrepareOptions,
     PreviewOptions,
@@ -22,6 +24,7 @@ from geoseg.options import (
     SceneOptions,
     ScoringOptions,
     SegmentOutputs,
+    StatsOptions,
     TilingOptions,
     TrainOptions,
     VectorizeOutputs,
@@ -29,12 +32,15 @@ from geoseg.options import (
     WriteOptions,
 )
 from geoseg.tools import chip as chip_module
+from geoseg.tools import compare as compare_module
 from geoseg.tools import evaluate as evaluate_module
 from geoseg.tools import export as export_module
+from geoseg.tools import margin as margin_module
 from geoseg.tools import prepare as prepare_module
 from geoseg.tools import preview as preview_module
 from geoseg.tools import segment as segment_module
 from geoseg.tools import segment_each as segment_each_module
+from geoseg.tools import stats as stats_module
 from geoseg.tools import train as train_module
 from geoseg.tools import vectorize as vectorize_module
 from geoseg.tools import view as view_module
@@ -145,3 +151,28 @@ def export(output: Any, **given: Any) -> Path:
     tool = export_module.export
     product: Path = tool(output, **grouped(tool, {"options": ExportOptions}, given))
     return product
+
+
+def stats(folder: Any, **given: Any) -> Any:
+    """Call `geoseg.stats`."""
+    tool = stats_module.stats
+    return tool(folder, **grouped(tool, {"options": StatsOptions}, given))
+
+
+def compare(a: Any, b: Any, **given: Any) -> Any:
+    """Call `geoseg.compare`."""
+    tool = compare_module.compare
+    return tool(a, b, **grouped(tool, {"outputs": CompareOutputs}, given))
+
+
+def compare_models(a: Any, b: Any, folder: Any, **given: Any) -> Any:
+    """Call `geoseg.compare_models`."""
+    tool = compare_module.compare_models
+    kinds = {"scoring": ScoringOptions, "outputs": CompareOutputs}
+    return tool(a, b, folder, **grouped(tool, kinds, given))
+
+
+def measure_margins(scenes: Any, **given: Any) -> Any:
+    """Call `geoseg.measure_margins`."""
+    tool = margin_module.measure_margins
+    return tool(scenes, **grouped(tool, {"options": MarginOptions}, given))

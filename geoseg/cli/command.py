@@ -157,6 +157,7 @@ def option_of(
         argument or name,
         group=info.group or group_of(options, name),
         default=default,
+        **({} if info.flag_value is None else {"is_flag": False, "flag_value": info.flag_value}),
         **_attributes(_hints(options)[name], info),
         **_help(info, default),
     )

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from geoseg.cli import options
-from geoseg.cli.command import command, option
+from geoseg.cli.command import command, option, options_of
 from geoseg.cli.progress import report, tracker
+from geoseg.options import CompareOutputs
 
 EXAMPLES = """
 geoseg compare labels_2023.tif labels_2024.tif -o changes.tif
@@ -35,17 +36,9 @@ geoseg compare old.safetensors new.safetensors --dataset dataset --json comparis
     group="Output",
     help="Write the pixels that differ between two label rasters to this Cloud Optimized GeoTIFF.",
 )
-@option(
-    "--json",
-    "json_output",
-    type=options.PATH,
-    metavar="JSON",
-    group="Output",
-    help="Write the result to this file.",
-)
+@options_of(CompareOutputs, "outputs")
 @options.scoring
 @options.device
-@options.overwrite
 @options.progress
 def compare(
     a: Path,
@@ -53,8 +46,7 @@ def compare(
     *,
     dataset: Path | None,
     output: Path | None,
-    json_output: Path | None,
-    overwrite: bool,
+    outputs: CompareOutputs,
     progress: str,
     **how: Any,
 ) -> None:
@@ -74,27 +66,17 @@ def compare(
     if dataset is None:
         if ".safetensors" in (a.suffix, b.suffix):
             raise click.UsageError("models are compared on a dataset. Name one with --dataset")
-        found = compare_labels(
-            a, b, output=output, json_output=json_output, overwrite=overwrite, track=track
-        )
+        found = compare_labels(a, b, output=output, outputs=outputs, track=track)
         told, text = {"a": a.name, "b": b.name, **found.to_json()}, format_agreement(found)
     else:
         if {".tif", ".tiff"} & {a.suffix.lower(), b.suffix.lower()}:
             raise click.UsageError("label rasters are compared with each other, without --dataset")
         if output:
             raise click.UsageError("--output is of two label rasters, without --dataset")
-        comparisons = compare_models(
-            a,
-            b,
-            dataset,
-            json_output=json_output,
-            overwrite=overwrite,
-            track=track,
-            **how,
-        )
+        comparisons = compare_models(a, b, dataset, outputs=outputs, track=track, **how)
         told = {"comparisons": [comparison.to_json() for comparison in comparisons]}
         text = "\n".join(map(format_comparison, comparisons))
     if progress == "json":
-        report(output or json_output or a, progress, **told)
+        report(Path(output or outputs.json or a), progress, **told)
     else:
         click.echo(text)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from geoseg.cli import options
-from geoseg.cli.command import command, option
+from geoseg.cli.command import command, options_of
 from geoseg.cli.progress import report, tracker
+from geoseg.options import DemoOptions
 
 if TYPE_CHECKING:
     from geoseg.tools.demo import DemoResult
@@ -22,17 +23,9 @@ geoseg demo demo-output
 
 @command(EXAMPLES)
 @click.argument("folder", metavar="FOLDER", type=options.PATH)
-@option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Draw other scenes with another seed.",
-)
-@option("--overwrite", is_flag=True, help="Replace a previous demo in FOLDER.")
+@options_of(DemoOptions, "how")
 @options.progress
-def demo(*, folder: Path, seed: int, overwrite: bool, progress: str) -> None:
+def demo(*, folder: Path, how: DemoOptions, progress: str) -> None:
     """Run every tool on synthetic scenes, in FOLDER.
 
     Draw synthetic aerial scenes in the format of DOTA, prepare them, train and score a small network,
@@ -43,7 +36,7 @@ def demo(*, folder: Path, seed: int, overwrite: bool, progress: str) -> None:
     from geoseg.tools.demo import demo as tool
 
     keep_freed_memory()  # it trains
-    result = tool(folder, seed=seed, overwrite=overwrite, track=tracker(progress))
+    result = tool(folder, options=how, track=tracker(progress))
     if progress != "none":
         click.echo(summary(result), err=True)
     report(folder, progress)

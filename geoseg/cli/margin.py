@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from geoseg.cli import options
-from geoseg.cli.command import command, option
+from geoseg.cli.command import command, options_of
 from geoseg.cli.progress import report, tracker
+from geoseg.options import MarginOptions
 
 EXAMPLES = """
 geoseg margin scene.tif
@@ -19,11 +20,11 @@ geoseg margin "scenes/*.tif" -m model.safetensors --write
 @command(EXAMPLES)
 @click.argument("scenes", metavar="SCENE...", nargs=-1, required=True, type=click.Path())
 @options.model
-@option("--write", is_flag=True, group="Output", help="Record the result in the model card.")
+@options_of(MarginOptions, "how")
 @options.device
 @options.progress
 def margin(
-    *, scenes: tuple[str, ...], model: Path | None, write: bool, device: str, progress: str
+    *, scenes: tuple[str, ...], model: Path | None, how: MarginOptions, device: str, progress: str
 ) -> None:
     """Measure how labels of SCENEs change with the margin.
 
@@ -38,7 +39,7 @@ def margin(
     trials = measure_margins(
         options.expand_names(scenes),
         model=model,
-        write=write,
+        options=how,
         device=device,
         track=tracker(progress),
     )

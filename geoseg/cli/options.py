@@ -17,7 +17,12 @@ import click
 from geoseg.cli.command import option, option_of, options_of
 from geoseg.errors import ConfigError
 from geoseg.files import ScenePath, Url, input_file, scene_path
-from geoseg.options import ComputeOptions, PolygonOptions, ScoringOptions, WriteOptions
+from geoseg.options import (
+    ComputeOptions,
+    PolygonOptions,
+    ScoringOptions,
+    StatsOptions,
+)
 
 PATH = click.Path(path_type=Path)
 """A path; the tools check whether it exists, so that messages and exit codes are theirs."""
@@ -31,7 +36,6 @@ output = option(
     group="Output",
     help="Write to this file or folder.",
 )
-overwrite = option_of(WriteOptions, "overwrite")
 model = option(
     "-m",
     "--model",
@@ -59,14 +63,7 @@ progress = option(
     "none: nothing.",
 )
 
-reference = option(
-    "--reference",
-    "layer",
-    metavar="LAYER",
-    show_default="outlines where the dataset has them",
-    group="Input",
-    help="Use this layer of annotations: outlines or quads.",
-)
+reference = option_of(StatsOptions, "layer")
 
 split = option(
     "--split",

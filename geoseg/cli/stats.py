@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from geoseg.cli import options
-from geoseg.cli.command import command, option
+from geoseg.cli.command import command, option, options_of
+from geoseg.options import StatsOptions
 
-_STDOUT = "-"
-
+_STDOUT = Path("-")
+"""File of `--json` without a name."""
 
 EXAMPLES = """
 geoseg stats dataset
@@ -22,48 +24,14 @@ geoseg stats dataset --json stats.json
 
 @command(EXAMPLES)
 @click.argument("dataset", type=options.PATH)
-@option(
-    "--split",
-    default="train",
-    show_default=True,
-    metavar="NAME",
-    group="Input",
-    help="Count the scenes of this split.",
-)
-@options.reference
+@options_of(StatsOptions, "how")
 @option(
     "--co-occurrence",
     is_flag=True,
     group="Output",
     help="Print which classes occur in the same scenes.",
 )
-@option(
-    "--plot",
-    type=options.PATH,
-    metavar="PNG",
-    group="Output",
-    help="Draw the class distribution on a logarithmic scale to this file.",
-)
-@option(
-    "--json",
-    "as_json",
-    is_flag=False,
-    flag_value=_STDOUT,
-    metavar="[FILE]",
-    group="Output",
-    help="Write all numbers as JSON to this file; without a name, print them instead of the table.",
-)
-@options.overwrite
-def stats(
-    *,
-    dataset: Path,
-    split: str,
-    layer: str | None,
-    co_occurrence: bool,
-    plot: Path | None,
-    as_json: str | None,
-    overwrite: bool,
-) -> None:
+def stats(dataset: Path, *, how: StatsOptions, co_occurrence: bool) -> None:
     """Measure the class distribution of a DATASET.
 
     The table has objects, pixels and sizes per class, the share of its quads that a class fills, and
@@ -72,9 +40,9 @@ def stats(
     from geoseg.report.tables import format_co_occurrence, format_stats
     from geoseg.tools.stats import stats as tool
 
-    file = Path(as_json) if as_json and as_json != _STDOUT else None
-    found = tool(dataset, split=split, layer=layer, plot=plot, json=file, overwrite=overwrite)
-    if as_json == _STDOUT:
+    print_json = how.json == _STDOUT
+    found = tool(dataset, options=replace(how, json=None) if print_json else how)
+    if print_json:
         click.echo(json.dumps(found.to_json(), indent=1))
         return
     click.echo(format_stats(found))

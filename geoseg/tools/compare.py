@@ -16,7 +16,7 @@ from geoseg.errors import ConfigError, SceneError
 from geoseg.files import check_output, discard, replacing, write_json
 from geoseg.legend import Legend
 from geoseg.metrics.comparison import Agreement, Comparison, count_agreement, mark_changes
-from geoseg.options import ScoringOptions, StrPath, as_path
+from geoseg.options import CompareOutputs, ScoringOptions, StrPath, as_path
 from geoseg.polygons.attributes import RowArea, row_areas
 from geoseg.polygons.styles import raster_colormap
 from geoseg.progress import Track, silent
@@ -42,8 +42,7 @@ def compare(
     b: StrPath,
     *,
     output: StrPath | None = None,
-    json_output: StrPath | None = None,
-    overwrite: bool = False,
+    outputs: CompareOutputs = CompareOutputs(),
     track: Track = silent,
 ) -> Agreement:
     """Count agreeing and changed pixels of two label rasters on one grid, strip by strip.
@@ -54,10 +53,8 @@ def compare(
         Label rasters.
     output
         Write changed pixels (1) to this Cloud Optimized GeoTIFF; 255 is nodata.
-    json_output
-        Write the counts and scores to this JSON file.
-    overwrite
-        Replace existing files.
+    outputs
+        JSON file of the counts and scores, and treatment of existing products.
     track
         Progress of the strips.
 
@@ -75,9 +72,9 @@ def compare(
     ConfigError
         If a product is one of the inputs.
     """
-    a, b, output, json_output = Path(a), Path(b), as_path(output), as_path(json_output)
-    for path in filter(None, (output, json_output)):
-        check_output(path, overwrite=overwrite)
+    a, b, output, json = Path(a), Path(b), as_path(output), as_path(outputs.json)
+    for path in filter(None, (output, json)):
+        check_output(path, overwrite=outputs.overwrite)
         if any(path.exists() and given.exists() and path.samefile(given) for given in (a, b)):
             raise ConfigError(f"{path}: is one of the inputs. Choose another name")
     with ExitStack() as stack:
@@ -86,7 +83,7 @@ def compare(
         legend = _common_legend(one, other)
         strips = _read_both(one, other, legend, track)
         if output:
-            scratch = stack.enter_context(replacing(output, overwrite=overwrite))
+            scratch = stack.enter_context(replacing(output, overwrite=outputs.overwrite))
             working = scratch.with_name(f"{scratch.stem}.work.tif")
             stack.callback(discard, working)
             with create_working_raster(
@@ -99,8 +96,8 @@ def compare(
             write_cog(working, scratch, overviews="mode")
         else:
             agreement = count_agreement(strips, legend, _areas(one))
-    if json_output:
-        write_json(json_output, {"a": a.name, "b": b.name, **agreement.to_json()})
+    if json:
+        write_json(json, {"a": a.name, "b": b.name, **agreement.to_json()})
     return agreement
 
 
@@ -112,8 +109,7 @@ def compare_models(
     split: str = "val",
     layers: Sequence[str] | None = None,
     scoring: ScoringOptions = ScoringOptions(),
-    json_output: StrPath | None = None,
-    overwrite: bool = False,
+    outputs: CompareOutputs = CompareOutputs(),
     device: str = "auto",
     track: Track = silent,
 ) -> list[Comparison]:
@@ -127,10 +123,8 @@ def compare_models(
         Dataset folder.
     split, layers, scoring, device, track
         See `evaluate`.
-    json_output
-        Write the list of comparisons to this JSON file.
-    overwrite
-        Replace an existing file.
+    outputs
+        JSON file of the list of comparisons, and treatment of an existing one.
 
     Returns
     -------
@@ -142,9 +136,9 @@ def compare_models(
     DatasetError, ModelError, SceneError, OutputError, ConfigError
         As `evaluate` does.
     """
-    a, b, json_output = Path(a), Path(b), as_path(json_output)
-    if json_output:
-        check_output(json_output, overwrite=overwrite)
+    a, b, json = Path(a), Path(b), as_path(outputs.json)
+    if json:
+        check_output(json, overwrite=outputs.overwrite)
     of_a, of_b = (
         evaluate(
             folder,
@@ -159,8 +153,8 @@ def compare_models(
         for side in (a, b)
     )
     comparisons = [Comparison(*pair) for pair in zip(of_a, of_b, strict=True)]
-    if json_output:
-        write_json(json_output, [comparison.to_json() for comparison in comparisons])
+    if json:
+        write_json(json, [comparison.to_json() for comparison in comparisons])
     return comparisons
 
 

@@ -13,6 +13,7 @@ from geoseg.files import write_json
 from geoseg.metrics.evaluation import Evaluation
 from geoseg.options import (
     BatchOptions,
+    DemoOptions,
     EvaluateOutputs,
     PolygonOptions,
     RunOptions,
@@ -61,7 +62,7 @@ class DemoResult:
 
 
 def demo(
-    folder: StrPath, *, seed: int = 0, overwrite: bool = False, track: Track = silent
+    folder: StrPath, *, options: DemoOptions = DemoOptions(), track: Track = silent
 ) -> DemoResult:
     """Draw synthetic scenes into a folder, and run all tools on them; takes some minutes on two cores.
 
@@ -69,10 +70,9 @@ def demo(
     ----------
     folder
         New or empty folder.
-    seed
-        Seed of the scenes.
-    overwrite
-        Replace the products of an earlier demo in `folder`; other files are kept.
+    options
+        Seed of the scenes, and whether the products of an earlier demo in `folder` are replaced; other
+        files are kept.
     track
         Progress of the steps.
 
@@ -82,9 +82,9 @@ def demo(
         If `folder` is not empty and not the folder of an earlier demo, or cannot be created.
     """
     folder = Path(folder)
-    create_folder(folder, seed, overwrite=overwrite)
+    create_folder(folder, options.seed, overwrite=options.overwrite)
     scene = folder / "unseen.tif"
-    dota = write_scenes(folder / "dota", scene, seed=seed, track=track)
+    dota = write_scenes(folder / "dota", scene, seed=options.seed, track=track)
     dataset = prepare(
         dota,
         folder / "dataset",

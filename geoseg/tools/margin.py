@@ -25,15 +25,12 @@ from geoseg.inference.tiling import choose_tiles, resolve_margin
 from geoseg.legend import IGNORE
 from geoseg.models.model_file import Model, ModelCard, check_card_file, write_card
 from geoseg.models.runtime import choose_device
-from geoseg.options import StrPath, as_path
+from geoseg.options import MarginOptions, StrPath, as_path
 from geoseg.progress import Track, silent
 from geoseg.raster.tiles import round_up
 
 ACCEPTED = 1e-4
 """Share of labels that may change with the default margin of a model."""
-
-MARGINS = (0, 32, 64, 96, 128, 192, 256, 384)
-"""Margins measured by default, in pixels, besides the exact one."""
 
 _CORE = 1024
 """Side of the cores: smaller than most that `segment` chooses, so that there are more borders."""
@@ -73,8 +70,7 @@ def measure_margins(
     scenes: Sequence[StrPath],
     *,
     model: StrPath | None = None,
-    margins: Sequence[int] = MARGINS,
-    write: bool = False,
+    options: MarginOptions = MarginOptions(),
     device: str = "auto",
     track: Track = silent,
 ) -> list[MarginTrial]:
@@ -86,11 +82,9 @@ def measure_margins(
         Raster files, larger than a core of 1024 pixels and its margins; whole scenes are read into memory.
     model
         Model file; None: the shipped model.
-    margins
-        Margins in pixels, rounded up to the stride of the model.
-    write
-        Write the results to the model card. The smallest margin that changes at most 1 label in 10,000
-        becomes its default.
+    options
+        Margins to measure, and whether the results are written to the model card. Then the smallest
+        margin that changes at most 1 label in 10,000 becomes the default of the model.
     device
         Device of the network.
     track
@@ -111,12 +105,12 @@ def measure_margins(
         If the model cannot be opened.
     """
     path = as_path(model)
-    if write:
+    if options.write:
         check_card_file(path)
     spec = ModelSpec(path, device=choose_device(device))
     opened = open_model(spec)
     exact = resolve_margin("exact", opened)
-    rounded = sorted({round_up(margin, opened.card.stride) for margin in margins})
+    rounded = sorted({round_up(margin, opened.card.stride) for margin in options.margins})
     predictor = create_predictor(spec, opened)
     trials = [
         MarginTrial(margin, 0, 0, 0.0, 0.0)
@@ -133,7 +127,7 @@ def measure_margins(
         area += runs[-1].labels.size
     trials = [replace(trial, ratio=trial.ratio / max(1, area)) for trial in trials]
     _check_trials(trials, scenes)
-    if write:
+    if options.write:
         _write_trials(opened, trials)
     return trials
 

@@ -19,7 +19,7 @@ from geoseg.dataset.statistics import (
 )
 from geoseg.errors import ConfigError, DatasetError
 from geoseg.files import check_output, write_json
-from geoseg.options import StrPath, as_path
+from geoseg.options import StatsOptions, StrPath, as_path
 from geoseg.report.figures import ClassBar, plot_imbalance
 from geoseg.training.class_weights import WEIGHTINGS, class_weights
 
@@ -27,11 +27,7 @@ from geoseg.training.class_weights import WEIGHTINGS, class_weights
 def stats(
     folder: StrPath,
     *,
-    split: str = "train",
-    layer: str | None = None,
-    plot: StrPath | None = None,
-    json: StrPath | None = None,
-    overwrite: bool = False,
+    options: StatsOptions = StatsOptions(),
 ) -> Stats:
     """Compute the class statistics of a split.
 
@@ -39,16 +35,9 @@ def stats(
     ----------
     folder
         Dataset folder.
-    split
-        Split to describe.
-    layer
-        Annotation layer; default: outlines if there are any, else quads.
-    plot
-        Write a figure to this PNG file.
-    json
-        Write all numbers to this JSON file.
-    overwrite
-        Replace existing files.
+    options
+        Split and annotation layer to describe, products, and treatment of existing ones. The default
+        layer is outlines if there are any, else quads.
 
     Returns
     -------
@@ -64,15 +53,17 @@ def stats(
     OutputError
         If a product exists or cannot be written.
     """
-    folder, plot, json = Path(folder), as_path(plot), as_path(json)
+    folder, plot, json = Path(folder), as_path(options.plot), as_path(options.json)
     for product in filter(None, (plot, json)):
-        check_output(product, overwrite=overwrite)
+        check_output(product, overwrite=options.overwrite)
     if plot and plot.suffix.lower() != ".png":
         raise ConfigError(f"{plot}: figures are written as PNG. Use a file name that ends in .png")
     dataset = Dataset.open(folder)
-    statistics = _compute_stats(dataset, split, layer or dataset.default_layer)
+    statistics = _compute_stats(dataset, options.split, options.layer or dataset.default_layer)
     if plot:
-        plot_imbalance(_class_bars(statistics), f"{folder.name}, {split}, {statistics.layer}", plot)
+        plot_imbalance(
+            _class_bars(statistics), f"{folder.name}, {options.split}, {statistics.layer}", plot
+        )
     if json:
         write_json(json, statistics.to_json())
     return statistics

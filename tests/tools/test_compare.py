@@ -25,8 +25,8 @@ from geoseg.metrics.comparison import count_agreement
 from geoseg.polygons.attributes import row_areas
 from geoseg.raster.labels import legend_tags
 from geoseg.report.tables import format_agreement, format_comparison
-from geoseg.tools.compare import compare, compare_models
 from geoseg.tools.vectorize import vectorize
+from tests.calls import compare, compare_models
 from tests.scenes import LEGEND, UTM, write_scene
 from tests.synthetic_dataset import dataset
 
@@ -81,7 +81,7 @@ def test_scores_equal_those_of_scikit_learn_for_any_strips(
 def test_areas_are_those_of_the_polygons_of_the_differences(tmp_path: Path) -> None:
     a = raster(tmp_path / "a.tif", blotches(0), **DEGREES)
     b = raster(tmp_path / "b.tif", blotches(1), **DEGREES)
-    found = compare(a, b, output=tmp_path / "changed.tif", json_output=tmp_path / "c.json")
+    found = compare(a, b, output=tmp_path / "changed.tif", json=tmp_path / "c.json")
     told = json.loads((tmp_path / "c.json").read_text())
     assert told == {"a": "a.tif", "b": "b.tif", **found.to_json()}
     polygons = vectorize(tmp_path / "changed.tif", None)
@@ -163,7 +163,7 @@ def test_a_gain_on_all_scenes_is_significant_and_equal_scores_are_not(
     drawn: Path, rough: tuple[Path, Path], tmp_path: Path
 ) -> None:
     right, half = rough
-    (found,) = compare_models(half, right, drawn, json_output=tmp_path / "c.json")
+    (found,) = compare_models(half, right, drawn, json=tmp_path / "c.json")
     told = found.to_json()
     assert json.loads((tmp_path / "c.json").read_text()) == [told]
     assert told["miou"]["b"] == 1

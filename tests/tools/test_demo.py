@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from geoseg.cli.demo import demo as command
 from geoseg.cli.demo import summary
 from geoseg.errors import OutputError
+from geoseg.options import DemoOptions
 from geoseg.synthetic.scenes import AIRPORT, RIVER_TOWN, SUBURB, SyntheticScene
 from geoseg.tools.demo import DemoResult
 
@@ -68,7 +69,7 @@ def test_a_demo_writes_every_product_and_can_be_repeated(small: Path) -> None:
     assert "(outlines)" in said
     with pytest.raises(OutputError, match="--overwrite"):
         run.demo(small)
-    assert run.demo(small, overwrite=True).model == result.model
+    assert run.demo(small, options=DemoOptions(overwrite=True)).model == result.model
 
 
 def test_a_folder_in_use_is_refused_with_one_line(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 from geoseg.errors import ConfigError
 from geoseg.inference.tiling import default_margin, resolve_margin
 from geoseg.models.model_file import load_model, read_card
-from geoseg.tools.margin import MarginTrial, best_margin, margin_table, measure_margins
+from geoseg.tools.margin import MarginTrial, best_margin, margin_table
+from tests.calls import measure_margins
 from tests.scenes import UTM, model_file, picture, write_scene
 
 

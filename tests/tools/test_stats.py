@@ -10,8 +10,8 @@ from geoseg.cli import boundary, geoseg
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError, DatasetError, OutputError
 from geoseg.report.tables import format_stats
-from geoseg.tools.stats import stats
 from geoseg.training.class_weights import WEIGHTINGS, class_weights
+from tests.calls import stats
 from tests.dataset import chip_folders as folders
 from tests.synthetic_dataset import COLOURS, dataset
 
