@@ -7,6 +7,7 @@ and metres of Web Mercator are not metres on the ground: there areas and lengths
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -71,13 +72,10 @@ def area_m2(traced: PolygonBatch, transform: Affine, crs: CRS | None) -> NDArray
         else in the plane of the map, in its units converted to metres. NaN without a CRS, for units that are not
         lengths, and beyond the poles.
     """
-    unit, size = _unit(crs)
-    if crs is not None and crs.is_geographic:
-        return _on_ellipsoid(traced, transform, size, lambda y: y * size, _axes(crs.to_wkt()))
-    if crs is not None and crs.to_epsg() == _WEB_MERCATOR:
-        axes = major, _ = _axes(crs.to_wkt())
-        return _on_ellipsoid(traced, transform, 1 / major, lambda y: _gudermann(y / major), axes)
-    metres = np.nan if unit in _NOT_LENGTHS else size
+    graticule = _find_graticule(crs)
+    if graticule is not None:
+        return _on_ellipsoid(traced, transform, graticule)
+    metres = _unit_metres(crs)
     return traced.pixels.astype(np.float64) * (abs(transform.determinant) * metres**2)
 
 
@@ -90,13 +88,10 @@ def perimeter_m(traced: PolygonBatch, transform: Affine, crs: CRS | None) -> NDA
         In the plane or on the ellipsoid, and NaN, as for `area_m2`. On the ellipsoid, segments are straight in
         longitude and latitude, or in the Mercator plane.
     """
-    unit, size = _unit(crs)
-    if crs is not None and crs.is_geographic:
-        return _along_ellipsoid(traced, transform, size, lambda y: y * size, _axes(crs.to_wkt()))
-    if crs is not None and crs.to_epsg() == _WEB_MERCATOR:
-        axes = major, _ = _axes(crs.to_wkt())
-        return _along_ellipsoid(traced, transform, 1 / major, lambda y: _gudermann(y / major), axes)
-    metres = np.nan if unit in _NOT_LENGTHS else size
+    graticule = _find_graticule(crs)
+    if graticule is not None:
+        return _along_ellipsoid(traced, transform, graticule)
+    metres = _unit_metres(crs)
     if traced.coordinates.dtype == np.int32:  # pixel edges are counted
         sides = np.hypot(*np.array([[transform.a, transform.b], [transform.d, transform.e]]))
         return np.asarray(traced.perimeter_xy @ sides * metres)
@@ -106,6 +101,37 @@ def perimeter_m(traced: PolygonBatch, transform: Affine, crs: CRS | None) -> NDA
         transform.a * right + transform.b * down, transform.d * right + transform.e * down
     )
     return _per_polygon(traced, steps * metres)
+
+
+@dataclass(frozen=True, slots=True)
+class _Graticule:
+    """Conversion of map coordinates to longitude and latitude on an ellipsoid."""
+
+    radians: float
+    """Longitude of one unit of x."""
+
+    to_latitude: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    """Converts y to radians."""
+
+    axes: tuple[float, float]
+    """Semi-major and semi-minor axis of the ellipsoid in metres."""
+
+
+def _find_graticule(crs: CRS | None) -> _Graticule | None:
+    """Return the conversion of a geographic CRS or of Web Mercator; None for another CRS."""
+    if crs is not None and crs.is_geographic:
+        _, size = _unit(crs)
+        return _Graticule(size, lambda y: y * size, _axes(crs.to_wkt()))
+    if crs is not None and crs.to_epsg() == _WEB_MERCATOR:
+        axes = major, _ = _axes(crs.to_wkt())
+        return _Graticule(1 / major, lambda y: _gudermann(y / major), axes)
+    return None
+
+
+def _unit_metres(crs: CRS | None) -> float:
+    """Return the metres of a unit of the CRS, NaN if it is not a length."""
+    unit, size = _unit(crs)
+    return np.nan if unit in _NOT_LENGTHS else size
 
 
 def _unit(crs: CRS | None) -> tuple[str, float]:
@@ -131,15 +157,9 @@ def _gudermann(y: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _on_ellipsoid(
-    traced: PolygonBatch,
-    transform: Affine,
-    radians: float,
-    to_latitude: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-    axes: tuple[float, float],
+    traced: PolygonBatch, transform: Affine, graticule: _Graticule
 ) -> NDArray[np.float64]:
     """Compute areas within outlines in longitude and latitude, by Green's theorem: |∮ A(φ) dλ|.
-
-    radians: longitude of one unit of x. to_latitude: converts y to radians. axes: those of the ellipsoid in metres.
 
     Edges of a north-up grid follow parallels and meridians, so the sum is exact, and the areas of all polygons add up
     to that of the raster. Along oblique edges of a rotated grid A is integrated by Simpson's rule.
@@ -147,13 +167,13 @@ def _on_ellipsoid(
     if len(traced.pixels) == 0:
         return np.zeros(0)
     x, y = traced.coordinates.astype(np.float64).T
-    latitude = to_latitude(transform.d * x + transform.e * y + transform.f)
-    step = (transform.a * _to_next(x) + transform.b * _to_next(y)) * radians
+    latitude = graticule.to_latitude(transform.d * x + transform.e * y + transform.f)
+    step = (transform.a * _to_next(x) + transform.b * _to_next(y)) * graticule.radians
     middle = latitude + _to_next(latitude) / 2
     mean = (
-        _from_equator(latitude, axes)
-        + 4 * _from_equator(middle, axes)
-        + _from_equator(np.append(latitude[1:], 0.0), axes)
+        _from_equator(latitude, graticule.axes)
+        + 4 * _from_equator(middle, graticule.axes)
+        + _from_equator(np.append(latitude[1:], 0.0), graticule.axes)
     ) / 6
     edges = mean * step
     edges[traced.ring_offsets[1:] - 1] = 0.0  # the step from one ring to the next is not an edge
@@ -183,22 +203,18 @@ def _from_equator(latitude: NDArray[np.float64], axes: tuple[float, float]) -> N
 
 
 def _along_ellipsoid(
-    traced: PolygonBatch,
-    transform: Affine,
-    radians: float,
-    to_latitude: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-    axes: tuple[float, float],
+    traced: PolygonBatch, transform: Affine, graticule: _Graticule
 ) -> NDArray[np.float64]:
     """Compute lengths of outlines on the ellipsoid: ∫ √((M dφ)² + (N cos φ dλ)²), by Simpson's rule.
 
-    M and N are the radii of curvature along the meridian and across it. Arguments are those of `_on_ellipsoid`.
+    M and N are the radii of curvature along the meridian and across it.
     """
     x, y = traced.coordinates.astype(np.float64).T
-    latitude = to_latitude(transform.d * x + transform.e * y + transform.f)
-    east = (transform.a * _to_next(x) + transform.b * _to_next(y)) * radians
+    latitude = graticule.to_latitude(transform.d * x + transform.e * y + transform.f)
+    east = (transform.a * _to_next(x) + transform.b * _to_next(y)) * graticule.radians
     north = _to_next(latitude)
     steps = sum(
-        weight * np.hypot(*_radii(latitude + share * north, axes) * (north, east))
+        weight * np.hypot(*_radii(latitude + share * north, graticule.axes) * (north, east))
         for share, weight in ((0.0, 1 / 6), (0.5, 4 / 6), (1.0, 1 / 6))
     )
     steps = np.where(np.abs(latitude) > np.pi / 2 + 1e-9, np.nan, steps)
