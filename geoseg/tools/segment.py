@@ -30,7 +30,7 @@ from geoseg.options import (
     as_path,
 )
 from geoseg.polygons.styles import write_raster_style
-from geoseg.polygons.writers.gpkg import LayerLayout
+from geoseg.polygons.writers.ogr import LayerLayout
 from geoseg.polygons.writers.registry import write_style_sidecar
 from geoseg.progress import Track, silent
 from geoseg.raster.cog import Resampling, write_cog

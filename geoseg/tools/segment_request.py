@@ -31,7 +31,8 @@ from geoseg.options import (
 )
 from geoseg.polygons.table import AttributeTable
 from geoseg.polygons.writers.dota import check_dota_results
-from geoseg.polygons.writers.gpkg import LayerLayout, check_appendable
+from geoseg.polygons.writers.gpkg import check_appendable
+from geoseg.polygons.writers.ogr import LayerLayout
 from geoseg.polygons.writers.registry import check_format
 from geoseg.raster.georeference import map_transform
 from geoseg.report.picture import check_picture

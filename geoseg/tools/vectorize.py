@@ -30,7 +30,8 @@ from geoseg.options import (
 )
 from geoseg.polygons.attributes import row_areas
 from geoseg.polygons.table import AttributeTable, Polygons, extract_polygons, to_geodataframe
-from geoseg.polygons.writers.gpkg import LayerLayout, append_polygons, check_appendable
+from geoseg.polygons.writers.gpkg import append_polygons, check_appendable
+from geoseg.polygons.writers.ogr import LayerLayout
 from geoseg.polygons.writers.registry import check_format, find_writer, write_style_sidecar
 from geoseg.progress import Track, silent
 from geoseg.raster.labels import (

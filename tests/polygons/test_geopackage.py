@@ -30,11 +30,11 @@ from geoseg.options import PolygonOptions
 from geoseg.polygons.table import AttributeTable, Polygons, extract_polygons
 from geoseg.polygons.writers.gpkg import (
     PROVENANCE_URI,
-    LayerLayout,
     add_layer_style,
     append_polygons,
     write_geopackage,
 )
+from geoseg.polygons.writers.ogr import LayerLayout
 
 UTM = CRS.from_epsg(32632)
 TRANSFORM = Affine(0.5, 0, 600000, 0, -0.5, 5800000)
@@ -214,4 +214,4 @@ def test_a_fault_of_the_source_comes_out_as_it_is(path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_geopackage(path, failing(), TABLE)
+        write_geopackage(path, failing(), TABLE, PolygonOptions(), ONE_LAYER)

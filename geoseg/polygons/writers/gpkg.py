@@ -11,9 +11,8 @@ import errno
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -34,7 +33,13 @@ from geoseg.polygons.table import (
     Polygons,
     to_record_batches,
 )
-from geoseg.polygons.writers.ogr import LAYER, RowStream, translate_errors, write_layer
+from geoseg.polygons.writers.ogr import (
+    LayerLayout,
+    RowStream,
+    format_provenance,
+    translate_errors,
+    write_layer,
+)
 
 PROVENANCE_URI = "urn:geoseg:provenance"
 """``md_standard_uri`` of the provenance JSON in ``gpkg_metadata``."""
@@ -78,26 +83,12 @@ _RESERVED = re.compile(r"(gpkg|sqlite|rtree)_|layer_styles$|segments$", re.IGNOR
 _MAX_NAMES = 5
 
 
-@dataclass(frozen=True, slots=True)
-class LayerLayout:
-    """Layers and provenance of a GeoPackage."""
-
-    by_class: bool = False
-    """True: one layer per class that occurs, with the name of the class; False: one layer."""
-
-    name: str = LAYER
-    """Name of the single layer, and of the empty one if no class occurs."""
-
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    """Stored as JSON in ``gpkg_metadata``, with scene and legend."""
-
-
 def write_geopackage(
     path: Path,
     batches: Iterable[Polygons],
     table: AttributeTable,
-    options: PolygonOptions = PolygonOptions(),
-    layout: LayerLayout = LayerLayout(),
+    options: PolygonOptions,
+    layout: LayerLayout,
 ) -> int:
     """Write a new GeoPackage and return the number of its polygons.
 
@@ -126,8 +117,8 @@ def append_polygons(
     path: Path,
     batches: Iterable[Polygons],
     table: AttributeTable,
-    options: PolygonOptions = PolygonOptions(),
-    layout: LayerLayout = LayerLayout(),
+    options: PolygonOptions,
+    layout: LayerLayout,
 ) -> int:
     """Append the polygons of another scene to a GeoPackage of `write_geopackage`, in place.
 
@@ -244,8 +235,7 @@ def _write_layer(
         layer_options=None if there else options,
     )
     add_layer_style(path, table.legend, layer=layer)
-    record = {**layout.provenance, "scene": table.scene, "legend": table.legend.to_json()}
-    add_provenance(path, record, layer=layer)
+    add_provenance(path, format_provenance(table, layout), layer=layer)
     if there:
         scenes = [record.get("scene", "") for record in read_provenance(path, layer=layer)]
         title, abstract = _describe(layer, table, scenes)
@@ -327,16 +317,15 @@ def add_layer_style(
         )
 
 
-def add_provenance(path: Path, provenance: Mapping[str, Any], *, layer: str) -> None:
-    """Add a provenance record of a layer to the metadata tables of a closed GeoPackage."""
-    text = json.dumps(provenance, ensure_ascii=False)
+def add_provenance(path: Path, provenance: str, *, layer: str) -> None:
+    """Add provenance as JSON of a layer to the metadata tables of a closed GeoPackage."""
     with closing(sqlite3.connect(path)) as database, database:
         for statement in _METADATA_TABLES:
             database.execute(statement)
         row = database.execute(
             "INSERT INTO gpkg_metadata(md_scope,md_standard_uri,mime_type,metadata)"
             " VALUES('dataset',?,'application/json',?)",
-            (PROVENANCE_URI, text),
+            (PROVENANCE_URI, provenance),
         )
         database.execute(
             "INSERT INTO gpkg_metadata_reference(reference_scope,table_name,md_file_id)"

@@ -8,6 +8,7 @@ import sqlite3
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,20 @@ _DECIMALS = 8  # of a degree: a millimetre
 
 _WRITE_ERRORS = (DataSourceError, DataLayerError, FeatureError, sqlite3.OperationalError)
 """Errors of a full disk: GDAL reports whatever statement failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerLayout:
+    """Layers and provenance of a vector file. Formats but GeoPackage have one layer, `LAYER`."""
+
+    by_class: bool = False
+    """True: one layer per class that occurs, with the name of the class; False: one layer."""
+
+    name: str = LAYER
+    """Name of the single layer, and of the empty one if no class occurs."""
+
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Stored as JSON in the metadata of the file, with scene and legend."""
 
 
 class RowStream:
@@ -109,36 +124,25 @@ def write_flatgeobuf(
     path: Path,
     batches: Iterable[Polygons],
     table: AttributeTable,
-    options: PolygonOptions = PolygonOptions(),
-    *,
-    provenance: Mapping[str, Any] | None = None,
+    options: PolygonOptions,
+    layout: LayerLayout,
 ) -> int:
     """Write a new FlatGeobuf file, with provenance as JSON in its description; return the number of polygons."""
     layer_options = {
         "TITLE": f"{table.scene}: {LAYER}",
-        "DESCRIPTION": _describe(table, provenance),
+        "DESCRIPTION": f"geoseg: {format_provenance(table, layout)}",
         "TEMPORARY_DIR": str(path.parent),
     }
-    stream = RowStream(to_record_batches(batches, table, options))
-    with translate_errors(path, stream, table.scene):
-        write_layer(
-            path,
-            stream,
-            driver="FlatGeobuf",
-            layer=LAYER,
-            crs=table.crs,
-            layer_options=layer_options,
-        )
-    return stream.rows
+    rows = to_record_batches(batches, table, options)
+    return _write_rows(path, rows, table, "FlatGeobuf", layer_options)
 
 
 def write_geojson(
     path: Path,
     batches: Iterable[Polygons],
     table: AttributeTable,
-    options: PolygonOptions = PolygonOptions(),
-    *,
-    provenance: Mapping[str, Any] | None = None,
+    options: PolygonOptions,
+    layout: LayerLayout,
 ) -> int:
     """Write a new GeoJSON file in WGS 84 (RFC 7946); return the number of polygons.
 
@@ -152,21 +156,30 @@ def write_geojson(
     layer_options = {
         "RFC7946": "YES",  # GDAL transforms to WGS 84, polygon by polygon
         "COORDINATE_PRECISION": str(_DECIMALS),
-        "DESCRIPTION": _describe(table, provenance),
+        "DESCRIPTION": f"geoseg: {format_provenance(table, layout)}",
     }
-    stream = RowStream(to_record_batches(batches, table, options))
+    return _write_rows(
+        path, to_record_batches(batches, table, options), table, "GeoJSON", layer_options
+    )
+
+
+def _write_rows(
+    path: Path,
+    rows: Iterator[pa.RecordBatch],
+    table: AttributeTable,
+    driver: str,
+    layer_options: Mapping[str, str],
+) -> int:
+    """Write rows to the only layer of a file, and return their number."""
+    stream = RowStream(rows)
     with translate_errors(path, stream, table.scene):
         write_layer(
-            path,
-            stream,
-            driver="GeoJSON",
-            layer=LAYER,
-            crs=table.crs,
-            layer_options=layer_options,
+            path, stream, driver=driver, layer=LAYER, crs=table.crs, layer_options=layer_options
         )
     return stream.rows
 
 
-def _describe(table: AttributeTable, provenance: Mapping[str, Any] | None) -> str:
-    record = {**(provenance or {}), "scene": table.scene, "legend": table.legend.to_json()}
-    return f"geoseg: {json.dumps(record, ensure_ascii=False)}"
+def format_provenance(table: AttributeTable, layout: LayerLayout) -> str:
+    """Format provenance, scene and legend as JSON."""
+    record = {**layout.provenance, "scene": table.scene, "legend": table.legend.to_json()}
+    return json.dumps(record, ensure_ascii=False)

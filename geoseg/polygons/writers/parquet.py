@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from rasterio.crs import CRS
 from geoseg.errors import SceneError
 from geoseg.options import PolygonOptions
 from geoseg.polygons.table import GEOMETRY, SCHEMA, AttributeTable, Polygons, to_record_batches
+from geoseg.polygons.writers.ogr import LayerLayout, format_provenance
 
 _BOX = ("xmin", "ymin", "xmax", "ymax")
 _COLUMN = "geometry"
@@ -35,9 +36,8 @@ def write_parquet(
     path: Path,
     batches: Iterable[Polygons],
     table: AttributeTable,
-    options: PolygonOptions = PolygonOptions(),
-    *,
-    provenance: Mapping[str, Any] | None = None,
+    options: PolygonOptions,
+    layout: LayerLayout,
 ) -> int:
     """Write a new GeoParquet file and return the number of its polygons.
 
@@ -57,12 +57,11 @@ def write_parquet(
                 extent[2:] = np.maximum(extent[2:], boxes[:, 2:].max(axis=0))
                 writer.write_batch(_with_boxes(batch, boxes))
                 count += batch.num_rows
-            record = {**(provenance or {}), "scene": table.scene, "legend": table.legend.to_json()}
             box = extent.tolist() if count else None
             writer.add_key_value_metadata(
                 {
                     "geo": json.dumps(_geo(crs, box)),
-                    "geoseg": json.dumps(record, ensure_ascii=False),
+                    "geoseg": format_provenance(table, layout),
                 }
             )
     except pa.ArrowException as error:

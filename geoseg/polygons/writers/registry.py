@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from geoseg.errors import ConfigError
-from geoseg.files import replacing
+from geoseg.files import write_text
 from geoseg.options import PolygonOptions
 from geoseg.polygons.styles import layer_style_qml
 from geoseg.polygons.table import AttributeTable, Polygons
-from geoseg.polygons.writers.gpkg import LayerLayout, write_geopackage
-from geoseg.polygons.writers.ogr import write_flatgeobuf, write_geojson
+from geoseg.polygons.writers.gpkg import write_geopackage
+from geoseg.polygons.writers.ogr import LayerLayout, write_flatgeobuf, write_geojson
 from geoseg.polygons.writers.parquet import write_parquet
 
 SUFFIXES = {
@@ -45,9 +45,9 @@ def find_writer(suffix: str) -> Writer:
     """Return the function that writes polygons to a new file of this format and returns their number."""
     return {
         ".gpkg": write_geopackage,
-        ".parquet": _write_parquet,
-        ".fgb": _write_flatgeobuf,
-        ".geojson": _write_geojson,
+        ".parquet": write_parquet,
+        ".fgb": write_flatgeobuf,
+        ".geojson": write_geojson,
     }[suffix]
 
 
@@ -62,35 +62,4 @@ def write_style_sidecar(output: Path, table: AttributeTable) -> None:
     if style.exists() and _VECTOR_STYLE not in style.read_bytes():
         log.warning("%s: is the style of another file. Rename %s to get its own", style, output)
         return
-    with replacing(style, overwrite=True) as scratch:
-        scratch.write_bytes(layer_style_qml(table.legend).encode())  # no CRLF on Windows
-
-
-def _write_parquet(
-    path: Path,
-    batches: Iterable[Polygons],
-    table: AttributeTable,
-    options: PolygonOptions,
-    layout: LayerLayout,
-) -> int:
-    return write_parquet(path, batches, table, options, provenance=layout.provenance)
-
-
-def _write_flatgeobuf(
-    path: Path,
-    batches: Iterable[Polygons],
-    table: AttributeTable,
-    options: PolygonOptions,
-    layout: LayerLayout,
-) -> int:
-    return write_flatgeobuf(path, batches, table, options, provenance=layout.provenance)
-
-
-def _write_geojson(
-    path: Path,
-    batches: Iterable[Polygons],
-    table: AttributeTable,
-    options: PolygonOptions,
-    layout: LayerLayout,
-) -> int:
-    return write_geojson(path, batches, table, options, provenance=layout.provenance)
+    write_text(style, layer_style_qml(table.legend), overwrite=True)
