@@ -24,8 +24,10 @@ _NOT_LOCAL = re.compile(r"\w{2,}:/|/vsi|<")
 _REMOTE = re.compile(r"(https?|s3|gs|az)://")
 _VERSION_HEADERS = ("ETag", "Last-Modified", "Content-Length")
 _SIDECARS = (".aux.xml", ".ovr", ".ovr.tmp", ".msk", "-journal", "-wal", "-shm", ".tmp_rtree*")
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_PERMISSION = (errno.EACCES, errno.EROFS, errno.EPERM)
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Error numbers of a full disk, an exceeded quota and a file too large for its file system."""
 
 _VECTOR_SIGNATURES = (b"SQLite format 3\0", b"fgb", b"PAR1", b"{", b"\0\0\x27\x0a")
 """First bytes of GeoPackage, FlatGeobuf, GeoParquet, GeoJSON and Shapefile. GDAL detects many more formats, some of
@@ -206,7 +208,7 @@ def _default_mode(path: Path) -> int:
 
 
 def _output_error(fault: OSError, output: Path) -> OutputError | None:
-    if fault.errno in _DISK_FULL:
+    if fault.errno in DISK_FULL:
         return OutputError(f"{output}: the disk is full. Free some space, or choose another disk")
     if fault.errno in _NO_PERMISSION:
         return OutputError(

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import signal
@@ -18,6 +17,7 @@ from types import FrameType
 import click
 
 from geoseg.errors import ConfigError, GeosegError, OutputError
+from geoseg.files import DISK_FULL
 
 NAME = "geoseg"
 COMPLETE = "_GEOSEG_COMPLETE"
@@ -61,7 +61,7 @@ def run_guarded(work: Callable[[], int]) -> int:
         except BrokenPipeError:
             return _discard_stdout()
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if error.errno not in DISK_FULL:
                 raise
             log.debug("traceback", exc_info=True)
             what = f"{error.filename or 'output'}: {error.strerror}. Free disk space"

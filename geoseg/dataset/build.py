@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,12 +44,11 @@ from geoseg.dataset.sources import SourceScene, check_names
 from geoseg.dataset.split import assign_splits
 from geoseg.dataset.validate import report_duplicate_images, report_overlaps, validate_objects
 from geoseg.errors import DatasetError, OutputError
-from geoseg.files import check_parent
+from geoseg.files import DISK_FULL, check_parent
 from geoseg.legend import Legend
 from geoseg.options import PrepareOptions, RunOptions
 from geoseg.work_folder import open_work_folder, publish_folder, restore_folder
 
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NEW = "dataset"
 
 
@@ -224,7 +222,7 @@ def open_build(output: Path, run: RunOptions) -> Iterator[BuildJournal]:
             _sync_files(new)
             publish_folder(new, target)
         except OSError as error:
-            if error.errno in _DISK_FULL:
+            if error.errno in DISK_FULL:
                 raise OutputError(
                     f"{output}: the disk is full. Free some space or choose another disk"
                 ) from error

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, SubElement, fromstring, indent, tostring
 
-from geoseg.files import replacing
+from geoseg.files import write_text
 from geoseg.legend import BACKGROUND, IGNORE, Legend
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -180,9 +180,9 @@ def write_raster_style(labels: Path, legend: Legend) -> None:
     ``NAME.qml`` is its QGIS style, ``NAME.sld`` the same for GeoServer, and ``NAME.tif.aux.xml`` holds the class names,
     where GDAL reads the category names of a TIFF. The raster itself does not change.
     """
-    _write(labels.with_suffix(".qml"), raster_style_qml(legend))
-    _write(labels.with_suffix(".sld"), raster_style_sld(legend))
-    _write(labels.with_name(labels.name + ".aux.xml"), _category_names(legend))
+    write_text(labels.with_suffix(".qml"), raster_style_qml(legend), overwrite=True)
+    write_text(labels.with_suffix(".sld"), raster_style_sld(legend), overwrite=True)
+    write_text(labels.with_name(labels.name + ".aux.xml"), _category_names(legend), overwrite=True)
 
 
 def _category_names(legend: Legend) -> str:
@@ -230,11 +230,6 @@ def _blending(qgis: Element) -> None:
 def _document_style(qgis: Element) -> str:
     indent(qgis)
     return _DOCTYPE + tostring(qgis, encoding="unicode") + "\n"
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path, overwrite=True) as scratch:
-        scratch.write_bytes(text.encode())  # no CRLF on Windows
 
 
 # Reading QML
