@@ -1,6 +1,6 @@
-"""Draw what the model that ships gets wrong, as maps of labels: python docs/images/failures.py DATASET
+"""Draw errors of the shipped model as maps of labels: python docs/images/failures.py DATASET
 
-Truth and labels of validation scenes of DOTA, without their imagery, which may not be passed on.
+Reference and labels of validation scenes of DOTA, without their imagery, which may not be redistributed.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from geoseg.inference.label_source import PredictedLabels
 CASES = {
     "S1012": "a bridge missed",
     "S0161": "ships that fill a dock missed",
-    "S1073": "piers DOTA leaves out",
-    "S1146": "courts come apart",
-    "S1138": "a meadow becomes a pitch",
-    "S1243": "blue courts become pools",
-    "S1233": "planes missed, or vehicles",
+    "S1073": "piers not annotated in DOTA",
+    "S1146": "courts split",
+    "S1138": "a meadow labelled as a pitch",
+    "S1243": "blue courts labelled as pools",
+    "S1233": "planes missed, or labelled as vehicles",
 }
-"""Scenes of the republished DOTA scenes that the model was made with, and what is wrong with their labels."""
+"""Validation scenes of the republished DOTA scenes, and the errors in their labels."""
 
 GROUND = (240, 240, 240)
 VISIBLE = 30  # pixels
@@ -38,7 +38,7 @@ def main(folder: Path, picture: Path) -> None:
     if missing := CASES.keys() - scenes.keys():
         sys.exit(f"{folder}: has no scene {', '.join(sorted(missing))} in val")
     model = PredictedLabels(dataset)
-    truths = dataset.annotations("outlines", scenes=list(scenes.values()))
+    references = dataset.annotations("outlines", scenes=list(scenes.values()))
     colours = np.full((256, 3), GROUND, np.uint8)
     for c in dataset.legend.objects:
         colours[c.id] = dataset.legend.rgb(c.id)
@@ -47,16 +47,16 @@ def main(folder: Path, picture: Path) -> None:
     pixels = np.zeros(256, int)
     for column, (name, title) in enumerate(CASES.items()):
         scene = scenes[name]
-        truth = burn(truths[name], scene.height, scene.width)
+        reference = burn(references[name], scene.height, scene.width)
         with model.open(scene) as (opened, _):
             labels = opened.read(Window(0, 0, scene.width, scene.height))
-        for axes, ids in zip(grid[:, column], (truth, labels), strict=True):
+        for axes, ids in zip(grid[:, column], (reference, labels), strict=True):
             axes.imshow(colours[ids], interpolation="nearest")
             axes.set_xticks([])
             axes.set_yticks([])
             pixels += np.bincount(ids.ravel(), minlength=256)
         grid[0, column].set_title(title, fontsize=8)
-    for axes, of in zip(grid[:, 0], ("truth", "labels"), strict=True):
+    for axes, of in zip(grid[:, 0], ("reference", "labels"), strict=True):
         axes.set_ylabel(of)
     handles = [
         Patch(facecolor=c.colour, edgecolor="#333333", label=c.name)

@@ -20,7 +20,7 @@ _MAX_COMPANIONS = 4  # co-occurring classes per line
 def format_evaluation(evaluation: Evaluation) -> str:
     """Format all scores of an evaluation, in percent."""
     scores = evaluation.to_json()
-    return f"""{scores["split"]}, {scores["scenes"]} scenes, ground truth: {scores["truth"]}
+    return f"""{scores["split"]}, {scores["scenes"]} scenes, reference: {scores["truth"]}
 
 Pixels (boundary: IoU within {scores["boundary_px"]} px of the contours)
 
@@ -167,7 +167,7 @@ def format_comparison(comparison: Comparison) -> str:
     ]
     level = f"{100 * data['level']:.0f} %"
     head = ["class", "IoU: A", "B", "B - A", level, "object F1: A", "B", "B - A"]
-    return f"""{data["split"]}, {data["scenes"]} scenes, truth: {data["truth"]}; A: {data["a"]}, B: {data["b"]}
+    return f"""{data["split"]}, {data["scenes"]} scenes, reference: {data["truth"]}; A: {data["a"]}, B: {data["b"]}
 
 {format_markdown(head, rows)}
 
