@@ -32,7 +32,14 @@ geoseg chip dataset -o chips --format yolo-obb --split train --image jpg
     group="Input",
     help="Export only this split. May be repeated.",
 )
-@options.reference
+@option(
+    "--reference",
+    "layer",
+    metavar="LAYER",
+    show_default="quads for yolo-obb and dota, else outlines where the dataset has them",
+    group="Input",
+    help="Use this layer of annotations: outlines or quads.",
+)
 @options_of(BatchOptions, "run")
 @options.progress
 def chip(dataset: Path, output: Path, *, progress: str, **how: Any) -> None:

@@ -39,8 +39,8 @@ def train(
 ) -> None:
     """Train a model from a CONFIG file.
 
-    OUTPUT is a model file, OUTPUT.safetensors; a log (.log.jsonl, .log.csv) and learning curves
-    (.curves.png) are written next to it. Processes that torchrun starts train together.
+    OUTPUT is a model file, NAME.safetensors; a log (NAME.log.jsonl, NAME.log.csv) and learning curves
+    (NAME.curves.png) are written next to it. Processes started by torchrun train one model together.
     """
     from geoseg.cli.process import keep_freed_memory
     from geoseg.models.runtime import choose_device

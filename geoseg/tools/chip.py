@@ -114,8 +114,8 @@ def chip(
     folder
         Dataset folder.
     output
-            Folder to write; the documentation of ``geoseg chip`` describes its layout.
-        chips
+        Folder to write; the documentation of ``geoseg chip`` describes its layout.
+    chips
         Windows and formats.
     splits
         Splits to export. Default: all.

@@ -54,10 +54,11 @@ class DataSection(_Section):
     """Dataset folder. A relative path in a file starts at the file's folder."""
 
     layer: str | None = None
-    """Annotation layer to learn from. None: the dataset's default layer."""
+    """Annotation layer to learn from. None: outlines where the dataset has them."""
 
     difficult: Difficult = "keep"
-    """Treatment of objects marked as difficult."""
+    """Treatment of objects marked as difficult: "keep", "ignore" (exclude their pixels from the loss) or "drop"
+    (treat them as background)."""
 
     window: Annotated[int, Field(ge=32, le=4096)] = 512
     """Side of a training window in pixels, a multiple of the network's stride."""
@@ -81,6 +82,7 @@ class NetworkSection(_Section):
     """``[network]``: architecture, first weights and input scaling."""
 
     architecture: str = "unet"
+    """Name of the network: "unet", "mobile-unet", "deeplab", or that of an installed package."""
 
     parameters: dict[str, Any] = {}
     """Keyword arguments of the architecture."""
@@ -101,7 +103,7 @@ class LossSection(_Section):
     """``[loss]``: class weights and terms of the loss. `geoseg.training.loss` has the formula."""
 
     weights: Weighting = "inverse"
-    """Class weights as a function of pixel counts, see `geoseg.training.class_weights`."""
+    """Class weights as a function of pixel counts: "none", "inverse", "sqrt", "enet" or "effective"."""
 
     cap: Positive | None = None
     """Largest class weight, as a multiple of the background's."""
@@ -174,6 +176,7 @@ class TrainingSection(_Section):
     """``[training]``: optimization, validation and checkpoints."""
 
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the random weights and windows."""
 
     steps: Count = 1000
     """Optimizer steps."""
@@ -185,14 +188,17 @@ class TrainingSection(_Section):
     """Batches per step (gradient accumulation), for steps of more windows than fit into memory."""
 
     precision: Precision = "float32"
-    """Arithmetic of the forward and backward pass (mixed precision, for GPUs). Weights are float32."""
+    """Arithmetic of the forward and backward pass: "float32", "bfloat16" or "float16" (mixed precision, for GPUs).
+    Weights are float32."""
 
     learning_rate: Positive = 1e-3
+    """Largest learning rate, after the warm-up."""
 
     encoder_learning_rate: Positive | None = None
     """Learning rate of the encoder. None: `learning_rate`."""
 
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    """Weight decay of AdamW."""
 
     warmup: Annotated[int, Field(ge=0)] = 50
     """Steps of linear warm-up of the learning rate."""
@@ -220,7 +226,10 @@ class CardSection(_Section):
     """``[card]``: entries of the model card. A configuration does not inherit this table by ``extends``."""
 
     name: str | None = None
+    """Name of the model."""
+
     author: str | None = None
+    """Author of the model."""
 
     data: str | None = None
     """Training data, in words."""
@@ -229,6 +238,7 @@ class CardSection(_Section):
     """Terms of use of the data and therefore of the model. None: those of the geoseg model in `network.pretrained`."""
 
     note: str | None = None
+    """Further remarks."""
 
     failures: tuple[str, ...] = ()
     """Known failures of the model, a sentence each."""
