@@ -277,7 +277,7 @@ def _pair_files(folder: Path, split: str | None, report: ValidationReport) -> li
 def _list_files(folder: Path, name: str) -> list[Path]:
     if not (folder / name).is_dir():
         raise DatasetError(
-            f"{folder}: no folder {name}. Add it, or name the splits to use: --splits train,val"
+            f"{folder}: no folder {name}. Add it, or name the splits to use with --splits: sub-folders that contain it"
         )
     return sorted(p for p in (folder / name).iterdir() if p.is_file() and p.name[0] != ".")
 
