@@ -34,8 +34,8 @@ To repeat one row, run the last command with `--rows NAME` and an empty `--folde
 PyTorch, backward twice that). Reading windows, the final validation and logit adjustment are not counted.
 **Scores** are mIoU in percent over the {classes} object classes of the {scenes} validation scenes, whole scenes,
 without background. A gain is relative to the mean of the first row of the table. ± is half the range of the seeds.
-Minutes are training times with {threads} threads on a shared machine. These are short trainings for comparison; the
-README has the scores of longer ones.
+Minutes are training times with {threads} threads on a shared machine. These are short trainings for comparison; [The
+shipped model](shipped-model.md) has the scores of longer ones.
 """
 
 
