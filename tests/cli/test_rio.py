@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from geoseg.cli.rio import as_plugin
 from geoseg.errors import ModelError
+from tests.processes import HANG, paused_at_tile
 from tests.scenes import model_file, picture, write_scene
 
 PLUGINS = {e.name: e for e in entry_points(group="rasterio.rio_plugins") if "geoseg" in e.value}
@@ -70,16 +71,15 @@ def test_rio_ends_on_signals_as_geoseg_does_and_leaves_no_product(
         "--core",
         "64",
     ]
-    rio = "from rasterio.rio.main import main_group; main_group()"
-    command = [sys.executable, "-c", rio, *map(str, args)]
+    command = [*paused_at_tile(1, "rio"), *map(str, args)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as child:
         assert child.stdout
-        while '"done": 0' in (line := child.stdout.readline()) or not line:
+        while '"done": 1,' not in (line := child.stdout.readline()):
             assert line, child.communicate()
         child.send_signal(number)
-        _, err = child.communicate(timeout=60)
+        _, err = child.communicate(timeout=HANG)
     assert child.returncode == code
     assert err.endswith(told)
     assert {p.name for p in tmp_path.iterdir() if p.name[0] != "."} == {"s.tif", "m.safetensors"}

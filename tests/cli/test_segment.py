@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
-import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pyogrio
 import pytest
 
 from geoseg.cli import boundary, geoseg
+from tests.processes import HANG, paused_at_tile
 from tests.scenes import UTM, model_file, picture, write_scene
 
 
@@ -137,31 +138,33 @@ def test_a_signal_ends_it_soon_and_the_same_command_goes_on(
 ) -> None:
     write_scene(folder / "large.tif", picture(400, 400), **UTM)
     before = {file.name for file in folder.iterdir()}
-    command = [
-        sys.executable, "-m", "geoseg", "segment", "large.tif", "-o", "out.gpkg", "-m",
-        "tiny.safetensors", "--labels", "labels.tif", "--core", "32", "--progress", "json",
+    arguments = [
+        "segment", "large.tif", "-o", "out.gpkg", "-m", "tiny.safetensors",
+        "--labels", "labels.tif", "--core", "32", "--progress", "json",
     ]  # fmt: skip
     root = Path(__file__).parent.parent.parent
     env = {"PYTHONPATH": str(root), "PATH": ""}
     with subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
-    ) as process:
+        [*paused_at_tile(5), *arguments],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env,
+    ) as process:  # fmt: skip
         assert process.stdout is not None
-        for line in process.stdout:  # it is at work
-            if json.loads(line)["done"] > 0:
+        for line in process.stdout:
+            if json.loads(line)["done"] == 5:
                 break
-        began = time.monotonic()
         process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
-    assert time.monotonic() - began < 5
+        _, errors = process.communicate(timeout=HANG)
     assert process.returncode == 128 + number
     assert "Traceback" not in errors
     assert "Repeat the command to resume" in errors
     assert {file.name for file in folder.iterdir()} == before | {".out.gpkg.unfinished"}
     again = subprocess.run(
-        command, cwd=folder, env=env, capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-m", "geoseg", *arguments],
+        cwd=folder, env=env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert again.returncode == 0
-    assert "tiles are in the journal already" in again.stderr
+    kept = re.search(r"(\d+) of 169 tiles are in the journal already", again.stderr)
+    assert kept is not None
+    assert 5 <= int(kept[1]) < 12  # after the signal only the tiles in flight were finished
     assert {"out.gpkg", "labels.tif"} <= {file.name for file in folder.iterdir()} - before
     assert not (folder / ".out.gpkg.unfinished").exists()

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 from random import Random
-from time import monotonic, sleep
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,6 +25,7 @@ from geoseg.training.checkpoint import Checkpoint
 from geoseg.training.config import RENAMED_KEYS, TrainConfig, parse_config
 from geoseg.training.run import TrainingRun
 from tests.calls import evaluate, train
+from tests.processes import HANG, at_checkpoint, wait_until
 from tests.synthetic_dataset import dataset
 
 
@@ -385,15 +385,14 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(
     whole, killed = tmp_path / "whole.safetensors", tmp_path / "killed.safetensors"
     subprocess.run([*command, "-o", str(whole)], check=True, **quiet)  # type: ignore[call-overload]
     checkpoint, moments = killed.with_suffix(".checkpoint.safetensors"), Random(0)
-    for wanted in (1, 6, 20):
+    # in the writing of a checkpoint, then anywhere in the steps after one
+    for moves, calls in ((2, 0), (5, moments.randrange(5_000)), (14, moments.randrange(5_000))):
+        before = max(steps_of(checkpoint), 0)
         resume = ["--resume"] if checkpoint.exists() else []
-        with subprocess.Popen([*command, "-o", str(killed), *resume], **quiet) as run:  # type: ignore[call-overload]
-            while steps_of(checkpoint) < wanted and run.poll() is None:
-                sleep(0.01)
-            sleep(moments.uniform(0, 0.2))  # anywhere in a step, or in the writing of a checkpoint
-            run.kill()
+        dying = [sys.executable, *at_checkpoint(moves, calls), *command[3:]]
+        run = subprocess.run([*dying, "-o", str(killed), *resume], check=False, **quiet)  # type: ignore[call-overload]
         assert run.returncode == -signal.SIGKILL
-        assert wanted <= steps_of(checkpoint) < 60
+        assert before + moves - 1 <= steps_of(checkpoint) < 60
         assert not killed.exists()
     subprocess.run([*command, "-o", str(killed), "--resume"], check=True, **quiet)  # type: ignore[call-overload]
     assert weights(killed) == weights(whole)
@@ -406,17 +405,15 @@ def test_sigterm_leaves_a_checkpoint_that_resumes(drawn: Path, tmp_path: Path) -
     file.write_text(
         f'[data]\ndataset = "{drawn}"\nwindow = 64\n'
         "[network]\nparameters = { width = 8, depth = 2 }\n"
-        "[training]\nsteps = 5000\nbatch_size = 2\ncheckpoint_every = 2\n"
+        "[training]\nsteps = 1000000\nbatch_size = 2\ncheckpoint_every = 2\n"
     )
     output = tmp_path / "m.safetensors"
     command = [sys.executable, "-m", "geoseg", "train", str(file), "-o", str(output)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ, text=True) as run:
         checkpoint = tmp_path / "m.checkpoint.safetensors"
-        started = monotonic()
-        while not checkpoint.exists() and monotonic() - started < 60:
-            sleep(0.1)
+        wait_until(lambda: checkpoint.exists() or run.poll() is not None)
         run.send_signal(signal.SIGTERM)
-        _, stderr = run.communicate(timeout=30)
+        _, stderr = run.communicate(timeout=HANG)
     assert run.returncode == 143
     assert "--resume" in stderr
     assert "Traceback" not in stderr

@@ -3,7 +3,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from time import sleep
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from safetensors.numpy import load_file
 
 from geoseg.models.model_file import load_model
 from geoseg.training.distributed import Processes, connect_processes, is_leader, local_device
+from tests.processes import HANG, at_checkpoint, wait_until
 from tests.synthetic_dataset import dataset
 
 SCRIPT = Path(__file__).with_name("shared_run.py")
@@ -53,7 +53,7 @@ def ran(folder: Path, command: list[str], *arguments: object) -> list[dict[str, 
     folder.mkdir()
     words = [*command, str(SCRIPT), *map(str, arguments), str(folder)]
     done = subprocess.run(
-        words, env=environment(), capture_output=True, text=True, timeout=120, check=False
+        words, env=environment(), capture_output=True, text=True, timeout=HANG, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return [
@@ -101,15 +101,15 @@ def test_processes_that_are_killed_go_on_to_the_same_bytes_and_leave_one_model(
     configuration = load_model(whole).card.training["configuration"]
     assert configuration["processes"] == 2
     checkpoint = killed.with_suffix(".checkpoint.safetensors")
+    stopping = [*TORCHRUN, *at_checkpoint(3, action="stop"), "train", str(config), "-o"]
     with subprocess.Popen(
-        [*command, str(killed)],
+        [*stopping, str(killed)],
         env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     ) as run:
-        while not checkpoint.exists() and run.poll() is None:
-            sleep(0.01)
+        wait_until(lambda: checkpoint.exists() or run.poll() is not None)
         workers = psutil.Process(run.pid).children(recursive=True)
         for process in (*workers, psutil.Process(run.pid)):
             process.kill()

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from time import monotonic, sleep
 
 import numpy as np
 import psutil
@@ -18,6 +17,7 @@ from geoseg.training.config import TrainConfig, parse_config
 from geoseg.training.loading import read_in_processes, read_in_threads
 from geoseg.training.sampler import Sampler, build_sampler
 from geoseg.training.windows import Sample, open_dataset, open_split
+from tests.processes import HANG, wait_until
 from tests.synthetic_dataset import dataset
 
 
@@ -46,7 +46,7 @@ def test_processes_and_threads_read_the_same(
 ) -> None:
     with read_in_threads(open_sampler(config), 2) as here:
         for one, other in [(here(n), submit(n)) for n in range(12)]:
-            ours, theirs = one.result(), other.result(timeout=60)
+            ours, theirs = one.result(), other.result(timeout=HANG)
             np.testing.assert_array_equal(theirs.pixels, ours.pixels)
             np.testing.assert_array_equal(theirs.valid, ours.valid)
             np.testing.assert_array_equal(theirs.labels, ours.labels)
@@ -59,7 +59,7 @@ def test_an_error_in_a_worker_is_that_of_a_thread(tmp_path: Path) -> None:
     with pytest.raises(SceneError) as expected:
         open_sampler(broken)(1)
     with read_in_processes(broken, 1) as submit, pytest.raises(SceneError) as raised:
-        submit(1).result(timeout=60)
+        submit(1).result(timeout=HANG)
     assert str(raised.value) == str(expected.value)
 
 
@@ -70,10 +70,10 @@ def test_the_death_of_a_worker_is_an_error_of_one_line(config: TrainConfig) -> N
         pytest.raises(DatasetError, match="Use fewer workers if memory ran out"),
         read_in_processes(config, 1) as submit,
     ):
-        submit(0).result(timeout=60)
+        submit(0).result(timeout=HANG)
         for child in _workers(psutil.Process()):
             child.kill()
-        submit(1).result(timeout=60)
+        submit(1).result(timeout=HANG)
 
 
 @pytest.mark.slow
@@ -82,14 +82,14 @@ def test_a_missing_dataset_is_an_error_of_a_worker_s_first_sample(
 ) -> None:
     gone = parse_config({"data": {"dataset": f"{config.data.dataset} gone"}}, "test")
     with read_in_processes(gone, 1) as submit, pytest.raises(DatasetError, match="gone"):
-        submit(0).result(timeout=60)
+        submit(0).result(timeout=HANG)
     assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.slow
 def test_no_worker_outlives_the_block(config: TrainConfig) -> None:
     with pytest.raises(KeyboardInterrupt), read_in_processes(config, 2) as submit:
-        submit(0).result(timeout=60)
+        submit(0).result(timeout=HANG)
         raise KeyboardInterrupt
     assert not _workers(psutil.Process())
 
@@ -114,20 +114,16 @@ def test_no_worker_outlives_a_training(config: TrainConfig, tmp_path: Path, word
         start_new_session=True,
     ) as run:
         checkpoint = model.with_suffix(".checkpoint.safetensors")
-        for _ in _patience():
-            if checkpoint.exists():
-                break
+        wait_until(lambda: checkpoint.exists() or run.poll() is not None)
         workers = _workers(psutil.Process(run.pid))
         assert len(workers) == 2
         if word == "interrupt":  # as a terminal does: all that it runs
             os.killpg(run.pid, signal.SIGINT)
         else:
             getattr(run, word)()
-        stderr = run.communicate(timeout=60)[1]
+        stderr = run.communicate(timeout=HANG)[1]
     assert "Traceback" not in stderr, stderr
-    for _ in _patience():
-        if not any(_lives(worker) for worker in workers):
-            break
+    wait_until(lambda: not any(_lives(worker) for worker in workers))
 
 
 def _workers(parent: psutil.Process) -> list[psutil.Process]:
@@ -140,11 +136,3 @@ def _lives(process: psutil.Process) -> bool:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
-
-
-def _patience() -> Iterator[None]:
-    end = monotonic() + 60
-    while monotonic() < end:
-        yield
-        sleep(0.05)
-    raise AssertionError("waited for a minute")
