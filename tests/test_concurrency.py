@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.concurrency import map_buffered, prefetch
+from tests.processes import HANG
 
 
 @given(items=st.lists(st.integers()), depth=st.integers(0, 5), workers=st.integers(1, 3))
@@ -44,7 +45,7 @@ def test_the_next_item_is_made_while_the_last_is_worked_on() -> None:
         yield 1
 
     def work(item: int) -> bool:
-        return item != 0 or made.wait(timeout=10)
+        return item != 0 or made.wait(timeout=HANG)
 
     with ThreadPoolExecutor(1) as executor:
         assert list(map_buffered(executor, work, items())) == [True, True]

@@ -18,6 +18,7 @@ import pytest
 
 from geoseg import errors
 from geoseg.cli import boundary, geoseg
+from tests.processes import HANG
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and pipes of POSIX")
 
@@ -128,7 +129,7 @@ def test_a_bug_is_not_hidden() -> None:
 
 
 def test_a_bug_in_a_process_leaves_its_traceback_and_1() -> None:
-    out, err = (bug := child("1 // 0")).communicate(timeout=60)
+    out, err = (bug := child("1 // 0")).communicate(timeout=HANG)
     assert bug.returncode == 1
     assert out == ""
     assert err.startswith("Traceback")
@@ -148,12 +149,12 @@ def test_ctrl_c_is_130(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_signal_ends_the_process_after_its_clean_up(name: str) -> None:
     number = getattr(signal, name)
     process = child(
-        "try:\n    print('ready', flush=True)\n    time.sleep(60)\nfinally:\n    print('clean', flush=True)"
+        "try:\n    print('ready', flush=True)\n    time.sleep(600)\nfinally:\n    print('clean', flush=True)"
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=HANG)
     assert process.returncode == 128 + number
     assert out == "clean\n"
     assert err.count("\n") == 1
@@ -167,7 +168,8 @@ def test_a_forked_worker_ends_at_once_on_sigterm() -> None:
         if worker == 0:
             try:
                 os.write(begun, b"x")  # a signal that comes before Python has forked is lost
-                for _ in range(300):  # no pause(): a signal just before it would be slept through
+                # no pause(): a signal just before it would be slept through
+                for _ in range(10 * HANG):
                     time.sleep(0.1)
             finally:
                 os._exit(7)  # a clean-up here would be the parent's
@@ -199,7 +201,7 @@ def test_a_reader_that_goes_away_ends_the_command_quietly() -> None:
     process.stdout.close()
     assert process.stderr is not None
     assert process.stderr.read() == ""
-    assert process.wait(timeout=30) == 141
+    assert process.wait(timeout=HANG) == 141
     process.stderr.close()
 
 
@@ -226,7 +228,7 @@ def test_a_path_goes_to_stdout_with_the_bytes_it_came_in_with() -> None:
             [sys.executable, "-c", code, odd],
             capture_output=True,
             env={**os.environ, **locale},
-            timeout=60,
+            timeout=HANG,
             check=False,
         )
         assert (done.returncode, done.stdout) == (0, odd + b"\n"), done.stderr
@@ -247,7 +249,7 @@ def test_the_library_s_log_goes_to_stderr(capsys: pytest.CaptureFixture[str]) ->
 )
 def test_warnings_of_other_libraries_are_for_debugging(more: str, shown: bool) -> None:
     process = child(f"{more}import warnings\nwarnings.warn('advice')")
-    err = process.communicate(timeout=60)[1]
+    err = process.communicate(timeout=HANG)[1]
     assert ("advice" in err) is shown
 
 

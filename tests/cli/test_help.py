@@ -12,6 +12,7 @@ import pytest
 from geoseg._version import __version__
 from geoseg.cli import COMMANDS, boundary, geoseg
 from geoseg.cli.renamed import RENAMED_OPTIONS
+from tests.processes import HANG
 
 HEAVY = {
     "torch", "numpy", "rasterio", "geopandas", "pandas", "shapely", "pyogrio", "pyarrow", "cv2", "numba", "matplotlib",
@@ -21,7 +22,7 @@ HEAVY = {
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG, check=False
     )
 
 

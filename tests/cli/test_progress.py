@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from geoseg.cli import progress
 from geoseg.progress import silent
+from tests.processes import HANG
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -130,7 +131,7 @@ def test_on_a_terminal_a_bar_is_drawn_on_stderr_only() -> None:
         stderr=end,
         env={**os.environ, "TERM": "xterm"},
         check=True,
-        timeout=60,
+        timeout=HANG,
     )
     os.close(end)
     drawn = os.read(terminal, 100_000).decode()

@@ -39,7 +39,11 @@ def test_rio_reports_a_missing_scene_as_geoseg_does(tmp_path: Path) -> None:
     rio = "from rasterio.rio.main import main_group; main_group()"
     args = ["vectorize", str(tmp_path / "none.tif"), "-o", str(tmp_path / "out.gpkg")]
     done = subprocess.run(
-        [sys.executable, "-c", rio, *args], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", rio, *args],
+        capture_output=True,
+        text=True,
+        timeout=HANG,
+        check=False,
     )
     assert done.returncode == 3
     assert done.stdout == ""

@@ -262,7 +262,7 @@ def test_a_phone_has_a_map_a_drawer_and_a_card(opened: Map) -> None:
     assert shown(page) == "3 of 5 polygons shown."
     page.get_by_role("checkbox", name="plane").tap()
     page.get_by_role("button", name="Classes").tap()
-    page.wait_for_timeout(300)
+    page.evaluate("Promise.allSettled(document.getAnimations().map(a => a.finished))")
     click_on(page, 0, touch=True)
     assert page.inner_text("#details h2").strip() == "plane"
     card = page.locator("#details").bounding_box()

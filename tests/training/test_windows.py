@@ -20,6 +20,7 @@ from geoseg.legend import IGNORE
 from geoseg.raster.scene import Scene, open_scene
 from geoseg.training.loading import Batch, Scaling, load_batches, read_in_threads
 from geoseg.training.windows import ObjectIndex, Sample, ScenePool, SplitReader, View
+from tests.processes import HANG
 from tests.synthetic_dataset import COLOURS, dataset
 
 
@@ -110,7 +111,7 @@ def test_windows_are_read_by_several_threads_at_once() -> None:
     meeting = Barrier(3)
 
     def read(n: int) -> Sample:
-        meeting.wait(timeout=20)  # nobody goes on before three are here
+        meeting.wait(timeout=HANG)  # nobody goes on before three are here
         return numbered(n)
 
     with read_ahead(read, [range(3)] * 2, 3) as ahead:
@@ -206,7 +207,7 @@ def test_no_two_threads_share_an_open_scene(drawn: Dataset) -> None:
 
     def borrow(_: int) -> int:
         with pool.borrow(0) as scene:
-            meeting.wait(timeout=60)
+            meeting.wait(timeout=HANG)
             return id(scene)
 
     with ThreadPoolExecutor(4) as threads:
