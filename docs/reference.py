@@ -159,8 +159,9 @@ def api_page() -> str:
 
 def section_of(name: str) -> str:
     """Return the section of the page that has a public name."""
-    module = getattr(geoseg, name).__module__
-    if module.startswith("geoseg.tools."):
+    value = getattr(geoseg, name)
+    module = value.__module__
+    if module.startswith("geoseg.tools.") and not isinstance(value, type):
         return "Tools"
     return "Options" if module == "geoseg.options" else "Data"
 
@@ -190,12 +191,16 @@ def _default(field: dataclasses.Field[Any], info: Any) -> str:
 
 
 def _signature(value: Any) -> str:
+    if isinstance(value, type) and getattr(value, "_is_protocol", False):
+        value = value.__call__
     try:
         signature = inspect.signature(value)
     except ValueError:
         return "(...)"
     pieces, keyword_only = [], False
     for parameter in signature.parameters.values():
+        if parameter.name == "self":
+            continue
         if parameter.kind is parameter.KEYWORD_ONLY and not keyword_only:
             pieces.append("*")
             keyword_only = True

@@ -14,9 +14,12 @@ from geoseg._version import __version__
 if TYPE_CHECKING:
     from geoseg.annotations.burn import Annotations, burn
     from geoseg.dataset.folder import Dataset
+    from geoseg.dataset.statistics import Stats
     from geoseg.errors import GeosegError
     from geoseg.legend import Legend
-    from geoseg.models.model_file import load_model
+    from geoseg.metrics.comparison import Agreement, Comparison
+    from geoseg.metrics.evaluation import Evaluation
+    from geoseg.models.model_file import Model, load_model
     from geoseg.options import (
         AnnotationOptions,
         BatchOptions,
@@ -41,50 +44,63 @@ if TYPE_CHECKING:
         ViewOptions,
         WriteOptions,
     )
-    from geoseg.polygons.trace import trace
-    from geoseg.raster.scene import open_scene
-    from geoseg.tools.chip import chip
+    from geoseg.polygons.trace import PolygonBatch, trace
+    from geoseg.progress import Track
+    from geoseg.raster.scene import Scene, open_scene
+    from geoseg.tools.chip import ChipSummary, chip
     from geoseg.tools.compare import compare, compare_models
-    from geoseg.tools.demo import demo
+    from geoseg.tools.demo import DemoResult, demo
     from geoseg.tools.evaluate import evaluate
     from geoseg.tools.export import export
     from geoseg.tools.info import info
-    from geoseg.tools.margin import measure_margins
+    from geoseg.tools.margin import MarginTrial, measure_margins
     from geoseg.tools.prepare import prepare, prepare_scenes
     from geoseg.tools.preview import preview
     from geoseg.tools.qgis import qgis_install
     from geoseg.tools.segment import segment
     from geoseg.tools.stats import stats
-    from geoseg.tools.train import train
+    from geoseg.tools.train import TrainResult, train
     from geoseg.tools.vectorize import vectorize
     from geoseg.tools.view import view
     from geoseg.training.config import TrainConfig, read_config
 
 __all__ = [
+    "Agreement",
     "AnnotationOptions",
     "Annotations",
     "BatchOptions",
     "ChipOptions",
+    "ChipSummary",
     "CompareOutputs",
+    "Comparison",
     "ComputeOptions",
     "Dataset",
     "DemoOptions",
+    "DemoResult",
     "EvaluateOutputs",
+    "Evaluation",
     "ExportOptions",
     "GeosegError",
     "Legend",
     "MarginOptions",
+    "MarginTrial",
+    "Model",
+    "PolygonBatch",
     "PolygonOptions",
     "PrepareOptions",
     "PreviewOptions",
     "RunOptions",
+    "Scene",
     "SceneOptions",
     "ScoringOptions",
     "SegmentOutputs",
+    "Stats",
     "StatsOptions",
     "TilingOptions",
+    "Track",
     "TrainConfig",
     "TrainOptions",
+    "TrainResult",
     "VectorizeOutputs",
     "ViewOptions",
     "WriteOptions",
@@ -114,37 +130,47 @@ __all__ = [
 ]
 
 _HOME = {
-    "measure_margins": "tools.margin",
-    "qgis_install": "tools.qgis",
-    "read_config": "training.config",
-    "TrainConfig": "training.config",
-    "ScoringOptions": "options",
-    "EvaluateOutputs": "options",
-    "PrepareOptions": "options",
-    "ChipOptions": "options",
-    "BatchOptions": "options",
+    "Agreement": "metrics.comparison",
     "AnnotationOptions": "options",
     "Annotations": "annotations.burn",
-    "ComputeOptions": "options",
-    "PolygonOptions": "options",
-    "RunOptions": "options",
-    "SceneOptions": "options",
-    "SegmentOutputs": "options",
-    "TilingOptions": "options",
-    "VectorizeOutputs": "options",
-    "WriteOptions": "options",
-    "DemoOptions": "options",
-    "MarginOptions": "options",
+    "BatchOptions": "options",
+    "ChipOptions": "options",
+    "ChipSummary": "tools.chip",
     "CompareOutputs": "options",
-    "StatsOptions": "options",
-    "ExportOptions": "options",
-    "ViewOptions": "options",
-    "PreviewOptions": "options",
-    "TrainOptions": "options",
+    "Comparison": "metrics.comparison",
+    "ComputeOptions": "options",
     "Dataset": "dataset.folder",
+    "DemoOptions": "options",
+    "DemoResult": "tools.demo",
+    "EvaluateOutputs": "options",
+    "Evaluation": "metrics.evaluation",
+    "ExportOptions": "options",
     "GeosegError": "errors",
     "Legend": "legend",
+    "MarginOptions": "options",
+    "MarginTrial": "tools.margin",
+    "Model": "models.model_file",
+    "PolygonBatch": "polygons.trace",
+    "PolygonOptions": "options",
+    "PrepareOptions": "options",
+    "PreviewOptions": "options",
+    "RunOptions": "options",
+    "Scene": "raster.scene",
+    "SceneOptions": "options",
+    "ScoringOptions": "options",
+    "SegmentOutputs": "options",
+    "Stats": "dataset.statistics",
+    "StatsOptions": "options",
+    "TilingOptions": "options",
+    "Track": "progress",
+    "TrainConfig": "training.config",
+    "TrainOptions": "options",
+    "TrainResult": "tools.train",
+    "VectorizeOutputs": "options",
+    "ViewOptions": "options",
+    "WriteOptions": "options",
     "burn": "annotations.burn",
+    "chip": "tools.chip",
     "compare": "tools.compare",
     "compare_models": "tools.compare",
     "demo": "tools.demo",
@@ -152,13 +178,15 @@ _HOME = {
     "export": "tools.export",
     "info": "tools.info",
     "load_model": "models.model_file",
+    "measure_margins": "tools.margin",
     "open_scene": "raster.scene",
     "prepare": "tools.prepare",
     "prepare_scenes": "tools.prepare",
     "preview": "tools.preview",
+    "qgis_install": "tools.qgis",
+    "read_config": "training.config",
     "segment": "tools.segment",
     "stats": "tools.stats",
-    "chip": "tools.chip",
     "trace": "polygons.trace",
     "train": "tools.train",
     "vectorize": "tools.vectorize",
