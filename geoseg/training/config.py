@@ -287,7 +287,7 @@ def read_config(path: str | PathLike[str], settings: Sequence[str] = ()) -> Trai
     values = _read(file, _MAX_DEPTH)
     for setting in settings:
         _set(values, setting)
-    return parse_config(values, str(file))
+    return parse_config(values, f"{file} with --set" if settings else str(file))
 
 
 def parse_config(values: dict[str, Any], where: str) -> TrainConfig:
