@@ -20,6 +20,7 @@ import shapely
 from affine import Affine
 from rasterio.crs import CRS
 
+import geoseg
 from geoseg.errors import ConfigError, ModelError, OutputError, SceneError
 from geoseg.legend import IGNORE
 from geoseg.models.unet import UNet
@@ -312,10 +313,11 @@ def test_five_frames_lie_between_the_tool_and_the_forward_pass_of_the_network(
     scene = write_scene(tmp_path / "scene.tif", picture(60, 60), **UTM)
     stacks: list[list[str]] = []
     forward = UNet.forward
+    package = Path(geoseg.__file__).parent
 
     def record(network: UNet, image: Any) -> Any:
         frames = traceback.extract_stack()[:-1]
-        ours = [frame.name for frame in frames if "/geoseg/" in Path(frame.filename).as_posix()]
+        ours = [frame.name for frame in frames if package in Path(frame.filename).parents]
         if "segment" in ours and "predict_scene" in ours:  # else memory is measured
             stacks.append(ours[ours.index("segment") + 1 :])
         return forward(network, image)
