@@ -186,7 +186,7 @@ import resource, sys
 import numpy as np
 from geoseg.polygons import trace
 from geoseg.options import PolygonOptions
-from geoseg.polygons.table import segments
+from geoseg.polygons.table import extract_polygons
 
 trace.BATCH_CORNERS = 1 << 15
 
@@ -198,7 +198,7 @@ def strips(rows):
         yield labels, labels
 
 cleaning = PolygonOptions(min_pixels=30, fill_holes=30, split=True, simplify=1.5, smooth=2)
-batches = sum(len(batch.outlines) > 0 for batch in segments(strips(int(sys.argv[1])), cleaning))
+batches = sum(len(batch.outlines) > 0 for batch in extract_polygons(strips(int(sys.argv[1])), cleaning))
 assert batches > 1
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
