@@ -257,8 +257,8 @@ def test_a_disk_that_is_full_at_the_end_leaves_the_former_dataset(
 CHILD = """
 import sys
 from pathlib import Path
-from geoseg.prepare import prepare
-prepare(Path(sys.argv[1]), Path(sys.argv[2]), jobs=1, overwrite=True)
+from geoseg import BatchOptions, prepare
+prepare(Path(sys.argv[1]), Path(sys.argv[2]), run=BatchOptions(jobs=1, overwrite=True))
 """
 
 
@@ -277,6 +277,7 @@ def test_a_kill_at_any_time_leaves_a_complete_dataset_or_none(tmp_path: Path) ->
                     child.send_signal(signal.SIGKILL)
                     break
                 time.sleep(0.002)
+        assert child.returncode in (0, -signal.SIGKILL)
         if out.exists():
             assert contents(out) == expected
     prepare(tmp_path / "dota", out, overwrite=True)

@@ -210,4 +210,5 @@ def test_memory_of_cleaning_does_not_grow_with_height() -> None:
         command = [sys.executable, "-c", PEAK, str(rows)]
         return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
+    peak(500)  # compiles the kernels, which takes memory of its own
     assert peak(4000) < 1.08 * peak(1000)
