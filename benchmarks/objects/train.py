@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from affine import Affine
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from benchmarks.objects.network import TwoScaleUNet, freeze, warm_start
@@ -212,13 +212,18 @@ class ObjectTrainer:
         Loss of the class logits.
     seed
         Seed of the initial weights.
+    weights
+        Checkpoint to start from, such as ``two_scale.safetensors``. None: a warm start from the shipped model.
     """
 
-    def __init__(self, folder: Path, loss: Loss, seed: int) -> None:
+    def __init__(self, folder: Path, loss: Loss, seed: int, weights: Path | None = None) -> None:
         torch.manual_seed(seed)
         self.folder, self.loss, self.step = folder, loss, 0
         network = TwoScaleUNet(3, len(loss.weights))
         warm_start(network, load_model().network.state_dict())
+        if weights is not None:
+            stored = {name: tensor.float() for name, tensor in load_file(weights).items()}
+            network.load_state_dict(stored, strict=False)  # without the counters of batches
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         freeze(self.network.train(), FINE_STAGES_FROZEN)
         self.optimizer = torch.optim.AdamW(
@@ -341,12 +346,16 @@ def read_steps(sampler: ObjectSampler, first: int) -> Generator[list[ObjectBatch
         pool.shutdown(cancel_futures=True)
 
 
-def build_trainer(dataset: Dataset, folder: Path, seed: int) -> ObjectTrainer:
+def build_trainer(
+    dataset: Dataset, folder: Path, seed: int, weights: Path | None = None
+) -> ObjectTrainer:
     """Return the trainer of a dataset, with class weights from its training split."""
     counts = dataset.layers[OUTLINES].splits["train"].pixels
     pixels = [counts[name] for name in dataset.legend.names]
-    weights = class_weights(pixels, LOSS.weights, cap=LOSS.cap)
-    return ObjectTrainer(folder, Loss(torch.tensor(weights, dtype=torch.float32), LOSS), seed)
+    of_classes = torch.tensor(
+        class_weights(pixels, LOSS.weights, cap=LOSS.cap), dtype=torch.float32
+    )
+    return ObjectTrainer(folder, Loss(of_classes, LOSS), seed, weights)
 
 
 def main() -> None:
@@ -356,6 +365,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--weights", type=Path, help="start from this checkpoint")
     args = parser.parse_args()
     keep_freed_memory()
     torch.set_num_threads(1)
@@ -364,7 +374,7 @@ def main() -> None:
     end = began + 60 * args.minutes
     args.folder.mkdir(parents=True, exist_ok=True)
     dataset = Dataset.open(args.dataset)
-    trainer = build_trainer(dataset, args.folder, args.seed)
+    trainer = build_trainer(dataset, args.folder, args.seed, args.weights)
     reader = SplitReader(dataset, "train", layer=OUTLINES, difficult="keep")
     sampler = ObjectSampler(reader, seed=args.seed, data=DATA, augment=AUGMENT)
     with (

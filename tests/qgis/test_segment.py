@@ -1,6 +1,7 @@
 """Segment scene and Vectorize labels in PyQGIS: parameters, results, styles and options."""
 
 import os
+import shlex
 
 import pytest
 
@@ -109,7 +110,7 @@ def test_polygons_labels_and_counts_match_the_scene(folder, python, project):
     assert QgsRasterLayer(results["CONFIDENCE"], "confidence").isValid()
     assert list_hidden(folder) == []
     (command,) = feedback.commands
-    assert command.startswith(python + " -m geoseg segment '")
+    assert command.startswith(shlex.quote(python) + " -m geoseg segment '")
     assert "Flächen.gpkg" in command
     assert ".geoseg-" not in command
 
