@@ -98,7 +98,8 @@ def burn(
     Notes
     -----
     A pixel gets the class of the polygon that contains its centre, by GDAL's rule. Larger objects are burned first,
-    so that small ones lie on top.
+    so that small ones lie on top. Where an outline passes exactly through a pixel's centre, rounding decides, which may
+    differ between windows of a scene.
 
     Examples
     --------
