@@ -6,6 +6,7 @@ Reference and labels of validation scenes of DOTA, without their imagery, which 
 from __future__ import annotations
 
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ def main(folder: Path, picture: Path) -> None:
             axes.set_xticks([])
             axes.set_yticks([])
             pixels += np.bincount(ids.ravel(), minlength=256)
-        grid[0, column].set_title(title, fontsize=8)
+        grid[0, column].set_title(textwrap.fill(title, 22), fontsize=8)
     for axes, of in zip(grid[:, 0], ("reference", "labels"), strict=True):
         axes.set_ylabel(of)
     handles = [
