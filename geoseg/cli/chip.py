@@ -42,7 +42,7 @@ geoseg chip dataset -o chips --format yolo-obb --split train --image jpg
 )
 @options_of(BatchOptions, "run")
 @options.progress
-def chip(dataset: Path, output: Path, *, progress: str, **how: Any) -> None:
+def chip(dataset: Path, output: Path, *, progress: str, **tool_options: Any) -> None:
     """Export training chips of a DATASET for other tools.
 
     OUTPUT gets a folder per split with images/ and labels/ (labelTxt/ for DOTA; annotations/ for
@@ -52,7 +52,7 @@ def chip(dataset: Path, output: Path, *, progress: str, **how: Any) -> None:
     from geoseg.tools.chip import chip as tool
 
     try:
-        chips = tool(dataset, output, track=tracker(progress), **how)
+        chips = tool(dataset, output, track=tracker(progress), **tool_options)
     except SkippedInputsError:  # the product exists all the same
         report(output, progress)
         raise

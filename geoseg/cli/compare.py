@@ -48,7 +48,7 @@ def compare(
     output: Path | None,
     outputs: CompareOutputs,
     progress: str,
-    **how: Any,
+    **tool_options: Any,
 ) -> None:
     """Compare two label rasters, or two models on a dataset.
 
@@ -67,16 +67,16 @@ def compare(
         if ".safetensors" in (a.suffix, b.suffix):
             raise click.UsageError("models are compared on a dataset. Name one with --dataset")
         found = compare_labels(a, b, output=output, outputs=outputs, track=track)
-        told, text = {"a": a.name, "b": b.name, **found.to_json()}, format_agreement(found)
+        result, text = {"a": a.name, "b": b.name, **found.to_json()}, format_agreement(found)
     else:
         if {".tif", ".tiff"} & {a.suffix.lower(), b.suffix.lower()}:
             raise click.UsageError("label rasters are compared with each other, without --dataset")
         if output:
             raise click.UsageError("--output is of two label rasters, without --dataset")
-        comparisons = compare_models(a, b, dataset, outputs=outputs, track=track, **how)
-        told = {"comparisons": [comparison.to_json() for comparison in comparisons]}
+        comparisons = compare_models(a, b, dataset, outputs=outputs, track=track, **tool_options)
+        result = {"comparisons": [comparison.to_json() for comparison in comparisons]}
         text = "\n".join(map(format_comparison, comparisons))
     if progress == "json":
-        report(Path(output or outputs.json or a), progress, **told)
+        report(Path(output or outputs.json or a), progress, **result)
     else:
         click.echo(text)

@@ -23,9 +23,9 @@ geoseg demo demo-output
 
 @command(EXAMPLES)
 @click.argument("folder", metavar="FOLDER", type=options.PATH)
-@options_of(DemoOptions, "how")
+@options_of(DemoOptions, "tool_options")
 @options.progress
-def demo(*, folder: Path, how: DemoOptions, progress: str) -> None:
+def demo(*, folder: Path, tool_options: DemoOptions, progress: str) -> None:
     """Run every tool on synthetic scenes, in FOLDER.
 
     Draw synthetic aerial scenes in the format of DOTA, prepare them, train and score a small network,
@@ -36,7 +36,7 @@ def demo(*, folder: Path, how: DemoOptions, progress: str) -> None:
     from geoseg.tools.demo import demo as tool
 
     keep_freed_memory()  # it trains
-    result = tool(folder, options=how, track=tracker(progress))
+    result = tool(folder, options=tool_options, track=tracker(progress))
     if progress != "none":
         click.echo(summary(result), err=True)
     report(folder, progress)
@@ -56,8 +56,8 @@ Open next:
   {result.picture}  the unseen scene, its objects outlined
   {result.polygons}  the same in QGIS: drag it in, with {result.scene.name} below
   {result.labels}  class of every pixel
-  {result.classes}  how unevenly the classes occur
-  {result.curves}  how the training went
+  {result.classes}  class distribution
+  {result.curves}  learning curves
 Train it longer:
   geoseg train {result.config} -o {result.folder / "longer.safetensors"} --set training.steps=3000
 """

@@ -34,7 +34,9 @@ geoseg evaluate dataset --labels predictions/ --reference outlines --min-pixels 
 @options.scoring
 @options.device
 @options.progress
-def evaluate(dataset: Path, *, outputs: EvaluateOutputs, progress: str, **how: Any) -> None:
+def evaluate(
+    dataset: Path, *, outputs: EvaluateOutputs, progress: str, **tool_options: Any
+) -> None:
     """Score a model on a DATASET, per pixel and per object.
 
     Scores are in percent. Pixels: IoU, boundary IoU, precision, recall and F1 of every class.
@@ -48,7 +50,7 @@ def evaluate(dataset: Path, *, outputs: EvaluateOutputs, progress: str, **how: A
         dataset,
         outputs=replace(outputs, command=options.command_line()),
         track=tracker(progress),
-        **how,
+        **tool_options,
     )
     if progress == "json":
         product = Path(outputs.json or outputs.report or dataset)

@@ -18,13 +18,13 @@ geoseg export -o model.onnx -m model.safetensors --stac model.json
 @command(EXAMPLES)
 @options.model
 @options.output
-@options_of(ExportOptions, "how")
+@options_of(ExportOptions, "tool_options")
 @options.progress
 def export(
     *,
     output: Path,
     model: Path | None,
-    how: ExportOptions,
+    tool_options: ExportOptions,
     progress: str,
 ) -> None:
     """Export a model to ONNX.
@@ -34,4 +34,4 @@ def export(
     """
     from geoseg.tools.export import export as tool
 
-    report(tool(output, model=model, options=how), progress)
+    report(tool(output, model=model, options=tool_options), progress)

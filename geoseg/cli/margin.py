@@ -20,11 +20,16 @@ geoseg margin "scenes/*.tif" -m model.safetensors --write
 @command(EXAMPLES)
 @click.argument("scenes", metavar="SCENE...", nargs=-1, required=True, type=click.Path())
 @options.model
-@options_of(MarginOptions, "how")
+@options_of(MarginOptions, "tool_options")
 @options.device
 @options.progress
 def margin(
-    *, scenes: tuple[str, ...], model: Path | None, how: MarginOptions, device: str, progress: str
+    *,
+    scenes: tuple[str, ...],
+    model: Path | None,
+    tool_options: MarginOptions,
+    device: str,
+    progress: str,
 ) -> None:
     """Measure how labels of SCENEs change with the margin.
 
@@ -39,7 +44,7 @@ def margin(
     trials = measure_margins(
         options.expand_names(scenes),
         model=model,
-        options=how,
+        options=tool_options,
         device=device,
         track=tracker(progress),
     )

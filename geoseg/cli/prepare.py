@@ -66,7 +66,7 @@ def prepare(
     splits: list[str] | None,
     outlines: Path | None,
     progress: str,
-    **how: Any,
+    **tool_options: Any,
 ) -> None:
     """Build a dataset from scenes and annotations.
 
@@ -90,7 +90,7 @@ def prepare(
             from geoseg.tools.prepare import prepare_scenes
 
             prepare_scenes(
-                sources, output, annotations=annotations, source=source, track=track, **how
+                sources, output, annotations=annotations, source=source, track=track, **tool_options
             )
         else:
             _refuse("without", layer=source.layer, colours=source.colours)
@@ -100,7 +100,7 @@ def prepare(
                 )
             from geoseg.tools.prepare import prepare as tool
 
-            tool(sources, output, splits=splits, outlines=outlines, track=track, **how)
+            tool(sources, output, splits=splits, outlines=outlines, track=track, **tool_options)
     except SkippedInputsError as error:  # the product exists all the same
         skipped = error
     report(output, progress)

@@ -21,14 +21,14 @@ geoseg preview train.toml -o windows.png --windows 60 --set augment.scale=[0.5,2
 @click.argument("config", type=options.PATH)
 @options.settings
 @options.output
-@options_of(PreviewOptions, "how")
+@options_of(PreviewOptions, "tool_options")
 @options.progress
 def preview(
     *,
     config: Path,
     output: Path,
     settings: tuple[str, ...],
-    how: PreviewOptions,
+    tool_options: PreviewOptions,
     progress: str,
 ) -> None:
     """Draw training windows of a CONFIG with their labels.
@@ -39,5 +39,7 @@ def preview(
     from geoseg.tools.preview import preview as tool
     from geoseg.training.config import read_config
 
-    sheet = tool(read_config(config, settings), output, options=how, track=tracker(progress))
+    sheet = tool(
+        read_config(config, settings), output, options=tool_options, track=tracker(progress)
+    )
     report(sheet, progress)

@@ -72,7 +72,7 @@ def segment(
     scene: SceneOptions,
     outputs: SegmentOutputs,
     progress: str,
-    **how: Any,
+    **tool_options: Any,
 ) -> None:
     """Segment SCENEs and write the objects as polygons.
 
@@ -98,7 +98,7 @@ def segment(
             scene=scene,
             outputs=replace(outputs, provenance={"command": options.command_line()}),
             track=tracker(progress),
-            **how,
+            **tool_options,
         )
     except SkippedInputsError as error:  # the product exists all the same
         skipped = error

@@ -24,14 +24,14 @@ geoseg stats dataset --json stats.json
 
 @command(EXAMPLES)
 @click.argument("dataset", type=options.PATH)
-@options_of(StatsOptions, "how")
+@options_of(StatsOptions, "tool_options")
 @option(
     "--co-occurrence",
     is_flag=True,
     group="Output",
     help="Print which classes occur in the same scenes.",
 )
-def stats(dataset: Path, *, how: StatsOptions, co_occurrence: bool) -> None:
+def stats(dataset: Path, *, tool_options: StatsOptions, co_occurrence: bool) -> None:
     """Measure the class distribution of a DATASET.
 
     The table has objects, pixels and sizes per class, the share of its quads that a class fills, and
@@ -40,8 +40,8 @@ def stats(dataset: Path, *, how: StatsOptions, co_occurrence: bool) -> None:
     from geoseg.report.tables import format_co_occurrence, format_stats
     from geoseg.tools.stats import stats as tool
 
-    print_json = how.json == _STDOUT
-    found = tool(dataset, options=replace(how, json=None) if print_json else how)
+    print_json = tool_options.json == _STDOUT
+    found = tool(dataset, options=replace(tool_options, json=None) if print_json else tool_options)
     if print_json:
         click.echo(json.dumps(found.to_json(), indent=1))
         return

@@ -25,7 +25,7 @@ torchrun --nproc-per-node 4 -m geoseg train train.toml -o model.safetensors
 @click.argument("config", type=options.PATH)
 @options.settings
 @options.output
-@options_of(TrainOptions, "how")
+@options_of(TrainOptions, "tool_options")
 @options.device
 @options.progress
 def train(
@@ -33,7 +33,7 @@ def train(
     config: Path,
     output: Path,
     settings: tuple[str, ...],
-    how: TrainOptions,
+    tool_options: TrainOptions,
     device: str,
     progress: str,
 ) -> None:
@@ -49,16 +49,16 @@ def train(
     from geoseg.training.config import read_config
     from geoseg.training.distributed import is_leader
 
-    if how.threads and how.workers:
+    if tool_options.threads and tool_options.workers:
         raise ConfigError("--threads and --workers exclude each other. Leave one out")
-    if how.workers is None:
-        how = replace(how, workers=default_workers(device, how.threads))
+    if tool_options.workers is None:
+        tool_options = replace(tool_options, workers=default_workers(device, tool_options.threads))
     if choose_device(device) == "cpu":
         keep_freed_memory()
     result = tool(
         read_config(config, settings),
         output,
-        options=how,
+        options=tool_options,
         device=device,
         track=tracker(progress),
     )

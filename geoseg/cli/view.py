@@ -21,14 +21,14 @@ geoseg view buildings.geojson -o map.html --class-column kind --max-mb 5
 @click.argument("polygons", type=options.PATH)
 @click.argument("scene", type=options.PATH, required=False)
 @options.output
-@options_of(ViewOptions, "how")
+@options_of(ViewOptions, "tool_options")
 @options.progress
 def view(
     *,
     polygons: Path,
     scene: Path | None,
     output: Path,
-    how: ViewOptions,
+    tool_options: ViewOptions,
     progress: str,
 ) -> None:
     """Write an offline HTML map of POLYGONS over their SCENE.
@@ -39,5 +39,5 @@ def view(
     """
     from geoseg.tools.view import view as tool
 
-    tool(polygons, output, scene=scene, options=how)
+    tool(polygons, output, scene=scene, options=tool_options)
     report(output, progress)
