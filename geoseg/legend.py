@@ -19,6 +19,23 @@ IGNORED = "ignore"
 """Class name of annotations whose pixels get the label IGNORE, unless the legend has a class of this name."""
 
 
+COUNTABLE_NAMES = frozenset(
+    (
+        "plane",
+        "ship",
+        "storage-tank",
+        "tennis-court",
+        "basketball-court",
+        "large-vehicle",
+        "small-vehicle",
+        "helicopter",
+        "swimming-pool",
+        "container-crane",
+    )
+)
+"""Classes of DOTA whose objects are counted: neighbours of one class are common, or objects small."""
+
+
 @dataclass(frozen=True, slots=True)
 class LegendClass:
     """One class."""
@@ -31,6 +48,9 @@ class LegendClass:
 
     colour: str
     """Colour ``#rrggbb``."""
+
+    countable: bool = False
+    """True if objects are counted: each becomes a polygon of its own, also where it touches others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +87,11 @@ class Legend:
         return tuple(c.name for c in self.classes)
 
     @property
+    def countable(self) -> tuple[bool, ...]:
+        """Whether the objects of a class are counted, by ID."""
+        return tuple(c.countable for c in self.classes)
+
+    @property
     def objects(self) -> tuple[LegendClass, ...]:
         """All classes but the background."""
         return self.classes[1:]
@@ -96,15 +121,26 @@ class Legend:
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return lists and dicts, as stored in dataset.json and in model cards."""
-        return [{"id": c.id, "name": c.name, "colour": c.colour} for c in self.classes]
+        return [
+            {"id": c.id, "name": c.name, "colour": c.colour, "countable": c.countable}
+            for c in self.classes
+        ]
 
     @staticmethod
     def from_json(classes: Sequence[Mapping[str, Any]]) -> Legend:
-        """Return a legend from the result of `to_json`. Raises ValueError if it is not one."""
+        """Return a legend from the result of `to_json`. Raises ValueError if it is not one.
+
+        Classes without the key ``countable`` are countable if they are in `COUNTABLE_NAMES`.
+        """
         try:
             return Legend(
                 tuple(
-                    LegendClass(int(c["id"]), str(c["name"]), str(c["colour"]).lower())
+                    LegendClass(
+                        int(c["id"]),
+                        str(c["name"]),
+                        str(c["colour"]).lower(),
+                        bool(c.get("countable", c["name"] in COUNTABLE_NAMES)),
+                    )
                     for c in classes
                 )
             )
@@ -113,9 +149,13 @@ class Legend:
 
     @staticmethod
     def of(names_and_colours: Mapping[str, str]) -> Legend:
-        """Return a legend of background and the given classes, in this order."""
+        """Return a legend of background and the given classes, in this order, countable as in `COUNTABLE_NAMES`."""
         named = {"background": "#000000", **names_and_colours}
-        return Legend(tuple(LegendClass(i, n, c) for i, (n, c) in enumerate(named.items())))
+        return Legend(
+            tuple(
+                LegendClass(i, n, c, n in COUNTABLE_NAMES) for i, (n, c) in enumerate(named.items())
+            )
+        )
 
 
 # Optimized for the largest distance between any two colours in normal, protan, deutan and tritan vision, then

@@ -26,6 +26,7 @@ from geoseg.errors import ConfigError, ModelError, OutputError
 from geoseg.files import check_output, input_file, replacing
 from geoseg.legend import Legend
 from geoseg.models.architectures import build
+from geoseg.polygons.object_rules import ObjectRules
 
 FORMAT = "geoseg model 1"
 SHIPPED = "dota.safetensors"
@@ -84,6 +85,9 @@ class ModelCard:
     scores: dict[str, Any] = field(default_factory=dict)
     """Scores of `evaluate` by split and annotation layer."""
 
+    objects: ObjectRules | None = None
+    """Rules for the object outputs of the network, see `geoseg.models.objects`; None: it has none."""
+
     def to_json(self) -> dict[str, Any]:
         """Return the card as JSON data."""
         return {
@@ -102,6 +106,7 @@ class ModelCard:
             "pixel_size_m": list(self.pixel_size_m) if self.pixel_size_m else None,
             "training": self.training,
             "scores": self.scores,
+            "objects": self.objects and self.objects.to_json(self.legend),
         }
 
     @staticmethod
@@ -109,10 +114,12 @@ class ModelCard:
         """Return the card of JSON data. Raises ValueError, KeyError or TypeError if the data is not a card."""
         if card["format"] != FORMAT:
             raise ValueError(f"format {card['format']!r}, this version reads {FORMAT!r}")
+        legend = Legend.from_json(card["legend"])
+        objects = card.get("objects")
         made = ModelCard(
             architecture=str(card["architecture"]),
             parameters=dict(card["parameters"]),
-            legend=Legend.from_json(card["legend"]),
+            legend=legend,
             bands=int(card["bands"]),
             dtype=str(card["dtype"]),
             mean=tuple(float(v) for v in card["mean"]),
@@ -128,6 +135,7 @@ class ModelCard:
             ),
             training=dict(card["training"]),
             scores=dict(card["scores"]),
+            objects=None if objects is None else ObjectRules.from_json(objects, legend),
         )
         if not len(made.mean) == len(made.std) == made.bands or min(made.std) <= 0:
             raise ValueError("mean and std must have one number per band, std above 0")

@@ -20,7 +20,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from geoseg.errors import SceneError
-from geoseg.legend import BACKGROUND, IGNORE, Legend, LegendClass
+from geoseg.legend import BACKGROUND, COUNTABLE_NAMES, IGNORE, Legend, LegendClass
 from geoseg.progress import Track, silent
 from geoseg.raster.checks import check_georeference, open_raster
 from geoseg.raster.georeference import map_transform, on_one_grid
@@ -86,7 +86,8 @@ def _complete_legend(names: list[str], colours: Mapping[int, _RGBA], largest: in
         name = names[class_id] if class_id < len(names) else ""
         if not name or any(name == earlier.name for earlier in classes):
             name = f"class_{class_id}" if class_id else "background"
-        classes.append(LegendClass(class_id, name, _colour(class_id, colours)))
+        countable = name in COUNTABLE_NAMES
+        classes.append(LegendClass(class_id, name, _colour(class_id, colours), countable))
     return Legend(tuple(classes))
 
 

@@ -1,0 +1,80 @@
+"""Rules by which the objects of countable classes are separated and small ones dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from geoseg.legend import Legend
+
+MAX_ENERGY = 200
+"""Energy that stands for a probability of 1, as in confidence rasters."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRule:
+    """Rule for the objects of one class."""
+
+    seed: int = 100
+    """Smallest highest energy of an object, 0 to 200. Objects below are dropped."""
+
+    part: int = 8
+    """Area in pixels from which on a part of a region is an object of its own."""
+
+    min_pixels: int = 12
+    """Smallest area of an object in pixels. Objects below are dropped."""
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.seed <= MAX_ENERGY and self.part >= 1 and self.min_pixels >= 0):
+            raise ValueError(f"seed is 0 to {MAX_ENERGY}, part at least 1, got {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRules:
+    """Rules for all classes of a legend."""
+
+    rules: tuple[ObjectRule, ...]
+    """By class ID. Background has one too, which is not used; classes that are not countable use `min_pixels` only."""
+
+    floor: int = 40
+    """Energy from which on a pixel belongs to the core of an object, 0 to 200."""
+
+    reach: int = 4
+    """Pixels that cores grow within the labels of countable classes."""
+
+    def __post_init__(self) -> None:
+        if not (0 < self.floor <= MAX_ENERGY and 0 <= self.reach <= 64):
+            raise ValueError(
+                f"floor is 1 to {MAX_ENERGY} and reach 0 to 64, got {self.floor} and {self.reach}"
+            )
+
+    def to_json(self, legend: Legend) -> dict[str, Any]:
+        """Return the rules as JSON data, by class name."""
+        of_class = zip(legend.objects, self.rules[1:], strict=True)
+        return {
+            "floor": self.floor,
+            "reach": self.reach,
+            "rules": {c.name: asdict(rule) for c, rule in of_class},
+        }
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any], legend: Legend) -> ObjectRules:
+        """Return the rules of JSON data. Raises ValueError, KeyError or TypeError if the data has none."""
+        rules = [
+            ObjectRule(**{name: int(value) for name, value in values["rules"][c.name].items()})
+            for c in legend.objects
+        ]
+        return ObjectRules(
+            (ObjectRule(), *rules), floor=int(values["floor"]), reach=int(values["reach"])
+        )
+
+
+def default_rules(classes: int, rule: ObjectRule = ObjectRule()) -> ObjectRules:
+    """Return rules that are the same for each of `classes` classes."""
+    return ObjectRules((rule,) * classes)
+
+
+def countable_ids(legend: Legend) -> Sequence[int]:
+    """Return the IDs of the countable classes."""
+    return [c.id for c in legend if c.countable]
