@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -72,7 +73,7 @@ def write_random_scene(path: Path, side: int, *, filled: float = 1.0) -> Path:
 def write_small_model(path: Path) -> Path:
     """Write a small U-Net with random weights, with which a large scene takes minutes."""
     torch.manual_seed(0)
-    parameters = {"width": 4, "depth": 1}
+    parameters: dict[str, Any] = {"width": 4, "depth": 1}
     legend = Legend(DOTA_V1.classes[:3])
     network = UNet(3, len(legend), **parameters)
     card = ModelCard(

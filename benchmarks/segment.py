@@ -57,7 +57,7 @@ Result = dict[str, float]
 def write_unet(path: Path, width: int = 16) -> Path:
     """Write a U-Net of depth 4 with random weights; published comparisons use width 16."""
     torch.manual_seed(0)
-    parameters = {"width": width, "depth": 4}
+    parameters: dict[str, Any] = {"width": width, "depth": 4}
     card = ModelCard(
         architecture="unet", parameters=parameters, legend=DOTA_V1, bands=3, dtype="uint8",
         mean=(110.0,) * 3, std=(40.0,) * 3, stride=16, margin=112, context=107,

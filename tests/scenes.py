@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 
-from geoseg.legend import Legend, LegendClass
+from geoseg.legend import COUNTABLE_NAMES, Legend, LegendClass
 from geoseg.models.model_file import Model, ModelCard, save_model
 from geoseg.models.unet import UNet
+from geoseg.polygons.object_rules import ObjectRule, ObjectRules
 
 UTM: dict[str, Any] = {
     "crs": "EPSG:32633",
@@ -24,7 +26,7 @@ UTM: dict[str, Any] = {
 
 LEGEND = Legend(
     tuple(
-        LegendClass(number, name, colour)
+        LegendClass(number, name, colour, name in COUNTABLE_NAMES)
         for number, (name, colour) in enumerate(
             [
                 ("background", "#000000"),
@@ -55,13 +57,13 @@ def write_scene(path: Path, pixels: NDArray[Any], **profile: Any) -> Path:
     return path
 
 
-def tiny_network(*, bands: int = 3, depth: int = 2, seed: int = 0) -> UNet:
+def tiny_network(*, bands: int = 3, depth: int = 2, seed: int = 0, objects: bool = False) -> UNet:
     """A U-Net of random weights that finds all classes, some of the time.
 
     Its batch norms have statistics of their own.
     """
     torch.manual_seed(seed)
-    network = UNet(bands, len(LEGEND), width=4, depth=depth).eval()
+    network = UNet(bands, len(LEGEND), width=4, depth=depth, objects=objects).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.normal_(module.running_mean, std=0.3)  # type: ignore[arg-type]
@@ -92,6 +94,28 @@ def card(*, bands: int = 3, depth: int = 2, margin: int = 32, **more: Any) -> Mo
         margin=margin,
         **more,
     )
+
+
+RULES = ObjectRules((ObjectRule(seed=60, part=4, min_pixels=3),) * len(LEGEND), floor=40, reach=3)
+"""Rules for the object outputs of `objects_model`."""
+
+
+def objects_card(**more: Any) -> ModelCard:
+    """The card of `tiny_network` with object outputs."""
+    made = card(**{"objects": RULES, **more})
+    return replace(made, parameters={**made.parameters, "objects": True})
+
+
+def objects_model(**more: Any) -> Model:
+    """A model with object outputs that was never a file."""
+    network = tiny_network(objects=True)
+    return Model(Path("objects.safetensors"), objects_card(**more), network, "1" * 64)
+
+
+def objects_model_file(path: Path, **more: Any) -> Path:
+    """The same as a file."""
+    weights = tiny_network(objects=True).state_dict()
+    return save_model(path, weights, objects_card(**more), half=False)
 
 
 def tiny_model(**more: Any) -> Model:

@@ -156,7 +156,7 @@ def _largest_window(settings: PlanSettings, scale: tuple[float, float]) -> int:
     """Return the pixels of the largest window within the memory limit."""
     card = settings.model.card
     scene_pixels = max(1.0, scale[0] * scale[1])  # per network pixel
-    planes = 2 + len(card.legend) * settings.spec.probabilities
+    planes = 2 + settings.spec.objects + len(card.legend) * settings.spec.probabilities
     pixels = largest_window(
         settings.model.network,
         bands=card.bands,
@@ -184,6 +184,7 @@ def _list_dependencies(
         "--margin": margin,
         "--bbox or --aoi": area and area.hexdigest()[:16],
         "--tta": settings.spec.tta,
+        "object outputs": settings.spec.objects,
         "--probabilities": settings.spec.probabilities,
         "--batch-size": settings.tiling.batch_size,
         "--device": settings.spec.device,

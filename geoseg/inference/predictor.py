@@ -18,6 +18,7 @@ from geoseg.inference.reader import TileInput
 from geoseg.legend import IGNORE
 from geoseg.models.layers import fold_batch_norm
 from geoseg.models.model_file import Model, load_model
+from geoseg.models.objects import interior_probability
 from geoseg.models.onnx import convert_to_backend, load_onnx
 from geoseg.models.runtime import RuntimeNetwork
 from geoseg.options import Backend
@@ -49,6 +50,9 @@ class ModelSpec:
     tta: bool = False
     """Average the softmax over 8 orientations."""
 
+    objects: bool = False
+    """Also predict the interior of objects; needs a model with object outputs."""
+
     probabilities: bool = False
     """Also predict the probability of every class."""
 
@@ -71,6 +75,7 @@ def create_predictor(spec: ModelSpec, model: Model | None = None) -> Predictor:
         convert_to_backend(model or open_model(spec), spec.backend),
         spec.device,
         tta=spec.tta,
+        objects=spec.objects,
         probabilities=spec.probabilities,
     )
 
@@ -86,8 +91,9 @@ class Prediction:
     """In scene pixels."""
 
     planes: NDArray[np.uint8]
-    """(planes, h, w) of `window`: class ID; confidence (softmax of the winning class, times 200); with
-    probabilities also the softmax of each class, times 200. IGNORE outside data and area of interest."""
+    """(planes, h, w) of `window`: class ID; confidence (softmax of the winning class, times 200); with objects the
+    probability of the interior of an object, times 200; with probabilities the softmax of each class, times 200.
+    IGNORE outside data and area of interest."""
 
     @property
     def labels(self) -> NDArray[np.uint8]:
@@ -112,7 +118,9 @@ class Predictor:
     device
         Device of the network. On a GPU it computes in half precision.
     tta
-        Average the softmax over 8 orientations of every window (test-time augmentation).
+        Average the probabilities over 8 orientations of every window (test-time augmentation).
+    objects
+        Add a plane for the interior of objects; the model has object outputs.
     probabilities
         Add a plane for the probability of each class.
     """
@@ -123,9 +131,13 @@ class Predictor:
         device: str = "cpu",
         *,
         tta: bool = False,
+        objects: bool = False,
         probabilities: bool = False,
     ) -> None:
+        if objects and model.card.objects is None:
+            raise ValueError(f"{model.path}: the model has no object outputs")
         self._device, self._tta, self._probabilities = device, tta, probabilities
+        self._classes, self._objects = len(model.card.legend), objects
         self._stride = model.card.stride
         self._bands = model.card.bands
         self._window = model.window
@@ -151,7 +163,7 @@ class Predictor:
 
     @torch.inference_mode()
     def compute_logits(self, batch: Sequence[TileInput]) -> Tensor:
-        """Return (N, classes, h, w) logits of windows of one padded shape.
+        """Return (N, outputs, h, w) logits of windows of one padded shape: classes, then object outputs.
 
         Pixels without data, and padding beyond the edge of the scene, are 0 after scaling, as in training.
         """
@@ -163,15 +175,25 @@ class Predictor:
         return logits.float()
 
     def _average_orientations(self, image: Tensor) -> Tensor:
-        """Return the logarithm of the mean softmax over 8 orientations."""
+        """Return the logits of the mean probabilities over 8 orientations."""
         total: Tensor | None = None
         for rotate, restore in _orientations():
             with self._autocast():
                 logits: Tensor = self._network(rotate(image))
-            probability = restore(logits.float().softmax(dim=1))
-            total = probability if total is None else total.add_(probability)
+            logits = restore(logits.float())
+            classes, objects = self._separate_outputs(logits)
+            classes.copy_(classes.softmax(dim=1))
+            objects.sigmoid_()
+            total = logits if total is None else total.add_(logits)
         assert total is not None
-        return total.clamp_min_(torch.finfo(total.dtype).tiny).log_()
+        classes, objects = self._separate_outputs(total)
+        classes.clamp_min_(torch.finfo(total.dtype).tiny).log_()
+        objects.div_(8).logit_(eps=1e-7)
+        return total
+
+    def _separate_outputs(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return views of the classes and of the object outputs of (N, outputs, h, w)."""
+        return outputs[:, : self._classes], outputs[:, self._classes :]
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast("cuda", torch.float16, enabled=self._device == "cuda")
@@ -198,7 +220,7 @@ class Predictor:
         return tensor.to(self._device)
 
     def _to_prediction(self, tile: TileInput, logits: Tensor) -> Prediction:
-        inner = logits[:, *tile.tile.inner].permute(1, 2, 0)  # (h, w, classes)
+        inner = logits[:, *tile.tile.inner].permute(1, 2, 0)  # (h, w, outputs)
         parts = [self._to_planes(part) for part in torch.split(inner, _ROWS)]
         planes = tile.resample_core(torch.cat(parts, dim=1).numpy())
         if not tile.selected.all():
@@ -206,10 +228,13 @@ class Predictor:
         return Prediction(tile.tile, tile.window, planes)
 
     def _to_planes(self, logits: Tensor) -> Tensor:
-        """Convert (h, w, classes) logits to (planes, h, w) uint8 on the CPU."""
-        probabilities = logits.softmax(dim=-1)
+        """Convert (h, w, outputs) logits to (planes, h, w) uint8 on the CPU."""
+        probabilities = logits[..., : self._classes].softmax(dim=-1)
         confidence, label = probabilities.max(dim=-1)
         planes = [label, _quantize(confidence)]
+        if self._objects:
+            objects = logits[..., self._classes :].movedim(-1, 0)
+            planes.append(_quantize(interior_probability(objects)))
         if self._probabilities:
             planes += _quantize(probabilities).unbind(dim=-1)
         return torch.stack([plane.to(torch.uint8) for plane in planes]).cpu()

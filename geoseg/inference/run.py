@@ -34,7 +34,7 @@ from geoseg.raster.labels import legend_tags
 from geoseg.raster.scene import gdal_env
 from geoseg.raster.tiles import Tile
 
-LABELS, CONFIDENCE, PROBABILITIES = "labels", "confidence", "probabilities"
+LABELS, CONFIDENCE, INTERIOR, PROBABILITIES = "labels", "confidence", "interior", "probabilities"
 
 _BATCHES_AHEAD = 16
 """Batches submitted to an executor before the first result is awaited."""
@@ -94,7 +94,7 @@ def predict_scene(
     Returns
     -------
     dict
-        Paths of the rasters: labels, confidence, and probabilities if the plan has them.
+        Paths of the rasters: labels, confidence, and interior and probabilities if the plan has them.
 
     Raises
     ------
@@ -210,7 +210,11 @@ def single_thread() -> Iterator[Executor]:
 def _raster_bands(spec: ModelSpec, legend: Legend) -> dict[str, Sequence[str]]:
     """Return the band names of each raster, in the order of the planes of a prediction."""
     bands: dict[str, Sequence[str]] = {LABELS: ("",), CONFIDENCE: ("",)}
-    return bands | ({PROBABILITIES: legend.names} if spec.probabilities else {})
+    if spec.objects:
+        bands[INTERIOR] = ("",)
+    if spec.probabilities:
+        bands[PROBABILITIES] = legend.names
+    return bands
 
 
 def _raster_path(work: Path, kind: str) -> Path:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geoseg.models.layers import downsample_input, upsample_logits
+from geoseg.models.objects import OBJECT_OUTPUTS
 
 
 class UNet(nn.Module):
@@ -24,12 +25,25 @@ class UNet(nn.Module):
         Levels below the first; each halves the resolution and doubles the channels.
     pool
         Factor by which the input is downsampled first, see `geoseg.models.layers`.
+    objects
+        Also predict `geoseg.models.objects.OBJECT_OUTPUTS`, at full resolution: `pool` is 1.
     """
 
     def __init__(
-        self, bands: int, classes: int, *, width: int = 32, depth: int = 4, pool: int = 1
+        self,
+        bands: int,
+        classes: int,
+        *,
+        width: int = 32,
+        depth: int = 4,
+        pool: int = 1,
+        objects: bool = False,
     ) -> None:
         super().__init__()
+        if objects and pool != 1:
+            raise ValueError(f"objects need full resolution, got pool {pool}")
+        self.object_outputs = OBJECT_OUTPUTS if objects else ()
+        outputs = classes + len(self.object_outputs)
         channels = [width * 2**level for level in range(depth + 1)]
         self.pool = pool
         self.stride = pool * 2**depth
@@ -42,10 +56,10 @@ class UNet(nn.Module):
             nn.ConvTranspose2d(2 * c, c, kernel_size=2, stride=2) for c in reversed(channels[:-1])
         )
         self.decoder = nn.ModuleList(ConvBlock(2 * c, c) for c in reversed(channels[:-1]))
-        self.head = nn.Conv2d(width, classes, kernel_size=1)
+        self.head = nn.Conv2d(width, outputs, kernel_size=1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(N, bands, H, W) → logits (N, classes, H, W); in training mode (N, classes, H / pool, W / pool)."""
+        """(N, bands, H, W) → logits (N, outputs, H, W); in training mode (N, outputs, H / pool, W / pool)."""
         x = downsample_input(
             image, self.pool
         )  # (N, bands, H, W), with H and W of the network from here on

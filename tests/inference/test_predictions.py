@@ -30,7 +30,15 @@ from geoseg.legend import IGNORE
 from geoseg.models.model_file import Model, load_model
 from geoseg.raster.aoi import AreaOfInterest
 from geoseg.raster.tiles import Tile, round_up
-from tests.scenes import UTM, card, model_file, picture, tiny_model, write_scene
+from tests.scenes import (
+    UTM,
+    card,
+    model_file,
+    objects_model,
+    picture,
+    tiny_model,
+    write_scene,
+)
 
 MODEL = tiny_model()
 EXACT = resolve_margin("exact", MODEL)
@@ -70,16 +78,16 @@ def predict(
     return planes[0], planes[1], count
 
 
-def forward(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Tensor:
-    """Logits (classes, h, w) of one forward pass over the whole scene, as a plain reference."""
-    card = MODEL.card
+def forward(pixels: NDArray[np.uint8], valid: NDArray[np.bool_], model: Model = MODEL) -> Tensor:
+    """Logits (outputs, h, w) of one forward pass over the whole scene, as a plain reference."""
+    card = model.card
     scaled = (pixels - np.reshape(card.mean, (-1, 1, 1))) / np.reshape(card.std, (-1, 1, 1))
     scaled[:, ~valid] = 0
     height, width = valid.shape
     padded = np.zeros((card.bands, round_up(height, card.stride), round_up(width, card.stride)))
     padded[:, :height, :width] = scaled
     with torch.inference_mode():
-        logits: Tensor = MODEL.network(torch.from_numpy(padded).float()[None])
+        logits: Tensor = model.network(torch.from_numpy(padded).float()[None])
     return logits[0, :, :height, :width]
 
 
@@ -181,16 +189,59 @@ def test_rotating_a_scene_rotates_its_augmented_confidence(tmp_path: Path) -> No
 def test_probabilities_are_the_softmax(tmp_path: Path) -> None:
     pixels = picture(40, 56)
     path = write_scene(tmp_path / "scene.tif", pixels, **UTM)
+    planes = predict_planes(path, MODEL, probabilities=True)
+    expected = forward(pixels, np.ones((40, 56), bool)).softmax(dim=0).numpy() * FULL_CONFIDENCE
+    assert planes.shape == (2 + len(MODEL.card.legend), 40, 56)
+    assert np.abs(planes[2:] - expected).max() <= 0.51
+
+
+def predict_planes(path: Path, model: Model, **spec: Any) -> NDArray[np.uint8]:
     with open_scenes([path]) as scenes:
         reader = scenes.reader(SceneSpec((path,), bands=3, dtype="uint8"))
-        tiles = choose_tiles(reader.width, reader.height, MODEL)
-        predictor = create_predictor(ModelSpec(probabilities=True), MODEL)
+        tiles = choose_tiles(reader.width, reader.height, model)
+        predictor = create_predictor(ModelSpec(**spec), model)
         with predict_locally(reader, predictor, tiles) as predictions:
             (prediction,) = predictions
     assert prediction is not None
-    expected = forward(pixels, np.ones((40, 56), bool)).softmax(dim=0).numpy() * FULL_CONFIDENCE
-    assert prediction.planes.shape == (2 + len(MODEL.card.legend), 40, 56)
-    assert np.abs(prediction.planes[2:] - expected).max() <= 0.51
+    return prediction.planes
+
+
+def test_interior_is_the_product_of_the_object_outputs(tmp_path: Path) -> None:
+    pixels = picture(40, 56)
+    path = write_scene(tmp_path / "scene.tif", pixels, **UTM)
+    model, classes = objects_model(), len(MODEL.card.legend)
+    planes = predict_planes(path, model, objects=True, probabilities=True)
+    logits = forward(pixels, np.ones((40, 56), bool), model).numpy().astype(float)
+    interior, touching = 1 / (1 + np.exp(-logits[classes:]))
+    assert planes.shape == (3 + classes, 40, 56)
+    assert np.abs(planes[2] - FULL_CONFIDENCE * interior * (1 - touching)).max() <= 0.51
+    without = predict_planes(path, model, probabilities=True)
+    assert np.array_equal(np.delete(planes, 2, axis=0), without)
+    assert planes[0].max() < classes
+
+
+def test_augmentation_averages_the_probabilities_of_object_outputs(tmp_path: Path) -> None:
+    pixels = picture(64, 64)
+    path = write_scene(tmp_path / "scene.tif", pixels, **UTM)
+    model, classes = objects_model(), len(MODEL.card.legend)
+    planes = predict_planes(path, model, objects=True, tta=True)
+    everywhere = np.ones((64, 64), bool)
+    mean = np.zeros((classes + 2, 64, 64))
+    for turns in range(4):
+        for flip in (False, True):
+            rotated = np.rot90(pixels, turns, axes=(1, 2))
+            rotated = rotated[:, :, ::-1] if flip else rotated
+            logits = forward(rotated.copy(), everywhere, model)
+            found = torch.cat([logits[:classes].softmax(dim=0), logits[classes:].sigmoid()]).numpy()
+            found = found[:, :, ::-1] if flip else found
+            mean += np.rot90(found, -turns, axes=(1, 2)) / 8
+    assert np.abs(planes[1] - FULL_CONFIDENCE * mean[:classes].max(axis=0)).max() <= 0.52
+    assert np.abs(planes[2] - FULL_CONFIDENCE * mean[-2] * (1 - mean[-1])).max() <= 0.52
+
+
+def test_a_model_without_object_outputs_predicts_no_interior() -> None:
+    with pytest.raises(ValueError, match="no object outputs"):
+        create_predictor(ModelSpec(objects=True), MODEL)
 
 
 def test_the_comparison_detects_too_small_a_margin(tmp_path: Path) -> None:
