@@ -1,6 +1,7 @@
 """Architectures by name: those of geoseg, and those of other packages under the entry point ``geoseg.architectures``.
 
-An architecture is a callable ``(bands, classes, **parameters) -> nn.Module`` whose module has an integer `stride`.
+An architecture is a callable ``(bands, classes, **parameters) -> nn.Module`` whose module has an integer `stride`,
+and `object_outputs` if it predicts objects, see `geoseg.models.objects`.
 """
 
 from __future__ import annotations
@@ -14,11 +15,17 @@ from torch import nn
 from geoseg.errors import ModelError
 from geoseg.models.deeplab import DeepLab
 from geoseg.models.mobile_unet import MobileUNet
+from geoseg.models.two_scale_unet import TwoScaleUNet
 from geoseg.models.unet import UNet
 
 Architecture = Callable[..., nn.Module]
 
-_OURS: dict[str, Architecture] = {"unet": UNet, "mobile-unet": MobileUNet, "deeplab": DeepLab}
+_OURS: dict[str, Architecture] = {
+    "unet": UNet,
+    "mobile-unet": MobileUNet,
+    "two-scale-unet": TwoScaleUNet,
+    "deeplab": DeepLab,
+}
 
 
 def list_architectures() -> dict[str, Architecture]:

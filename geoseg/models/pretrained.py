@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from geoseg.errors import ConfigError, ModelError
 from geoseg.files import input_file
 from geoseg.models.encoder import Encoder
+from geoseg.models.mobile_unet import MobileUNet
 from geoseg.models.model_file import Model, load_model
+from geoseg.models.two_scale_unet import TwoScaleUNet, warm_start
 
 _INHERITED = (
     *("name", "data", "terms", "layer", "scenes", "steps", "hours", "date", "note", "ancestor"),
@@ -29,7 +31,8 @@ def load_pretrained(network: nn.Module, source: str) -> dict[str, Any] | None:
     source
         ``shipped`` or a ``.safetensors`` file: a geoseg model, of which every weight of the same name and shape
         is taken, without its logit adjustment, so that other classes or bands only cost the layers that hold
-        them. ``package``: encoder weights of the extra `pretrained`. Another file: encoder weights.
+        them. A two-scale U-Net also starts from a mobile U-Net, with the same class logits. ``package``: encoder
+        weights of the extra `pretrained`. Another file: encoder weights.
 
     Returns
     -------
@@ -45,7 +48,11 @@ def load_pretrained(network: nn.Module, source: str) -> dict[str, Any] | None:
     """
     if source == "shipped" or source.endswith(".safetensors"):
         model = load_model(None if source == "shipped" else Path(source))
-        _copy_fitting(network, _undo_logit_adjustment(model))
+        weights = _undo_logit_adjustment(model)
+        if isinstance(network, TwoScaleUNet) and isinstance(model.network, MobileUNet):
+            _warm_start(network, model.network, weights)
+        else:
+            _copy_fitting(network, weights)
         training = model.card.training
         summary = {key: training[key] for key in _INHERITED if key in training}
         return {**summary, "sha256": model.sha256}
@@ -70,6 +77,18 @@ def _copy_fitting(network: nn.Module, theirs: dict[str, Tensor]) -> None:
             "Use the architecture and parameters of that model"
         )
     network.load_state_dict({**ours, **fitting})
+
+
+def _warm_start(network: TwoScaleUNet, mobile: MobileUNet, weights: dict[str, Tensor]) -> None:
+    try:
+        if mobile.pool != 2:
+            raise ValueError(f"its pool is {mobile.pool}, not 2")
+        warm_start(network, weights)
+    except ValueError as error:
+        raise ConfigError(
+            f"network.pretrained: a two-scale-unet cannot start from this mobile-unet ({error}). "
+            "Name one with the default parameters"
+        ) from error
 
 
 def _undo_logit_adjustment(model: Model) -> dict[str, Tensor]:

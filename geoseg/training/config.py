@@ -82,7 +82,7 @@ class NetworkSection(_Section):
     """``[network]``: architecture, first weights and input scaling."""
 
     architecture: str = "unet"
-    """Name of the network: "unet", "mobile-unet", "deeplab", or that of an installed package."""
+    """Name of the network: "unet", "mobile-unet", "two-scale-unet", "deeplab", or that of an installed package."""
 
     parameters: dict[str, Any] = {}
     """Keyword arguments of the architecture."""

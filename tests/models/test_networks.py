@@ -151,14 +151,16 @@ def test_an_architecture_of_another_package_can_be_named_but_not_take_a_name_of_
     )
     assert isinstance(build("theirs", 3, 2, {"kernel": 3}), Theirs)
     assert isinstance(build("unet", 3, 2, {"width": 4}), UNet)
-    with pytest.raises(ModelError, match="Known: deeplab, mobile-unet, theirs, unet"):
+    with pytest.raises(
+        ModelError, match="Known: deeplab, mobile-unet, theirs, two-scale-unet, unet"
+    ):
         build("thiers", 3, 2, {})
 
 
 @pytest.mark.parametrize(
     ("name", "parameters", "why"),
     [
-        ("unett", {}, "Known: deeplab, mobile-unet, unet"),
+        ("unett", {}, "Known: deeplab, mobile-unet, two-scale-unet, unet"),
         ("unet", {"widht": 8}, "widht"),
         ("unet", {"width": -8}, "does not accept"),
     ],
