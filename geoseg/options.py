@@ -358,7 +358,7 @@ class PolygonOptions:
         minimum=0,
     )
     oriented_boxes: bool = option(
-        False, "Write the smallest rotated rectangle around every object instead of its outline."
+        False, "Write an oriented box around every object instead of its outline."
     )
 
     def __post_init__(self) -> None:

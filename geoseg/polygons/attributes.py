@@ -103,6 +103,38 @@ def perimeter_m(traced: PolygonBatch, transform: Affine, crs: CRS | None) -> NDA
     return _per_polygon(traced, steps * metres)
 
 
+def ground_vectors(
+    traced: PolygonBatch, transform: Affine, crs: CRS | None
+) -> tuple[NDArray[np.float64], float]:
+    """Return the ground vectors of a pixel at the middle of every polygon.
+
+    Returns
+    -------
+    (n, 2, 2) array
+        [east or north, step to the next column or row]: in metres on the ellipsoid for a geographic CRS and for Web
+        Mercator, else in units of the map. NaN beyond the poles.
+    float
+        Metres of a unit; NaN if unknown.
+    """
+    linear = np.array([[transform.a, transform.b], [transform.d, transform.e]])
+    graticule = _find_graticule(crs)
+    if graticule is None:
+        return np.broadcast_to(linear, (len(traced), 2, 2)), _unit_metres(crs)
+    if not len(traced):
+        return np.empty((0, 2, 2)), 1.0
+    points = np.add.reduceat(traced.coordinates.astype(np.float64), traced.ring_offsets[:-1])
+    middle = (points / np.diff(traced.ring_offsets)[:, None])[traced.polygon_offsets[:-1]]
+    y = transform.f + middle @ linear[1]
+    latitude = graticule.to_latitude(y)
+    steps = np.empty((len(traced), 2, 2))
+    steps[:, 0] = linear[0] * graticule.radians
+    steps[:, 1] = graticule.to_latitude(y[:, None] + linear[1]) - latitude[:, None]
+    north, east = _radii(latitude, graticule.axes)
+    vectors = steps * np.stack([east, north], axis=1)[..., None]
+    vectors[np.abs(latitude) > np.pi / 2] = np.nan
+    return vectors, 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class _Graticule:
     """Conversion of map coordinates to longitude and latitude on an ellipsoid."""

@@ -26,7 +26,6 @@ from dataclasses import replace
 from math import ceil, floor, hypot
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from geoseg.polygons.kernels import LABELS, OUTSIDE, kernel
@@ -381,20 +380,3 @@ def simplify_outlines(
         offsets,
     )
     return replace(traced, coordinates=coordinates[: offsets[-1]].copy(), ring_offsets=offsets)
-
-
-def fit_oriented_boxes(traced: PolygonBatch) -> PolygonBatch:
-    """Return the smallest rotated rectangle around each polygon."""
-    polygons = shapely.from_ragged_array(
-        shapely.GeometryType.POLYGON,
-        traced.coordinates.astype(np.float64),
-        (traced.ring_offsets, traced.polygon_offsets),
-    )
-    around = shapely.orient_polygons(shapely.oriented_envelope(polygons), exterior_cw=True)
-    _, coordinates, (rings, offsets) = shapely.to_ragged_array(around)
-    return replace(
-        traced,
-        coordinates=coordinates,
-        ring_offsets=rings.astype(np.int64),
-        polygon_offsets=offsets.astype(np.int64),
-    )

@@ -141,7 +141,7 @@ def extract_polygons(
     if options.changes_outlines:
         yield from _simplify(strips, options)
     elif options.oriented_boxes:
-        from geoseg.polygons.simplify import fit_oriented_boxes
+        from geoseg.polygons.boxes import fit_oriented_boxes
 
         yield from (Polygons(batch, fit_oriented_boxes(batch)) for batch in trace(strips))
     else:

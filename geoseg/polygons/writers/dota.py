@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import OutputError
 from geoseg.legend import Legend
-from geoseg.polygons.simplify import fit_oriented_boxes
+from geoseg.polygons.boxes import fit_oriented_boxes
 from geoseg.polygons.trace import PolygonBatch
 
 _NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
