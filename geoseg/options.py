@@ -33,8 +33,24 @@ Margin = int | Literal["auto", "exact"]
 Gsd = float | Literal["auto", "none"]
 """Pixel size in metres at which the network reads a scene."""
 
+Split = Literal["auto", "interior", "confidence", "necks", "none"]
+"""How objects of a class that touch are separated; none: connected pixels of a class are one polygon."""
+
 Box = tuple[float, float, float, float]
 """West, south, east, north, in the CRS of the scene."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shorthand:
+    """Flag that stands for one value of another option."""
+
+    flag: str
+    """Name on the command line, for example ``--merged``."""
+
+    value: str
+
+    help: str
+    """Imperative sentence, as `OptionInfo.help`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +72,9 @@ class OptionInfo:
 
     flag_value: str | None = None
     """Value of an option that is given without one; None: it requires a value."""
+
+    shorthand: Shorthand | None = None
+    """Flag that stands for one value of the option."""
 
     group: str | None = None
     """Heading in the help of a command; None: that of the dataclass."""
@@ -343,7 +362,18 @@ class PolygonOptions:
     fill_holes: int = option(
         0, "Fill holes of up to N pixels that a single class surrounds.", metavar="N", minimum=0
     )
-    split: bool = option(False, "Separate merged objects of a class at narrow necks.")
+    split: Split = option(
+        "auto",
+        "Separate objects of a class that touch. necks: where their outline is narrow; none: not at all. "
+        "Without a value: necks.",
+        metavar="auto|necks|none",
+        choices=("auto", "necks", "none"),
+        default_text="none",
+        flag_value="necks",
+        shorthand=Shorthand(
+            "--merged", "none", "Write connected pixels of a class as one polygon."
+        ),
+    )
     simplify: float = option(
         0.0,
         "Simplify outlines: remove corners that span a triangle of less than PX x PX pixels "
@@ -369,7 +399,7 @@ class PolygonOptions:
     @property
     def changes_labels(self) -> bool:
         """True if polygons can differ from the components of the labels by more than absence."""
-        return bool(self.fill_holes or self.split)
+        return bool(self.fill_holes or self.split == "necks")
 
     @property
     def changes_outlines(self) -> bool:

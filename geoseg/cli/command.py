@@ -19,6 +19,8 @@ from geoseg.options import OptionInfo, group_of, option_fields
 GROUPS = ("Input", "Data", "Output", "Polygons", "Chips", "Scores", "Performance")
 """Headings in the help of a command, in this order; options without one follow under General."""
 
+_SHORTHAND = "__shorthand"
+
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 
@@ -126,7 +128,10 @@ def options_of(
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         @wraps(function)
         def with_options(**arguments: Any) -> None:
-            given = {name: arguments.pop(f"{argument}__{name}") for name in offered}
+            given = {
+                name: _pop_value(arguments, f"{argument}__{name}", flag_of[name], info)
+                for name, (_, info) in offered.items()
+            }
             try:
                 instance = options(**given)
             except ValueError as fault:
@@ -136,10 +141,35 @@ def options_of(
         decorated: Callable[..., None] = with_options
         for name in reversed(offered):
             add = option_of(options, name, flag=flag_of[name], argument=f"{argument}__{name}")
-            decorated = add(decorated)
+            decorated = add(_add_shorthand(options, name, f"{argument}__{name}", decorated))
         return decorated
 
     return decorate
+
+
+def _add_shorthand(
+    options: type, name: str, argument: str, function: Callable[..., None]
+) -> Callable[..., None]:
+    """Add the flag that stands for one value of a field to a command, if the field declares one."""
+    info = next(info for declared, info in option_fields(options) if declared.name == name)
+    if info.shorthand is None:
+        return function
+    flag, text = info.shorthand.flag, info.shorthand.help
+    group = info.group or group_of(options, name)
+    add = option(flag, argument + _SHORTHAND, is_flag=True, group=group, help=text)
+    decorated: Callable[..., None] = add(function)
+    return decorated
+
+
+def _pop_value(arguments: dict[str, Any], argument: str, flag: str, info: OptionInfo) -> Any:
+    """Remove and return the value of a field: that of its option, or of its shorthand."""
+    value = arguments.pop(argument)
+    if info.shorthand is None or not arguments.pop(argument + _SHORTHAND):
+        return value
+    source = click.get_current_context().get_parameter_source(argument)
+    if source is not click.core.ParameterSource.DEFAULT:
+        raise click.UsageError(f"{flag} and {info.shorthand.flag} exclude each other. Choose one")
+    return info.shorthand.value
 
 
 def option_of(

@@ -160,7 +160,7 @@ def _filter_strips(
         strips = filter_rows(strips, small)
     if options.fill_holes:
         strips = filter_rows(strips, HoleFilter(options.fill_holes))
-    if options.split:
+    if options.split == "necks":
         from geoseg.polygons.objects import split_objects
 
         wide = ((labels.astype(np.uint16), confidence) for labels, confidence in strips)

@@ -20,7 +20,7 @@ from geoseg.annotations.burn import Annotations
 from geoseg.dataset.folder import Dataset, DatasetScene
 from geoseg.inference.label_source import LabelSource
 from geoseg.models.model_file import Model
-from geoseg.options import ScoringOptions
+from geoseg.options import PolygonOptions, ScoringOptions
 from geoseg.progress import Track, silent
 from geoseg.report.page import escape_text, read_asset, render_page, write_page
 from geoseg.report.scene_images import encode_images, read_images
@@ -372,10 +372,11 @@ def describe_data(dataset: Dataset, scenes: Sequence[DatasetScene], layers: Iter
 def describe_scoring(scoring: ScoringOptions, evaluation: Mapping[str, Any]) -> Facts:
     """List how the scores were computed."""
     intervals = evaluation["intervals"]
+    default = asdict(PolygonOptions())
     cleaning = [
-        name.replace("_", " ") if value is True else f"{name.replace('_', ' ')} {value:g}"
+        name.replace("_", " ") if value is True else f"{name.replace('_', ' ')} {value}"
         for name, value in asdict(scoring.cleaning).items()
-        if value
+        if value != default[name]
     ]
     matching = f"polygons, matched at an IoU of at least {scoring.match:g}"
     return "Scores", [

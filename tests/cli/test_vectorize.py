@@ -66,6 +66,7 @@ def test_programs_read_json_lines(labels: Path, capsys: pytest.CaptureFixture[st
         (["my labels.tif", "-o", "o.fgb", "--append"], 2, "--append needs a GeoPackage"),
         (["my labels.tif", "-o", "o.gpkg", "--picture", "p.jpg"], 2, "ends in .png"),
         (["my labels.tif", "-o", "o.gpkg", "--dota-results", "a/b"], 4, "folder does not exist"),
+        (["my labels.tif", "-o", "o.gpkg", "--split", "--merged"], 2, "--merged exclude each"),
         (["my labels.tif"], 2, "output"),
     ],
 )

@@ -121,7 +121,7 @@ def test_merged_objects_are_separated_by_split() -> None:
     labels = burn(annotations, HEIGHT, WIDTH)
     together = tallied(labels, [annotations])[0].objects.sum(axis=1)[:, 1]
     apart = tallied(
-        labels, [annotations], scoring=ScoringOptions(cleaning=PolygonOptions(split=True))
+        labels, [annotations], scoring=ScoringOptions(cleaning=PolygonOptions(split="necks"))
     )[0]
     assert together.tolist() == [2, 1, 0]
     assert apart.objects.sum(axis=1)[:, 1].tolist() == [2, 2, 2]

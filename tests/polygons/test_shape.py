@@ -189,7 +189,7 @@ def strips(rows):
         labels[random.random(labels.shape) < 0.05] = 1
         yield labels, labels
 
-cleaning = PolygonOptions(min_pixels=30, fill_holes=30, split=True, simplify=1.5, smooth=2)
+cleaning = PolygonOptions(min_pixels=30, fill_holes=30, split="necks", simplify=1.5, smooth=2)
 batches = sum(len(batch.outlines) > 0 for batch in extract_polygons(strips(int(sys.argv[1])), cleaning))
 assert batches > 1
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -133,7 +133,10 @@ def test_an_invalid_report_path_is_refused_before_the_work(drawn: Path, tmp_path
 
 
 def test_scoring_options_are_listed() -> None:
-    scoring = ScoringOptions(match=0.75, cleaning=PolygonOptions(min_pixels=20, split=True))
+    scoring = ScoringOptions(match=0.75, cleaning=PolygonOptions(min_pixels=20, split="necks"))
     intervals = {"level": 0.95, "resamples": 1000}
     facts = dict(describe_scoring(scoring, {"intervals": intervals})[1])
-    assert facts["objects"] == "polygons, matched at an IoU of at least 0.75; min pixels 20; split"
+    assert (
+        facts["objects"]
+        == "polygons, matched at an IoU of at least 0.75; min pixels 20; split necks"
+    )

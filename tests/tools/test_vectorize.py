@@ -299,7 +299,7 @@ def test_all_cleaning_at_once_is_the_same_from_any_blocks(tmp_path: Path) -> Non
     noise = np.random.default_rng(1).random((700, 150)) < 0.1
     labels = np.where(noise, 0, blobs(700, 150)).astype(np.uint8)
     cleaning = PolygonOptions(
-        min_pixels=9, min_area_m2=3, fill_holes=30, split=True, simplify=1.5, smooth=2
+        min_pixels=9, min_area_m2=3, fill_holes=30, split="necks", simplify=1.5, smooth=2
     )
     tables = []
     for rows in (1, 700):
