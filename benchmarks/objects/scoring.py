@@ -14,8 +14,9 @@ from benchmarks.objects.decode import Objects
 from benchmarks.objects.targets import burn_ids
 from geoseg.annotations.burn import OUTLINES, Annotations, burn
 from geoseg.dataset.folder import Dataset, DatasetScene
+from geoseg.metrics import objects as scoring
 from geoseg.metrics.confusion import Scores, confusion_matrix, mean_score
-from geoseg.metrics.objects import MATCHED, PREDICTED, REFERENCE, ObjectCounter, object_f1
+from geoseg.metrics.objects import MATCHED, PREDICTED, REFERENCE, ObjectCollector, object_f1
 
 RARE = ("helicopter",)
 """Classes left out of means over classes: the validation scenes have too few of them."""
@@ -56,9 +57,9 @@ def trace_objects(objects: Objects) -> tuple[NDArray[np.object_], NDArray[np.uin
 def count_objects(objects: Objects, annotations: Annotations, classes: int) -> NDArray[np.int64]:
     """Return (3, classes) annotated, predicted and matched objects, matched as polygons as in `geoseg evaluate`."""
     height, width = objects.ids.shape
-    counter = ObjectCounter(annotations, classes, width=width, height=height)
-    counter.add(*trace_objects(objects))
-    counts: NDArray[np.int64] = counter.counts().sum(axis=1)
+    collector = ObjectCollector(annotations, classes, width=width, height=height)
+    collector.add(*trace_objects(objects))
+    counts: NDArray[np.int64] = scoring.count_objects(collector.finish(), 0.5).sum(axis=1)
     return counts
 
 

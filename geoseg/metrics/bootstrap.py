@@ -7,6 +7,8 @@ product.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,7 +34,7 @@ def draw_resamples(
     return drawn.astype(np.float64)
 
 
-def sum_resamples(resamples: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+def sum_resamples(resamples: NDArray[np.float64], counts: NDArray[Any]) -> NDArray[np.float64]:
     """Sum counts (scenes, ...) over the scenes of each resample, as (resamples, ...)."""
     flat = counts.reshape(len(counts), -1).astype(np.float64)
     return (resamples @ flat).reshape(len(resamples), *counts.shape[1:])

@@ -132,7 +132,9 @@ class Comparison:
         miou, ious = _subtract(
             *(resample_ious(resamples, side.matrices) for side in (self.a, self.b))
         )
-        f1, f1s = _subtract(*(resample_f1(resamples, side.objects) for side in (self.a, self.b)))
+        f1, f1s = _subtract(
+            *(resample_f1(resamples, side.objects.counts) for side in (self.a, self.b))
+        )
         classes: dict[str, Any] = {}
         for c in self.a.legend:
             a, b = json_a["classes"][c.name], json_b["classes"][c.name]

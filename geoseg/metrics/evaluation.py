@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geoseg.annotations.burn import AnnotationIndex, Annotations, burn
+from geoseg.annotations.burn import QUADS, AnnotationIndex, Annotations, burn
 from geoseg.legend import Legend
 from geoseg.metrics.bootstrap import (
     LEVEL,
@@ -30,10 +30,12 @@ from geoseg.metrics.calibration import (
     sweep_thresholds,
 )
 from geoseg.metrics.confusion import Scores, divide, mean_score, round_score
-from geoseg.metrics.objects import SIZES, ObjectCounter, objects_json, resample_f1
+from geoseg.metrics.object_scores import ObjectCounts
+from geoseg.metrics.objects import ObjectCollector, resample_f1, resample_pq
 from geoseg.options import ScoringOptions
 from geoseg.polygons.attributes import row_areas
-from geoseg.polygons.table import AttributeTable, extract_polygons
+from geoseg.polygons.boxes import fit_oriented_boxes
+from geoseg.polygons.table import AttributeTable, Polygons, extract_polygons
 
 PredictedStrip = tuple[NDArray[np.uint8], NDArray[np.uint8] | None]
 """Labels (rows, columns) of the scene's full width, and confidences of the same shape or None."""
@@ -54,8 +56,8 @@ class SceneCounts:
     boundary: NDArray[np.int64]
     """(3, classes) pixels near contours: of both, of the reference, of the labels."""
 
-    objects: NDArray[np.int64]
-    """(3, sizes, classes) annotated, predicted and matched objects."""
+    objects: ObjectCounts
+    """Objects, and their matches."""
 
     @property
     def matrix(self) -> NDArray[np.int64]:
@@ -64,23 +66,13 @@ class SceneCounts:
         return matrix
 
 
-def count_scene(
-    strips: Iterable[PredictedStrip],
-    references: Sequence[Annotations],
-    table: AttributeTable,
-    *,
-    width: int,
-    height: int,
-    scoring: ScoringOptions,
-) -> list[SceneCounts]:
+class SceneCounter:
     """Count pixels and objects of a scene against each of several references.
 
     Parameters
     ----------
-    strips
-        Labels and confidences from top to bottom, of any height.
     references
-        Annotations in pixels of the scene.
+        Layer to annotations in pixels of the scene. With the layer ``quads``, oriented boxes are scored too.
     table
         Legend, CRS and transform of the scene.
     width, height
@@ -88,41 +80,95 @@ def count_scene(
     scoring
         How scores are computed.
     """
-    classes = len(table.legend)
-    pixels = [_PixelCounter(annotations, classes, scoring) for annotations in references]
-    objects = [
-        ObjectCounter(
-            annotations,
-            classes,
-            width=width,
-            height=height,
-            match=scoring.match,
-            difficult=scoring.difficult,
-        )
-        for annotations in references
-    ]
+
+    def __init__(
+        self,
+        references: Mapping[str, Annotations],
+        table: AttributeTable,
+        *,
+        width: int,
+        height: int,
+        scoring: ScoringOptions,
+    ) -> None:
+        self._table, self._scoring = table, scoring
+        classes = len(table.legend)
+        self._pixels = {
+            layer: _PixelCounter(annotations, classes, scoring)
+            for layer, annotations in references.items()
+        }
+        collector = partial(ObjectCollector, classes=classes, width=width, height=height)
+        self._objects = {
+            layer: collector(annotations, match=scoring.match, difficult=scoring.difficult)
+            for layer, annotations in references.items()
+        }
+        self._boxes = {
+            layer: collector(annotations, difficult="ignore", clip=False)
+            for layer, annotations in references.items()
+            if layer == QUADS
+        }
+
+    def count_strips(self, strips: Iterable[PredictedStrip]) -> Iterator[PredictedStrip]:
+        """Yield labels and confidences from top to bottom after their pixels have been counted."""
+        top = 0
+        for labels, confidence in strips:
+            for counter in self._pixels.values():
+                counter.add(top, labels, confidence)
+            top += len(labels)
+            yield labels, confidence
+
+    def add(self, polygons: Polygons) -> None:
+        """Count a batch of predicted polygons; those below the smallest size are left out."""
+        large = self._table.is_large(polygons.regions, self._scoring.cleaning)
+        class_id, score = polygons.regions.class_id[large], polygons.regions.confidence_mean[large]
+        geometry = polygons.outlines.geometry(Affine.identity())[large]
+        for collector in self._objects.values():
+            collector.add(geometry, class_id, score)
+        if self._boxes:
+            boxes = fit_oriented_boxes(polygons.regions).geometry(Affine.identity())[large]
+            for collector in self._boxes.values():
+                collector.add(boxes, class_id, score)
+
+    def finish(self) -> dict[str, SceneCounts]:
+        """Match the objects and return the counts by layer."""
+        boxes = {layer: collector.finish() for layer, collector in self._boxes.items()}
+        return {
+            layer: SceneCounts(
+                self._pixels[layer].confidences,
+                self._pixels[layer].boundaries.finish(),
+                ObjectCounts.of_scene(collector.finish(), boxes.get(layer), self._scoring.match),
+            )
+            for layer, collector in self._objects.items()
+        }
+
+
+def count_scene(
+    strips: Iterable[PredictedStrip],
+    references: Mapping[str, Annotations],
+    table: AttributeTable,
+    *,
+    width: int,
+    height: int,
+    scoring: ScoringOptions,
+) -> dict[str, SceneCounts]:
+    """Count pixels and objects of a scene against each of several references.
+
+    Parameters
+    ----------
+    strips
+        Labels and confidences from top to bottom, of any height.
+    references, table, width, height, scoring
+        See `SceneCounter`.
+
+    Returns
+    -------
+    dict
+        Layer to counts.
+    """
+    counter = SceneCounter(references, table, width=width, height=height, scoring=scoring)
     areas = row_areas(table.transform, table.crs, width)
-    for batch in extract_polygons(_count_strips(strips, pixels), scoring.cleaning, areas):
-        large = table.is_large(batch.regions, scoring.cleaning)
-        geometry = batch.outlines.geometry(Affine.identity())[large]
-        for counter in objects:
-            counter.add(geometry, batch.regions.class_id[large])
-    return [
-        SceneCounts(count.confidences, count.boundaries.finish(), counter.counts())
-        for count, counter in zip(pixels, objects, strict=True)
-    ]
-
-
-def _count_strips(
-    strips: Iterable[PredictedStrip], counters: Sequence[_PixelCounter]
-) -> Iterator[PredictedStrip]:
-    """Yield strips after their pixels have been counted."""
-    top = 0
-    for labels, confidence in strips:
-        for counter in counters:
-            counter.add(top, labels, confidence)
-        top += len(labels)
-        yield labels, confidence
+    for batch in extract_polygons(counter.count_strips(strips), scoring.cleaning, areas):
+        counter.add(batch)
+    return counter.finish()
 
 
 class _PixelCounter:
@@ -187,8 +233,8 @@ class Evaluation:
     boundaries: NDArray[np.int64]
     """(scenes, 3, classes) pixels near contours: of both, of the reference, of the labels."""
 
-    objects: NDArray[np.int64]
-    """(scenes, 3, sizes, classes) annotated, predicted and matched objects."""
+    objects: ObjectCounts
+    """Objects of all scenes, and their matches."""
 
     confidences: NDArray[np.int64]
     """(classes, classes, LEVELS) pixels of all scenes by reference class, predicted class and confidence."""
@@ -210,7 +256,6 @@ class Evaluation:
         del scores["classes"]
         intervals, of_classes, of_objects = self._intervals()
         boundary = boundary_iou(self.boundaries.sum(axis=0))
-        objects = self.objects.sum(axis=0)
         return {
             "model": self.model.name,
             "dataset": self.dataset.resolve().name,
@@ -224,15 +269,14 @@ class Evaluation:
             "boundary_px": self.scoring.boundary,
             "intervals": intervals,
             "classes": self._classes_json(of_classes, of_objects),
-            "objects": {
-                **objects_json(objects.sum(axis=(1, 2))),
-                "iou": self.scoring.match,
-                "by_size": _sizes_json(objects.sum(axis=2)),
-            },
+            "objects": {**self.objects.to_json(self.legend), "iou": self.scoring.match},
             **self._confidence_json(),
             "by_scene": {
-                name: _scene_json(Scores(matrix), self.legend)
-                for name, matrix in zip(self.scenes, self.matrices, strict=True)
+                name: {
+                    **_scene_json(Scores(matrix), self.legend),
+                    "objects": self.objects.scene_json(scene, self.legend),
+                }
+                for scene, (name, matrix) in enumerate(zip(self.scenes, self.matrices, strict=True))
             },
             "confusion": self.scores.matrix.tolist(),
         }
@@ -255,7 +299,6 @@ class Evaluation:
     ) -> dict[str, Any]:
         classes: dict[str, Any] = self.scores.to_json(self.legend)["classes"]
         boundary = boundary_iou(self.boundaries.sum(axis=0))
-        objects = self.objects.sum(axis=0)
         for c in self.legend:
             classes[c.name] |= {
                 "scenes": int(self.scenes_per_class[c.id]),
@@ -264,9 +307,8 @@ class Evaluation:
             }
         for c in self.legend.objects:
             classes[c.name]["objects"] = {
-                **objects_json(objects[:, :, c.id].sum(axis=1)),
+                **self.objects.class_json(c.id, countable=c.countable),
                 "interval": object_intervals[c.id],
-                "by_size": _sizes_json(objects[:, :, c.id]),
             }
         return classes
 
@@ -274,10 +316,12 @@ class Evaluation:
         """Compute intervals of the means, of the IoU of each class, and of the object F1 of each class."""
         resamples = draw_resamples(len(self.scenes))
         mious, ious = resample_ious(resamples, self.matrices)
-        f1, f1s = resample_f1(resamples, self.objects)
+        f1, f1s = resample_f1(resamples, self.objects.counts)
+        pq, _ = resample_pq(resamples, self.objects.panoptic, self.legend.countable)
         means = {
             "miou": _interval_json(mious, len(self.scenes)),
             "objects_f1": _interval_json(f1, len(self.scenes)),
+            "objects_pq": _interval_json(pq, len(self.scenes)),
             "level": LEVEL,
             "resamples": RESAMPLES,
         }
@@ -308,13 +352,17 @@ class SplitCounts:
 
     def __init__(self) -> None:
         self._scenes: list[str] = []
-        self._counts: list[tuple[NDArray[np.int64], ...]] = []
+        self._matrices: list[NDArray[np.int64]] = []
+        self._boundaries: list[NDArray[np.int64]] = []
+        self._objects: list[ObjectCounts] = []
         self._confidences: NDArray[np.int64] | None = None
 
     def add(self, scene: str, counts: SceneCounts) -> None:
         """Add the counts of a scene."""
         self._scenes.append(scene)
-        self._counts.append((counts.matrix, counts.boundary, counts.objects))
+        self._matrices.append(counts.matrix)
+        self._boundaries.append(counts.boundary)
+        self._objects.append(counts.objects)
         if self._confidences is None:
             self._confidences = np.zeros_like(counts.confidences)
         self._confidences += counts.confidences
@@ -322,12 +370,11 @@ class SplitCounts:
     def evaluation(self, **about: Any) -> Evaluation:
         """Return the evaluation of one or more scenes; `about` are the other fields of `Evaluation`."""
         assert self._confidences is not None
-        matrices, boundaries, objects = map(np.stack, zip(*self._counts, strict=True))
         return Evaluation(
             scenes=tuple(self._scenes),
-            matrices=matrices,
-            boundaries=boundaries,
-            objects=objects,
+            matrices=np.stack(self._matrices),
+            boundaries=np.stack(self._boundaries),
+            objects=ObjectCounts.concatenate(self._objects),
             confidences=self._confidences,
             **about,
         )
@@ -358,10 +405,6 @@ def resample_ious(
     ious = np.where(sums[:, 1] > 0, boundary_iou(sums), np.nan)
     present = (~np.isnan(ious[:, 1:])).sum(axis=1)
     return divide(np.nansum(ious[:, 1:], axis=1), present), ious
-
-
-def _sizes_json(counts: NDArray[np.int64]) -> dict[str, Any]:
-    return {name: objects_json(counts[:, size]) for size, name in enumerate(SIZES)}
 
 
 def _scene_json(scores: Scores, legend: Legend) -> dict[str, Any]:

@@ -1,13 +1,17 @@
-"""Object scores: predicted polygons matched with annotated ones.
+"""Annotated and predicted objects of a scene, the pairs of them that overlap, and scores of one-to-one matches.
 
-Two polygons can match if they have the same class and their intersection over union (IoU) is at least a
-threshold, 0.5 by default. Pairs are accepted in order of falling IoU, and each object is matched at most
-once. Predicted polygons do not overlap, so at most one of them has an IoU above 0.5 with an annotation;
-greedy matching then finds the largest possible number of pairs.
+Areas and intersections are those of the polygons. For polygons along pixel edges they equal those of masks; for others
+they do not depend on how masks are burned.
+
+Two polygons can match if they have the same class and their intersection over union (IoU) is at least a threshold, 0.5
+by default. Pairs are accepted in order of falling IoU, and each object is matched at most once. Predicted polygons do
+not overlap, so at most one of them has an IoU above 0.5 with an annotation; greedy matching then finds the largest
+possible number of pairs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,16 +26,24 @@ from geoseg.metrics.confusion import divide, round_score
 from geoseg.options import Difficult
 
 SIZES = ("small", "medium", "large")
-_SIZE_LIMITS = np.array([32.0**2, 96.0**2])
+SIZE_LIMITS = (32.0**2, 96.0**2)
 """Largest area of a small and of a medium object in pixels, as in COCO (Lin et al. 2014, arXiv:1405.0312)."""
 
-REFERENCE, PREDICTED, MATCHED = range(3)
-"""Rows of object counts."""
+REFERENCE, PREDICTED, MATCHED, IOU_SUM = range(4)
+"""Rows of object counts, and of the panoptic sums, which have the last one too."""
+
+COVER = 0.5
+"""Fraction of an object from which on another one covers it."""
+
+LEAST_IOU = 0.1
+"""IoU of a pair of one class below which they have nothing in common (Bolya et al. 2020, arXiv:2008.08115)."""
+
+ABOVE_HALF = float(np.nextafter(0.5, 1))
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """n candidate pairs of an annotated and a predicted polygon."""
+    """n pairs of an annotated and a predicted polygon that overlap."""
 
     reference: NDArray[np.intp]
     """(n,) indices of annotations."""
@@ -39,27 +51,92 @@ class Pairs:
     predicted: NDArray[np.intp]
     """(n,) indices of predicted polygons."""
 
+    common: NDArray[np.float64]
+    """(n,) areas of the intersections in pixels."""
+
     iou: NDArray[np.float64]
     """(n,) intersection over union."""
 
+    def __getitem__(self, selected: NDArray[Any]) -> Pairs:
+        """Return some of the pairs, by index or mask."""
+        return Pairs(
+            self.reference[selected],
+            self.predicted[selected],
+            self.common[selected],
+            self.iou[selected],
+        )
 
-class ObjectCounter:
-    """Count annotated, predicted and matched objects of one scene; predicted ones are added in batches.
+
+@dataclass(frozen=True, slots=True)
+class SceneObjects:
+    """r annotated and p predicted objects of a scene, and the pairs of them that overlap."""
+
+    classes: int
+    """Number of classes, background included."""
+
+    reference_class: NDArray[np.uint8]
+    """(r,) class IDs of the annotations."""
+
+    reference_area: NDArray[np.float64]
+    """(r,) areas of the annotations in pixels."""
+
+    uncounted: NDArray[np.bool_]
+    """(r,) annotations that do not count: neither if they are missed, nor the predictions that match them."""
+
+    predicted_class: NDArray[np.uint8]
+    """(p,) class IDs of the predicted polygons."""
+
+    predicted_area: NDArray[np.float64]
+    """(p,) areas of the predicted polygons in pixels."""
+
+    score: NDArray[np.float32]
+    """(p,) confidence, 0 to 1; NaN if unknown."""
+
+    pairs: Pairs
+    """Pairs of one class with an IoU of at least `LEAST_IOU` or the matching threshold, and pairs of any classes of
+    which one covers the other."""
+
+    @property
+    def same_class(self) -> NDArray[np.bool_]:
+        """(pairs,) True for pairs of one class."""
+        same: NDArray[np.bool_] = (
+            self.reference_class[self.pairs.reference] == self.predicted_class[self.pairs.predicted]
+        )
+        return same
+
+    def select_reference(self, indices: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """(r,) True for the annotations of these indices."""
+        return np.bincount(indices, minlength=len(self.reference_class)) > 0
+
+    def select_predicted(self, indices: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """(p,) True for the predicted objects of these indices."""
+        return np.bincount(indices, minlength=len(self.predicted_class)) > 0
+
+    def match(self, least: float) -> Pairs:
+        """Match objects of one class with an IoU of at least `least`, each at most once, by falling IoU."""
+        candidates = self.pairs[self.same_class & (self.pairs.iou >= least)]
+        return candidates[match_greedily(candidates)]
+
+
+class ObjectCollector:
+    """Collect the objects of a scene; predicted ones are added in batches.
 
     Parameters
     ----------
     annotations
-        Annotated objects in pixels of the scene; they are clipped to it. Predicted polygons with at least
-        half of their area on annotations of class 255 (ignore) are not counted.
+        Annotated objects in pixels of the scene. Predicted polygons with at least half of their area on annotations
+        of class 255 (ignore) are left out.
     classes
         Number of classes, background included.
     width, height
         Size of the scene in pixels.
     match
-        IoU from which on two polygons are the same object.
+        Smallest IoU for which pairs are needed.
     difficult
         Treatment of difficult annotations: counted like others (keep), neither they nor their matches counted
         (ignore), or removed (drop).
+    clip
+        Clip annotations to the scene. Those outside are left out in any case.
     """
 
     def __init__(
@@ -71,37 +148,46 @@ class ObjectCounter:
         height: int,
         match: float = 0.5,
         difficult: Difficult = "keep",
+        clip: bool = True,
     ) -> None:
         if difficult == "drop":
             annotations = annotations[~annotations.difficult]
-        geometry = clip_polygons(annotations.geometry, width, height)
+        whole = repair_polygons(annotations.geometry)
+        clipped = clip_polygons(whole, width, height)
         ignored = annotations.class_id == IGNORE
-        self._ignored = shapely.STRtree(geometry[ignored])
-        objects = (shapely.area(geometry) > 0) & ~ignored
-        self._geometry, annotations = geometry[objects], annotations[objects]
-        self._class = annotations.class_id
-        self._size = size_class(self._geometry)
+        self._ignored = shapely.STRtree(clipped[ignored])
+        objects = (shapely.area(clipped) > 0) & ~ignored
+        annotations = annotations[objects]
+        self._reference = _Shapes.of((clipped if clip else whole)[objects], annotations.class_id)
+        self._tree = shapely.STRtree(self._reference.geometry)
         self._uncounted = (
             annotations.difficult if difficult == "ignore" else np.zeros(len(annotations), bool)
         )
-        self._tree = shapely.STRtree(self._geometry)
-        self._match, self._classes = match, classes
-        self._predicted = np.zeros((len(SIZES), classes), np.int64)
+        self._least, self._classes = min(match, LEAST_IOU), classes
+        self._predicted_class = [np.zeros(0, np.uint8)]
+        self._predicted_area = [np.zeros(0)]
+        self._scores = [np.zeros(0, np.float32)]
+        self._pairs = [Pairs(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0), np.zeros(0))]
         self._number = 0
-        self._candidates: list[tuple[Pairs, NDArray[np.intp]]] = []  # with sizes of the predicted
 
-    def add(self, geometry: NDArray[np.object_], class_id: NDArray[np.uint8]) -> None:
-        """Add (n,) predicted polygons in pixels of the scene, with their class IDs."""
+    def add(
+        self,
+        geometry: NDArray[np.object_],
+        class_id: NDArray[np.uint8],
+        score: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Add (n,) predicted polygons in pixels of the scene, with their class IDs and confidences."""
         counted = ~self._is_ignored(geometry)
-        geometry, class_id = geometry[counted], class_id[counted]
-        size = size_class(geometry)
-        np.add.at(self._predicted, (size, class_id), 1)
-        pairs = find_pairs(
-            self._tree, self._geometry, self._class, geometry, class_id, match=self._match
+        found = _Shapes.of(geometry[counted], class_id[counted])
+        pairs = _find_pairs(self._tree, self._reference, found, self._least)
+        self._pairs.append(
+            Pairs(pairs.reference, pairs.predicted + self._number, pairs.common, pairs.iou)
         )
-        numbered = Pairs(pairs.reference, pairs.predicted + self._number, pairs.iou)
-        self._candidates.append((numbered, size[pairs.predicted]))
-        self._number += len(class_id)
+        self._predicted_class.append(found.class_id)
+        self._predicted_area.append(found.area)
+        unknown = np.full(len(geometry), np.nan, np.float32)
+        self._scores.append((unknown if score is None else score)[counted])
+        self._number += len(found.class_id)
 
     def _is_ignored(self, geometry: NDArray[np.object_]) -> NDArray[np.bool_]:
         """(n,) True where at least half of a polygon lies on ignored area."""
@@ -112,80 +198,85 @@ class ObjectCounter:
         )
         return ignored
 
-    def counts(self) -> NDArray[np.int64]:
-        """Match all polygons and count objects.
-
-        Returns
-        -------
-        (3, 3, classes) array
-            Annotated, predicted and matched objects, by size and class. A predicted polygon counts at its own
-            size, or at that of its annotation if it is matched.
-        """
-        counts = np.zeros((3, len(SIZES), self._classes), np.int64)
-        counted = ~self._uncounted
-        np.add.at(counts[REFERENCE], (self._size[counted], self._class[counted]), 1)
-        counts[PREDICTED] = self._predicted
-        if not self._candidates:
-            return counts
-        parts = [pairs for pairs, _ in self._candidates]
-        pairs = Pairs(
-            np.concatenate([part.reference for part in parts]),
-            np.concatenate([part.predicted for part in parts]),
-            np.concatenate([part.iou for part in parts]),
+    def finish(self) -> SceneObjects:
+        """Return all objects."""
+        parts = self._pairs
+        return SceneObjects(
+            self._classes,
+            self._reference.class_id,
+            self._reference.area,
+            self._uncounted,
+            np.concatenate(self._predicted_class),
+            np.concatenate(self._predicted_area),
+            np.concatenate(self._scores),
+            Pairs(
+                np.concatenate([part.reference for part in parts]),
+                np.concatenate([part.predicted for part in parts]),
+                np.concatenate([part.common for part in parts]),
+                np.concatenate([part.iou for part in parts]),
+            ),
         )
-        matched = match_greedily(pairs)
-        own_size = np.concatenate([size for _, size in self._candidates])[matched]
-        reference = pairs.reference[matched]
-        np.subtract.at(counts[PREDICTED], (own_size, self._class[reference]), 1)
-        reference = reference[counted[reference]]
-        for kind in (PREDICTED, MATCHED):
-            np.add.at(counts[kind], (self._size[reference], self._class[reference]), 1)
-        return counts
+
+
+@dataclass(frozen=True, slots=True)
+class _Shapes:
+    """n polygons with their class IDs and areas."""
+
+    geometry: NDArray[np.object_]
+    class_id: NDArray[np.uint8]
+    area: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, geometry: NDArray[np.object_], class_id: NDArray[np.uint8]) -> _Shapes:
+        return cls(geometry, class_id, shapely.area(geometry))
+
+
+def repair_polygons(geometry: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Return polygons of which invalid ones are made valid."""
+    repaired: NDArray[np.object_] = geometry.copy()
+    invalid = ~shapely.is_valid(repaired)
+    repaired[invalid] = shapely.make_valid(
+        repaired[invalid], method="structure", keep_collapsed=False
+    )
+    return repaired
 
 
 def clip_polygons(geometry: NDArray[np.object_], width: int, height: int) -> NDArray[np.object_]:
-    """Repair polygons and clip them to a scene of `width` x `height` pixels; those outside become empty."""
+    """Clip valid polygons to a scene of `width` x `height` pixels; those outside become empty."""
     clipped: NDArray[np.object_] = geometry.copy()
-    invalid = ~shapely.is_valid(clipped)
-    clipped[invalid] = shapely.make_valid(
-        clipped[invalid], method="structure", keep_collapsed=False
-    )
     left, top, right, bottom = shapely.bounds(clipped).T
     beyond = (left < 0) | (top < 0) | (right > width) | (bottom > height)
     clipped[beyond] = shapely.intersection(clipped[beyond], shapely.box(0, 0, width, height))
     return clipped
 
 
-def size_class(geometry: NDArray[np.object_]) -> NDArray[np.intp]:
-    """Return (n,) indices into `SIZES` of polygons in pixels."""
-    size: NDArray[np.intp] = np.searchsorted(_SIZE_LIMITS, shapely.area(geometry), side="left")
-    return size
-
-
-def find_pairs(
-    tree: shapely.STRtree,
-    reference: NDArray[np.object_],
-    reference_class: NDArray[np.uint8],
-    predicted: NDArray[np.object_],
-    predicted_class: NDArray[np.uint8],
-    *,
-    match: float,
+def _find_pairs(
+    tree: shapely.STRtree, reference: _Shapes, predicted: _Shapes, least: float
 ) -> Pairs:
-    """Find all pairs of one class whose IoU is at least `match`; `tree` indexes `reference`."""
-    p, r = tree.query(predicted)
-    same = predicted_class[p] == reference_class[r]
-    p, r = p[same], r[same]
-    areas = shapely.area(predicted)[p], shapely.area(reference)[r]
-    # areas and bounding boxes bound the IoU from above, which rejects most pairs
-    common = np.minimum.reduce(
-        [_box_overlap(shapely.bounds(predicted)[p], shapely.bounds(reference)[r]), *areas]
+    """Find the pairs of `SceneObjects.pairs`; `tree` indexes the reference."""
+    p, r = tree.query(predicted.geometry)
+    area_p, area_r = predicted.area[p], reference.area[r]
+    same = predicted.class_id[p] == reference.class_id[r]
+
+    def is_related(common: NDArray[np.float64]) -> NDArray[np.bool_]:
+        covers = common >= COVER * np.minimum(area_p, area_r)
+        overlaps = common >= least * (area_p + area_r - common)
+        related: NDArray[np.bool_] = (common > 0) & (covers | (same & overlaps))
+        return related
+
+    # areas and bounding boxes bound the common area from above, which rejects most pairs
+    boxes = _box_overlap(
+        shapely.bounds(predicted.geometry)[p], shapely.bounds(reference.geometry)[r]
     )
-    likely = common >= match * (sum(areas) - common)
-    p, r = p[likely], r[likely]
-    common = shapely.area(shapely.intersection(predicted[p], reference[r]))
-    iou = common / (areas[0][likely] + areas[1][likely] - common)
-    found = iou >= match
-    return Pairs(r[found], p[found], iou[found])
+    common = np.minimum.reduce([boxes, area_p, area_r])
+    likely = np.flatnonzero(is_related(common))
+    common = np.zeros(len(p))
+    common[likely] = shapely.area(
+        shapely.intersection(predicted.geometry[p[likely]], reference.geometry[r[likely]])
+    )
+    found = is_related(common)
+    iou = common[found] / (area_p + area_r - common)[found]
+    return Pairs(r[found], p[found], common[found], iou)
 
 
 def match_greedily(pairs: Pairs) -> NDArray[np.intp]:
@@ -211,10 +302,87 @@ def match_greedily(pairs: Pairs) -> NDArray[np.intp]:
     return np.array(selected, np.intp)
 
 
+def count_objects(scene: SceneObjects, match: float) -> NDArray[np.int64]:
+    """Match objects and count them.
+
+    Returns
+    -------
+    (3, 3, classes) array
+        Annotated, predicted and matched objects, by size and class. A predicted polygon counts at its own
+        size, or at that of its annotation if it is matched.
+    """
+    counts = np.zeros((3, len(SIZES), scene.classes), np.int64)
+    size, counted = size_class(scene.reference_area), ~scene.uncounted
+    np.add.at(counts[REFERENCE], (size[counted], scene.reference_class[counted]), 1)
+    own_size = size_class(scene.predicted_area)
+    np.add.at(counts[PREDICTED], (own_size, scene.predicted_class), 1)
+    matched = scene.match(match)
+    reference = matched.reference
+    np.subtract.at(
+        counts[PREDICTED], (own_size[matched.predicted], scene.reference_class[reference]), 1
+    )
+    reference = reference[counted[reference]]
+    for kind in (PREDICTED, MATCHED):
+        np.add.at(counts[kind], (size[reference], scene.reference_class[reference]), 1)
+    return counts
+
+
+def size_class(area: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return (n,) indices into `SIZES` of areas in pixels."""
+    size: NDArray[np.intp] = np.searchsorted(SIZE_LIMITS, area, side="left")
+    return size
+
+
+def sum_panoptic(scene: SceneObjects) -> NDArray[np.float64]:
+    """Match objects at an IoU above 0.5 and sum what panoptic quality needs.
+
+    Returns
+    -------
+    (4, classes) array
+        Annotated, predicted and matched objects, and the sum of the IoUs of the matches, by class.
+
+    Notes
+    -----
+    Panoptic quality of Kirillov et al. (2019), arXiv:1801.00868, with polygons in place of masks.
+    """
+    sums = np.zeros((4, scene.classes))
+    matched = scene.match(ABOVE_HALF)
+    uncounted = scene.uncounted[matched.reference]
+    excluded = scene.predicted_class[matched.predicted[uncounted]]
+    matched = matched[~uncounted]
+    class_id = scene.reference_class[matched.reference]
+    np.add.at(sums[REFERENCE], scene.reference_class[~scene.uncounted], 1)
+    np.add.at(sums[PREDICTED], scene.predicted_class, 1)
+    np.subtract.at(sums[PREDICTED], excluded, 1)
+    np.add.at(sums[MATCHED], class_id, 1)
+    np.add.at(sums[IOU_SUM], class_id, matched.iou)
+    return sums
+
+
 def object_f1(counts: NDArray[Any]) -> NDArray[np.float64]:
     """Compute 2 matched / (annotated + predicted) from (..., 3, classes) counts; NaN where there is neither."""
     reference, predicted, matched = (counts[..., kind, :] for kind in range(3))
     return divide(2 * matched, reference + predicted)
+
+
+def panoptic_scores(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Compute panoptic quality and its two factors.
+
+    Parameters
+    ----------
+    sums
+        (..., 4, classes) sums of `sum_panoptic`.
+
+    Returns
+    -------
+    (..., 3, classes) array
+        Panoptic, segmentation and recognition quality, 0 to 1; NaN where there are no objects. As in panopticapi,
+        the segmentation quality of a class without matches is 0.
+    """
+    reference, predicted, matched, iou = (sums[..., kind, :] for kind in range(4))
+    objects = reference + predicted
+    mean_iou = np.where(objects > 0, iou / np.maximum(matched, 1), np.nan)
+    return np.stack([divide(2 * iou, objects), mean_iou, divide(2 * matched, objects)], axis=-2)
 
 
 def resample_f1(
@@ -239,6 +407,37 @@ def resample_f1(
     counts = sum_resamples(resamples, objects.sum(axis=2))
     total = object_f1(counts.sum(axis=-1, keepdims=True))[:, 0]
     return total, np.where(counts[:, REFERENCE] > 0, object_f1(counts), np.nan)
+
+
+def resample_pq(
+    resamples: NDArray[np.float64], sums: NDArray[np.float64], countable: Sequence[bool]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Compute the panoptic quality of resampled scenes.
+
+    Parameters
+    ----------
+    resamples
+        (resamples, scenes) draws, see `draw_resamples`.
+    sums
+        (scenes, 4, classes) sums of `sum_panoptic`.
+    countable
+        (classes,) classes over which the mean is computed.
+
+    Returns
+    -------
+    (resamples,) array
+        Mean over the countable classes; NaN where none occurs.
+    (resamples, classes) array
+        Panoptic quality per class; NaN where a class does not occur.
+    """
+    scores = panoptic_scores(sum_resamples(resamples, sums))[:, 0]
+    return mean_over_classes(scores[:, np.array(countable)]), scores
+
+
+def mean_over_classes(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Average (..., classes) scores over the classes for which they are defined; NaN if there are none."""
+    defined = ~np.isnan(scores)
+    return divide(np.where(defined, scores, 0).sum(axis=-1), defined.sum(axis=-1))
 
 
 def objects_json(counts: NDArray[np.int64]) -> dict[str, Any]:

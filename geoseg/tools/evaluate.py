@@ -153,13 +153,13 @@ def _score_split(
         with source.open(scene) as (labels, confidence):
             scene_counts = count_scene(
                 read_strips(labels, confidence, dataset.legend),
-                [annotations[scene.name] for annotations in references.values()],
+                {layer: annotations[scene.name] for layer, annotations in references.items()},
                 _table_of(dataset, scene),
                 width=scene.width,
                 height=scene.height,
                 scoring=scoring,
             )
-        for layer, counts in zip(references, scene_counts, strict=True):
+        for layer, counts in scene_counts.items():
             totals[layer].add(scene.name, counts)
     return [
         total.evaluation(

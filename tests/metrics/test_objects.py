@@ -13,7 +13,7 @@ from shapely import box
 
 from geoseg.annotations.burn import Annotations
 from geoseg.legend import IGNORE
-from geoseg.metrics.objects import MATCHED, PREDICTED, REFERENCE, ObjectCounter
+from geoseg.metrics.objects import MATCHED, PREDICTED, REFERENCE, ObjectCollector, count_objects
 from geoseg.options import Difficult
 from geoseg.polygons.trace import trace
 
@@ -52,13 +52,13 @@ def matched(
     batch: int = 1000,
     side: int = SIDE,
 ) -> NDArray[np.int64]:
-    objects = ObjectCounter(
+    objects = ObjectCollector(
         annotations(truth, hard), CLASSES, width=side, height=side, match=match, difficult=difficult
     )
     for first in range(0, len(found), batch):
         part = annotations(found[first : first + batch])
         objects.add(part.geometry, part.class_id)
-    return objects.counts()
+    return count_objects(objects.finish(), match)
 
 
 def best_matching(truth: Polygons, found: Polygons, match: float) -> NDArray[np.int64]:

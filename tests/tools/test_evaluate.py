@@ -150,7 +150,7 @@ def test_the_json_has_everything_that_the_report_needs(kept: Path) -> None:
     assert told["classes"]["bridge"]["interval"] is None
     assert sum(b["pixels"] for b in told["calibration"]["bins"]) == told["pixels"]
     assert len(told["threshold"]["curves"]["classes"]["plane"]["recall"]) == 21
-    assert set(told["by_scene"]["val0"]) == {"miou", "pixels", "classes"}
+    assert set(told["by_scene"]["val0"]) == {"miou", "pixels", "classes", "objects"}
 
 
 def test_options_that_are_not_given_have_their_defaults(
