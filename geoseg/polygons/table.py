@@ -161,7 +161,7 @@ def _filter_strips(
     if options.fill_holes:
         strips = filter_rows(strips, HoleFilter(options.fill_holes))
     if options.split == "necks":
-        from geoseg.polygons.objects import split_objects
+        from geoseg.polygons.necks import split_objects
 
         wide = ((labels.astype(np.uint16), confidence) for labels, confidence in strips)
         strips = filter_rows(wide, split_objects)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from geoseg.options import PolygonOptions
-from geoseg.polygons import objects
+from geoseg.polygons import necks
 from geoseg.polygons.clean import HoleFilter, RowFilter, SmallRegionFilter, filter_rows
-from geoseg.polygons.objects import split_objects, split_region
+from geoseg.polygons.necks import split_objects, split_region
 from geoseg.polygons.trace import Strip
 
 Labels = NDArray[np.uint8]
@@ -158,7 +158,7 @@ def test_splitting_does_not_depend_on_strips(seed: int, heights: list[int], larg
     labels = (1 + np.digitize(noise, np.quantile(noise, [0.2, 0.6]))).astype(np.uint16) % 3
     labels = labels.astype(np.uint16)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(objects, "LARGEST", largest)
+        patch.setattr(necks, "LARGEST", largest)
         whole = decided(labels, [60], split_objects)
         np.testing.assert_array_equal(decided(labels, heights, split_objects), whole)
     assert (whole % 256 == labels).all()
