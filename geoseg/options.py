@@ -314,6 +314,12 @@ class SegmentOutputs(VectorOutputs):
         "0 to 200 stands for 0 to 1.",
         metavar="TIF",
     )
+    interior: StrPath | None = option(
+        None,
+        "Write the probability that a pixel is in the interior of one object to this Cloud Optimized "
+        "GeoTIFF; 0 to 200 stands for 0 to 1. Needs a model with object outputs.",
+        metavar="TIF",
+    )
     probabilities: StrPath | None = option(
         None,
         "Write the probability of every class, one band each, to this Cloud Optimized GeoTIFF; "

@@ -3,44 +3,53 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from rasterio.io import DatasetWriter
-
-from geoseg.concurrency import map_buffered
 from geoseg.dataset.folder import Dataset, DatasetScene
 from geoseg.errors import DatasetError, SceneError
 from geoseg.files import check_output, replacing
 from geoseg.inference.memory import memory_limit
 from geoseg.inference.plan import PlanSettings, plan_scene
-from geoseg.inference.predictor import ModelSpec, Prediction, create_predictor
+from geoseg.inference.predictor import ModelSpec, create_predictor
 from geoseg.inference.reader import open_scenes
-from geoseg.inference.run import predict_locally, single_thread
+from geoseg.inference.run import CONFIDENCE, INTERIOR, LABELS, predict_rasters
 from geoseg.legend import Legend
 from geoseg.models.model_file import load_model
 from geoseg.models.runtime import choose_device
 from geoseg.options import SceneOptions
-from geoseg.polygons.styles import raster_colormap
-from geoseg.raster.cog import Resampling, create_working_raster, write_cog
+from geoseg.raster.cog import Resampling, write_cog
 from geoseg.raster.labels import (
     LEGEND_TAG,
     ConfidenceFile,
     LabelFile,
-    legend_tags,
     open_confidence,
     open_labels,
     read_legend,
 )
 
 _SUFFIXES = (".tif", ".tiff", ".png")
-_CONFIDENCE_SUFFIX = ".confidence.tif"
-_OVERVIEWS: Sequence[Resampling] = ("mode", "average")
+_PLANES: Mapping[str, tuple[str, Resampling]] = {
+    LABELS: (".tif", "mode"),
+    CONFIDENCE: (".confidence.tif", "average"),
+    INTERIOR: (".interior.tif", "average"),
+}
+"""Suffix of the file of a scene, and resampling of its overviews, by kind of raster."""
 
-LabelsAndConfidence = tuple[LabelFile, ConfidenceFile | None]
+
+@dataclass(frozen=True, slots=True)
+class SceneLabels:
+    """Open rasters of one scene, on its grid."""
+
+    labels: LabelFile
+
+    confidence: ConfidenceFile | None
+
+    interior: ConfidenceFile | None
+    """Interior of objects; None without object outputs."""
 
 
 class LabelSource(Protocol):
@@ -49,8 +58,8 @@ class LabelSource(Protocol):
     path: Path
     """Model file, or folder of label rasters."""
 
-    def open(self, scene: DatasetScene) -> AbstractContextManager[LabelsAndConfidence]:
-        """Open labels of a scene, on its grid, and their confidence if there is one."""
+    def open(self, scene: DatasetScene) -> AbstractContextManager[SceneLabels]:
+        """Open labels of a scene, and their confidence and interior of objects where there are any."""
         ...
 
 
@@ -65,8 +74,10 @@ class PredictedLabels:
         Model file; None: the shipped model.
     device
         Device of the network.
+    objects
+        Also predict the interior of objects, if the model has object outputs.
     keep
-        Folder for label and confidence rasters that `StoredLabels` reads; None: temporary files.
+        Folder for rasters that `StoredLabels` reads; None: temporary files.
     overwrite
         Replace rasters in `keep`.
 
@@ -84,6 +95,7 @@ class PredictedLabels:
         model: Path | None = None,
         *,
         device: str = "auto",
+        objects: bool = True,
         keep: Path | None = None,
         overwrite: bool = False,
     ) -> None:
@@ -91,7 +103,8 @@ class PredictedLabels:
         self.model = load_model(model)
         self.path = self.model.path
         _check_legend(self.model.card.legend, dataset, self.path.name)
-        spec = ModelSpec(model, device=choose_device(device))
+        objects &= self.model.card.objects is not None
+        spec = ModelSpec(model, device=choose_device(device), objects=objects)
         # annotations are on the pixels of the scene: no resampling
         self._settings = PlanSettings(
             self.model, spec, SceneOptions(gsd="none"), memory=memory_limit(spec.device)
@@ -99,43 +112,30 @@ class PredictedLabels:
         self._predictor = create_predictor(spec, self.model)
 
     @contextmanager
-    def open(self, scene: DatasetScene) -> Iterator[LabelsAndConfidence]:
+    def open(self, scene: DatasetScene) -> Iterator[SceneLabels]:
         """Predict and open a scene; raises SceneError if it is damaged."""
         with tempfile.TemporaryDirectory(prefix="geoseg-") as folder:
             rasters = self._predict(self._dataset.path(scene), Path(folder))
             if self._keep:
                 kept = _kept_paths(self._keep, scene)
-                for path, cog, overviews in zip(rasters, kept, _OVERVIEWS, strict=True):
-                    with replacing(cog, overwrite=self._overwrite) as scratch:
-                        write_cog(path, scratch, overviews=overviews)
-            with (
-                open_labels(rasters[0]) as labels,
-                open_confidence(rasters[1], labels) as confidence,
-            ):
-                yield labels, confidence
+                if INTERIOR not in rasters:  # of another model
+                    kept[INTERIOR].unlink(missing_ok=True)
+                for kind, path in rasters.items():
+                    with replacing(kept[kind], overwrite=self._overwrite) as scratch:
+                        write_cog(path, scratch, overviews=_PLANES[kind][1])
+            with _open_rasters(rasters) as opened:
+                yield opened
 
-    def _predict(self, scene: Path, folder: Path) -> tuple[Path, Path]:
-        paths = folder / "labels.tif", folder / "confidence.tif"
-        legend = self.model.card.legend
-        tags, colormap = legend_tags(legend), raster_colormap(legend)
+    def _predict(self, scene: Path, folder: Path) -> dict[str, Path]:
         with open_scenes([scene]) as scenes:
             plan = plan_scene(self._settings, (scene,), scenes)
             reader = scenes.reader(plan.scene)
-            with (
-                create_working_raster(paths[0], plan.info, tags=tags, colormap=colormap) as labels,
-                create_working_raster(paths[1], plan.info) as confidence,
-                single_thread() as writer,
-                predict_locally(reader, self._predictor, plan.tiles) as predictions,
-            ):
-                write = partial(_write_prediction, labels, confidence)
-                for _ in map_buffered(writer, write, predictions):
-                    pass
-        return paths
+            return predict_rasters(plan, reader, self._predictor, folder, self.model.card)
 
 
 class StoredLabels:
     """Label rasters of any origin in a folder: ``<scene>.tif``, ``.tiff`` or ``.png``, optionally with
-    ``<scene>.confidence.tif``.
+    ``<scene>.confidence.tif`` and ``<scene>.interior.tif``.
 
     Raises
     ------
@@ -159,7 +159,7 @@ class StoredLabels:
         self._files = {name: file for name, file in files.items() if file is not None}
 
     @contextmanager
-    def open(self, scene: DatasetScene) -> Iterator[LabelsAndConfidence]:
+    def open(self, scene: DatasetScene) -> Iterator[SceneLabels]:
         """Open the labels of a scene.
 
         Raises
@@ -170,29 +170,28 @@ class StoredLabels:
             If their legend has other classes.
         """
         file = self._files[scene.name]
-        with open_labels(file) as labels:
-            rows, columns = labels.shape
+        with _open_rasters({**_kept_paths(self.path, scene), LABELS: file}) as opened:
+            rows, columns = opened.labels.shape
             if (rows, columns) != (scene.height, scene.width):
                 raise SceneError(
                     f"{file}: {columns} x {rows} pixels, but its scene is {scene.width} x "
                     f"{scene.height}. Write labels on the grid of the scene"
                 )
-            if LEGEND_TAG in labels.dataset.tags():
-                _check_legend(read_legend(labels), self._dataset, str(file))
-            confidence_file = file.with_name(f"{scene.name}{_CONFIDENCE_SUFFIX}")
-            if not confidence_file.is_file():
-                yield labels, None
-                return
-            with open_confidence(confidence_file, labels) as confidence:
-                yield labels, confidence
+            if LEGEND_TAG in opened.labels.dataset.tags():
+                _check_legend(read_legend(opened.labels), self._dataset, str(file))
+            yield opened
 
 
-def _write_prediction(
-    labels: DatasetWriter, confidence: DatasetWriter, prediction: Prediction | None
-) -> None:
-    if prediction is not None:
-        labels.write(prediction.labels, 1, window=prediction.window)
-        confidence.write(prediction.confidence, 1, window=prediction.window)
+@contextmanager
+def _open_rasters(paths: Mapping[str, Path]) -> Iterator[SceneLabels]:
+    """Open the rasters of a scene by kind; those besides the labels may be missing."""
+    with ExitStack() as stack:
+        labels = stack.enter_context(open_labels(paths[LABELS]))
+        confidence, interior = (
+            stack.enter_context(open_confidence(path, labels)) if path and path.is_file() else None
+            for path in map(paths.get, (CONFIDENCE, INTERIOR))
+        )
+        yield SceneLabels(labels, confidence, interior)
 
 
 def check_keep_folder(folder: Path, scenes: Sequence[DatasetScene], *, overwrite: bool) -> None:
@@ -204,12 +203,13 @@ def check_keep_folder(folder: Path, scenes: Sequence[DatasetScene], *, overwrite
         check_output(folder)
         folder.mkdir()
     for scene in scenes:
-        for path in _kept_paths(folder, scene):
+        for path in _kept_paths(folder, scene).values():
             check_output(path, overwrite=overwrite)
 
 
-def _kept_paths(folder: Path, scene: DatasetScene) -> tuple[Path, Path]:
-    return folder / f"{scene.name}.tif", folder / f"{scene.name}{_CONFIDENCE_SUFFIX}"
+def _kept_paths(folder: Path, scene: DatasetScene) -> dict[str, Path]:
+    """Return the paths of the rasters of a scene by kind."""
+    return {kind: folder / f"{scene.name}{suffix}" for kind, (suffix, _) in _PLANES.items()}
 
 
 def _find_labels(scene: DatasetScene, folder: Path) -> Path | None:

@@ -27,6 +27,8 @@ from geoseg.inference.predictor import (
 )
 from geoseg.inference.reader import OpenScenes, SceneSpec, TileReader
 from geoseg.legend import Legend
+from geoseg.models.model_file import ModelCard
+from geoseg.polygons.object_rules import rule_tags
 from geoseg.polygons.styles import raster_colormap
 from geoseg.progress import Track, silent
 from geoseg.raster.cog import create_working_raster
@@ -62,7 +64,7 @@ def predict_scene(
     predictor: Predictor,
     folder: Path,
     *,
-    legend: Legend,
+    card: ModelCard,
     output: Path,
     batch_size: int = 1,
     executor: Executor | None = None,
@@ -80,8 +82,8 @@ def predict_scene(
         Computes the predictions unless there is an `executor`.
     folder
         Folder of intermediate results; rasters and journal go to a folder of the scene in it.
-    legend
-        Classes of the model.
+    card
+        Card of the model.
     output
         Product that messages name.
     batch_size
@@ -107,12 +109,12 @@ def predict_scene(
     """
     work = folder / plan.key
     work.mkdir(exist_ok=True)
-    bands = _raster_bands(plan.spec, legend)
+    bands = _raster_bands(plan.spec, card.legend)
     with ExitStack() as stack:
         journal = stack.enter_context(
             open_journal(work / "journal", plan.dependencies, output=output)
         )
-        rasters = _create_rasters(stack, plan, work, bands, legend)
+        rasters = _create_rasters(stack, plan, work, bands, card)
         done, has_data = _restore(journal, rasters)
         if done:
             log.info(
@@ -140,6 +142,20 @@ def predict_scene(
     if not has_data:
         log.warning("%s: no valid pixel, so the products are empty", plan.info.path)
     return {kind: _raster_path(work, kind) for kind in bands}
+
+
+def predict_rasters(
+    plan: ScenePlan, reader: TileReader, predictor: Predictor, folder: Path, card: ModelCard
+) -> dict[str, Path]:
+    """Predict a scene into rasters in `folder`, without a journal, and return their paths by kind."""
+    bands = _raster_bands(plan.spec, card.legend)
+    with ExitStack() as stack:
+        rasters = _create_rasters(stack, plan, folder, bands, card)
+        writer = stack.enter_context(single_thread())
+        predictions = stack.enter_context(predict_locally(reader, predictor, plan.tiles))
+        for _ in map_buffered(writer, partial(_write_planes, rasters), predictions):
+            pass
+    return {kind: _raster_path(folder, kind) for kind in bands}
 
 
 @contextmanager
@@ -226,19 +242,21 @@ def _create_rasters(
     plan: ScenePlan,
     work: Path,
     bands: Mapping[str, Sequence[str]],
-    legend: Legend,
+    card: ModelCard,
 ) -> list[DatasetWriter]:
+    tags = {LABELS: legend_tags(card.legend)}
+    if card.objects is not None:
+        tags[INTERIOR] = rule_tags(card.objects, card.legend)
     rasters = []
     for kind, names in bands.items():
         path = _raster_path(work, kind)
         path.unlink(missing_ok=True)  # a killed run leaves it in an unknown state
-        styled = kind == LABELS
         raster = create_working_raster(
             path,
             plan.info,
             bands=names,
-            tags=legend_tags(legend) if styled else None,
-            colormap=raster_colormap(legend) if styled else None,
+            tags=tags.get(kind),
+            colormap=raster_colormap(card.legend) if kind == LABELS else None,
         )
         rasters.append(stack.enter_context(raster))
     return rasters
@@ -268,11 +286,13 @@ def _store(
     return True
 
 
-def _write_planes(rasters: Sequence[DatasetWriter], entry: JournalEntry) -> None:
+def _write_planes(
+    rasters: Sequence[DatasetWriter], predicted: JournalEntry | Prediction | None
+) -> None:
     """Write planes to the bands of the rasters, in order."""
-    if entry.planes is None:
+    if predicted is None or predicted.planes is None:
         return
     first = 0
     for raster in rasters:
-        raster.write(entry.planes[first : first + raster.count], window=entry.window)
+        raster.write(predicted.planes[first : first + raster.count], window=predicted.window)
         first += raster.count

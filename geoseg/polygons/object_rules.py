@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,6 +11,10 @@ from geoseg.legend import Legend
 
 MAX_ENERGY = 200
 """Energy that stands for a probability of 1, as in confidence rasters."""
+
+
+RULES_TAG = "GEOSEG_OBJECT_RULES"
+"""GDAL metadata item with the rules as JSON, in rasters of the interior of objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,27 @@ class ObjectRules:
 def default_rules(classes: int, rule: ObjectRule = ObjectRule()) -> ObjectRules:
     """Return rules that are the same for each of `classes` classes."""
     return ObjectRules((rule,) * classes)
+
+
+def rule_tags(rules: ObjectRules, legend: Legend) -> dict[str, str]:
+    """Return the tags, for ``dataset.update_tags``, that store rules in a raster of the interior of objects."""
+    return {RULES_TAG: json.dumps(rules.to_json(legend), ensure_ascii=False)}
+
+
+def read_rules(tags: Mapping[str, str], legend: Legend) -> ObjectRules | None:
+    """Return the rules in the tags of a raster; None if it has none.
+
+    Raises
+    ------
+    ValueError
+        If the tag is damaged, or lacks a class of `legend`.
+    """
+    if RULES_TAG not in tags:
+        return None
+    try:
+        return ObjectRules.from_json(json.loads(tags[RULES_TAG]), legend)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not rules of these classes: {error!r}") from error
 
 
 def countable_ids(legend: Legend) -> Sequence[int]:

@@ -289,8 +289,10 @@ def _show_scene(
     scoring: ScoringOptions,
 ) -> dict[str, Any]:
     annotations = {layer: of[scene.name] for layer, of in references.items()}
-    with source.open(scene) as (labels, _):
-        images = read_images(dataset.path(scene), labels, annotations, difficult=scoring.difficult)
+    with source.open(scene) as opened:
+        images = read_images(
+            dataset.path(scene), opened.labels, annotations, difficult=scoring.difficult
+        )
     size = {"width": scene.width, "height": scene.height}
     return {"name": scene.name, **size, **encode_images(images, dataset.legend)}
 

@@ -150,9 +150,9 @@ def _score_split(
     """Count the scenes of a split against every reference."""
     totals = {layer: SplitCounts() for layer in references}
     for scene in track(dataset.split(split), "evaluate"):
-        with source.open(scene) as (labels, confidence):
+        with source.open(scene) as opened:
             scene_counts = count_scene(
-                read_strips(labels, confidence, dataset.legend),
+                read_strips(opened.labels, opened.confidence, dataset.legend),
                 {layer: annotations[scene.name] for layer, annotations in references.items()},
                 _table_of(dataset, scene),
                 width=scene.width,

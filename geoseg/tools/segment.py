@@ -14,7 +14,7 @@ from geoseg.inference.memory import memory_limit
 from geoseg.inference.plan import PlanSettings, ScenePlan, plan_scene
 from geoseg.inference.predictor import create_predictor, open_model
 from geoseg.inference.reader import OpenScenes, open_scenes
-from geoseg.inference.run import CONFIDENCE, LABELS, PROBABILITIES, predict_scene
+from geoseg.inference.run import CONFIDENCE, INTERIOR, LABELS, PROBABILITIES, predict_scene
 from geoseg.legend import Legend
 from geoseg.models.model_file import Model
 from geoseg.options import (
@@ -43,6 +43,7 @@ from geoseg.tools.segment_request import (
     check_request,
     describe_settings,
     model_spec,
+    resolve_split,
     scene_table,
 )
 from geoseg.tools.vectorize import origin, vectorize
@@ -51,13 +52,14 @@ from geoseg.work_folder import Move, open_work_folder, publish_files, resume_pub
 _OVERVIEWS: dict[str, Resampling] = {
     LABELS: "mode",
     CONFIDENCE: "average",
+    INTERIOR: "average",
     PROBABILITIES: "average",
 }
 
 log = logging.getLogger(__name__)
 
 _Predicted = tuple[ScenePlan, Mapping[str, Path]]
-"""A scene and its rasters of class IDs, confidence and probabilities."""
+"""A scene and its rasters of class IDs, confidence, interior and probabilities."""
 
 
 def segment(
@@ -131,8 +133,9 @@ def segment(
             log.info("%s: published the products of an interrupted run", output)
             return request.output
         check_existing(request)
+        opened = open_model(model_spec(request))
+        request = resolve_split(request, opened)
         spec = model_spec(request)
-        opened = open_model(spec)
         settings = PlanSettings(opened, spec, scene, tiling, memory_limit(spec.device, folder))
         skipped = SkippedScenes(keep_going=len(request.groups) > 1)
         layers = LayerLayout(
@@ -147,7 +150,7 @@ def segment(
                 with skipped.skip():
                     rasters = predict_scene(
                         plan, handles.reader(plan.scene), predictor, folder,
-                        legend=opened.card.legend, output=request.output,
+                        card=opened.card, output=request.output,
                         batch_size=tiling.batch_size, executor=compute.executor, track=track,
                     )  # fmt: skip
                     predicted.append((plan, rasters))
@@ -181,7 +184,7 @@ def _build_provenance(request: SegmentRequest, model: Model) -> dict[str, Any]:
         "scenes": [file.name for file in request.files],
         "model": model.path.name,
         "model_sha256": model.sha256,
-        SETTINGS: describe_settings(request),
+        SETTINGS: describe_settings(request, model.card),
         **(request.outputs.provenance or {}),
     }
 

@@ -15,6 +15,7 @@ from pyogrio.errors import DataSourceError
 from geoseg.errors import ConfigError, OutputError
 from geoseg.files import ScenePath, scene_path
 from geoseg.inference.predictor import open_model
+from geoseg.models.model_file import Model
 from geoseg.options import (
     ComputeOptions,
     PolygonOptions,
@@ -35,6 +36,7 @@ from geoseg.tools.segment_request import (
     describe_settings,
     model_spec,
     raster_paths,
+    resolve_split,
 )
 
 log = logging.getLogger(__name__)
@@ -162,9 +164,9 @@ def _find_current(requests: Sequence[SegmentRequest]) -> set[Path]:
     ]
     if not existing:
         return set()
-    sha256 = open_model(model_spec(existing[0])).sha256
+    model = open_model(model_spec(existing[0]))
     for request in existing:
-        if changes := _list_changes(request, sha256):
+        if changes := _list_changes(resolve_split(request, model), model):
             raise OutputError(
                 f"{request.output}: exists already, made from other inputs ({'; '.join(changes)}). "
                 "Use --overwrite, or choose another folder"
@@ -172,13 +174,13 @@ def _find_current(requests: Sequence[SegmentRequest]) -> set[Path]:
     return {request.output for request in existing}
 
 
-def _list_changes(request: SegmentRequest, sha256: str) -> list[str]:
+def _list_changes(request: SegmentRequest, model: Model) -> list[str]:
     """Compare the provenance of an existing output with a request."""
     made = _read_provenance(request.output)
     if SETTINGS not in made:
         return ["its provenance is unknown"]
     before = {"model": made.get("model_sha256"), **made[SETTINGS]}
-    now = {"model": sha256, **describe_settings(request)}
+    now = {"model": model.sha256, **describe_settings(request, model.card)}
     return [
         f"{name} was {before.get(name)}, is {now.get(name)}"
         for name in sorted(before.keys() | now.keys())

@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from geoseg.errors import ConfigError, OutputError, SceneError, SkippedInputsErr
 from geoseg.files import ScenePath, check_output
 from geoseg.inference.plan import ScenePlan, describe_version
 from geoseg.inference.predictor import ModelSpec
-from geoseg.inference.run import CONFIDENCE, LABELS, PROBABILITIES
+from geoseg.inference.run import CONFIDENCE, INTERIOR, LABELS, PROBABILITIES
 from geoseg.legend import Legend
+from geoseg.models.model_file import Model, ModelCard
 from geoseg.models.runtime import choose_device
 from geoseg.options import (
     ComputeOptions,
@@ -142,8 +143,28 @@ def raster_paths(outputs: SegmentOutputs) -> dict[str, StrPath | None]:
     return {
         LABELS: outputs.labels,
         CONFIDENCE: outputs.confidence,
+        INTERIOR: outputs.interior,
         PROBABILITIES: outputs.probabilities,
     }
+
+
+def resolve_split(request: SegmentRequest, model: Model) -> SegmentRequest:
+    """Replace the split *auto* by the one that fits a model.
+
+    Raises ConfigError if the model has no object outputs, but the request needs them.
+    """
+    split = request.polygons.split
+    has_objects = model.card.objects is not None
+    wanted = (
+        "--split interior" if split == "interior" else request.outputs.interior and "--interior"
+    )
+    if wanted and not has_objects:
+        raise ConfigError(
+            f"{wanted}: {model.path.name} has no object outputs. Use --split confidence, or another model"
+        )
+    if split == "auto":
+        split = "none"
+    return replace(request, polygons=replace(request.polygons, split=split))
 
 
 def model_spec(request: SegmentRequest) -> ModelSpec:
@@ -155,6 +176,7 @@ def model_spec(request: SegmentRequest) -> ModelSpec:
         device=choose_device(compute.device),
         backend=compute.backend,
         tta=compute.tta,
+        objects=request.polygons.split == "interior" or INTERIOR in request.rasters,
         probabilities=PROBABILITIES in request.rasters,
     )
 
@@ -285,9 +307,10 @@ def scene_table(plan: ScenePlan, legend: Legend) -> AttributeTable:
     return AttributeTable(legend, plan.info.crs, map_transform(plan.info.transform), plan.name)
 
 
-def describe_settings(request: SegmentRequest) -> dict[str, Any]:
-    """Return what polygons depend on besides the model, by names that users know, as JSON data."""
+def describe_settings(request: SegmentRequest, card: ModelCard) -> dict[str, Any]:
+    """Return what polygons depend on besides the weights, by names that users know, as JSON data."""
     scene = request.scene
+    rules = card.objects if request.polygons.split == "interior" else None
     return {
         "scene": "; ".join(map(_describe_file, request.files)),
         "--bands": None if scene.bands is None else list(scene.bands),
@@ -297,6 +320,7 @@ def describe_settings(request: SegmentRequest) -> dict[str, Any]:
         "--card": _identify_file(as_path(request.compute.card)),
         "--margin": request.tiling.margin,
         "--tta": request.compute.tta,
+        "object rules": rules and rules.to_json(card.legend),
         "--layer-per-class": request.outputs.layer_per_class,
         **{
             info.flag or f"--{declared.name.replace('_', '-')}": getattr(

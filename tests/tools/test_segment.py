@@ -25,9 +25,10 @@ from geoseg.errors import ConfigError, ModelError, OutputError, SceneError
 from geoseg.legend import IGNORE
 from geoseg.models.unet import UNet
 from geoseg.options import PolygonOptions
+from geoseg.polygons.object_rules import read_rules
 from geoseg.polygons.styles import raster_colormap
 from tests.calls import segment
-from tests.scenes import LEGEND, UTM, model_file, picture, write_scene
+from tests.scenes import LEGEND, RULES, UTM, model_file, objects_model_file, picture, write_scene
 
 T = TypeVar("T")
 
@@ -359,3 +360,24 @@ def test_workers_of_an_executor_give_the_same_bytes(tmp_path: Path, model: Path,
             segment(scenes, folder / "o.gpkg", executor=executor, **named, **how)
             products[executor is None] = [(folder / name).read_bytes() for name in rasters]
     assert products[True] == products[False]
+
+
+def test_the_interior_of_objects_is_a_raster_with_the_rules_of_the_model(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "scene.tif", picture(90, 80), **UTM)
+    model = objects_model_file(tmp_path / "objects.safetensors")
+    interior, labels = tmp_path / "interior.tif", tmp_path / "labels.tif"
+    segment(
+        scene, tmp_path / "out.gpkg", model=model, labels=labels, interior=interior, split="none"
+    )
+    with rasterio.open(interior) as raster, rasterio.open(labels) as of_classes:
+        assert raster.shape == of_classes.shape
+        assert raster.transform == of_classes.transform
+        assert 20 < np.unique(raster.read(1)).size <= 201
+        assert read_rules(raster.tags(), LEGEND) == RULES
+
+
+def test_a_model_without_object_outputs_has_no_interior(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "scene.tif", picture(40, 40), **UTM)
+    model = model_file(tmp_path / "tiny.safetensors")
+    with pytest.raises(ConfigError, match=r"--interior: tiny\.safetensors has no object outputs"):
+        segment(scene, tmp_path / "out.gpkg", model=model, interior=tmp_path / "interior.tif")
