@@ -1,4 +1,7 @@
+from __future__ import annotations
+
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +16,16 @@ from shapely import box
 
 from geoseg.annotations.burn import Annotations
 from geoseg.legend import IGNORE
-from geoseg.metrics.objects import MATCHED, PREDICTED, REFERENCE, ObjectCollector, count_objects
+from geoseg.metrics.objects import (
+    MATCHED,
+    PREDICTED,
+    REFERENCE,
+    ObjectCollector,
+    SceneObjects,
+    count_objects,
+    panoptic_scores,
+    sum_panoptic,
+)
 from geoseg.options import Difficult
 from geoseg.polygons.trace import trace
 
@@ -42,7 +54,7 @@ def annotations(polygons: Polygons, difficult: Collection[int] = ()) -> Annotati
     )
 
 
-def matched(
+def collected(
     truth: Polygons,
     found: Polygons,
     *,
@@ -51,14 +63,20 @@ def matched(
     hard: Collection[int] = (),
     batch: int = 1000,
     side: int = SIDE,
-) -> NDArray[np.int64]:
+) -> SceneObjects:
     objects = ObjectCollector(
         annotations(truth, hard), CLASSES, width=side, height=side, match=match, difficult=difficult
     )
     for first in range(0, len(found), batch):
         part = annotations(found[first : first + batch])
         objects.add(part.geometry, part.class_id)
-    return count_objects(objects.finish(), match)
+    return objects.finish()
+
+
+def matched(
+    truth: Polygons, found: Polygons, *, match: float = 0.5, **options: Any
+) -> NDArray[np.int64]:
+    return count_objects(collected(truth, found, match=match, **options), match)
 
 
 def best_matching(truth: Polygons, found: Polygons, match: float) -> NDArray[np.int64]:
@@ -171,3 +189,31 @@ def test_ignored_areas_are_no_objects_and_predictions_on_them_are_not_counted() 
     counts = matched([known, unknown], found)
     assert counts.sum(axis=1).tolist() == [[0, 1, 0], [0, 2, 0], [0, 1, 0]]
     assert matched([unknown], [], side=SIDE).sum() == 0
+
+
+@settings(max_examples=50)
+@given(LABELS, LABELS)
+def test_panoptic_quality_is_that_of_its_definition(
+    truth: NDArray[np.uint8], labels: NDArray[np.uint8]
+) -> None:
+    annotated, found = traced(truth), traced(labels)
+    sums = sum_panoptic(collected(annotated, found))
+    scores = panoptic_scores(sums)
+    for class_id in range(CLASSES):
+        a = [polygon for polygon, of in annotated if of == class_id]
+        b = [polygon for polygon, of in found if of == class_id]
+        ious = [t.intersection(f).area / t.union(f).area for t in a for f in b]
+        true = [iou for iou in ious if iou > 0.5]
+        false_positives, false_negatives = len(b) - len(true), len(a) - len(true)
+        if not a and not b:
+            assert np.isnan(scores[:, class_id]).all()
+            continue
+        whole = len(true) + false_positives / 2 + false_negatives / 2
+        expected = [sum(true) / whole, sum(true) / max(len(true), 1), len(true) / whole]
+        np.testing.assert_allclose(scores[:, class_id], expected, atol=1e-12)
+
+
+def test_an_iou_of_one_half_matches_for_the_f1_and_not_for_panoptic_quality() -> None:
+    scene = collected([(box(0, 0, 10, 10), 1)], [(box(0, 0, 10, 5), 1)])
+    assert count_objects(scene, 0.5)[MATCHED].sum() == 1
+    assert sum_panoptic(scene)[MATCHED].sum() == 0
