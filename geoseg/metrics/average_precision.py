@@ -19,7 +19,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.metrics.objects import ABOVE_HALF, SIZE_LIMITS, Pairs, SceneObjects
+from geoseg.metrics.bootstrap import sum_resamples
+from geoseg.metrics.objects import (
+    ABOVE_HALF,
+    SIZE_LIMITS,
+    Pairs,
+    SceneObjects,
+    mean_over_classes,
+)
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """IoUs over which AP is averaged."""
@@ -42,7 +49,10 @@ FALSE, TRUE, UNCOUNTED = range(3)
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """Outcomes of n predicted objects for a areas and t thresholds."""
+    """Outcomes of n predicted objects of one or more scenes, for a areas and t thresholds."""
+
+    scene: NDArray[np.int32]
+    """(n,) indices of scenes."""
 
     class_id: NDArray[np.uint8]
     """(n,) class IDs."""
@@ -54,16 +64,20 @@ class Detections:
     """(n, a, t) `FALSE`, `TRUE` or `UNCOUNTED`."""
 
     annotated: NDArray[np.int64]
-    """(a, classes) annotated objects that count."""
+    """(scenes, a, classes) annotated objects that count."""
 
     @staticmethod
     def concatenate(parts: Sequence[Detections]) -> Detections:
         """Join the detections of one or more scenes."""
+        first = np.cumsum([0, *(len(part.annotated) for part in parts)])
         return Detections(
+            np.concatenate(
+                [part.scene + np.int32(n) for n, part in zip(first[:-1], parts, strict=True)]
+            ),
             np.concatenate([part.class_id for part in parts]),
             np.concatenate([part.score for part in parts]),
             np.concatenate([part.outcome for part in parts]),
-            np.sum([part.annotated for part in parts], axis=0),
+            np.concatenate([part.annotated for part in parts]),
         )
 
 
@@ -93,6 +107,7 @@ def match_coco(scene: SceneObjects) -> Detections:
         taken[chosen, area, threshold] = True
         outcome[predicted, area, threshold] = np.where(reference_out[chosen, area], UNCOUNTED, TRUE)
     return Detections(
+        np.zeros(len(outcome), np.int32),
         scene.predicted_class,
         scene.score,
         outcome,
@@ -117,6 +132,7 @@ def match_dota(boxes: SceneObjects) -> Detections:
             taken[best] = True
     counted = ~boxes.uncounted[:, None]
     return Detections(
+        np.zeros(len(outcome), np.int32),
         boxes.predicted_class,
         boxes.score,
         outcome[:, None, None],
@@ -140,29 +156,76 @@ def average_precision(detections: Detections, recalls: NDArray[np.float64]) -> N
         0 to 1; NaN for classes without counted annotations, and if a score is unknown.
     """
     _, areas, thresholds = detections.outcome.shape
-    classes = detections.annotated.shape[1]
-    scores = np.full((areas, thresholds, classes), np.nan)
+    annotated = detections.annotated.sum(axis=0)
+    scores = np.full((areas, thresholds, annotated.shape[1]), np.nan)
     if np.isnan(detections.score).any():
         return scores
-    order = np.argsort(-detections.score, kind="stable")
-    ordered = detections.class_id[order]
-    for class_id in range(classes):
-        outcome = detections.outcome[order[ordered == class_id]]
-        for area in np.flatnonzero(detections.annotated[:, class_id]):
-            annotated = detections.annotated[area, class_id]
+    for class_id, rows in _by_class(detections):
+        outcome = detections.outcome[rows]
+        for area in np.flatnonzero(annotated[:, class_id]):
             for threshold in range(thresholds):
+                true, counted = _cumulate(outcome[:, area, threshold])
                 scores[area, threshold, class_id] = _mean_precision(
-                    outcome[:, area, threshold], annotated, recalls
+                    true, counted, annotated[area, class_id], recalls
                 )
     return scores
 
 
+def resample_ap50(
+    resamples: NDArray[np.float64], detections: Detections
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Compute COCO's average precision at an IoU of 0.5 of resampled scenes.
+
+    Parameters
+    ----------
+    resamples
+        (resamples, scenes) draws, see `draw_resamples`.
+    detections
+        Outcomes in COCO's protocol.
+
+    Returns
+    -------
+    (resamples,) array
+        Mean over the classes.
+    (resamples, classes) array
+        Average precision per class; NaN for classes without annotated objects, and if a score is unknown.
+    """
+    annotated = sum_resamples(resamples, detections.annotated[:, 0])
+    scores = np.full(annotated.shape, np.nan)
+    if not np.isnan(detections.score).any():
+        for class_id, rows in _by_class(detections):
+            outcome, scene = detections.outcome[rows, 0, 0], detections.scene[rows]
+            for row, drawn in enumerate(resamples):
+                if annotated[row, class_id]:
+                    scores[row, class_id] = _mean_precision(
+                        *_cumulate(outcome, drawn[scene]), annotated[row, class_id], COCO_RECALLS
+                    )
+    return mean_over_classes(scores), scores
+
+
+def _by_class(detections: Detections) -> list[tuple[int, NDArray[np.intp]]]:
+    """List the classes, each with the indices of its predicted objects by falling score."""
+    order = np.argsort(-detections.score, kind="stable")
+    ordered = detections.class_id[order]
+    return [(c, order[ordered == c]) for c in range(detections.annotated.shape[2])]
+
+
+def _cumulate(
+    outcome: NDArray[np.uint8], times: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Cumulate true and counted ones of (n,) outcomes, each of which occurs (n,) times."""
+    times = np.ones(len(outcome)) if times is None else times
+    return np.cumsum(times * (outcome == TRUE)), np.cumsum(times * (outcome != UNCOUNTED))
+
+
 def _mean_precision(
-    outcome: NDArray[np.uint8], annotated: int, recalls: NDArray[np.float64]
+    true: NDArray[np.float64],
+    counted: NDArray[np.float64],
+    annotated: float,
+    recalls: NDArray[np.float64],
 ) -> float:
-    """Average the precision of (n,) outcomes in order of falling score over the recalls."""
-    true = np.cumsum(outcome[outcome != UNCOUNTED] == TRUE)
-    precision = true / np.arange(1, len(true) + 1)
+    """Average over the recalls the highest precision from each recall on; both are given as cumulated counts."""
+    precision = true / np.maximum(counted, 1)
     highest = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0)
     return float(highest[np.searchsorted(true / annotated, recalls)].mean())
 
@@ -188,5 +251,5 @@ def _is_outside(area: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArra
 def _count_by_class(
     class_id: NDArray[np.uint8], counted: NDArray[np.bool_], classes: int
 ) -> NDArray[np.int64]:
-    """Count (n,) objects as (a, classes) from (n, a) flags."""
-    return np.stack([np.bincount(class_id[of], minlength=classes) for of in counted.T])
+    """Count (n,) objects of a scene as (1, a, classes) from (n, a) flags."""
+    return np.stack([np.bincount(class_id[of], minlength=classes) for of in counted.T])[None]

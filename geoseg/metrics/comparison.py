@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.legend import IGNORE, Legend
+from geoseg.metrics.average_precision import resample_ap50
 from geoseg.metrics.bootstrap import LEVEL, RESAMPLES, draw_resamples, percentile_interval
 from geoseg.metrics.confusion import Scores, confusion_matrix, divide, round_score
 from geoseg.metrics.evaluation import Evaluation, resample_ious
-from geoseg.metrics.objects import resample_f1
+from geoseg.metrics.objects import resample_f1, resample_pq
 from geoseg.polygons.attributes import RowArea
+
+OBJECT_SCORES = {
+    "objects_f1": ("", "f1"),
+    "objects_ap50": ("ap", "ap50"),
+    "objects_pq": ("panoptic", "pq"),
+}
+"""Compared object scores: where they are in the JSON of an evaluation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +140,7 @@ class Comparison:
         miou, ious = _subtract(
             *(resample_ious(resamples, side.matrices) for side in (self.a, self.b))
         )
-        f1, f1s = _subtract(
-            *(resample_f1(resamples, side.objects.counts) for side in (self.a, self.b))
-        )
+        objects = self._resample_objects(resamples)
         classes: dict[str, Any] = {}
         for c in self.a.legend:
             a, b = json_a["classes"][c.name], json_b["classes"][c.name]
@@ -144,9 +150,10 @@ class Comparison:
                 "iou": _compare_score(a["iou"], b["iou"], ious[:, c.id], present),
             }
             if c.id:
-                a, b = a["objects"], b["objects"]
-                scores["objects_f1"] = _compare_score(a["f1"], b["f1"], f1s[:, c.id], present)
+                drawn = {name: of_classes[:, c.id] for name, (_, of_classes) in objects.items()}
+                scores |= _compare_objects(a["objects"], b["objects"], drawn, present)
             classes[c.name] = scores
+        means = {name: mean for name, (mean, _) in objects.items()}
         return {
             "a": json_a["model"],
             "b": json_b["model"],
@@ -154,11 +161,38 @@ class Comparison:
             "level": LEVEL,
             "resamples": RESAMPLES,
             "miou": _compare_score(json_a["miou"], json_b["miou"], miou, scenes),
-            "objects_f1": _compare_score(
-                json_a["objects"]["f1"], json_b["objects"]["f1"], f1, scenes
-            ),
+            **_compare_objects(json_a["objects"], json_b["objects"], means, scenes),
             "classes": classes,
         }
+
+    def _resample_objects(
+        self, resamples: NDArray[np.float64]
+    ) -> dict[str, list[NDArray[np.float64]]]:
+        """Return the differences by name: (resamples,) of the mean, and (resamples, classes)."""
+        scores: dict[str, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {
+            name: [] for name in OBJECT_SCORES
+        }
+        for side in (self.a, self.b):
+            objects, countable = side.objects, side.legend.countable
+            scores["objects_f1"].append(resample_f1(resamples, objects.counts))
+            scores["objects_ap50"].append(resample_ap50(resamples, objects.detections))
+            scores["objects_pq"].append(resample_pq(resamples, objects.panoptic, countable))
+        return {name: _subtract(*of) for name, of in scores.items()}
+
+
+def _compare_objects(
+    a: dict[str, Any],
+    b: dict[str, Any],
+    differences: Mapping[str, NDArray[np.float64]],
+    scenes: int,
+) -> dict[str, Any]:
+    """Compare the object scores of one class, or of all; classes that are not countable have no panoptic quality."""
+    scores = {}
+    for name, (group, key) in OBJECT_SCORES.items():
+        of_a, of_b = (side.get(group) if group else side for side in (a, b))
+        if of_a and of_b:
+            scores[name] = _compare_score(of_a[key], of_b[key], differences[name], scenes)
+    return scores
 
 
 def _subtract(

@@ -38,6 +38,8 @@ COVER = 0.5
 LEAST_IOU = 0.1
 """IoU of a pair of one class below which they have nothing in common (Bolya et al. 2020, arXiv:2008.08115)."""
 
+_MAX_POINTS = 256  # of a polygon that is intersected as a whole
+
 ABOVE_HALF = float(np.nextafter(0.5, 1))
 
 
@@ -271,12 +273,48 @@ def _find_pairs(
     common = np.minimum.reduce([boxes, area_p, area_r])
     likely = np.flatnonzero(is_related(common))
     common = np.zeros(len(p))
-    common[likely] = shapely.area(
-        shapely.intersection(predicted.geometry[p[likely]], reference.geometry[r[likely]])
+    common[likely] = _common_areas(
+        predicted.geometry[p[likely]], p[likely], reference.geometry[r[likely]]
     )
     found = is_related(common)
     iou = common[found] / (area_p + area_r - common)[found]
     return Pairs(r[found], p[found], common[found], iou)
+
+
+def _common_areas(
+    one: NDArray[np.object_], index: NDArray[np.intp], other: NDArray[np.object_]
+) -> NDArray[np.float64]:
+    """Compute the (n,) areas of intersections; pairs of one `index` have the same first polygon.
+
+    First polygons with many points are divided, as an intersection reads all of them.
+    """
+    large = shapely.get_num_coordinates(one) > _MAX_POINTS
+    areas = np.zeros(len(one))
+    areas[~large] = shapely.area(shapely.intersection(one[~large], other[~large]))
+    order = np.flatnonzero(large)[np.argsort(index[large], kind="stable")]
+    for pairs in np.split(order, np.flatnonzero(np.diff(index[order])) + 1):
+        if len(pairs):
+            tree = shapely.STRtree(_divide(one[pairs[0]]))
+            i, part = tree.query(other[pairs])
+            common = shapely.intersection(other[pairs][i], tree.geometries[part])
+            areas[pairs] = np.bincount(i, shapely.area(common), len(pairs))
+    return areas
+
+
+def _divide(polygon: shapely.Polygon) -> list[shapely.Geometry]:
+    """Cut a polygon into parts of at most `_MAX_POINTS` points, or of one pixel."""
+    pending, parts = [polygon], []
+    while pending:
+        part = pending.pop()
+        left, top, right, bottom = part.bounds
+        if shapely.get_num_coordinates(part) <= _MAX_POINTS or max(right - left, bottom - top) <= 1:
+            parts.append(part)
+            continue
+        x, y = (left + right) / 2, (top + bottom) / 2
+        lefts, rights = [left, x, left, x], [x, right, x, right]
+        quadrants = shapely.box(lefts, [top, top, y, y], rights, [y, y, bottom, bottom])
+        pending.extend(shapely.intersection(part, quadrants))
+    return parts
 
 
 def match_greedily(pairs: Pairs) -> NDArray[np.intp]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from geoseg.dataset.statistics import ClassStats, Stats
-from geoseg.metrics.comparison import Agreement, Comparison
+from geoseg.metrics.comparison import OBJECT_SCORES, Agreement, Comparison
 from geoseg.metrics.evaluation import Evaluation
 from geoseg.metrics.objects import SIZES
 from geoseg.training.class_weights import WEIGHTINGS
@@ -30,6 +30,7 @@ Objects (matched at an IoU of at least {scores["objects"]["iou"]:g}; small, medi
 
 {_format_objects(scores)}
 
+{_format_object_summary(scores)}
 {_format_confidence(scores)}"""
 
 
@@ -105,6 +106,42 @@ def _format_objects(scores: dict[str, Any]) -> str:
     return format_markdown(head, rows)
 
 
+def _format_object_summary(scores: dict[str, Any]) -> str:
+    """Format average precision, panoptic quality, error kinds and count errors in a line each."""
+    of = scores["objects"]
+    precision = ", ".join(
+        f"{title} {format_percent(of['ap'][key])}"
+        for title, key in (("AP", "ap"), ("AP50", "ap50"), ("AP75", "ap75"))
+    )
+    quality = of["panoptic"]
+    panoptic = ", ".join(f"{key.upper()} {format_percent(quality[key])}" for key in quality)
+    lines = [
+        f"Mean over classes: {precision} (COCO's protocol).",
+        f"Countable classes: {panoptic}.",
+        *(f"{title}: {_format_kinds(of['kinds'][key])}." for title, key in _SIDES),
+    ]
+    if "box_ap50" in of:
+        lines.append(f"Oriented boxes: mAP50 {format_percent(of['box_ap50'])} (DOTA's protocol).")
+    errors = [
+        f"{group} {format_percent(error['from_10']['median'])} ({error['from_10']['scenes']})"
+        for group, error in of["count_error"].items()
+        if error["from_10"]["scenes"]
+    ]
+    if errors:
+        about = "Count error, %, median of (n) scenes with 10 or more"
+        lines.append(f"{about}: {', '.join(errors)}.")
+    return "\n".join(lines) + "\n"
+
+
+_SIDES = (("Annotated, %", "truth"), ("Predicted, %", "found"))
+
+
+def _format_kinds(kinds: dict[str, int]) -> str:
+    """Format the share of each error kind in percent."""
+    total = max(1, sum(kinds.values()))
+    return ", ".join(f"{kind} {100 * count / total:.0f}" for kind, count in kinds.items())
+
+
 def _format_confidence(scores: dict[str, Any]) -> str:
     if scores["calibration"] is None:
         return "No calibration: confidences of the labels are unknown.\n"
@@ -155,23 +192,31 @@ def format_agreement(agreement: Agreement) -> str:
 def format_comparison(comparison: Comparison) -> str:
     """Format two evaluations side by side."""
     data = comparison.to_json()
-    all_classes = {"iou": data["miou"], "objects_f1": data["objects_f1"]}
-    rows = [
-        [
-            name,
-            *_format_difference(of["iou"]),
-            format_interval(of["iou"]["interval"]),
-            *_format_difference(of.get("objects_f1")),
-        ]
-        for name, of in [*data["classes"].items(), ("**mean, all**", all_classes)]
+    all_classes = {"iou": data["miou"], **{name: data[name] for name in OBJECT_SCORES}}
+    of_classes = [*data["classes"].items(), ("**mean, all**", all_classes)]
+    pixels = [
+        [name, *_format_difference(of["iou"]), format_interval(of["iou"]["interval"])]
+        for name, of in of_classes
+    ]
+    objects = [
+        [name, *(cell for score in OBJECT_SCORES for cell in _format_difference(of.get(score)))]
+        for name, of in of_classes
+        if "objects_f1" in of
     ]
     level = f"{100 * data['level']:.0f} %"
-    head = ["class", "IoU: A", "B", "B - A", level, "object F1: A", "B", "B - A"]
+    sides = ["B", "B - A"]
+    head = ["class", *(cell for s in ("F1", "AP50", "PQ") for cell in (f"{s}: A", *sides))]
     return f"""{data["split"]}, {data["scenes"]} scenes, reference: {data["truth"]}; A: {data["a"]}, B: {data["b"]}
 
-{format_markdown(head, rows)}
+Pixels
 
-* The interval of this difference excludes 0 (not corrected for multiple comparisons).
+{format_markdown(["class", "IoU: A", *sides, level], pixels)}
+
+Objects (PQ: countable classes)
+
+{format_markdown(head, objects)}
+
+* The {level} interval of this difference excludes 0 (not corrected for multiple comparisons).
 """
 
 

@@ -4,6 +4,7 @@ import contextlib
 import io
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from geoseg.metrics.average_precision import (
     average_precision,
     match_coco,
     match_dota,
+    resample_ap50,
 )
 from tests.metrics.drawings import CLASSES, SIDE, DrawnScene, draw_scene
 
@@ -47,7 +49,8 @@ def mask_of(polygon: shapely.Polygon) -> dict[str, object]:
 
 def of_pycocotools(scenes: Sequence[DrawnScene]) -> NDArray[np.float64]:
     """(areas, thresholds, classes) average precision, of masks."""
-    annotations, results = [], []
+    annotations: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     for image, scene in enumerate(scenes, 1):
         known = scene.annotations
         for polygon, class_id, hard in zip(
@@ -141,6 +144,23 @@ def test_oriented_boxes_have_the_average_precision_of_dota(seeds: list[int]) -> 
     scores = average_precision(Detections.concatenate(boxes), VOC_RECALLS)[0, 0]
     expected = [of_dota(scenes, class_id) for class_id in range(CLASSES)]
     np.testing.assert_allclose(scores, expected, atol=1e-9)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(0, 10**6), min_size=2, max_size=3, unique=True), st.data())
+def test_a_scene_that_is_drawn_twice_counts_twice(seeds: list[int], data: st.DataObject) -> None:
+    rng = np.random.default_rng(seeds[0])
+    scenes = [draw_scene(seed) for seed in seeds]
+    counted = [
+        match_coco(replace(scene, score=rng.random(len(scene.score)).astype(np.float32)).collect())
+        for scene in scenes
+    ]
+    times = data.draw(st.lists(st.integers(0, 3), min_size=len(seeds), max_size=len(seeds)))
+    _, resampled = resample_ap50(np.array([times], float), Detections.concatenate(counted))
+    repeated = [part for part, number in zip(counted, times, strict=True) for _ in range(number)]
+    if repeated:
+        expected = average_precision(Detections.concatenate(repeated), COCO_RECALLS)[0, 0]
+        np.testing.assert_allclose(resampled[0], expected, atol=1e-12)
 
 
 def test_correct_objects_have_an_average_precision_of_one_in_any_order() -> None:

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import Any
 
@@ -217,3 +215,16 @@ def test_an_iou_of_one_half_matches_for_the_f1_and_not_for_panoptic_quality() ->
     scene = collected([(box(0, 0, 10, 10), 1)], [(box(0, 0, 10, 5), 1)])
     assert count_objects(scene, 0.5)[MATCHED].sum() == 1
     assert sum_panoptic(scene)[MATCHED].sum() == 0
+
+
+@given(LABELS, LABELS)
+def test_large_polygons_are_divided_without_effect(
+    truth: NDArray[np.uint8], labels: NDArray[np.uint8]
+) -> None:
+    annotated, found = traced(truth), traced(labels)
+    whole = collected(annotated, found).pairs
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("geoseg.metrics.objects._MAX_POINTS", 6)
+        divided = collected(annotated, found).pairs
+    np.testing.assert_array_equal(whole.common, divided.common)
+    np.testing.assert_array_equal(whole.reference, divided.reference)
