@@ -697,6 +697,9 @@ class TrainOptions(WriteOptions):
     """Output: products of `geoseg.train`, and how windows are read."""
 
     resume: bool = option(False, "Continue an interrupted run from its checkpoint.")
+    keep_checkpoint: bool = option(
+        False, "Keep the checkpoint of the finished run, so that --resume can train it for longer."
+    )
     tensorboard: StrPath | None = option(
         None, "Write event files for TensorBoard to this folder.", metavar="FOLDER"
     )
@@ -774,6 +777,9 @@ class ExportOptions(WriteOptions):
         metavar="PX",
         minimum=1,
         default_text="512, or more for a wide margin",
+    )
+    objects: bool = option(
+        False, "Also export the object outputs, as a second output that Deepness does not accept."
     )
     stac: StrPath | None = option(
         None,

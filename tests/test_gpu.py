@@ -43,7 +43,7 @@ def batch(seed: int, device: str) -> Batch:
     inputs[:, 0] += labels
     labels[:, :20] = 255
     images = torch.from_numpy(inputs).to(memory_format=torch.channels_last)
-    return images.to(device), torch.from_numpy(labels).to(device)
+    return Batch(images.to(device), torch.from_numpy(labels).to(device))
 
 
 def test_the_steps_on_a_gpu_are_those_on_a_cpu() -> None:

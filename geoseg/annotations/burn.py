@@ -112,19 +112,54 @@ def burn(
     labels = np.full((height, width), BACKGROUND, np.uint8)
     if difficult == "drop":
         annotations = annotations[~annotations.difficult]
-    if not len(annotations):
-        return labels
-    geometry = transform_geometry(annotations.geometry, _OFFSET @ (transform or Affine.identity()))
-    # GDAL visits every vertex: clip to the labels first
-    geometry = shapely.clip_by_rect(geometry, 0, 0, width + 2, height + 2)
     values = annotations.class_id
     if difficult == "ignore":
         values = np.where(annotations.difficult, np.uint8(IGNORE), values)
+    _burn_values(annotations, values, labels, transform)
+    return labels
+
+
+def burn_ids(
+    annotations: Annotations, height: int, width: int, *, transform: Affine | None = None
+) -> NDArray[np.int32]:
+    """Burn the IDs of objects, by the rules of `burn`.
+
+    Parameters
+    ----------
+    annotations
+        Objects in pixels of their scene.
+    height, width
+        Shape of the IDs.
+    transform
+        Transform from pixels of the scene to pixels of the IDs; by default the identity.
+
+    Returns
+    -------
+    (height, width) array of int32
+        1 + index of the object in `annotations`; 0 outside of objects.
+    """
+    ids = np.zeros((height, width), np.int32)
+    _burn_values(annotations, np.arange(1, len(annotations) + 1), ids, transform)
+    return ids
+
+
+def _burn_values(
+    annotations: Annotations,
+    values: NDArray[np.integer],
+    out: NDArray[np.integer],
+    transform: Affine | None,
+) -> None:
+    """Burn a value for each object into `out`."""
+    if not len(annotations):
+        return
+    height, width = out.shape
+    geometry = transform_geometry(annotations.geometry, _OFFSET @ (transform or Affine.identity()))
+    # GDAL visits every vertex: clip to the output first
+    geometry = shapely.clip_by_rect(geometry, 0, 0, width + 2, height + 2)
     order = np.argsort(-shapely.area(annotations.geometry), kind="stable")
     shapes = [(geometry[i], int(values[i])) for i in order if not geometry[i].is_empty]
     if shapes:
-        rasterize(shapes, out=labels, transform=_OFFSET)
-    return labels
+        rasterize(shapes, out=out, transform=_OFFSET)
 
 
 def transform_geometry(geometry: NDArray[np.object_], transform: Affine) -> NDArray[np.object_]:

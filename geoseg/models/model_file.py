@@ -153,7 +153,8 @@ class Model:
     card: ModelCard
 
     network: nn.Module
-    """float32 (N, bands, H, W) → logits (N, classes, H, W); H and W are multiples of ``card.stride``."""
+    """float32 (N, bands, H, W) → logits (N, classes, H, W), with those of `geoseg.models.objects.OBJECT_OUTPUTS` after
+    the classes if the card has `objects`; H and W are multiples of ``card.stride``."""
 
     sha256: str
     """SHA-256 of the weights, in hexadecimal."""
@@ -197,6 +198,10 @@ def load_model(path: str | os.PathLike[str] | None = None, device: str = "cpu") 
     if path is None:
         _report_terms(file)
     network = build(card.architecture, card.bands, len(card.legend), card.parameters)
+    if bool(getattr(network, "object_outputs", ())) != (card.objects is not None):
+        raise ModelError(
+            f"{file}: its card and its architecture differ in object outputs. Train it again"
+        )
     _check_names(file, network.state_dict(), weights)
     network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     network.eval().requires_grad_(False)

@@ -35,6 +35,8 @@ from geoseg.raster.tiles import round_up
 
 OPSET = 17
 INPUT, LOGITS, PROBABILITIES = "image", "logits", "probabilities"
+OBJECTS = "objects"
+"""Name of the second output of a model with object outputs: their logits."""
 
 CARD, WEIGHTS, OUTPUT = "geoseg", "geoseg_sha256", "geoseg_output"
 """Metadata keys of geoseg: the model card as JSON, the sha256 of the weights, and the kind of output
@@ -69,7 +71,8 @@ def onnx_graph(model: Model, *, softmax: bool, size: int | None = None) -> bytes
     -------
     bytes
         Graph with input ``image``, float32 (N, bands, H, W) scaled by ``(pixels - mean) / std``, and output
-        float32 (N, classes, H, W). N is free.
+        float32 (N, classes, H, W). N is free. If the card has `objects`, a second output, ``objects``, has the logits
+        of `geoseg.models.objects.OBJECT_OUTPUTS`, float32 (N, 2, H, W).
 
     Raises
     ------
@@ -79,8 +82,9 @@ def onnx_graph(model: Model, *, softmax: bool, size: int | None = None) -> bytes
         If ONNX cannot express the architecture.
     """
     _import_onnx()
-    output = PROBABILITIES if softmax else LOGITS
-    network = nn.Sequential(model.network, nn.Softmax(dim=1)) if softmax else model.network
+    outputs = [PROBABILITIES if softmax else LOGITS]
+    outputs += [OBJECTS] if model.card.objects is not None else []
+    network = _NamedOutputs(model, softmax=softmax)
     free = {0: "batch"} | ({2: "height", 3: "width"} if size is None else {})
     side = size or 2 * model.card.stride
     example = torch.zeros(1, model.card.bands, side, side, device=_device_of(model))
@@ -95,8 +99,8 @@ def onnx_graph(model: Model, *, softmax: bool, size: int | None = None) -> bytes
                 dynamo=False,
                 opset_version=OPSET,
                 input_names=[INPUT],
-                output_names=[output],
-                dynamic_axes={INPUT: free, output: free},
+                output_names=outputs,
+                dynamic_axes=dict.fromkeys([INPUT, *outputs], free),
             )
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
         why = str(error).strip().partition("\n")[0]
@@ -105,6 +109,44 @@ def onnx_graph(model: Model, *, softmax: bool, size: int | None = None) -> bytes
             f"opset {OPSET} ({why}). Use the model file itself"
         ) from error
     return buffer.getvalue()
+
+
+class _NamedOutputs(nn.Module):
+    """A network with its classes, as logits or probabilities, and its objects as separate outputs."""
+
+    def __init__(self, model: Model, *, softmax: bool) -> None:
+        super().__init__()
+        self.network, self.softmax = model.network, softmax
+        self.classes, self.objects = len(model.card.legend), model.card.objects is not None
+
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """(N, bands, H, W) → (N, classes, H, W) and, if there are objects, (N, 2, H, W)."""
+        outputs: Tensor = self.network(image)
+        classes = outputs[:, : self.classes] if self.objects else outputs
+        if self.softmax:
+            classes = classes.softmax(dim=1)
+        return (classes, outputs[:, self.classes :]) if self.objects else classes
+
+
+class _ClassOutputs(nn.Module):
+    """A network without its object outputs."""
+
+    def __init__(self, network: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.network, self.classes = network, classes
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, bands, H, W) → (N, classes, H, W)."""
+        outputs: Tensor = self.network(image)
+        return outputs[:, : self.classes]
+
+
+def omit_objects(model: Model) -> Model:
+    """Return a model without its object outputs, for readers that accept a single output."""
+    if model.card.objects is None:
+        return model
+    network = _ClassOutputs(model.network, len(model.card.legend))
+    return replace(model, card=replace(model.card, objects=None), network=network)
 
 
 def write_onnx(
@@ -206,9 +248,11 @@ def _difference(model: Model, content: bytes, *, softmax: bool, size: int | None
     side = size or round_up(256, model.card.stride) + model.card.stride
     noise = torch.Generator().manual_seed(0)
     image = torch.randn((1, model.card.bands, side, side), generator=noise)
-    actual = torch.from_numpy(session.run(None, {INPUT: image.numpy()})[0])
-    expected: Tensor = model.network(image.to(_device_of(model))).cpu()
-    return float(((expected.softmax(dim=1) if softmax else expected) - actual).abs().max())
+    actual = session.run(None, {INPUT: image.numpy()})
+    found = _NamedOutputs(model, softmax=softmax)(image.to(_device_of(model)))
+    expected = found if isinstance(found, tuple) else (found,)
+    pairs = zip(expected, map(torch.from_numpy, actual), strict=True)
+    return max(float((theirs.cpu() - ours).abs().max()) for theirs, ours in pairs)
 
 
 def _device_of(model: Model) -> torch.device:
@@ -288,6 +332,7 @@ def load_onnx(path: Path, card: Path | None = None) -> Model:
         raise ModelError(
             f"{file}: takes {bands} bands, but its card has {found.bands}. Correct the card"
         )
+    network.objects = found.objects is not None
     network.probabilities = _outputs_probabilities(file, network, found, side, metadata.get(OUTPUT))
     return Model(file, found, network, hashlib.sha256(graph).hexdigest(), window=side)
 
@@ -396,7 +441,7 @@ def _outputs_probabilities(
     """Return True if the metadata, or else an output that adds up to 1, show probabilities."""
     length = side or 4 * card.stride
     noise = np.random.default_rng(0).standard_normal((1, card.bands, length, length), np.float32)
-    output = network.run_graph(noise)
+    output, _ = network.run_graph(noise)
     classes = len(card.legend)
     if output.ndim != 4 or output.shape[2:] != noise.shape[2:]:
         raise ModelError(
@@ -439,4 +484,5 @@ def convert_to_backend(model: Model, backend: Backend) -> Model:
     if backend == "torch":
         return model
     graph = onnx_graph(model, softmax=False)
-    return replace(model, network=RuntimeNetwork(graph, backend))
+    network = RuntimeNetwork(graph, backend, objects=model.card.objects is not None)
+    return replace(model, network=network)

@@ -103,7 +103,9 @@ def _undo_logit_adjustment(model: Model) -> dict[str, Tensor]:
         raise ModelError(
             f"{model.path}: invalid logit_shifts in its card ({error}). Train it again"
         ) from error
-    return {**weights, "head.bias": weights["head.bias"] - by_class}
+    bias = weights["head.bias"].clone()
+    bias[: len(by_class)] -= by_class  # object outputs may follow the classes
+    return {**weights, "head.bias": bias}
 
 
 def _find_package_weights() -> Path:

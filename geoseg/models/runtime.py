@@ -58,22 +58,37 @@ class RuntimeNetwork(nn.Module):
     probabilities
         The graph outputs probabilities; their logarithms are the logits. One output channel is the
         probability of the second of two classes.
+    objects
+        The second output of the graph has the logits of object outputs.
     """
 
-    def __init__(self, graph: bytes, backend: str, *, probabilities: bool = False) -> None:
+    def __init__(
+        self, graph: bytes, backend: str, *, probabilities: bool = False, objects: bool = False
+    ) -> None:
         super().__init__()
         run, self.input_shape = (_openvino if backend == "openvino" else _onnxruntime)(graph)
         self._run = run
-        self.probabilities = probabilities
+        self.probabilities, self.objects = probabilities, objects
 
-    def run_graph(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the output of the graph for a (N, bands, H, W) image."""
-        output: NDArray[np.float32] = self._run(image)
-        return output
+    def run_graph(
+        self, image: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Return the output of the graph for a (N, bands, H, W) image, and that of objects if it has any.
+
+        Raises ModelError if an output for objects is missing.
+        """
+        first, *others = self._run(image, 1 + self.objects)
+        if self.objects and not others:
+            raise ModelError("it has no output for the objects that its card describes")
+        return first, others[0] if others else None
 
     def forward(self, image: Tensor) -> Tensor:
-        """Convert (N, bands, H, W) to logits (N, classes, H, W)."""
-        output = torch.from_numpy(self.run_graph(image.contiguous().numpy()))
+        """Convert (N, bands, H, W) to logits (N, classes, H, W), followed by those of objects."""
+        classes, objects = self.run_graph(image.contiguous().numpy())
+        logits = self._to_logits(torch.from_numpy(classes))
+        return logits if objects is None else torch.cat([logits, torch.from_numpy(objects)], dim=1)
+
+    def _to_logits(self, output: Tensor) -> Tensor:
         if not self.probabilities:
             if output.shape[1] == 1:  # logit of a sigmoid
                 return torch.cat([torch.zeros_like(output), output], dim=1)
@@ -98,10 +113,15 @@ def _onnxruntime(graph: bytes) -> tuple[Any, list[int | str | None]]:
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # of classes of onnxruntime
         raise ModelError(f"onnxruntime cannot run it ({_first_line(error)})") from error
-    (image, *others), (output, *_) = session.get_inputs(), session.get_outputs()
+    (image, *others), outputs = session.get_inputs(), [o.name for o in session.get_outputs()]
     if others or image.type != "tensor(float)":
         raise ModelError("it does not take one float32 image")
-    return lambda data: session.run([output.name], {image.name: data})[0], list(image.shape)
+
+    def run(data: NDArray[np.float32], count: int) -> list[NDArray[np.float32]]:
+        found: list[NDArray[np.float32]] = session.run(outputs[:count], {image.name: data})
+        return found
+
+    return run, list(image.shape)
 
 
 def _openvino(graph: bytes) -> tuple[Any, list[int | str | None]]:
@@ -117,7 +137,12 @@ def _openvino(graph: bytes) -> tuple[Any, list[int | str | None]]:
         compiled = core.compile_model(core.read_model(graph), "CPU", settings)
     except RuntimeError as error:
         raise ModelError(f"OpenVINO cannot run it ({_first_line(error)})") from error
-    return lambda data: compiled(data)[0].copy(), list(compiled.input(0).partial_shape)
+
+    def run(data: NDArray[np.float32], count: int) -> list[NDArray[np.float32]]:
+        outputs = compiled(data)
+        return [outputs[i].copy() for i in range(min(count, len(compiled.outputs)))]
+
+    return run, list(compiled.input(0).partial_shape)
 
 
 def _first_line(error: Exception) -> str:

@@ -12,8 +12,9 @@ from typing import Any
 
 from geoseg._version import __version__
 from geoseg.legend import LegendClass
-from geoseg.models.model_file import Model
-from geoseg.models.onnx import INPUT, OPSET, PROBABILITIES
+from geoseg.models.model_file import Model, ModelCard
+from geoseg.models.objects import OBJECT_OUTPUTS
+from geoseg.models.onnx import INPUT, OBJECTS, OPSET, PROBABILITIES
 
 EXTENSIONS = (
     "https://stac-extensions.github.io/mlm/v1.4.0/schema.json",
@@ -41,6 +42,7 @@ def stac_item(model: Model, *, name: str, href: str, size: int) -> dict[str, Any
     The geometry is null: a model card does not state where the model is valid.
     """
     card = model.card
+    outputs = _describe_outputs(card, size)
     bands = _RGB if card.bands == len(_RGB) else tuple(f"band-{i + 1}" for i in range(card.bands))
     properties: dict[str, Any] = {
         "datetime": _format_date(card.training.get("date")),
@@ -49,7 +51,7 @@ def stac_item(model: Model, *, name: str, href: str, size: int) -> dict[str, Any
         "license": "other",
         "mlm:name": str(card.training.get("name") or name),
         "mlm:architecture": card.architecture,
-        "mlm:tasks": ["semantic-segmentation"],
+        "mlm:tasks": [o["tasks"][0] for o in outputs],
         "mlm:framework": "ONNX",
         "mlm:framework_version": f"opset {OPSET}",
         "mlm:total_parameters": sum(p.numel() for p in model.network.parameters()),
@@ -65,16 +67,7 @@ def stac_item(model: Model, *, name: str, href: str, size: int) -> dict[str, Any
                 ],
             }
         ],
-        "mlm:output": [
-            {
-                "name": PROBABILITIES,
-                "tasks": ["semantic-segmentation"],
-                "result": _describe_tensor(
-                    ["batch", "class", "height", "width"], len(card.legend), size
-                ),
-                "classification:classes": [_describe_class(c) for c in card.legend],
-            }
-        ],
+        "mlm:output": outputs,
         "geoseg:card": card.to_json(),
         "geoseg:sha256": model.sha256,
     }
@@ -99,6 +92,26 @@ def stac_item(model: Model, *, name: str, href: str, size: int) -> dict[str, Any
             }
         },
     }
+
+
+def _describe_outputs(card: ModelCard, size: int) -> list[dict[str, Any]]:
+    """Describe the output of classes, and that of objects if the model has one."""
+    dimensions = ["batch", "class", "height", "width"]
+    classes = {
+        "name": PROBABILITIES,
+        "tasks": ["semantic-segmentation"],
+        "result": _describe_tensor(dimensions, len(card.legend), size),
+        "classification:classes": [_describe_class(c) for c in card.legend],
+    }
+    if card.objects is None:
+        return [classes]
+    objects = {
+        "name": OBJECTS,
+        "tasks": ["instance-segmentation"],
+        "description": f"Logits of: {', '.join(OBJECT_OUTPUTS)}",
+        "result": _describe_tensor(dimensions, len(OBJECT_OUTPUTS), size),
+    }
+    return [classes, objects]
 
 
 def _describe_tensor(dimensions: list[str], channels: int, size: int) -> dict[str, Any]:

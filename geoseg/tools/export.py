@@ -9,7 +9,7 @@ from urllib.parse import quote
 from geoseg.errors import ConfigError
 from geoseg.files import check_output, write_json
 from geoseg.models.model_file import load_model
-from geoseg.models.onnx import deepness_size, write_onnx
+from geoseg.models.onnx import deepness_size, omit_objects, write_onnx
 from geoseg.models.stac import stac_item
 from geoseg.options import ExportOptions, StrPath, as_path
 
@@ -32,7 +32,7 @@ def export(
     model
         Model file; default: the shipped model.
     options
-        Side of the images, STAC item, and treatment of existing files. The default side is 512 pixels,
+        Side of the images, object outputs, STAC item, and treatment of existing files. The default side is 512 pixels,
         or the size of which margins take at most a quarter.
 
     Returns
@@ -43,7 +43,7 @@ def export(
     Raises
     ------
     ConfigError
-        If a file name or the size is invalid.
+        If a file name or the size is invalid, or the model has no object outputs to export.
     ModelError
         If the model cannot be read.
     OutputError
@@ -62,6 +62,10 @@ def export(
             )
         check_output(stac, overwrite=options.overwrite)
     opened = load_model(model)
+    if options.objects and opened.card.objects is None:
+        raise ConfigError(f"--objects: {opened.path.name} has no object outputs. Leave it out")
+    if not options.objects:
+        opened = omit_objects(opened)
     size = deepness_size(opened.card) if options.size is None else options.size
     stride, margin = opened.card.stride, opened.card.margin
     if size % stride or size <= 2 * margin:

@@ -20,6 +20,7 @@ from geoseg.models.model_file import ModelCard, save_model
 from geoseg.models.receptive_field import measure_context
 from geoseg.models.runtime import choose_device
 from geoseg.options import StrPath, TrainOptions
+from geoseg.polygons.object_rules import default_rules
 from geoseg.progress import Track, silent
 from geoseg.report.figures import plot_curves
 from geoseg.training.config import TrainConfig
@@ -112,8 +113,11 @@ def train(
         )
         if not processes.is_leader:
             return result
+        if options.keep_checkpoint:
+            save()
         _write_products(run, result, board, overwrite=options.overwrite)
-        checkpoint.unlink(missing_ok=True)
+        if not options.keep_checkpoint:
+            checkpoint.unlink(missing_ok=True)
         return replace(result, miou=run.best_miou)
 
 
@@ -146,10 +150,9 @@ def _check_files(output: Path, *, resume: bool, overwrite: bool) -> Path:
 def _train_steps(run: TrainingRun, save: Callable[[], None], track: Track) -> None:
     """Train all remaining steps, and save checkpoints."""
     training = run.config.training
-    remaining = training.steps - run.trainer.step
     with run.load_steps() as steps:
         try:
-            for batches in track(steps, run.progress_text, total=remaining):
+            for batches in track(steps, run.progress_text, total=run.remaining_steps):
                 if run.is_finished:
                     log.info("stopped early: no better mIoU in %d validations", training.patience)
                     break
@@ -201,6 +204,7 @@ def _make_card(run: TrainingRun) -> ModelCard:
         context=reach,
         pixel_size_m=_range_pixel_sizes(run) or card.pixel_size_m,
         training=_describe_training(run),
+        objects=default_rules(len(dataset.legend)) if run.has_objects else None,
         scores={"validation_windows": {"miou": round(run.best_miou, 4), "truth": run.layer}},
     )
 
@@ -216,7 +220,7 @@ def _describe_training(run: TrainingRun) -> dict[str, Any]:
         "date": datetime.now(UTC).date().isoformat(),
         "configuration": _public_configuration(run),
         "layer": run.layer,
-        "scenes": len(run.dataset.split("train")),
+        "scenes": len(run.scenes),
         "steps": run.trainer.step,
         "hours": round(run.seconds / 3600, 3),
         "logit_shifts": run.logit_shifts,
@@ -246,5 +250,5 @@ def _public_configuration(run: TrainingRun) -> dict[str, Any]:
 
 
 def _range_pixel_sizes(run: TrainingRun) -> tuple[float, float] | None:
-    sizes = [scene.pixel_size_m for scene in run.dataset.split("train") if scene.pixel_size_m]
+    sizes = [scene.pixel_size_m for scene in run.scenes if scene.pixel_size_m]
     return (min(sizes), max(sizes)) if sizes else None

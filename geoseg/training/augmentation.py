@@ -100,6 +100,9 @@ class _Patch:
     labels: NDArray[np.uint8]
     """(h, w); BACKGROUND outside the object."""
 
+    ids: NDArray[np.int32]
+    """(h, w) IDs of the object and of those on top of it; 0 outside."""
+
     opacity: NDArray[np.float32]
     """(h, w); 1 on the object, falling to 0 over `_BORDER` pixels around it."""
 
@@ -123,13 +126,23 @@ class CopyPaste:
         self.probabilities = dict(zip(self._classes, (rarity / rarity.sum()).tolist(), strict=True))
         """Class ID → probability of being drawn, proportional to 1 / √(number of its objects)."""
 
-    def __call__(self, rng: Generator, sample: Sample, view: View) -> Sample:
+    def __call__(
+        self, rng: Generator, sample: Sample, view: View
+    ) -> tuple[Sample, NDArray[np.int32]]:
         """Return the sample with objects pasted on free background, or unchanged.
 
         Nothing is pasted over an object, over pixels that are not valid, or over another pasted object.
+
+        Returns
+        -------
+        Sample
+            Pixels and labels.
+        (size, size) array
+            IDs of the pasted objects, those on top of them included; 0 elsewhere.
         """
+        pasted = np.zeros(sample.labels.shape, np.int32)
         if not self._classes or rng.random() >= self._augment.copy_paste:
-            return sample
+            return sample, pasted
         pixels, labels = sample.pixels.copy(), sample.labels.copy()
         occupied = labels != BACKGROUND
         for _ in range(rng.integers(1, self._augment.copy_paste_objects + 1)):
@@ -141,8 +154,10 @@ class CopyPaste:
             blended = opacity * patch.pixels + (1 - opacity) * pixels[place]
             pixels[place] = blended.round().astype(np.uint8)
             labels[place] = np.where(patch.opacity == 1, patch.labels, labels[place])
+            inside = patch.opacity == 1
+            pasted[place][inside] = pasted.max() + patch.ids[inside]
             occupied[place] |= patch.opacity > 0
-        return Sample(pixels, labels, sample.valid)
+        return Sample(pixels, labels, sample.valid), pasted
 
     def _draw_patch(self, rng: Generator, view: View) -> _Patch | None:
         """Draw an object, rotated and at the scale of `view`; None if it is cut off, too large or too small."""
@@ -164,7 +179,9 @@ class CopyPaste:
         distance = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 5)
         opacity = (1 - np.asarray(distance, np.float32) / (_BORDER + 1)).clip(0, 1)
         opacity[(source.labels != BACKGROUND) & ~inside] = 0  # without its neighbours
-        return _Patch(source.pixels, np.where(inside, source.labels, BACKGROUND), opacity)
+        ids, _ = self._reader.burn_ids(View(number, transform), side)
+        labels = np.where(inside, source.labels, BACKGROUND)
+        return _Patch(source.pixels, labels, np.where(inside, ids, 0), opacity)
 
     def _scale(self, view: View, number: int) -> float:
         """Return the scale at which an object of scene `number` appears in `view`."""

@@ -64,10 +64,18 @@ class DataSection(_Section):
     """Side of a training window in pixels, a multiple of the network's stride."""
 
     balanced: Fraction = 0.5
-    """Fraction of windows centred near an object whose class is drawn uniformly."""
+    """Fraction of windows centred near an object whose class is drawn first, see `class_power`."""
+
+    class_power: Fraction = 0.0
+    """Power of the number of its objects with which the class of a balanced window is drawn: 0 for all classes alike,
+    1 for all objects alike."""
 
     background: Fraction = 0.0
     """Fraction of windows without objects. The rest, neither `balanced` nor `background`, is placed uniformly."""
+
+    held_out: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Fraction of the training scenes that are not trained on, chosen by the CRC-32 of their names, for choosing object
+    rules."""
 
     @model_validator(mode="after")
     def _check_fractions(self) -> Self:
@@ -123,6 +131,16 @@ class LossSection(_Section):
     logit_adjustment_windows: Annotated[int, Field(ge=0)] = 100
     """Evenly spaced windows of the training split on which the class logits are adjusted after training (logit
     adjustment, Menon et al. 2021); 0 switches it off."""
+
+
+class ObjectsSection(_Section):
+    """``[objects]``: the loss of a network with object outputs, see `geoseg.training.object_loss`."""
+
+    interior: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
+    """Factor of the interior of objects."""
+
+    touching: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.3
+    """Factor of touching borders."""
 
 
 class AugmentSection(_Section):
@@ -181,6 +199,10 @@ class TrainingSection(_Section):
     steps: Count = 1000
     """Optimizer steps."""
 
+    minutes: Positive | None = None
+    """Train for this time instead of a number of `steps`, with a learning rate that falls with the time. Such a run
+    is not reproducible: how many steps it takes, and at which rates, depends on the speed of the machine."""
+
     batch_size: Count = 8
     """Windows in memory at once, in each process."""
 
@@ -196,6 +218,9 @@ class TrainingSection(_Section):
 
     encoder_learning_rate: Positive | None = None
     """Learning rate of the encoder. None: `learning_rate`."""
+
+    learning_rates: dict[str, Positive] = {}
+    """Learning rates of other parts of the network by the names of its attributes, for example ``{ head = 2e-3 }``."""
 
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     """Weight decay of AdamW."""
@@ -254,6 +279,7 @@ class TrainConfig(_Section):
     data: DataSection = DataSection()
     network: NetworkSection = NetworkSection()
     loss: LossSection = LossSection()
+    objects: ObjectsSection = ObjectsSection()
     augment: AugmentSection = AugmentSection()
     training: TrainingSection = TrainingSection()
     card: CardSection = CardSection()

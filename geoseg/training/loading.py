@@ -22,23 +22,35 @@ from typing import TypeVar
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from geoseg.concurrency import map_buffered
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError, DatasetError
 from geoseg.training.config import NetworkSection, TrainConfig
+from geoseg.training.object_loss import ObjectTensors
 from geoseg.training.sampler import Sampler, build_sampler
 from geoseg.training.windows import Sample, open_dataset, open_split
 
 T = TypeVar("T")
 
-Batch = tuple[Tensor, Tensor]
-"""Inputs float32 (N, bands, size, size), channels last in memory, and labels uint8 (N, size, size), on the device of
-the network."""
-
 _BATCHES_AHEAD = 3
 _SCALING_WINDOWS = 64  # on which mean and standard deviation are measured
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Windows on the device of the network."""
+
+    inputs: Tensor
+    """float32 (N, bands, size, size) scaled pixels, channels last in memory."""
+
+    labels: Tensor
+    """uint8 (N, size, size) class IDs."""
+
+    objects: ObjectTensors | None = None
+    """Targets of object outputs; None for a network without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +80,23 @@ class Scaling:
 
     def make_batch(self, samples: Sequence[Sample], device: str = "cpu") -> Batch:
         """Stack samples of one size, copy them to a device, and scale them there."""
-        pixels, valid, labels = (
-            torch.from_numpy(np.stack(arrays)).to(device)
-            for arrays in (
-                [sample.pixels for sample in samples],  # (N, size, size, bands)
-                [sample.valid for sample in samples],
-                [sample.labels for sample in samples],
+        pixels = _stack([sample.pixels for sample in samples], device)  # (N, size, size, bands)
+        valid = _stack([sample.valid for sample in samples], device)
+        labels = _stack([sample.labels for sample in samples], device)
+        targets = [sample.objects for sample in samples if sample.objects is not None]
+        objects = None
+        if targets:
+            objects = ObjectTensors(
+                _stack([t.values for t in targets], device),
+                _stack([t.weight for t in targets], device),
             )
-        )
         mean, std = (torch.tensor(values, device=device) for values in (self.mean, self.std))
         inputs = pixels.float().sub_(mean).div_(std).masked_fill_(~valid[..., None], 0)
-        return inputs.permute(0, 3, 1, 2), labels
+        return Batch(inputs.permute(0, 3, 1, 2), labels, objects)
+
+
+def _stack(arrays: Sequence[NDArray[np.generic]], device: str) -> Tensor:
+    return torch.from_numpy(np.stack(arrays)).to(device)
 
 
 def choose_scaling(network: NetworkSection, dataset: Dataset, sampler: Sampler) -> Scaling:
@@ -155,8 +173,19 @@ def read_in_threads(
 
 
 @contextmanager
-def read_in_processes(config: TrainConfig, count: int) -> Iterator[Callable[[int], Future[Sample]]]:
+def read_in_processes(
+    config: TrainConfig, count: int, *, objects: bool = False
+) -> Iterator[Callable[[int], Future[Sample]]]:
     """Yield a function that submits sample numbers to `count` processes, each with a sampler of its own.
+
+    Parameters
+    ----------
+    config
+        Configuration of the run.
+    count
+        Number of processes.
+    objects
+        Samples have targets of object outputs.
 
     Raises
     ------
@@ -169,7 +198,8 @@ def read_in_processes(config: TrainConfig, count: int) -> Iterator[Callable[[int
     directly must therefore guard its start by ``if __name__ == "__main__":``.
     """
     context = get_context("spawn")
-    with ProcessPoolExecutor(count, context, initializer=_start_worker, initargs=(config,)) as pool:
+    start = (config, objects)
+    with ProcessPoolExecutor(count, context, initializer=_start_worker, initargs=start) as pool:
         try:
             yield partial(_submit, pool)
         except BrokenProcessPool as error:
@@ -203,21 +233,23 @@ def _block_interrupts() -> Iterator[None]:
 
 
 _config: TrainConfig | None = None  # of a worker process
+_objects = False
 
 
-def _start_worker(config: TrainConfig) -> None:
-    global _config  # noqa: PLW0603
+def _start_worker(config: TrainConfig, objects: bool) -> None:
+    global _config, _objects
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Windows has no signal masks
     Thread(target=_exit_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    _config = config  # opened by the first sample, so that an error reaches the parent
+    _config, _objects = config, objects  # opened by the first sample: an error reaches the parent
 
 
 @cache
 def _open_sampler() -> Sampler:
     assert _config is not None
-    return build_sampler(_config, open_split(_config.data, open_dataset(_config.data), "train"))
+    reader = open_split(_config.data, open_dataset(_config.data), "train")
+    return build_sampler(_config, reader, objects=_objects)
 
 
 def _read_sample(number: int) -> Sample:

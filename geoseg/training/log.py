@@ -11,7 +11,8 @@ from geoseg.errors import ConfigError
 from geoseg.files import replacing, write_json_lines
 
 LogLine = Mapping[str, Any]
-"""step, loss, learning_rate, miou (None between validations), seconds; after a validation also iou by class."""
+"""step, loss, learning_rate, miou (None between validations), seconds; after a validation also iou by class, and
+interior_f1 with object outputs."""
 
 
 def write_log(output: Path, history: Sequence[LogLine]) -> Path:

@@ -28,15 +28,19 @@ validation scenes, whole shifts gave 26.6 % mIoU, halves 26.7 % at a higher prec
 _SPACING = 4  # pixels between those that are evaluated, along both axes; neighbours are correlated
 
 
-def fit_logit_shifts(network: nn.Module, batches: Iterable[Batch]) -> NDArray[np.float32]:
+def fit_logit_shifts(
+    network: nn.Module, batches: Iterable[Batch], classes: int
+) -> NDArray[np.float32]:
     """Search for the shift of each class's logit that maximizes the mean IoU without background.
 
     Parameters
     ----------
     network
-        In eval mode, with logits of the size of the labels.
+        In eval mode, with outputs of the size of the labels: the logits of the classes first.
     batches
         Windows without augmentation.
+    classes
+        Number of classes.
 
     Returns
     -------
@@ -47,7 +51,7 @@ def fit_logit_shifts(network: nn.Module, batches: Iterable[Batch]) -> NDArray[np
     -----
     Coordinate ascent: the background first, then every class twice.
     """
-    logits, reference = _sample_logits(network, batches)  # (classes, n), (n,)
+    logits, reference = _sample_logits(network, batches, classes)  # (classes, n), (n,)
     shifts = np.zeros(len(logits), np.float32)
     best = _mean_iou(reference, logits.argmax(0).astype(np.uint8), len(logits))
     order = [(0, _BACKGROUND_SHIFTS)]
@@ -65,15 +69,15 @@ def fit_logit_shifts(network: nn.Module, batches: Iterable[Batch]) -> NDArray[np
 
 @torch.inference_mode()
 def _sample_logits(
-    network: nn.Module, batches: Iterable[Batch]
+    network: nn.Module, batches: Iterable[Batch], classes: int
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Return logits (classes, n) and labels (n,) of every `_SPACING`-th pixel along both axes."""
     every = slice(_SPACING // 2, None, _SPACING)
     logits, reference = [], []
-    for inputs, labels in batches:
-        some: Tensor = network(inputs)[:, :, every, every]  # (N, classes, h, w)
+    for batch in batches:
+        some: Tensor = network(batch.inputs)[:, :classes, every, every]  # (N, classes, h, w)
         logits.append(some.transpose(0, 1).flatten(1).float().cpu().numpy())
-        reference.append(labels[:, every, every].flatten().cpu().numpy())
+        reference.append(batch.labels[:, every, every].flatten().cpu().numpy())
     return np.concatenate(logits, axis=1), np.concatenate(reference)
 
 

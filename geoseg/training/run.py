@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from os import PathLike
 from time import monotonic
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from geoseg.dataset.folder import Dataset
+from geoseg.dataset.folder import Dataset, DatasetScene
 from geoseg.errors import ConfigError
 from geoseg.metrics.confusion import Scores
 from geoseg.models.architectures import build
@@ -40,11 +41,12 @@ from geoseg.training.log import LogLine
 from geoseg.training.logit_adjustment import fit_logit_shifts
 from geoseg.training.sampler import build_sampler, log_sampling
 from geoseg.training.trainer import Tensors, Trainer, copy_tensors, learning_rate
-from geoseg.training.validation import EvenWindows, score_network
+from geoseg.training.validation import EvenWindows, WindowScores, score_network
 from geoseg.training.windows import choose_layer, open_dataset, open_split
 
 _CHANGEABLE = (
     "training.steps:",
+    "training.minutes:",
     "training.validate_every:",
     "training.checkpoint_every:",
     "loss.logit_adjustment_windows:",
@@ -93,7 +95,10 @@ class TrainingRun:
         self.dataset = open_dataset(config.data)
         self.layer = choose_layer(config.data, self.dataset)
         self._train = open_split(config.data, self.dataset, "train")
-        self.sampler = build_sampler(config, self._train)
+        network, self.ancestor = build_network(config, self.dataset)
+        self.has_objects = bool(getattr(network, "object_outputs", ()))
+        """True if the network has object outputs."""
+        self.sampler = build_sampler(config, self._train, objects=self.has_objects)
         if self.processes.is_leader:
             log_sampling(self.sampler, config.data)
         self.scaling = choose_scaling(config.network, self.dataset, self.sampler)
@@ -104,8 +109,8 @@ class TrainingRun:
             size=config.data.window,
             most=config.training.validation_windows,
             device=device,
+            objects=self.has_objects,
         )
-        network, self.ancestor = build_network(config, self.dataset)
         self.stride = int(network.stride)  # type: ignore[arg-type]
         weights = compute_class_weights(config, self.dataset)
         if self.processes.is_leader:
@@ -124,6 +129,12 @@ class TrainingRun:
         self.losses: deque[float] = deque(maxlen=_SMOOTHED_LOSSES)
         self._validations_since_best = 0
         self._started, self._first_step = monotonic(), 0
+        self._earlier_seconds, self._time_is_over = 0.0, False
+
+    @property
+    def scenes(self) -> Sequence[DatasetScene]:
+        """Scenes that are trained on."""
+        return self._train.scenes
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -131,12 +142,24 @@ class TrainingRun:
         return describe_configuration(self.config, self.processes.count)
 
     @property
+    def elapsed(self) -> float:
+        """Seconds since the start, waiting for windows included, of this run and of those that it resumes."""
+        return self._earlier_seconds + monotonic() - self._started
+
+    @property
+    def remaining_steps(self) -> int | None:
+        """Number of steps until the end; None if the run is limited by time."""
+        training = self.config.training
+        return None if training.minutes else training.steps - self.trainer.step
+
+    @property
     def is_finished(self) -> bool:
         """True after the last step, or after `patience` validations without a better mIoU."""
-        training = self.config.training
+        remaining, patience = self.remaining_steps, self.config.training.patience
         return (
-            self.trainer.step >= training.steps
-            or 0 < training.patience <= self._validations_since_best
+            self._time_is_over
+            or (remaining is not None and remaining <= 0)
+            or 0 < patience <= self._validations_since_best
         )
 
     def progress_text(self) -> str:
@@ -144,26 +167,35 @@ class TrainingRun:
         if not self.losses:
             return "train"
         best = f", mIoU {100 * self.best_miou:.1f} %" if self.best is not None else ""
-        done = self.trainer.step - self._first_step
-        seconds = (monotonic() - self._started) / done if done else 0.0
-        minutes = (self.config.training.steps - self.trainer.step) * seconds / 60
+        minutes = self._estimate_minutes()
         left = f", {minutes // 60:.0f}:{minutes % 60:02.0f} h left" if minutes >= 1 else ""
         return f"train, loss {np.mean(self.losses):.3f}{best}{left}"
+
+    def _estimate_minutes(self) -> float:
+        """Return the remaining minutes, 0 if unknown."""
+        if limit := self.config.training.minutes:
+            return max(0.0, limit - self.elapsed / 60)
+        done = self.trainer.step - self._first_step
+        seconds = (monotonic() - self._started) / done if done else 0.0
+        return (self.config.training.steps - self.trainer.step) * seconds / 60
 
     @contextmanager
     def load_steps(self) -> Iterator[Iterator[Sequence[Batch]]]:
         """Yield an iterator of the batches of each remaining step, loaded ahead."""
         training = self.config.training
+        first = self.trainer.step
+        steps: Iterable[int] = count(first) if training.minutes else range(first, training.steps)
         numbers = (
             batch
-            for step in range(self.trainer.step, training.steps)
+            for step in steps
             for batch in self.processes.sample_numbers(
                 step, training.batch_size, training.accumulate
             )
         )
-        self._started, self._first_step = monotonic(), self.trainer.step
+        self._earlier_seconds, self._started = self.elapsed, monotonic()
+        self._first_step = self.trainer.step
         reading = (
-            read_in_processes(self.config, self._workers)
+            read_in_processes(self.config, self._workers, objects=self.has_objects)
             if self._workers
             else read_in_threads(self.sampler, self._threads)
         )
@@ -178,9 +210,11 @@ class TrainingRun:
         started = monotonic()
         self.between_steps = False
         training, trainer = self.config.training, self.trainer
-        rate = learning_rate(trainer.step, training)
-        self.losses.append(trainer.train_step(batches))
-        is_last = trainer.step == training.steps
+        done = self._share_time()
+        rate = learning_rate(trainer.step, training, done)
+        self.losses.append(trainer.train_step(batches, done))
+        self._time_is_over = done is not None and done >= 1
+        is_last = self._time_is_over or self.remaining_steps == 0
         due = is_last or trainer.step % training.validate_every == 0
         scores = self.validate() if due else None
         self.seconds += monotonic() - started
@@ -188,17 +222,26 @@ class TrainingRun:
             self.history.append(self._log_line(rate, scores))
         self.between_steps = True
 
-    def validate(self) -> Scores:
+    def _share_time(self) -> float | None:
+        """Return the fraction of the time that is over, the same in all processes; None without a time limit."""
+        limit = self.config.training.minutes
+        if limit is None:
+            return None
+        done = torch.tensor(min(1.0, self.elapsed / (60 * limit)), device=self.trainer.device)
+        self.processes.broadcast([done])
+        return done.item()
+
+    def validate(self) -> WindowScores:
         """Score the averaged weights on the validation windows, and keep the best."""
         network = self.trainer.averaged_network()
         scores = self.score(network, self.processes)
         self._validations_since_best += 1
-        if (miou := _mean_iou(scores)) > self.best_miou:
+        if (miou := _mean_iou(scores.labels)) > self.best_miou:
             self.best_miou, self.best = miou, copy_tensors(network.state_dict(), "cpu")
             self._validations_since_best = 0
         return scores
 
-    def score(self, network: nn.Module, processes: Processes) -> Scores:
+    def score(self, network: nn.Module, processes: Processes) -> WindowScores:
         """Score a network on the validation windows."""
         classes = len(self.dataset.legend)
         return score_network(network, self._validation, classes=classes, processes=processes)
@@ -217,12 +260,12 @@ class TrainingRun:
             device=self.trainer.device,
         )
         with windows.load() as batches:
-            shifts = fit_logit_shifts(network, batches)
-        self.best["head.bias"] += torch.from_numpy(shifts)
+            shifts = fit_logit_shifts(network, batches, len(self.dataset.legend))
+        self.best["head.bias"][: len(shifts)] += torch.from_numpy(shifts)
         names = self.dataset.legend.names
         self.logit_shifts = dict(zip(names, shifts.round(2).tolist(), strict=True))
         network.load_state_dict(self.best)
-        self.best_miou = _mean_iou(self.score(network, Processes()))
+        self.best_miou = _mean_iou(self.score(network, Processes()).labels)
 
     def checkpoint(self) -> Checkpoint:
         """Return everything that the next step depends on."""
@@ -235,6 +278,7 @@ class TrainingRun:
             "losses": list(self.losses),
             "history": self.history,
             "seconds": self.seconds,
+            "elapsed": self.elapsed,
             "ancestor": self.ancestor,
         }
         return Checkpoint(self.trainer.step, {**self.trainer.state(), **best}, facts)
@@ -269,6 +313,8 @@ class TrainingRun:
         self.best = copy_tensors(best) if best is not None else None
         self.best_miou, self.seconds = facts["best_miou"], facts["seconds"]
         self._validations_since_best = facts.get("stale", 0)
+        self._earlier_seconds = facts.get("elapsed", self.seconds)
+        self._started = monotonic()
         self.losses.extend(facts["losses"])
         self.history = facts["history"]
         self.ancestor = facts.get("ancestor", self.ancestor)
@@ -278,17 +324,19 @@ class TrainingRun:
         self._train.close()
         self._val.close()
 
-    def _log_line(self, rate: float, scores: Scores | None) -> LogLine:
+    def _log_line(self, rate: float, scores: WindowScores | None) -> LogLine:
         line: dict[str, Any] = {
             "step": self.trainer.step,
             "loss": round(float(np.mean(self.losses)), 5),
             "learning_rate": rate,
-            "miou": None if scores is None else round(_mean_iou(scores), 5),
+            "miou": None if scores is None else round(_mean_iou(scores.labels), 5),
             "seconds": round(self.seconds, 1),
         }
         if scores is not None:
-            classes = scores.to_json(self.dataset.legend)["classes"]
+            classes = scores.labels.to_json(self.dataset.legend)["classes"]
             line["iou"] = {name: of_class["iou"] for name, of_class in classes.items()}
+            if scores.interior is not None:
+                line["interior_f1"] = round(float(np.nan_to_num(scores.interior.f1[1])), 5)
         return line
 
 

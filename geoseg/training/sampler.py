@@ -41,17 +41,27 @@ class Sampler:
         Window size, and fractions of balanced and of background windows.
     augment
         Augmentations.
+    objects
+        Samples have targets of object outputs.
     """
 
     def __init__(
-        self, reader: SplitReader, *, seed: int, data: DataSection, augment: AugmentSection
+        self,
+        reader: SplitReader,
+        *,
+        seed: int,
+        data: DataSection,
+        augment: AugmentSection,
+        objects: bool = False,
     ) -> None:
         self.reader, self.seed, self.size = reader, seed, data.window
-        self._data, self._augment = data, augment
+        self._data, self._augment, self._with_objects = data, augment, objects
         areas = np.array([s.width * s.height for s in reader.scenes], np.float64)
         self._cumulative_area = areas.cumsum() / areas.sum()
         self._objects = ObjectIndex(reader)
         self._classes = list(self._objects.by_class.values())
+        powers = np.array([float(len(numbers)) for numbers in self._classes]) ** data.class_power
+        self._class_probabilities = powers / powers.sum()
         self._copy_paste = (
             CopyPaste(reader, self._objects, augment, self.size) if augment.copy_paste else None
         )
@@ -65,15 +75,20 @@ class Sampler:
         """Draw, read and augment sample `n`."""
         rng = np.random.default_rng((self.seed, n))
         view = self._draw_view(rng)
-        sample = self.reader.read(view, self.size)
+        sample, pasted = self.reader.read(view, self.size), None
         if self._copy_paste:
             rng_paste = np.random.default_rng((self.seed, n, _COPY_PASTE))
-            sample = self._copy_paste(rng_paste, sample, view)
+            sample, pasted = self._copy_paste(rng_paste, sample, view)
         pixels = jitter_colours(rng, sample.pixels, self._augment)
         rng_noise = np.random.default_rng((self.seed, n, _NOISE))
         pixels = blur_and_add_noise(rng_noise, pixels, self._augment)
         pixels[~sample.valid] = 0
-        return Sample(pixels, sample.labels, sample.valid)
+        objects = (
+            self.reader.read_objects(view, self.size, labels=sample.labels, pasted=pasted)
+            if self._with_objects
+            else None
+        )
+        return Sample(pixels, sample.labels, sample.valid, objects)
 
     def view(self, n: int) -> View:
         """Return the placement of sample `n`."""
@@ -100,11 +115,17 @@ class Sampler:
 
     def _draw_near_object(self, rng: Generator) -> tuple[int, tuple[float, float]]:
         """Draw a class, then an object of it: its scene, and a point at most 0.35 windows from its bounding box."""
-        number, chosen = self._objects[rng.choice(self._classes[rng.integers(len(self._classes))])]
+        number, chosen = self._objects[rng.choice(self._classes[self._draw_class(rng)])]
         left, top, right, bottom = chosen.geometry[0].bounds
         spread = 0.35 * self.size
         x, y = rng.uniform((left, top), (right, bottom)) + rng.uniform(-spread, spread, 2)
         return number, (float(x), float(y))
+
+    def _draw_class(self, rng: Generator) -> int:
+        """Draw the index of a class that has objects."""
+        if not self._data.class_power:
+            return int(rng.integers(len(self._classes)))
+        return int(rng.choice(len(self._classes), p=self._class_probabilities))
 
     def _place(self, rng: Generator, number: int, centre: tuple[float, float]) -> View:
         """Place a window around a point, shifted into the scene where it fits."""
@@ -119,10 +140,10 @@ class Sampler:
         return View(number, to_centre @ transform @ Affine.translation(-round(x), -round(y)))
 
 
-def build_sampler(config: TrainConfig, reader: SplitReader) -> Sampler:
-    """Return the sampler of a configuration."""
+def build_sampler(config: TrainConfig, reader: SplitReader, *, objects: bool = False) -> Sampler:
+    """Return the sampler of a configuration, with targets of `objects` or without."""
     seed, data = config.training.seed, config.data
-    return Sampler(reader, seed=seed, data=data, augment=config.augment)
+    return Sampler(reader, seed=seed, data=data, augment=config.augment, objects=objects)
 
 
 def log_sampling(sampler: Sampler, data: DataSection) -> None:
@@ -130,9 +151,10 @@ def log_sampling(sampler: Sampler, data: DataSection) -> None:
     if not sampler.classes:
         log.warning("the training scenes have no objects: windows are placed uniformly")
         return
+    power = f"by their objects ** {data.class_power:.2g}" if data.class_power else "uniformly"
     log.info(
-        "windows: %.0f %% near an object (%d classes drawn uniformly), %.0f %% without objects, "
+        "windows: %.0f %% near an object (%d classes drawn %s), %.0f %% without objects, "
         "%.0f %% placed uniformly",
-        *(100 * data.balanced, sampler.classes, 100 * data.background),
+        *(100 * data.balanced, sampler.classes, power, 100 * data.background),
         100 * (1 - data.balanced - data.background),
     )

@@ -14,22 +14,35 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from geoseg.errors import ModelError
+from geoseg.errors import ConfigError, ModelError
 from geoseg.training.config import TrainConfig, TrainingSection
 from geoseg.training.distributed import Processes
 from geoseg.training.loading import Batch
 from geoseg.training.loss import Loss
+from geoseg.training.object_loss import ObjectLoss
 
 Tensors = dict[str, Tensor]
 
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # state of AdamW per parameter
 
 
-def learning_rate(step: int, training: TrainingSection) -> float:
-    """Compute the learning rate of a step: linear warm-up, then cosine decay to 1 % of the configured rate."""
+def learning_rate(step: int, training: TrainingSection, done: float | None = None) -> float:
+    """Compute the learning rate of a step: linear warm-up, then cosine decay to 1 % of the configured rate.
+
+    Parameters
+    ----------
+    step
+        Steps done.
+    training
+        Settings.
+    done
+        Fraction of the time that is over, 0 to 1, in a run that is limited by time instead of steps.
+    """
     if step < training.warmup:
         return training.learning_rate * (step + 1) / training.warmup
     progress = (step - training.warmup) / max(1, training.steps - training.warmup)
+    if done is not None:
+        progress = done
     return training.learning_rate * (0.01 + 0.99 * (1 + cos(pi * progress)) / 2)
 
 
@@ -45,22 +58,34 @@ class ParameterGroup:
 
 
 def group_parameters(network: nn.Module, training: TrainingSection) -> list[ParameterGroup]:
-    """Group parameters by encoder or not, which may have its own rate, and by weight decay or not.
+    """Group parameters by learning rate, which parts of the network may have their own, and by weight decay or not.
 
     Parameters of at most one dimension (norms and biases) are not decayed.
+
+    Raises
+    ------
+    ConfigError
+        If `training` has a rate for a part that the network does not have.
     """
-    named: dict[tuple[bool, bool], dict[str, nn.Parameter]] = {}
+    rates = {"encoder": training.encoder_learning_rate or training.learning_rate}
+    rates |= training.learning_rates
+    parts = {name.partition(".")[0] for name, _ in network.named_parameters()}
+    if unknown := sorted(training.learning_rates.keys() - parts):
+        raise ConfigError(
+            f"training.learning_rates: the network has no part {unknown[0]!r}. "
+            f"Known: {', '.join(sorted(parts))}"
+        )
+    named: dict[tuple[float, bool], dict[str, nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
-        key = name.startswith("encoder."), parameter.ndim > 1
-        named.setdefault(key, {})[name] = parameter
-    encoder = (training.encoder_learning_rate or training.learning_rate) / training.learning_rate
+        rate = rates.get(name.partition(".")[0], training.learning_rate)
+        named.setdefault((rate, parameter.ndim > 1), {})[name] = parameter
     return [
         ParameterGroup(
             parameters,
             weight_decay=training.weight_decay if decayed else 0.0,
-            factor=encoder if encodes else 1.0,
+            factor=rate / training.learning_rate,
         )
-        for (encodes, decayed), parameters in named.items()
+        for (rate, decayed), parameters in named.items()
     ]
 
 
@@ -100,6 +125,8 @@ class Trainer:
             config.loss,
             self.processes.reduce_sum,
         )
+        self._object_loss = ObjectLoss(config.objects, self.processes.reduce_sum)
+        self._classes = len(class_weights)
         self._groups = group_parameters(self.network, config.training)
         self._optimizer = torch.optim.AdamW(
             [
@@ -112,8 +139,15 @@ class Trainer:
         self._scaler = torch.amp.GradScaler(torch.device(device).type, enabled=half)
         self._average = copy_tensors(self.network.state_dict())
 
-    def train_step(self, batches: Sequence[Batch]) -> float:
+    def train_step(self, batches: Sequence[Batch], done: float | None = None) -> float:
         """Take one optimizer step on the mean loss of some batches.
+
+        Parameters
+        ----------
+        batches
+            Batches of equal size.
+        done
+            Fraction of the time that is over, see `learning_rate`.
 
         Returns
         -------
@@ -126,7 +160,7 @@ class Trainer:
             If the loss is not finite.
         """
         _seed_torch(self.training.seed, self.step, self.processes.rank)
-        rate = learning_rate(self.step, self.training)
+        rate = learning_rate(self.step, self.training, done)
         for group, settings in zip(self._groups, self._optimizer.param_groups, strict=True):
             settings["lr"] = rate * group.factor
         self._optimizer.zero_grad(set_to_none=True)
@@ -184,10 +218,13 @@ class Trainer:
 
     def _accumulate_gradient(self, batch: Batch, parts: int) -> float:
         """Add the gradient of a batch, one of `parts` of the step, and return its part of the loss."""
-        inputs, labels = batch
         with self._mixed_precision():
-            logits = self._wrapped.train()(inputs)
-        loss = self._loss(logits, labels) / parts
+            outputs = self._wrapped.train()(batch.inputs)  # (N, classes + object outputs, h, w)
+        loss = self._loss(outputs[:, : self._classes], batch.labels)
+        if batch.objects is not None:
+            of_objects = outputs[:, self._classes :]
+            loss = loss + self._object_loss(of_objects, batch.objects, batch.labels)
+        loss = loss / parts
         if not loss.isfinite():
             raise ModelError(f"step {self.step + 1}: the loss is not finite. Lower learning_rate")
         # each process has the whole loss and a part of the gradient, and DDP averages where parts must add up

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geoseg.annotations.burn import AnnotationIndex, Annotations, burn
+from geoseg.annotations.burn import AnnotationIndex, Annotations, burn, burn_ids
 from geoseg.dataset.folder import Dataset, DatasetScene
 from geoseg.errors import ConfigError
 from geoseg.legend import IGNORE
@@ -26,6 +27,7 @@ from geoseg.options import Difficult
 from geoseg.raster.scene import Scene, gdal_env
 from geoseg.raster.tiles import tile_grid
 from geoseg.training.config import DataSection
+from geoseg.training.object_targets import PAD, ObjectTargets, compute_object_targets
 
 MAX_OPEN_SCENES = 128
 """Half of the file descriptors that macOS allows a process by default."""
@@ -54,6 +56,9 @@ class Sample:
 
     valid: NDArray[np.bool_]
     """(size, size) True where the scene has data."""
+
+    objects: ObjectTargets | None = None
+    """Targets of object outputs; None for a network without them."""
 
 
 class ScenePool:
@@ -137,6 +142,8 @@ class SplitReader:
         Annotation layer; None: the dataset's default.
     difficult
         Treatment of objects marked as difficult.
+    held_out
+        Fraction of the scenes that are left out, see `is_held_out`.
     max_open
         Scenes that stay open between windows.
     """
@@ -148,10 +155,15 @@ class SplitReader:
         *,
         layer: str | None,
         difficult: Difficult,
+        held_out: float = 0.0,
         max_open: int = MAX_OPEN_SCENES,
     ) -> None:
-        self.scenes: Sequence[DatasetScene] = dataset.split(split)
+        self.scenes: Sequence[DatasetScene] = [
+            scene for scene in dataset.split(split) if not is_held_out(scene.name, held_out)
+        ]
         self.legend, self.difficult = dataset.legend, difficult
+        self._countable = np.zeros(IGNORE + 1, bool)
+        self._countable[: len(self.legend)] = self.legend.countable
         annotations = dataset.annotations(layer, scenes=self.scenes)
         self.indexes = [
             AnnotationIndex(annotations.get(s.name, Annotations.empty())) for s in self.scenes
@@ -196,6 +208,49 @@ class SplitReader:
         pixels = warp(pixels, to_window, size).reshape(size, size, -1)  # OpenCV drops a single band
         pixels[~valid] = 0
         return Sample(pixels, labels, valid)
+
+    def read_objects(
+        self,
+        view: View,
+        size: int,
+        *,
+        labels: NDArray[np.uint8] | None = None,
+        pasted: NDArray[np.int32] | None = None,
+    ) -> ObjectTargets:
+        """Compute the targets of object outputs in a square of `size` pixels placed by `view`.
+
+        Parameters
+        ----------
+        view, size
+            Placement of the square.
+        labels
+            (size, size) class IDs, with `pasted`.
+        pasted
+            (size, size) IDs of pasted objects, 0 elsewhere.
+        """
+        padded = View(view.scene, Affine.translation(PAD, PAD) @ view.transform)
+        ids, near = self.burn_ids(padded, size + 2 * PAD)
+        ids[~np.append(False, self._countable[near.class_id])[ids]] = 0
+        if pasted is not None and labels is not None:
+            inside = ids[PAD:-PAD, PAD:-PAD]
+            added = (pasted > 0) & self._countable[labels]
+            inside[added] = len(near) + pasted[added]
+        return compute_object_targets(ids)
+
+    def burn_ids(self, view: View, size: int) -> tuple[NDArray[np.int32], Annotations]:
+        """Burn the objects in a square of `size` pixels placed by `view`.
+
+        Returns
+        -------
+        (size, size) array
+            1 + index of the object; 0 elsewhere.
+        Annotations
+            The objects.
+        """
+        near = self.indexes[view.scene].query(shapely.Polygon(_scene_corners(view, size)))
+        if self.difficult == "drop":
+            near = near[~near.difficult]
+        return burn_ids(near, size, size, transform=view.transform), near
 
     def count_objects(self, view: View, size: int) -> int:
         """Count the objects that touch a square of `size` pixels placed by `view`."""
@@ -267,8 +322,21 @@ def choose_layer(data: DataSection, dataset: Dataset) -> str:
 
 
 def open_split(data: DataSection, dataset: Dataset, split: str) -> SplitReader:
-    """Return a reader of the scenes and annotations of a split."""
-    return SplitReader(dataset, split, layer=choose_layer(data, dataset), difficult=data.difficult)
+    """Return a reader of the scenes and annotations of a split, of train without those that are held out.
+
+    Raises ConfigError if no scene is left.
+    """
+    held_out = data.held_out if split == "train" else 0.0
+    layer = choose_layer(data, dataset)
+    reader = SplitReader(dataset, split, layer=layer, difficult=data.difficult, held_out=held_out)
+    if held_out and not reader.scenes:
+        raise ConfigError("data.held_out: leaves no scene to train on. Lower it")
+    return reader
+
+
+def is_held_out(name: str, fraction: float) -> bool:
+    """Return True for scenes that are not trained on, a `fraction` of all, chosen by the CRC-32 of their name."""
+    return fraction > 0 and zlib.crc32(name.encode()) % round(1 / fraction) == 0
 
 
 def warp(

@@ -16,9 +16,16 @@ from torch import Tensor, nn
 from geoseg.errors import ConfigError, ModelError
 from geoseg.models.mobile_unet import MobileUNet
 from geoseg.models.model_file import Model
-from geoseg.models.onnx import onnx_graph, read_onnx_card, write_onnx
+from geoseg.models.onnx import (
+    convert_to_backend,
+    load_onnx,
+    omit_objects,
+    onnx_graph,
+    read_onnx_card,
+    write_onnx,
+)
 from geoseg.models.unet import UNet
-from tests.scenes import LEGEND, card, tiny_model
+from tests.scenes import LEGEND, card, objects_model, tiny_model
 
 
 def mobile_model() -> Model:
@@ -122,3 +129,57 @@ def test_an_architecture_that_onnx_cannot_say_is_a_model_error() -> None:
     model = Model(Path("untold.safetensors"), card(), Untold().eval(), "0" * 64)
     with pytest.raises(ModelError, match=r"untold\.safetensors: its architecture"):
         onnx_graph(model, softmax=False)
+
+
+@pytest.mark.parametrize("softmax", [False, True])
+@torch.inference_mode()
+def test_objects_are_a_second_output(softmax: bool) -> None:
+    model = objects_model()
+    graph = onnx_graph(model, softmax=softmax)
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    assert names == ["probabilities" if softmax else "logits", "objects"]
+    image = torch.randn(2, 3, 16, 32)
+    expected = model.network(image)
+    classes, objects = session.run(None, {"image": image.numpy()})
+    logits = expected[:, : len(LEGEND)]
+    wanted = logits.softmax(dim=1) if softmax else logits
+    np.testing.assert_allclose(classes, wanted.numpy(), atol=1e-4)
+    np.testing.assert_allclose(objects, expected[:, len(LEGEND) :].numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("softmax", [False, True])
+@torch.inference_mode()
+def test_a_file_with_objects_is_read_back_with_them(tmp_path: Path, softmax: bool) -> None:
+    model = objects_model()
+    write_onnx(tmp_path / "m.onnx", model, softmax=softmax)
+    read = load_onnx(tmp_path / "m.onnx")
+    assert read.card.to_json() == model.card.to_json()
+    image = torch.randn(1, 3, 16, 16)
+    expected, found = model.network(image), read.network(image)
+    classes = len(LEGEND)
+    torch.testing.assert_close(found[:, classes:], expected[:, classes:], atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        found[:, :classes].softmax(1), expected[:, :classes].softmax(1), atol=1e-4, rtol=0
+    )
+
+
+@torch.inference_mode()
+def test_another_runtime_computes_objects_too() -> None:
+    model = objects_model()
+    image = torch.randn(1, 3, 16, 16)
+    found = convert_to_backend(model, "onnx").network(image)
+    torch.testing.assert_close(found, model.network(image), atol=1e-4, rtol=0)
+
+
+@torch.inference_mode()
+def test_without_objects_a_file_has_one_output_and_a_card_without_rules(tmp_path: Path) -> None:
+    model = objects_model()
+    write_onnx(tmp_path / "m.onnx", omit_objects(model))
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    assert [output.name for output in session.get_outputs()] == ["probabilities"]
+    read = load_onnx(tmp_path / "m.onnx")
+    assert read.card.objects is None
+    image = torch.randn(1, 3, 16, 16)
+    assert read.network(image).shape[1] == len(LEGEND)
+    assert omit_objects(tiny_model()).network(image).shape[1] == len(LEGEND)

@@ -16,7 +16,7 @@ from geoseg.legend import Legend
 from geoseg.models.model_file import ModelCard
 from geoseg.models.stac import stac_item
 from tests.calls import export
-from tests.scenes import LEGEND, model_file, tiny_model
+from tests.scenes import LEGEND, model_file, objects_model, tiny_model
 
 
 @pytest.fixture
@@ -82,3 +82,11 @@ def test_a_name_the_extension_does_not_allow_stands_whole_in_the_description() -
         ("Geb-ude-gro", "Gebäude (groß)"),
         ("class-2", "***"),
     ]
+
+
+def test_the_object_outputs_are_an_output_of_their_own() -> None:
+    told = stac_item(objects_model(), name="m", href="./m.onnx", size=64)["properties"]
+    classes, objects = told["mlm:output"]
+    assert (classes["name"], objects["name"]) == ("probabilities", "objects")
+    assert objects["result"]["shape"] == [-1, 2, 64, 64]
+    assert told["mlm:tasks"] == ["semantic-segmentation", "instance-segmentation"]

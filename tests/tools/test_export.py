@@ -18,7 +18,7 @@ from geoseg.models.model_file import ModelCard, load_model, save_model
 from geoseg.models.unet import UNet
 from geoseg.raster.tiles import tile_grid
 from tests.calls import export
-from tests.scenes import LEGEND, card, model_file, picture
+from tests.scenes import LEGEND, card, model_file, objects_model_file, picture
 
 
 def exported(folder: Path, *, size: int | None = None, **more: Any) -> tuple[Path, Path]:
@@ -133,3 +133,19 @@ def test_the_shipped_model_can_be_exported(tmp_path: Path) -> None:
     session, told = opened(export(tmp_path / "m.onnx"))
     assert session.get_inputs()[0].shape == ["batch", 3, 2048, 2048]
     assert json.loads(told["tiles_overlap"]) == 38  # percent: twice the margin of 384
+
+
+def test_objects_are_exported_on_request_only(tmp_path: Path) -> None:
+    model = objects_model_file(tmp_path / "m.safetensors")
+    for objects, names in ((False, ["probabilities"]), (True, ["probabilities", "objects"])):
+        path = export(tmp_path / f"{objects}.onnx", model=model, size=96, objects=objects)
+        session, metadata = opened(path)
+        assert [output.name for output in session.get_outputs()] == names
+        assert (ModelCard.from_json(json.loads(metadata["geoseg"])).objects is None) != objects
+        assert json.loads(metadata["class_names"])["1"] == "plane"
+
+
+def test_objects_of_a_model_without_them_are_refused(tmp_path: Path) -> None:
+    model = model_file(tmp_path / "m.safetensors")
+    with pytest.raises(ConfigError, match="no object outputs"):
+        export(tmp_path / "m.onnx", model=model, objects=True)

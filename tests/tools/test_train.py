@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -24,6 +25,7 @@ from geoseg.tools.train import default_workers
 from geoseg.training.checkpoint import Checkpoint
 from geoseg.training.config import RENAMED_KEYS, TrainConfig, parse_config
 from geoseg.training.run import TrainingRun
+from geoseg.training.validation import WindowScores
 from tests.calls import evaluate, train
 from tests.processes import HANG, at_checkpoint, wait_until
 from tests.synthetic_dataset import dataset
@@ -330,9 +332,9 @@ def test_a_run_that_gets_no_better_stops_early_and_keeps_its_best(
 ) -> None:
     found = iter([0.3, 0.5, 0.5, 0.4, 0.2, 0.9])  # the last is what the finished model gets
 
-    def scored(_run: TrainingRun, *_: object) -> Scores:
+    def scored(_run: TrainingRun, *_: object) -> WindowScores:
         hits = round(1000 * next(found))
-        return Scores(np.array([[1000, 0], [1000 - hits, hits]]))
+        return WindowScores(Scores(np.array([[1000, 0], [1000 - hits, hits]])))
 
     monkeypatch.setattr(TrainingRun, "score", scored)
     monkeypatch.setattr(Scores, "to_json", lambda *_: {"classes": {}})
@@ -341,6 +343,58 @@ def test_a_run_that_gets_no_better_stops_early_and_keeps_its_best(
     assert lines[-1]["step"] == 10
     assert [line["miou"] for line in lines] == [0.3, 0.5, 0.5, 0.4, 0.2]
     assert load_model(made.model).card.training["steps"] == 10
+
+
+def with_objects(drawn: Path, **training: object) -> TrainConfig:
+    settings = learning(drawn, **training)
+    settings["network"]["parameters"]["objects"] = True
+    settings["objects"] = {"interior": 5.0, "touching": 5.0}
+    settings["augment"] = {"copy_paste": 0.5}
+    return parse_config(settings, "test")
+
+
+def test_a_network_with_object_outputs_learns_them_and_resumes_to_the_same_bytes(
+    drawn: Path, tmp_path: Path
+) -> None:
+    made = train(with_objects(drawn, steps=60, validate_every=20), tmp_path / "one.safetensors")
+    lines = [json.loads(line) for line in made.log.read_text().splitlines()]
+    found = [line["interior_f1"] for line in lines if "interior_f1" in line]
+    assert len(found) == 3
+    assert found[-1] > 0.5, found
+    model = load_model(made.model)
+    assert model.card.objects is not None
+    assert model.network(torch.zeros(1, 3, 64, 64)).shape[1] == len(model.card.legend) + 2
+    other = tmp_path / "other.safetensors"
+    settings = with_objects(drawn, steps=60, validate_every=20)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, other, track=stop_after(31))
+    train(settings, other, resume=True)
+    assert weights(other) == weights(made.model)
+
+
+def test_held_out_scenes_are_not_trained_on(drawn: Path, tmp_path: Path) -> None:
+    settings = learning(drawn, steps=2, validate_every=2)
+    settings["data"]["held_out"] = 1 / 3
+    made = train(parse_config(settings, "test"), tmp_path / "m.safetensors")
+    expected = sum(zlib.crc32(f"train{n}".encode()) % 3 > 0 for n in range(3))
+    assert 0 < expected < 3
+    assert load_model(made.model).card.training["scenes"] == expected
+
+
+def test_a_run_limited_by_time_validates_after_its_last_step(drawn: Path, tmp_path: Path) -> None:
+    made = train(config(drawn, minutes=1e-9), tmp_path / "m.safetensors")
+    (line,) = (json.loads(line) for line in made.log.read_text().splitlines())
+    assert line["step"] == 1
+    assert line["miou"] is not None
+    assert load_model(made.model).card.training["steps"] == 1
+
+
+def test_a_run_limited_by_time_may_go_on_for_longer(drawn: Path, tmp_path: Path) -> None:
+    output = tmp_path / "m.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train(config(drawn, minutes=1000.0), output, track=stop_after(5))
+    train(config(drawn, minutes=1e-9), output, resume=True)
+    assert load_model(output).card.training["steps"] == 6
 
 
 def test_a_run_may_be_told_in_tensorboards_events(drawn: Path, tmp_path: Path) -> None:

@@ -46,8 +46,8 @@ def digests(parts: Sequence[Batch]) -> list[str]:
     """Of every window, one by one."""
     return [
         hashlib.sha256(pixels.numpy().tobytes() + truth.numpy().tobytes()).hexdigest()
-        for inputs, labels in parts
-        for pixels, truth in zip(inputs, labels, strict=True)
+        for batch in parts
+        for pixels, truth in zip(batch.inputs, batch.labels, strict=True)
     ]
 
 

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+
+import cv2
 import numpy as np
 import pytest
 from affine import Affine
@@ -20,9 +23,13 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> SplitReader:
     return SplitReader(Dataset.open(folder), "train", layer=None, difficult="keep")
 
 
-def paster(scenes: SplitReader, **settings: object) -> CopyPaste:
+def paster(
+    scenes: SplitReader, **settings: object
+) -> Callable[[np.random.Generator, Sample, View], Sample]:
+    """Paste objects, and return the sample without their numbers."""
     augment = AugmentSection(**{"copy_paste": 1.0, **settings})  # type: ignore[arg-type]
-    return CopyPaste(scenes, ObjectIndex(scenes), augment, SIZE)
+    paste = CopyPaste(scenes, ObjectIndex(scenes), augment, SIZE)
+    return lambda rng, sample, view: paste(rng, sample, view)[0]
 
 
 def empty(value: int = 120) -> Sample:
@@ -131,3 +138,17 @@ def test_the_share_of_windows_that_get_something_is_as_asked_for(scenes: SplitRe
     paste = paster(scenes, copy_paste=0.3)
     got = [paste(np.random.default_rng(n), empty(), HERE).labels.any() for n in range(200)]
     assert np.mean(got) == pytest.approx(0.3, abs=0.1)
+
+
+def test_every_pasted_object_has_an_id_of_its_own(scenes: SplitReader) -> None:
+    paste = CopyPaste(scenes, ObjectIndex(scenes), AugmentSection(copy_paste=1.0), SIZE)
+    most = 0
+    for n in range(20):
+        sample, pasted = paste(np.random.default_rng(n), empty(), HERE)
+        assert ((pasted > 0) == (sample.labels != BACKGROUND)).all()
+        ids = set(np.unique(pasted)) - {0}
+        assert all(len(np.unique(sample.labels[pasted == each])) == 1 for each in ids)
+        parts, _ = cv2.connectedComponents((sample.labels != BACKGROUND).astype(np.uint8))
+        assert len(ids) >= parts - 1  # objects that lie on a pasted one have their own
+        most = max(most, len(ids))
+    assert most >= 3

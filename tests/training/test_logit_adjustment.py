@@ -2,6 +2,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from geoseg.training.loading import Batch
 from geoseg.training.logit_adjustment import fit_logit_shifts
 
 
@@ -22,9 +23,9 @@ def test_a_network_that_sees_too_much_of_some_classes_is_brought_back() -> None:
     logits = rng.normal(0, 0.1, (1, 4, 128, 128))
     np.put_along_axis(logits, truth[:, None], 4.0, axis=1)
     logits[:, 1:3] += [[[5.0]], [[7.0]]]  # everything is an object, most of them of class 2
-    batch = torch.zeros(1, 1, 128, 128), torch.from_numpy(truth)
+    batch = Batch(torch.zeros(1, 1, 128, 128), torch.from_numpy(truth))
     network = Fixed(torch.tensor(logits, dtype=torch.float32))
-    shifts = fit_logit_shifts(network, [batch])
+    shifts = fit_logit_shifts(network, [batch], 4)
     assert shifts[3] == 0  # the labels do not hold it
     mended = (logits + shifts.reshape(1, 4, 1, 1)).argmax(1)
     assert (mended == truth).mean() > 0.99
@@ -34,5 +35,5 @@ def test_a_network_that_is_right_stays_as_it_is() -> None:
     truth = np.random.default_rng(0).integers(0, 3, (1, 64, 64)).astype(np.uint8)
     logits = np.zeros((1, 3, 64, 64))
     np.put_along_axis(logits, truth[:, None], 9.0, axis=1)
-    batch = torch.zeros(1, 1, 64, 64), torch.from_numpy(truth)
-    assert not fit_logit_shifts(Fixed(torch.tensor(logits)), [batch]).any()
+    batch = Batch(torch.zeros(1, 1, 64, 64), torch.from_numpy(truth))
+    assert not fit_logit_shifts(Fixed(torch.tensor(logits)), [batch], 3).any()

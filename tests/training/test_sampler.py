@@ -182,3 +182,21 @@ def test_pixels_of_windows_have_the_sizes_on_the_ground_that_were_asked_for(
     assert 0.97 < sizes.max() <= 1.0
     octaves = np.histogram(np.log2(sizes), bins=4, range=(-2, 0))[0]
     assert chisquare(octaves).pvalue > UNLIKELY  # even in the logarithm
+
+
+def test_classes_are_drawn_by_a_power_of_the_number_of_their_objects(drawn: Dataset) -> None:
+    reader = SplitReader(drawn, "train", layer=None, difficult="keep")
+    plane = drawn.legend.id_of("plane")
+    (of_planes,) = (i for i, c in enumerate(ObjectIndex(reader).by_class) if c == plane)
+    for power, expected in ((0.0, 1 / 3), (1.0, 1 / 9), (0.5, 1 / 5)):
+        index = ObjectIndex(reader)
+        index.by_class[plane] = index.by_class[plane][:1]  # one plane, four of each other class
+        data = DataSection(window=64, balanced=1.0, class_power=power)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("geoseg.training.sampler.ObjectIndex", lambda _, index=index: index)
+            draw = Sampler(reader, seed=0, data=data, augment=STILL)
+        drawn_classes = [draw._draw_class(np.random.default_rng(n)) for n in range(900)]
+        planes = drawn_classes.count(of_planes)
+        assert chisquare([planes, 900 - planes], [900 * expected, 900 * (1 - expected)]).pvalue > (
+            UNLIKELY
+        )

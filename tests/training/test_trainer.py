@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from geoseg.errors import ModelError
+from geoseg.errors import ConfigError, ModelError
+from geoseg.models.two_scale_unet import TwoScaleUNet
 from geoseg.models.unet import UNet
 from geoseg.training.checkpoint import Checkpoint
 from geoseg.training.config import LossSection, TrainConfig, TrainingSection
 from geoseg.training.loading import Batch
-from geoseg.training.trainer import Trainer, learning_rate
+from geoseg.training.trainer import Trainer, group_parameters, learning_rate
 
 
 class Plain(nn.Module):
@@ -43,7 +44,7 @@ def batch(seed: int, size: int = 4) -> Batch:
     labels = rng.integers(0, 4, (size, 16, 16)).astype(np.uint8)
     inputs = rng.normal(size=(size, 3, 16, 16)).astype(np.float32)
     inputs[:, 0] += labels  # something to learn
-    return torch.from_numpy(inputs), torch.from_numpy(labels)
+    return Batch(torch.from_numpy(inputs), torch.from_numpy(labels))
 
 
 def slopes(of: Trainer) -> list[Tensor]:
@@ -60,13 +61,14 @@ def test_parts_that_are_accumulated_have_the_mean_of_their_gradients() -> None:
 
 
 def test_accumulated_cross_entropy_is_that_of_one_large_batch() -> None:
-    inputs, labels = batch(0, 4)
+    whole = batch(0, 4)
+    halves = [Batch(whole.inputs[part], whole.labels[part]) for part in np.s_[:2, 2:]]
     config = TrainConfig(training=TrainingSection(warmup=0, learning_rate=0.01, gradient_norm=1e9))
     large: list[Any] = []
     small: list[Any] = []
     for found, parts in (
-        (large, [(inputs, labels)]),
-        (small, [(inputs[:2], labels[:2]), (inputs[2:], labels[2:])]),
+        (large, [whole]),
+        (small, halves),
     ):
         torch.manual_seed(0)
         each = Trainer(Plain(), np.ones(4), config, "cpu")
@@ -137,10 +139,10 @@ def test_a_step_whose_gradients_overflow_in_half_precision_changes_nothing_but_t
 
 
 def test_a_loss_that_is_not_finite_is_an_error() -> None:
-    inputs, labels = batch(0)
-    inputs[0, 0, 0, 0] = np.nan
+    broken = batch(0)
+    broken.inputs[0, 0, 0, 0] = np.nan
     with pytest.raises(ModelError, match="step 1: the loss is not finite"):
-        learner().train_step([(inputs, labels)])
+        learner().train_step([broken])
 
 
 def test_the_rate_warms_up_and_then_follows_half_a_cosine() -> None:
@@ -150,3 +152,29 @@ def test_the_rate_warms_up_and_then_follows_half_a_cosine() -> None:
     assert rates[60] == pytest.approx(0.505)
     assert rates[-1] == pytest.approx(0.01, abs=1e-3)
     assert (np.diff(rates[10:]) <= 0).all()
+
+
+def test_the_rate_of_a_run_limited_by_time_falls_with_the_time() -> None:
+    training = TrainingSection(steps=110, warmup=10, learning_rate=1.0, minutes=3.0)
+    assert learning_rate(4, training, 0.5) == pytest.approx(0.5)
+    rates = [learning_rate(7000, training, done) for done in (0.0, 0.5, 1.0)]
+    assert rates == pytest.approx([1.0, 0.505, 0.01])
+
+
+def test_parts_of_a_network_have_rates_of_their_own() -> None:
+    network = TwoScaleUNet(3, 4)
+    training = TrainingSection(
+        learning_rate=1e-3, encoder_learning_rate=4e-4, learning_rates={"fine": 7e-4}
+    )
+    factors = {
+        name.partition(".")[0]: group.factor
+        for group in group_parameters(network, training)
+        for name in group.named
+    }
+    assert factors.pop("encoder") == pytest.approx(0.4)
+    assert factors.pop("fine") == pytest.approx(0.7)
+    assert set(factors.values()) == {1.0}
+    named = [name for group in group_parameters(network, training) for name in group.named]
+    assert sorted(named) == sorted(name for name, _ in network.named_parameters())
+    with pytest.raises(ConfigError, match=r"no part 'fien'.*fine"):
+        group_parameters(network, TrainingSection(learning_rates={"fien": 1e-3}))

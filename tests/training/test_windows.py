@@ -47,7 +47,7 @@ def test_beyond_a_scene_nothing_counts(drawn: Dataset) -> None:
     assert sample.valid.sum() == 160 * 160
     assert (sample.labels[~sample.valid] == IGNORE).all()
     assert not sample.pixels[~sample.valid].any()
-    inputs, _ = Scaling((100, 100, 100), (50, 50, 50)).make_batch([sample])
+    inputs = Scaling((100, 100, 100), (50, 50, 50)).make_batch([sample]).inputs
     assert not inputs[0][:, ~sample.valid].any()
     assert inputs.dtype == torch.float32
     assert inputs.is_contiguous(memory_format=torch.channels_last)
@@ -103,7 +103,7 @@ def read_ahead(
 def test_batches_come_in_order_whoever_reads_first() -> None:
     groups: Sequence[range] = [range(n, n + 3) for n in range(0, 30, 3)]
     with read_ahead(numbered, groups, 4) as ahead:
-        found = [labels[:, 0, 0].tolist() for _, labels in ahead]
+        found = [batch.labels[:, 0, 0].tolist() for batch in ahead]
     assert found == [list(group) for group in groups]
 
 
