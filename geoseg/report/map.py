@@ -40,12 +40,16 @@ _GRID_NODES = 33  # of the grid of degrees, in both directions
 
 _QUALITY = 82  # of WebP, 0 to 100
 _GEOSEG_COLUMNS = (
+    "id",
     "fid",
     "confidence",
     "confidence_min",
     "pixels",
     "area_m2",
     "perimeter_m",
+    "box_length_m",
+    "box_width_m",
+    "box_angle",
     "scene",
     "touches_edge",
 )

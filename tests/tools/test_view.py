@@ -177,6 +177,43 @@ def test_the_confidence_filter_hides_lower_and_unknown_confidences(opened: Map) 
     assert shown(page) == "All 5 polygons shown."
 
 
+def test_classes_are_counted_in_view(opened: Map) -> None:
+    page = opened()
+
+    def counts() -> list[str]:
+        settle(page)
+        rows = [page.locator(f"#classes tr:has-text('{name}')") for name in ("plane", "ship")]
+        return [row.locator(".count").inner_text() for row in rows]
+
+    page.get_by_role("checkbox", name="Count only what is in view").check()
+    assert counts() == ["2", "2"]
+    click_on(page, 3)
+    page.keyboard.press("z")  # zoom to the ship at the lower right
+    assert counts() == ["0 of 2", "1 of 2"]
+    assert shown(page) == "All 5 polygons shown."
+    page.get_by_role("button", name="Fit to window").click()
+    assert counts() == ["2", "2"]
+    page.keyboard.press("z")
+    page.get_by_role("checkbox", name="Count only what is in view").uncheck()
+    assert counts() == ["2", "2"]
+
+
+def test_objects_have_a_number_and_the_size_of_their_box(tmp_path: Path, open_page: Pages) -> None:
+    columns = {"class": ["ship"], "id": [7], "box_length_m": [31.26], "box_width_m": [8.0]}
+    table = gpd.GeoDataFrame(
+        {**columns, "box_angle": [45.0]}, geometry=[shapely.box(0, 0, 30, 9)], crs=32633
+    )
+    table.to_file(tmp_path / "objects.gpkg")
+    page = open_page(view(tmp_path / "objects.gpkg", tmp_path / "map.html"))
+    settle(page)
+    assert page.inner_text("#summary").startswith("1 object in 1 class")
+    assert page.locator("#classes th", has_text="Objects").count() == 1
+    page.focus("#map")
+    page.keyboard.press("n")
+    for words in (r"Object\s+7", r"Length\s+31.3 m", r"Width\s+8(.0)? m", r"Orientation\s+45°"):
+        assert re.search(words, details(page)), details(page)
+
+
 def test_all_controls_work_by_keyboard(opened: Map) -> None:
     page = opened()
     page.focus("#map")

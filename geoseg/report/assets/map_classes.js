@@ -3,14 +3,16 @@
 // Legend: classes with counts and areas, their visibility, and the confidence filter.
 const classes = (() => {
   const { make, byId, number, plural, data } = page;
-  const { count, kind, byName } = polygons;
+  const { count, kind, box, byName } = polygons;
   const confidence = byName.get("confidence") || byName.get("score");
   const areas = byName.get("area_m2") || byName.get("pixels");
   const listeners = [];
   const rows = data.kinds.map((item, id) => ({ ...item, id, total: 0 }));
   for (let i = 0; i < count; i++) rows[kind[i]].total++;
   const present = rows.filter((row) => row.total).sort((a, b) => b.total - a.total);
-  let minimum = 0;
+  const noun = byName.has("id") && byName.has("box_angle") ? "object" : "polygon";  // the polygons of objects are numbered
+  const inView = byId("in-view");
+  let minimum = 0, counted = "";
 
   function area(square) {
     if (!byName.has("area_m2")) return `${number(square)} px`;
@@ -20,7 +22,7 @@ const classes = (() => {
   }
 
   function table() {
-    const heads = ["Class", "Polygons", ...(areas ? ["Area"] : [])];
+    const heads = ["Class", noun === "object" ? "Objects" : "Polygons", ...(areas ? ["Area"] : [])];
     const head = make("tr", {}, ...heads.map((text, k) => make("th", { scope: "col", class: k ? "number" : null }, text)));
     byId("classes").append(
       make("caption", { class: "visually-hidden" }, "Classes: show and hide"),
@@ -54,30 +56,44 @@ const classes = (() => {
     update();
   }
 
+  const passes = (i) => !minimum || confidence[i] >= minimum - 1e-6;
+
   function update() {
-    const on = new Uint8Array(rows.length), passing = new Uint32Array(rows.length);
-    const sums = areas && new Float64Array(rows.length);
+    const on = new Uint8Array(rows.length);
     for (const row of present) on[row.id] = row.box.checked ? 1 : 0;
     let shown = 0;
+    for (let i = 0; i < count; i++) shown += map.visible[i] = passes(i) && on[kind[i]] ? 1 : 0;
+    for (const row of present) row.line.classList.toggle("off", !row.box.checked);
+    byId("shown").textContent = shown === count
+      ? `All ${plural(count, noun)} shown.` : `${number(shown)} of ${plural(count, noun)} shown.`;
+    tally();
+    map.draw();
+    for (const listener of listeners) listener();
+  }
+
+  // count and measure each class: what passes the filter, in the whole file or with its centre in view
+  function tally() {
+    const passing = new Uint32Array(rows.length), sums = areas && new Float64Array(rows.length);
+    const [left, top, right, bottom] = inView.checked ? map.bounds : [-Infinity, -Infinity, Infinity, Infinity];
     for (let i = 0; i < count; i++) {
-      const passes = !minimum || confidence[i] >= minimum - 1e-6;
-      if (passes) {
-        passing[kind[i]]++;
-        if (areas) sums[kind[i]] += areas[i] || 0;
-      }
-      shown += map.visible[i] = passes && on[kind[i]] ? 1 : 0;
+      const x = (box[4 * i] + box[4 * i + 2]) / 2, y = (box[4 * i + 1] + box[4 * i + 3]) / 2;
+      if (!passes(i) || x < left || x > right || y < top || y > bottom) continue;
+      passing[kind[i]]++;
+      if (areas) sums[kind[i]] += areas[i] || 0;
     }
     for (const row of present) {
       const all = passing[row.id] === row.total;
       row.count.textContent = all ? number(row.total) : `${number(passing[row.id])} of ${number(row.total)}`;
       if (areas) row.area.textContent = area(sums[row.id]);
-      row.line.classList.toggle("off", !row.box.checked);
     }
-    byId("shown").textContent = shown === count
-      ? `All ${plural(count, "polygon")} shown.` : `${number(shown)} of ${plural(count, "polygon")} shown.`;
-    map.draw();
-    for (const listener of listeners) listener();
   }
+
+  map.listeners.push(() => {
+    const bounds = inView.checked ? map.bounds.join() : "";
+    if (bounds === counted) return;
+    counted = bounds;
+    tally();
+  });
 
   function filter() {
     if (!confidence) return;
@@ -99,8 +115,9 @@ const classes = (() => {
   filter();
   byId("all").addEventListener("click", () => set(true));
   byId("none").addEventListener("click", () => set(false));
+  inView.addEventListener("change", tally);
   const total = areas && areas.reduce((sum, one) => sum + (one || 0), 0);
-  byId("summary").textContent = `${plural(count, "polygon")} in ${plural(present.length, "class", "classes")}`
+  byId("summary").textContent = `${plural(count, noun)} in ${plural(present.length, "class", "classes")}`
     + (areas && !Number.isNaN(total) ? `, ${area(total)} in total` : "");
   update();
 

@@ -6,12 +6,16 @@ const details = (() => {
   const { count, kind, rank, box, columns } = polygons;
   const card = byId("details");
   const KNOWN = {
+    id: ["Object", (value) => String(value)],
     fid: ["Feature ID", (value) => String(value)],
     confidence: ["Confidence", (value) => number(value, 3)],
     confidence_min: ["Minimum confidence", (value) => number(value, 3)],
     pixels: ["Pixels", (value) => number(value)],
     area_m2: ["Area", (value) => `${number(value, value < 100 ? 2 : 0)} m²`],
     perimeter_m: ["Perimeter", (value) => `${number(value, value < 100 ? 2 : 0)} m`],
+    box_length_m: ["Length", (value) => `${number(value, 1)} m`],
+    box_width_m: ["Width", (value) => `${number(value, 1)} m`],
+    box_angle: ["Orientation", (value) => `${number(value)}° clockwise from north`],
     scene: ["Scene", String],
     touches_edge: ["Touches scene edge", String],
   };

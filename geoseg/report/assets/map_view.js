@@ -297,6 +297,7 @@ const map = (() => {
     canvas, view, visible, picturePlace: picture && picture.place, draw, home, moveBy, zoomBy, place, reveal, select, resize, listeners,
     print, endPrint, onPaper, isLegible,
     get size() { return [width, height]; },
+    get bounds() { return [...place(0, 0), ...place(width, height)]; },
     get busy() { return Boolean(frame); },
     set cross(on) { if (cross !== on) { cross = on; draw(false); } },
   };
