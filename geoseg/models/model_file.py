@@ -73,7 +73,8 @@ class ModelCard:
 
     margins: tuple[dict[str, float], ...] = ()
     """Measurements of smaller margins on real scenes: ``margin`` in pixels, ``changed`` the fraction of labels
-    that differ from those of one forward pass over the whole scene, ``pixels`` that were compared."""
+    that differ from those of one forward pass over the whole scene, ``pixels`` that were compared; with object outputs
+    also ``objects``, and the fractions ``objects_changed`` and ``objects_lost``."""
 
     pixel_size_m: tuple[float, float] | None = None
     """Smallest and largest pixel size of the training scenes in metres; None: unknown."""

@@ -1,4 +1,4 @@
-"""Measurement of margins: how many labels differ from those of the exact margin, on real scenes."""
+"""Measurement of margins: how many labels and objects differ from those of the exact margin, on real scenes."""
 
 from __future__ import annotations
 
@@ -26,11 +26,18 @@ from geoseg.legend import IGNORE
 from geoseg.models.model_file import Model, ModelCard, check_card_file, write_card
 from geoseg.models.runtime import choose_device
 from geoseg.options import MarginOptions, StrPath, as_path
+from geoseg.polygons.objects import Objects, decode_objects
 from geoseg.progress import Track, silent
 from geoseg.raster.tiles import round_up
 
 ACCEPTED = 1e-4
 """Share of labels that may change with the default margin of a model."""
+
+ACCEPTED_OBJECTS = 1e-3
+"""Share of objects that may be lost with the default margin of a model with object outputs."""
+
+_SAME = 0.5
+"""IoU from which on an object of the same class counts as the same, so that it is not lost."""
 
 _CORE = 1024
 """Side of the cores: smaller than most that `segment` chooses, so that there are more borders."""
@@ -56,10 +63,24 @@ class MarginTrial:
 
     seconds: float
 
+    objects: int = 0
+    """Number of objects with the exact margin; 0 for a model without object outputs."""
+
+    objects_changed: int = 0
+    """Number of those whose pixels or class differ."""
+
+    objects_lost: int = 0
+    """Number of those without an object of their class of an IoU of at least 0.5."""
+
     @property
     def share(self) -> float:
         """Share of labels that differ."""
         return self.changed / max(1, self.pixels)
+
+    @property
+    def accepted(self) -> bool:
+        """True if few enough labels differ and few enough objects are lost for a default margin."""
+        return self.share <= ACCEPTED and self.objects_lost <= ACCEPTED_OBJECTS * self.objects
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data."""
@@ -74,7 +95,7 @@ def measure_margins(
     device: str = "auto",
     track: Track = silent,
 ) -> list[MarginTrial]:
-    """Predict scenes with each margin and compare the labels with those of the exact margin.
+    """Predict scenes with each margin and compare labels and objects with those of the exact margin.
 
     Parameters
     ----------
@@ -84,7 +105,8 @@ def measure_margins(
         Model file; None: the shipped model.
     options
         Margins to measure, and whether the results are written to the model card. Then the smallest
-        margin that changes at most 1 label in 10,000 becomes the default of the model.
+        margin that changes at most 1 label in 10,000, and loses at most 1 object in 1,000, becomes the
+        default of the model.
     device
         Device of the network.
     track
@@ -107,10 +129,10 @@ def measure_margins(
     path = as_path(model)
     if options.write:
         check_card_file(path)
-    spec = ModelSpec(path, device=choose_device(device))
-    opened = open_model(spec)
+    opened = open_model(ModelSpec(path))
     exact = resolve_margin("exact", opened)
     rounded = sorted({round_up(margin, opened.card.stride) for margin in options.margins})
+    spec = ModelSpec(path, device=choose_device(device), objects=opened.card.objects is not None)
     predictor = create_predictor(spec, opened)
     trials = [
         MarginTrial(margin, 0, 0, 0.0, 0.0)
@@ -122,9 +144,15 @@ def measure_margins(
         with open_scenes([file]) as handles:
             source = SceneSpec((file,), bands=opened.card.bands, dtype=opened.card.dtype)
             reader = handles.reader(source)
-            runs = [_predict_labels(reader, opened, predictor, t.margin) for t in trials]
-        trials = [_add_run(*pair, runs[-1].labels) for pair in zip(trials, runs, strict=True)]
-        area += runs[-1].labels.size
+            reference = _predict(reader, opened, predictor, exact)
+            trials = [
+                *(
+                    _add_run(t, _predict(reader, opened, predictor, t.margin), reference)
+                    for t in trials[:-1]
+                ),
+                _add_run(trials[-1], reference, reference),
+            ]
+        area += reference.labels.size
     trials = [replace(trial, ratio=trial.ratio / max(1, area)) for trial in trials]
     _check_trials(trials, scenes)
     if options.write:
@@ -135,22 +163,49 @@ def measure_margins(
 def margin_table(trials: Sequence[MarginTrial]) -> str:
     """Return a Markdown table with a row per margin."""
     *others, exact = trials
+    objects = exact.objects > 0
+    head = ["margin, px", "labels that change"]
+    head += ["objects that change", "objects lost"] * objects
     lines = [
-        "| margin, px | labels that change | network px per scene px | time |",
-        "| --: | --: | --: | --: |",
-        *(
-            f"| {trial.margin} | {_one_in(trial)} | {trial.ratio:.2f} "
-            f"| {trial.seconds / exact.seconds:.2f} |"
-            for trial in others
-        ),
-        f"| {exact.margin} (exact) | none | {exact.ratio:.2f} | 1 |",
+        _format_row([*head, "network px per scene px", "time"]),
+        _format_row(["--:"] * (len(head) + 2)),
     ]
+    for trial in others:
+        row = [str(trial.margin), _one_in(trial.changed, trial.pixels)]
+        if objects:
+            row += [_one_in(n, trial.objects) for n in (trial.objects_changed, trial.objects_lost)]
+        row += [f"{trial.ratio:.2f}", f"{trial.seconds / exact.seconds:.2f}"]
+        lines.append(_format_row(row))
+    unchanged = ["none"] * (len(head) - 1)
+    lines.append(_format_row([f"{exact.margin} (exact)", *unchanged, f"{exact.ratio:.2f}", "1"]))
     return "\n".join(lines)
 
 
 def best_margin(trials: Sequence[MarginTrial]) -> int:
-    """Return the smallest margin that changes at most 1 label in 10,000; the exact one changes none."""
-    return next(trial.margin for trial in trials if trial.share <= ACCEPTED)
+    """Return the smallest margin that changes at most 1 label in 10,000 and loses at most 1 object in 1,000."""
+    return next(trial.margin for trial in trials if trial.accepted)
+
+
+def compare_objects(found: Objects, expected: Objects) -> tuple[int, int]:
+    """Count the objects that differ between two decodings of one scene.
+
+    Returns
+    -------
+    tuple of int
+        Number of `expected` objects that are not in `found` with the same pixels and class, and of those that have no
+        object of their class with an IoU of at least 0.5.
+    """
+    both = (found.ids > 0) & (expected.ids > 0)
+    count = len(found.class_id) + 1
+    pairs, shared = np.unique(
+        expected.ids[both].astype(np.int64) * count + found.ids[both], return_counts=True
+    )
+    ours, theirs = pairs // count - 1, pairs % count - 1
+    iou = shared / (expected.pixels[ours] + found.pixels[theirs] - shared)
+    iou[expected.class_id[ours] != found.class_id[theirs]] = 0
+    best = np.zeros(len(expected.class_id))
+    np.maximum.at(best, ours, iou)
+    return int((best < 1).sum()), int((best < _SAME).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,33 +213,48 @@ class _Run:
     labels: NDArray[np.uint8]
     """(h, w) class IDs."""
 
+    objects: Objects | None
+    """None for a model without object outputs."""
+
     forward: int
     """Pixels that passed through the network."""
 
     seconds: float
 
 
-def _predict_labels(reader: TileReader, model: Model, predictor: Predictor, margin: int) -> _Run:
+def _predict(reader: TileReader, model: Model, predictor: Predictor, margin: int) -> _Run:
     core = round_up(_CORE, model.card.stride)
     start = perf_counter()
     tiles = choose_tiles(reader.width, reader.height, model, core=core, margin=margin)
-    labels = np.full((reader.height, reader.width), IGNORE, np.uint8)
+    rules, legend = model.card.objects, model.card.legend
+    planes = np.full((2 if rules is None else 3, reader.height, reader.width), IGNORE, np.uint8)
     for prediction in predict_tiles(predictor, map(reader.read, tiles)):
         if prediction is not None:
-            labels[prediction.window.toslices()] = prediction.labels
+            planes[:, *prediction.window.toslices()] = prediction.planes
     forward = sum(tile.window.width * tile.window.height for tile in tiles)
-    return _Run(labels, forward, perf_counter() - start)
+    seconds = perf_counter() - start
+    objects = None
+    if rules is not None:
+        objects = decode_objects(*planes[[0, 2]], rules, legend.countable, across_classes=True)
+    return _Run(planes[0], objects, forward, seconds)
 
 
-def _add_run(trial: MarginTrial, run: _Run, exact: NDArray[np.uint8]) -> MarginTrial:
+def _add_run(trial: MarginTrial, run: _Run, exact: _Run) -> MarginTrial:
     """Add the run of one scene to a trial."""
-    valid = exact != IGNORE
+    valid = exact.labels != IGNORE
+    changed, lost, count = 0, 0, 0
+    if run.objects is not None and exact.objects is not None:
+        changed, lost = compare_objects(run.objects, exact.objects)
+        count = len(exact.objects.class_id)
     return replace(
         trial,
         pixels=trial.pixels + int(np.count_nonzero(valid)),
-        changed=trial.changed + int(np.count_nonzero((run.labels != exact) & valid)),
+        changed=trial.changed + int(np.count_nonzero((run.labels != exact.labels) & valid)),
         ratio=trial.ratio + run.forward,
         seconds=trial.seconds + run.seconds,
+        objects=trial.objects + count,
+        objects_changed=trial.objects_changed + changed,
+        objects_lost=trial.objects_lost + lost,
     )
 
 
@@ -204,15 +274,29 @@ def _write_trials(model: Model, trials: Sequence[MarginTrial]) -> None:
             card,
             margin=best_margin(trials),
             context=trials[-1].margin if card.context is None else card.context,
-            margins=tuple(
-                {"margin": trial.margin, "changed": trial.share, "pixels": trial.pixels}
-                for trial in trials
-            ),
+            margins=tuple(map(_card_entry, trials)),
         )
 
     card = write_card(model, add_margins)
     log.info("%s: the default margin is now %d pixels", model.path, card.margin)
 
 
-def _one_in(trial: MarginTrial) -> str:
-    return f"1 in {trial.pixels / trial.changed:,.0f}" if trial.changed else "none"
+def _card_entry(trial: MarginTrial) -> dict[str, float]:
+    entry: dict[str, float] = {
+        "margin": trial.margin, "changed": trial.share, "pixels": trial.pixels
+    }  # fmt: skip
+    if trial.objects:
+        entry |= {
+            "objects": trial.objects,
+            "objects_changed": trial.objects_changed / trial.objects,
+            "objects_lost": trial.objects_lost / trial.objects,
+        }
+    return entry
+
+
+def _format_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _one_in(changed: int, count: int) -> str:
+    return f"1 in {count / changed:,.0f}" if changed else "none"
