@@ -235,7 +235,7 @@ def _predict(reader: TileReader, model: Model, predictor: Predictor, margin: int
     seconds = perf_counter() - start
     objects = None
     if rules is not None:
-        objects = decode_objects(*planes[[0, 2]], rules, legend.countable, across_classes=True)
+        objects = decode_objects(planes[0], planes[2], rules, legend.countable, across_classes=True)
     return _Run(planes[0], objects, forward, seconds)
 
 
