@@ -338,6 +338,12 @@ class VectorizeOutputs(VectorOutputs):
         metavar="FILE",
         group="Input",
     )
+    objects: StrPath | None = option(
+        None,
+        "Write the ID of the object of every pixel to this Cloud Optimized GeoTIFF (uint32, 0 for none); "
+        "equal to column `id`.",
+        metavar="TIF",
+    )
     name: str | None = None
     """Text for column `scene`. Default: the file name of `scene`, else that of the labels."""
 
@@ -366,18 +372,22 @@ class PolygonOptions:
         minimum=0,
     )
     fill_holes: int = option(
-        0, "Fill holes of up to N pixels that a single class surrounds.", metavar="N", minimum=0
+        0,
+        "Fill holes of up to N pixels that a single class or object surrounds.",
+        metavar="N",
+        minimum=0,
     )
     split: Split = option(
         "auto",
-        "Separate objects of a class that touch. necks: where their outline is narrow; none: not at all. "
+        "Separate objects that touch. interior: countable classes, by the object outputs of a model; "
+        "confidence: countable classes, where the confidence has valleys; necks: all classes, where their "
+        "outline is narrow; none: not at all; auto: interior where there is one, else none. "
         "Without a value: necks.",
-        metavar="auto|necks|none",
-        choices=("auto", "necks", "none"),
-        default_text="none",
+        metavar="auto|interior|confidence|necks|none",
+        choices=("auto", "interior", "confidence", "necks", "none"),
         flag_value="necks",
         shorthand=Shorthand(
-            "--merged", "none", "Write connected pixels of a class as one polygon."
+            "--merged", "none", "Write connected pixels of a class as one polygon: --split none."
         ),
     )
     simplify: float = option(

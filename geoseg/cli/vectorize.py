@@ -15,6 +15,7 @@ from geoseg.options import PolygonOptions, VectorizeOutputs, WriteOptions
 EXAMPLES = """
 geoseg vectorize labels.tif -o polygons.gpkg
 geoseg vectorize labels.tif -o polygons.parquet --confidence confidence.tif --min-area 2
+geoseg vectorize labels.tif -o objects.gpkg --confidence confidence.tif --split confidence
 geoseg vectorize labels.tif -o polygons.gpkg --simplify 1 --picture polygons.png --scene scene.tif
 """
 
@@ -28,6 +29,13 @@ geoseg vectorize labels.tif -o polygons.gpkg --simplify 1 --picture polygons.png
     group="Input",
     help="Read the confidence of every polygon from this raster of the same run.",
 )
+@option(
+    "--interior",
+    type=options.PATH,
+    metavar="TIF",
+    group="Input",
+    help="Separate objects by this raster of the interior of objects, of the same run.",
+)
 @options.output
 @options_of(VectorizeOutputs, "outputs")
 @options_of(WriteOptions, "run")
@@ -37,6 +45,7 @@ def vectorize(
     labels: Path,
     output: Path,
     confidence: Path | None,
+    interior: Path | None,
     outputs: VectorizeOutputs,
     polygons: PolygonOptions,
     run: WriteOptions,
@@ -55,6 +64,7 @@ def vectorize(
         labels,
         output,
         confidence=confidence,
+        interior=interior,
         polygons=polygons,
         outputs=replace(outputs, provenance=provenance),
         run=run,

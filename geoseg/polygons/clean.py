@@ -104,7 +104,7 @@ class SmallRegionFilter:
 
 @dataclass(frozen=True, slots=True)
 class HoleFilter:
-    """Fill holes of up to so many pixels that a single class surrounds, with that class."""
+    """Fill holes of up to so many pixels that a single class or object surrounds, with that class or object."""
 
     max_pixels: int
 
@@ -158,7 +158,7 @@ class Regions(NamedTuple):
     """(n + 1, 4) first row, last row, first column, last column."""
 
     around: NDArray[np.int64]
-    """(n + 1,) label that surrounds a hole, SEVERAL, or -1 for none; -1 for regions."""
+    """(n + 1,) label or ID that surrounds a hole, SEVERAL, or -1 for none; -1 for regions."""
 
 
 def find_regions(labels: Labels, row_area: NDArray[np.float64]) -> Regions:
@@ -175,9 +175,11 @@ def find_regions(labels: Labels, row_area: NDArray[np.float64]) -> Regions:
 
 
 def find_holes(labels: Labels) -> Regions:
-    """Find the 8-connected regions of background and 255, and the labels that surround them."""
-    wide = np.ascontiguousarray(labels, np.uint16)
-    found = _measure(wide, np.ones(len(labels)), holes=True)
+    """Find the 8-connected regions of background and 255, or of ID 0, and what surrounds them."""
+    wide = np.ascontiguousarray(labels, np.uint32)
+    of_objects = labels.dtype == np.uint32
+    solid = np.ascontiguousarray(labels > 0 if of_objects else labels, np.uint16)
+    found = _measure(solid, np.ones(len(labels)), holes=True)
     find_surrounding(wide, found.ids, found.around)
     return found
 
@@ -269,7 +271,7 @@ def measure_regions(
 
 @kernel
 def find_surrounding(
-    labels: NDArray[np.uint16], ids: NDArray[np.int32], around: NDArray[np.int64]
+    labels: NDArray[np.uint32], ids: NDArray[np.int32], around: NDArray[np.int64]
 ) -> None:
     """Fill `around` with the labels of the 4 neighbours of each hole's pixels."""
     height, width = labels.shape

@@ -55,14 +55,14 @@ def kernel(function: Callable[P, T]) -> Callable[P, T]:
 
 IntTable = TypeVar("IntTable", NDArray[np.int32], NDArray[np.int64])
 
-OUTSIDE = 256
-"""Label around the scene."""
+OUTSIDE = 0
+"""Value around the scene, and of all pixels that belong to no region."""
 
 PART = 512
 """Labels of the parts of a split object are its class plus a multiple of this."""
 
 LABELS = 1 << 16
-"""Number of possible labels."""
+"""Number of possible labels, parts included."""
 
 NO_CONFIDENCE = 255
 """Confidence of a pixel without one."""
@@ -81,7 +81,7 @@ NODE, OTHER, REGION, LENGTH = range(1, 5)
 END_COLUMNS = 5
 
 # regions, or parts of one that turned out to be connected; LINK is the region's next part
-PARENT, LAST_PART, LABEL, OPEN, RINGS, NODES, NEXT_DONE, SUM, COUNT, LOWEST, TOP = range(1, 12)
+PARENT, LAST_PART, VALUE, OPEN, RINGS, NODES, NEXT_DONE, SUM, COUNT, LOWEST, TOP = range(1, 12)
 REGION_COLUMNS = 12
 
 # counters: first free row, and number of rows in use, of each table; finished regions
@@ -91,7 +91,7 @@ COUNTERS = 10
 
 # attributes of a polygon
 (
-    ATTR_LABEL,
+    ATTR_VALUE,
     ATTR_PIXELS,
     ATTR_HORIZONTAL,
     ATTR_VERTICAL,
@@ -234,12 +234,12 @@ def new_node(nodes: NDArray[np.int32], counters: NDArray[np.int64], x: int, y: i
 
 
 @kernel
-def new_region(regions: NDArray[np.int64], counters: NDArray[np.int64], label: int, y: int) -> int:
+def new_region(regions: NDArray[np.int64], counters: NDArray[np.int64], value: int, y: int) -> int:
     region = take_row(regions, counters, REGION_FREE)
     regions[region, LINK] = -1
     regions[region, PARENT] = region
     regions[region, LAST_PART] = region
-    regions[region, LABEL] = label
+    regions[region, VALUE] = value
     regions[region, OPEN] = 0
     regions[region, RINGS] = -1
     regions[region, NODES] = 0
@@ -355,7 +355,7 @@ def finish_region(regions: NDArray[np.int64], counters: NDArray[np.int64], regio
 
 @kernel
 def find_corners(
-    above: NDArray[np.uint16], below: NDArray[np.uint16], corners: NDArray[np.int32]
+    above: NDArray[np.uint32], below: NDArray[np.uint32], corners: NDArray[np.int32]
 ) -> int:
     """List the column lines where a run begins or ends in either row; return their number."""
     n = 0
@@ -381,10 +381,9 @@ def add_confidence(regions: NDArray[np.int64], region: int, run: NDArray[np.uint
 @kernel
 def sweep_row(
     state: SweepState,
-    above: NDArray[np.uint16],
-    below: NDArray[np.uint16],
+    above: NDArray[np.uint32],
+    below: NDArray[np.uint32],
     confidence: NDArray[np.uint8],
-    live: NDArray[np.bool_],
     y: int,
     n: int,
     noded: bool,
@@ -406,64 +405,64 @@ def sweep_row(
         a, b, c, d = above[x], above[x + 1], below[x], below[x + 1]
         up, down, left, right = a != b, c != d, a != c, b != d  # the edges that meet here
         if up:
-            over = wide(ends[heads[x], REGION]) if live[b] else none
+            over = wide(ends[heads[x], REGION]) if b > 0 else none
         if down:
             if under >= 0 and len(confidence) > 0:
                 add_confidence(regions, under, confidence[start:x])
             start = x
             under = none
-            if live[d]:
+            if d > 0:
                 under = new_region(regions, counters, d, y) if right else over
-        elif up and not right and live[d]:
+        elif up and not right and d > 0:
             merge_regions(regions, over, under)
         if not (left or right):
             continue  # outlines continue straight down
 
         of_a = of_b = of_c = of_d = none
         if up and left:
-            if live[a]:
+            if a > 0:
                 of_a = new_node(nodes, counters, x, y)
                 join_chains(nodes, ends, regions, counters, head, wide(tails[x]), of_a)
-            if not (down or right) and live[d]:
+            if not (down or right) and d > 0:
                 node = new_node(nodes, counters, x, y)
                 join_chains(nodes, ends, regions, counters, wide(heads[x]), tail, node)
         if up and right:
-            if live[b]:
+            if b > 0:
                 of_b = new_node(nodes, counters, x, y)
                 head = wide(heads[x])
                 add_head(nodes, ends, head, of_b)
-            if not (down or left) and live[c]:
+            if not (down or left) and c > 0:
                 tail = wide(tails[x])
                 add_tail(nodes, ends, tail, new_node(nodes, counters, x, y))
         if down and left:
-            if live[c]:
+            if c > 0:
                 of_c = new_node(nodes, counters, x, y)
                 add_tail(nodes, ends, tail, of_c)
                 tails[x] = tail
-            if not (up or right) and live[b]:
+            if not (up or right) and b > 0:
                 add_head(nodes, ends, head, new_node(nodes, counters, x, y))
                 heads[x] = head
         if down and right:
-            if live[d]:
+            if d > 0:
                 of_d = new_node(nodes, counters, x, y)
                 tail, heads[x] = new_chain(ends, regions, counters, under, of_d)
-            if not (up or left) and live[a]:
+            if not (up or left) and a > 0:
                 node = new_node(nodes, counters, x, y)
                 tails[x], head = new_chain(ends, regions, counters, over, node)
         if noded and up + down + left + right == 3:
-            if not up and live[a]:
+            if not up and a > 0:
                 add_head(nodes, ends, head, new_node(nodes, counters, x, y))
-            if not down and live[c]:
+            if not down and c > 0:
                 add_tail(nodes, ends, tail, new_node(nodes, counters, x, y))
-            if not left and live[a]:
+            if not left and a > 0:
                 add_tail(nodes, ends, wide(tails[x]), new_node(nodes, counters, x, y))
-            if not right and live[b]:
+            if not right and b > 0:
                 add_head(nodes, ends, wide(heads[x]), new_node(nodes, counters, x, y))
         if up and down and left and right:
-            if a == d and live[a]:
+            if a == d and a > 0:
                 nodes[of_a, TWIN] = of_d
                 nodes[of_d, TWIN] = of_a
-            if b == c and live[b]:
+            if b == c and b > 0:
                 nodes[of_b, TWIN] = of_c
                 nodes[of_c, TWIN] = of_b
 
@@ -471,9 +470,8 @@ def sweep_row(
 @kernel
 def sweep(
     state: SweepState,
-    labels: NDArray[np.uint16],
+    labels: NDArray[np.uint32],
     confidence: NDArray[np.uint8],
-    live: NDArray[np.bool_],
     first: int,
     y: int,
     noded: bool,
@@ -493,25 +491,23 @@ def sweep(
         ):
             return row
         line = y + row - first
-        sweep_row(state, labels[row - 1], labels[row], confidence[row - 1], live, line, n, noded)
+        sweep_row(state, labels[row - 1], labels[row], confidence[row - 1], line, n, noded)
     return len(labels)
 
 
 @kernel
-def oldest_row(
-    state: SweepState, labels: NDArray[np.uint16], live: NDArray[np.bool_], y: int
-) -> int:
+def oldest_row(state: SweepState, labels: NDArray[np.uint32], y: int) -> int:
     """Return the row line at which the oldest region begins that is open below the row `labels`; else `y`."""
     regions = state.regions
     top = wide(y)
     for x in range(len(labels) - 1):
         if labels[x] == labels[x + 1]:
             continue
-        if live[labels[x + 1]]:
+        if labels[x + 1] > 0:
             top = min(
                 top, regions[find_root(regions, wide(state.ends[state.heads[x], REGION])), TOP]
             )
-        if live[labels[x]]:
+        if labels[x] > 0:
             top = min(
                 top, regions[find_root(regions, wide(state.ends[state.tails[x], REGION])), TOP]
             )
@@ -619,7 +615,7 @@ def collect_polygons(
     for _ in range(counters[DONE_REGIONS]):
         for column in range(ATTRIBUTES):
             attributes[polygon, column] = 0
-        attributes[polygon, ATTR_LABEL] = regions[root, LABEL]
+        attributes[polygon, ATTR_VALUE] = regions[root, VALUE]
         attributes[polygon, ATTR_EDGE] = last
         attributes[polygon, ATTR_LOWEST] = NO_CONFIDENCE
         next_root = regions[root, NEXT_DONE]

@@ -15,6 +15,7 @@ Bools = NDArray[np.bool_]
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 WHOLE = -(2**31) + 1
 """Seed of the pixels of a core that is too large to be separated."""
@@ -524,8 +525,9 @@ def connect_remaining(
 
 @kernel
 def measure_objects(
-    ids: Ints, energy: Bytes, first: int, sign: int, pixels: Longs, start: Longs, peak: Bytes
-) -> None:
+    ids: Ints, energy: Bytes, row_area: Floats, first: int, sign: int,
+    pixels: Longs, start: Longs, peak: Bytes, area: Floats,
+) -> None:  # fmt: skip
     """Add the pixels of rows to the measures of their objects.
 
     Parameters
@@ -534,10 +536,12 @@ def measure_objects(
         (h, w) numbers of objects; those with another sign than `sign` are not measured.
     energy
         (h, w).
+    row_area
+        (h,) area of a pixel; empty to measure none.
     first
         Number of the first pixel in the scene, row by row.
-    pixels, start, peak
-        (objects + 1,) number of pixels, first pixel and highest energy of each object; changed.
+    pixels, start, peak, area
+        (objects + 1,) number of pixels, first pixel, highest energy and area of each object; changed.
     """
     for y in range(ids.shape[0]):
         for x in range(ids.shape[1]):
@@ -548,6 +552,8 @@ def measure_objects(
                 start[i] = first + y * ids.shape[1] + x
             pixels[i] += 1
             peak[i] = max(peak[i], energy[y, x])
+            if len(row_area) > 0:
+                area[i] += row_area[y]
 
 
 @kernel
@@ -572,7 +578,9 @@ def describe_remaining(
 
 
 @kernel
-def merge_measures(parent: Ints, pixels: Longs, start: Longs, peak: Bytes, large: Bools) -> None:
+def merge_measures(
+    parent: Ints, pixels: Longs, start: Longs, peak: Bytes, area: Floats, large: Bools
+) -> None:
     """Add the measures of the components of a forest to their roots, and let `parent` be the root of each."""
     for i in range(1, len(pixels)):
         root = find_root(parent, i)
@@ -581,6 +589,7 @@ def merge_measures(parent: Ints, pixels: Longs, start: Longs, peak: Bytes, large
             pixels[root] += pixels[i]
             start[root] = min(start[root], start[i])
             peak[root] = max(peak[root], peak[i])
+            area[root] += area[i]
             large[root] |= large[i]
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from geoseg.legend import IGNORE
 from geoseg.polygons import object_kernels as kernels
+from geoseg.polygons.attributes import RowArea
 from geoseg.polygons.object_rules import MAX_ENERGY, ObjectRules
 
 LARGEST = 1024
@@ -30,6 +31,8 @@ LARGEST = 1024
 
 LEVELS = (199, 198, 195, 192, 188, 184, 179, 171, 160, 149, 140, 130, 120, 110, 100, 80, 60, 40, 20)
 """Falling energies at which parts of a core are compared, denser where the softmax of a trained network is."""
+
+_ROUNDING = 1e-9
 
 _PIXELS = 1 << 22
 """Pixels that are decoded at once, beside those of undecided rows."""
@@ -57,6 +60,12 @@ class Decoding:
 
     min_pixels: int = 0
     """Smallest area of any object in pixels, in addition to the rules."""
+
+    min_area_m2: float = 0.0
+    """Smallest area of any object on the ground; needs `row_area`."""
+
+    row_area: RowArea | None = None
+    """Area of a pixel by row."""
 
     largest: int = LARGEST
     """Largest number of rows or columns of a core that is separated."""
@@ -114,30 +123,31 @@ def decode_objects(
 ) -> Objects:
     """Decode the objects of a scene in memory.
 
-    Parameters
-    ----------
-    labels
-        (h, w) class IDs; 0 is background and 255 nodata.
-    energy
-        (h, w) 0 to 200; 255 is nodata and counts as 0.
-    rules
-        Rules of each class.
-    countable
-        (classes,) True for classes whose objects are separated.
-    across_classes
-        True if an object may have pixels of several countable classes: the most frequent one is its class.
-    largest
-        Largest number of rows or columns of a core that is separated.
+        Parameters
+        ----------
+        labels
+            (h, w) class IDs; 0 is background and 255 nodata.
+        energy
+            (h, w) 0 to 200; 255 is nodata and counts as 0.
+        rules
+            Rules of each class.
+        countable
+            (classes,) True for classes whose objects are separated.
+        across_classes
+            True if an object may have pixels of several countable classes: the most frequent one is its class.
+        largest
+            Largest number of rows or columns of a core that is separated.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from geoseg.polygons.object_rules import ObjectRule, default_rules
-    >>> labels = np.ones((3, 7), np.uint8)
-    >>> energy = np.array([[150, 200, 150, 20, 150, 200, 150]] * 3, np.uint8)
-    >>> rules = default_rules(2, ObjectRule(seed=100, part=4, min_pixels=4))
-    >>> decode_objects(labels, energy, rules, [False, True], across_classes=True).ids[0]
-    array([1, 1, 1, 1, 2, 2, 2], dtype=int32)
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from geoseg.polygons.attributes import RowArea
+    from geoseg.polygons.object_rules import ObjectRule, default_rules
+        >>> labels = np.ones((3, 7), np.uint8)
+        >>> energy = np.array([[150, 200, 150, 20, 150, 200, 150]] * 3, np.uint8)
+        >>> rules = default_rules(2, ObjectRule(seed=100, part=4, min_pixels=4))
+        >>> decode_objects(labels, energy, rules, [False, True], across_classes=True).ids[0]
+        array([1, 1, 1, 1, 2, 2, 2], dtype=int32)
     """
     decoder = ObjectDecoder(Decoding(rules, countable, across_classes, largest=largest))
     rows = list(decoder.decode([(labels, energy)]))
@@ -156,6 +166,7 @@ class _Measures:
     pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
     start: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
     peak: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(1, np.uint8))
+    area: NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
 
     def extend(self, used: int) -> None:
         """Make room for `used` objects."""
@@ -168,10 +179,14 @@ class _Measures:
         arrays = (getattr(self, f.name)[: self.used + 1] for f in fields(self) if f.name != "used")
         return _Measures(self.used, *arrays)
 
-    def add(self, ids: NDArray[np.int32], energy: NDArray[np.uint8], row: int, sign: int) -> None:
-        """Add final rows of provisional numbers, the first of which is `row`."""
-        first = row * ids.shape[1]
-        kernels.measure_objects(ids, energy, first, sign, self.pixels, self.start, self.peak)
+    def add(
+        self, ids: NDArray[np.int32], energy: NDArray[np.uint8], row_area: NDArray[np.float64],
+        first: int, sign: int,
+    ) -> None:  # fmt: skip
+        """Add rows of provisional numbers, see `geoseg.polygons.object_kernels.measure_objects`."""
+        kernels.measure_objects(
+            ids, energy, row_area, first, sign, self.pixels, self.start, self.peak, self.area
+        )
 
 
 def _extend(values: NDArray[T], length: int) -> NDArray[T]:
@@ -245,7 +260,7 @@ class ObjectDecoder:
         self._close_votes(None)
         parts, others = self._parts.trim(), self._others.trim()
         roots, large = self._parent[: others.used + 1], self._large[: others.used + 1]
-        kernels.merge_measures(roots, others.pixels, others.start, others.peak, large)
+        kernels.merge_measures(roots, others.pixels, others.start, others.peak, others.area, large)
         kept = [self._select(measures) for measures in (parts, others)]
         kept[1] &= roots == np.arange(len(roots))
         if whole := int((kept[1] & large).sum()):
@@ -276,6 +291,8 @@ class ObjectDecoder:
         seed = np.where(decoding.countable, [rule.seed for rule in rules], 0)
         class_id = measures.class_id
         kept = (measures.pixels >= min_pixels[class_id]) & (measures.peak >= seed[class_id])
+        if decoding.min_area_m2:
+            kept &= ~(measures.area < decoding.min_area_m2 * (1 - _ROUNDING))
         return np.asarray(kept & (class_id > 0))
 
     def _check(self, labels: NDArray[np.uint8], energy: NDArray[np.uint8]) -> None:
@@ -344,8 +361,11 @@ class ObjectDecoder:
         self._others.extend(used)
         self._large = _extend(self._large, used + 1)
         kernels.describe_remaining(ids, labels, whole, self._others.class_id, self._large)
-        self._parts.add(ids, energy, self._first, 1)
-        self._others.add(ids, energy, self._first, -1)
+        areas = self._decoding.row_area if self._decoding.min_area_m2 else None
+        row_area = areas(self._first, len(ids)) if areas else np.empty(0)
+        first = self._first * ids.shape[1]
+        self._parts.add(ids, energy, row_area, first, 1)
+        self._others.add(ids, energy, row_area, first, -1)
         kernels.count_labels(ids, labels, self._votes_first, self._votes)
         self._close_votes(self._first + len(ids))
 

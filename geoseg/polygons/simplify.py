@@ -28,8 +28,12 @@ from math import ceil, floor, hypot
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.kernels import LABELS, OUTSIDE, kernel
-from geoseg.polygons.trace import PolygonBatch, Strip
+from geoseg.polygons.kernels import kernel
+from geoseg.polygons.trace import SKIP, Labels, PolygonBatch, Strip, region_values
+
+_BORDER = 2**32 - 1  # value around the scene
+
+_ROWS = 64  # indexed at once
 
 
 class CornerIndex:
@@ -39,7 +43,7 @@ class CornerIndex:
     a quarter of a byte per pixel.
     """
 
-    def __init__(self, skip: tuple[int, ...] = (0, 255)) -> None:
+    def __init__(self, skip: tuple[int, ...] = SKIP) -> None:
         self.first = 0
         """First row line in the index."""
         self.lines = 0
@@ -48,17 +52,17 @@ class CornerIndex:
         """(lines - first, bytes) bits of corners, where an outline turns or meets another."""
         self.nodes = np.zeros((0, 0), np.uint8)
         """(lines - first, bytes) bits of nodes, where three or four outlines meet, and of the scene's corners."""
-        self._above = np.zeros(0, np.uint16)
-        self._same = np.arange(LABELS).astype(np.uint16)
-        self._same[list(skip)] = 0  # labels without polygons count as one
+        self._above = np.zeros(0, np.uint32)
+        self._values = region_values(skip)
 
     def index_strips(self, strips: Iterable[Strip]) -> Iterator[Strip]:
         """Yield `strips` after their corners are in the index."""
         for labels, confidence in strips:
-            self._add(self._same[labels])
+            for top in range(0, len(labels), _ROWS):
+                self._add(labels[top : top + _ROWS])
             yield labels, confidence
         if len(self._above):
-            self._add(np.full((1, len(self._above) - 2), OUTSIDE, np.uint16))
+            self._add(np.full((1, len(self._above) - 2), _BORDER, np.uint32))
             self.nodes[self.lines - 1 - self.first, :] |= self._ends()
 
     def drop_above(self, line: int) -> None:
@@ -69,14 +73,14 @@ class CornerIndex:
             self.nodes = self.nodes[drop:].copy()
             self.first += drop
 
-    def _add(self, labels: NDArray[np.uint16]) -> None:
+    def _add(self, labels: Labels) -> None:
         rows, width = labels.shape
         if not self.lines:
-            self._above = np.full(width + 2, OUTSIDE, np.uint16)
+            self._above = np.full(width + 2, _BORDER, np.uint32)
             self.corners, self.nodes = np.zeros((2, 0, width // 8 + 1), np.uint8)
-        stack = np.full((rows + 1, width + 2), OUTSIDE, np.uint16)
+        stack = np.full((rows + 1, width + 2), _BORDER, np.uint32)
         stack[0] = self._above
-        stack[1:, 1:-1] = labels
+        stack[1:, 1:-1] = labels if labels.dtype == np.uint32 else self._values[labels]
         known = self.lines - self.first
         self.corners = _grow(self.corners, known, rows)
         self.nodes = _grow(self.nodes, known, rows)
@@ -105,7 +109,7 @@ def _grow(table: NDArray[np.uint8], used: int, more: int) -> NDArray[np.uint8]:
 
 @kernel
 def mark_corners(
-    labels: NDArray[np.uint16], corners: NDArray[np.uint8], nodes: NDArray[np.uint8]
+    labels: NDArray[np.uint32], corners: NDArray[np.uint8], nodes: NDArray[np.uint8]
 ) -> None:
     """Set the bits of the row lines between the rows of `labels` (rows + 1, columns + 2)."""
     for row in range(len(labels) - 1):

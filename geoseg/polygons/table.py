@@ -16,6 +16,7 @@ from rasterio.crs import CRS
 from geoseg.legend import Legend
 from geoseg.options import PolygonOptions
 from geoseg.polygons.attributes import RowArea, area_m2, perimeter_m
+from geoseg.polygons.boxes import measure_boxes
 from geoseg.polygons.trace import PolygonBatch, Strip, trace
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ GEOMETRY = "geom"
 
 SCHEMA = pa.schema(
     [
+        ("id", pa.int64()),
         ("class_id", pa.int32()),
         ("class", pa.string()),
         ("confidence", pa.float64()),
@@ -34,6 +36,9 @@ SCHEMA = pa.schema(
         ("pixels", pa.int64()),
         ("area_m2", pa.float64()),
         ("perimeter_m", pa.float64()),
+        ("box_length_m", pa.float64()),
+        ("box_width_m", pa.float64()),
+        ("box_angle", pa.float64()),
         ("scene", pa.string()),
         ("touches_edge", pa.bool_()),
         (GEOMETRY, pa.large_binary()),
@@ -67,15 +72,17 @@ class AttributeTable:
     scene: str
     """Name of the scene, repeated in every row."""
 
-    def to_record_batch(self, polygons: Polygons) -> pa.RecordBatch:
+    def to_record_batch(self, polygons: Polygons, ids: NDArray[np.int64]) -> pa.RecordBatch:
         """Return one row per polygon, with `SCHEMA`.
 
-        Confidences are rounded to three decimals, NULL without confidence. `pixels` and `area_m2` are those of the
-        region, `perimeter_m` is that of the outline; both are NULL if metres are unknown.
+        Confidences are rounded to three decimals, NULL without confidence. `pixels`, `area_m2` and the oriented box
+        are those of the region, `perimeter_m` is that of the outline; metres are NULL if they are unknown.
         """
         regions = polygons.regions
         class_id = regions.class_id.astype(np.int32)
+        length, width, angle = measure_boxes(regions, self.transform, self.crs).T
         columns = [
+            _column(ids),
             _column(class_id),
             _strings(self.legend.names).take(_column(class_id)),
             _column(regions.confidence_mean.astype(np.float64).round(3)),
@@ -83,6 +90,9 @@ class AttributeTable:
             _column(regions.pixels),
             _column(area_m2(regions, self.transform, self.crs)),
             _column(perimeter_m(polygons.outlines, self.transform, self.crs)),
+            _column(length.round(3)),
+            _column(width.round(3)),
+            _column(angle.round(2) % 180),
             _strings([self.scene]).take(_column(np.zeros_like(class_id))),
             _column(regions.touches_edge),
             polygons.outlines.wkb(self.transform),
@@ -100,10 +110,14 @@ class AttributeTable:
 def to_record_batches(
     batches: Iterable[Polygons], table: AttributeTable, options: PolygonOptions = PolygonOptions()
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of all polygons that are large enough."""
+    """Yield the rows of all polygons that are large enough. Regions are numbered from 1 in this order."""
+    used = 0
     for polygons in batches:
         large = table.is_large(polygons.regions, options)
-        rows = table.to_record_batch(polygons)
+        numbers = used + large.cumsum()
+        used += int(large.sum())
+        ids = polygons.regions.id
+        rows = table.to_record_batch(polygons, numbers if ids is None else ids)
         yield rows if large.all() else rows.filter(_column(large))
 
 
@@ -124,6 +138,8 @@ def extract_polygons(
     strips: Iterable[Strip],
     options: PolygonOptions = PolygonOptions(),
     row_area: RowArea | None = None,
+    *,
+    class_id: NDArray[np.uint8] | None = None,
 ) -> Iterator[Polygons]:
     """Trace, clean and simplify polygons, in batches.
 
@@ -135,17 +151,22 @@ def extract_polygons(
         Cleaning and outlines. Polygons below the smallest size may remain: `AttributeTable.is_large` finds them.
     row_area
         Area of a pixel by row, needed for `min_area_m2`.
+    class_id
+        Class of each object by its ID, for strips of IDs as of
+        `geoseg.polygons.object_raster.ObjectRaster.read_strips`. Only the outlines of objects are changed here.
     """
-    if options.changes_labels or options.changes_outlines:
+    if class_id is None and (options.changes_labels or options.changes_outlines):
         strips = _filter_strips(strips, options, row_area)
     if options.changes_outlines:
-        yield from _simplify(strips, options)
+        yield from _simplify(strips, options, class_id)
     elif options.oriented_boxes:
         from geoseg.polygons.boxes import fit_oriented_boxes
 
-        yield from (Polygons(batch, fit_oriented_boxes(batch)) for batch in trace(strips))
+        yield from (
+            Polygons(batch, fit_oriented_boxes(batch)) for batch in trace(strips, class_id=class_id)
+        )
     else:
-        yield from (Polygons(batch, batch) for batch in trace(strips))
+        yield from (Polygons(batch, batch) for batch in trace(strips, class_id=class_id))
 
 
 def _filter_strips(
@@ -168,11 +189,13 @@ def _filter_strips(
     return strips
 
 
-def _simplify(strips: Iterable[Strip], options: PolygonOptions) -> Iterator[Polygons]:
+def _simplify(
+    strips: Iterable[Strip], options: PolygonOptions, class_id: NDArray[np.uint8] | None
+) -> Iterator[Polygons]:
     from geoseg.polygons.simplify import CornerIndex, simplify_outlines
 
     index = CornerIndex()
-    for regions in trace(index.index_strips(strips), noded=True):
+    for regions in trace(index.index_strips(strips), noded=True, class_id=class_id):
         outlines = simplify_outlines(
             regions, index, simplify=options.simplify, smooth=options.smooth
         )

@@ -25,10 +25,14 @@ from numpy.typing import NDArray
 from geoseg.polygons import kernels
 from geoseg.polygons.kernels import collect_polygons, map_rings, oldest_row, polygons_to_wkb, sweep
 
-Labels = NDArray[np.uint8] | NDArray[np.uint16]
+Labels = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.uint32]
+"""Class IDs; class IDs plus multiples of `geoseg.polygons.kernels.PART`; or IDs of objects."""
 
 Strip = tuple[Labels, NDArray[np.uint8] | None]
 """Labels and confidence (rows, columns) of some rows of a scene."""
+
+SKIP = (0, 255)
+"""Labels without polygons."""
 
 CONFIDENCE_SCALE = 200
 """Value of the confidence raster that stands for 1."""
@@ -80,6 +84,9 @@ class PolygonBatch:
     settled: int = 0
     """Row line above all polygons of later batches."""
 
+    id: NDArray[np.int64] | None = None
+    """(n,) IDs of objects; None for regions of labels."""
+
     def __len__(self) -> int:
         return len(self.class_id)
 
@@ -105,22 +112,25 @@ class PolygonBatch:
 def trace(
     strips: Iterable[Strip],
     *,
-    skip: tuple[int, ...] = (0, 255),
+    skip: tuple[int, ...] = SKIP,
     noded: bool = False,
+    class_id: NDArray[np.uint8] | None = None,
 ) -> Iterator[PolygonBatch]:
     """Trace the 4-connected regions of equal label along their pixel edges.
 
     Parameters
     ----------
     strips
-        Labels (rows, columns), uint8 or uint16, and confidence (the same shape, uint8; 0 to 200 for 0 to 1, 255 for
-        none) or None. From top to bottom, all as wide as the scene, of any height. The low byte of uint16 labels is
-        the class; regions of one class with different labels are separate.
+        Labels (rows, columns), uint8 or uint16, or IDs of objects, uint32, and confidence (the same shape, uint8;
+        0 to 200 for 0 to 1, 255 for none) or None. From top to bottom, all as wide as the scene, of any height. The
+        low byte of uint16 labels is the class; regions of one class with different labels are separate.
     skip
-        Labels without polygons; they still bound the others.
+        Labels without polygons. Of objects, only ID 0 has none.
     noded
         Add a point where an outline passes the end of another one straight, so that the polygons are a coverage in
         the sense of `shapely.coverage_is_valid`.
+    class_id
+        (objects + 1,) class of each object by its ID, for strips of IDs.
 
     Yields
     ------
@@ -149,16 +159,20 @@ def trace(
         raise ValueError(f"skip must hold labels, 0 to 255, got {skip}")
     sweeper: _Sweeper | None = None
     for labels, confidence in strips:
-        _check(labels, confidence)
-        sweeper = sweeper or _Sweeper(labels.shape[1], skip, noded=noded)
+        _check(labels, confidence, objects=class_id is not None)
+        sweeper = sweeper or _Sweeper(labels.shape[1], skip, noded=noded, class_id=class_id)
         yield from sweeper.add(labels, confidence)
     if sweeper:
         yield from sweeper.end()
 
 
-def _check(labels: Labels, confidence: NDArray[np.uint8] | None) -> None:
-    if labels.ndim != 2 or labels.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"labels must be (rows, columns) uint8, got {labels.shape} {labels.dtype}")
+def _check(labels: Labels, confidence: NDArray[np.uint8] | None, *, objects: bool) -> None:
+    kinds = (np.uint32,) if objects else (np.uint8, np.uint16)
+    if labels.ndim != 2 or labels.dtype not in kinds:
+        kind = "uint32 with class_id" if objects else "uint8"
+        raise ValueError(
+            f"labels must be (rows, columns) {kind}, got {labels.shape} {labels.dtype}"
+        )
     if confidence is None:
         return
     if confidence.shape != labels.shape or confidence.dtype != np.uint8:
@@ -168,21 +182,38 @@ def _check(labels: Labels, confidence: NDArray[np.uint8] | None) -> None:
         )
 
 
-class _Sweeper:
-    """Arrays and state of a sweep between two rows."""
+def region_values(skip: tuple[int, ...] = SKIP) -> NDArray[np.uint32]:
+    """Return (LABELS,) values of regions by their label: the label plus 1, or OUTSIDE for labels to skip."""
+    values = np.arange(1, kernels.LABELS + 1, dtype=np.uint32)
+    values[list(skip)] = kernels.OUTSIDE
+    return values
 
-    def __init__(self, width: int, skip: tuple[int, ...], *, noded: bool) -> None:
+
+class _Sweeper:
+    """Arrays and state of a sweep between two rows.
+
+    Values of regions are IDs of objects, or `region_values`.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        skip: tuple[int, ...],
+        *,
+        noded: bool,
+        class_id: NDArray[np.uint8] | None,
+    ) -> None:
         if width > LARGEST:
             raise ValueError(f"a scene has at most {LARGEST} columns, got {width}")
         self.width = width
         self.y = 0
         self.noded = noded
         self.settled = 0
-        self.live = np.ones(kernels.LABELS, bool)
-        self.live[[*skip, kernels.OUTSIDE]] = False
+        self.class_id = class_id
+        self.values = region_values(skip)
         self.rows = max(1, SWEEP_PIXELS // (width + 2))
         # copies: kernels get one type, and a border around the scene
-        self.labels = np.full((self.rows + 1, width + 2), kernels.OUTSIDE, np.uint16)
+        self.labels = np.full((self.rows + 1, width + 2), kernels.OUTSIDE, np.uint32)
         self.confidence = np.empty((self.rows, width), np.uint8)
         self.state = kernels.empty_state(width)
         self.buffer = kernels.empty_buffer(BATCH_CORNERS)
@@ -201,24 +232,24 @@ class _Sweeper:
 
     def end(self) -> Iterator[PolygonBatch]:
         """Sweep the border below the scene."""
-        self._sweep(np.full((1, self.width), kernels.OUTSIDE, np.uint16), None)
+        self._sweep(np.full((1, self.width), kernels.OUTSIDE, np.uint32), None)
         yield from self._collect(last=True)
         if self.buffer.counts[kernels.N_POLYGONS]:
-            yield _read_buffer(self.buffer, self.y)
+            yield self._read_buffer(self.y)
 
     def _sweep(self, labels: Labels, confidence: NDArray[np.uint8] | None) -> None:
         height = len(labels)
         if self.noded:  # `settled` is only needed with noded outlines
-            self.settled = oldest_row(self.state, self.labels[0], self.live, self.y)
-        self.labels[1 : height + 1, 1:-1] = labels
+            self.settled = oldest_row(self.state, self.labels[0], self.y)
+        self.labels[1 : height + 1, 1:-1] = (
+            labels if labels.dtype == np.uint32 else self.values[labels]
+        )
         if confidence is not None:
             self.confidence[:height] = confidence
         values = self.confidence[:, : 0 if confidence is None else self.width]
         row = 1
         while True:
-            done = sweep(
-                self.state, self.labels[: height + 1], values, self.live, row, self.y, self.noded
-            )
+            done = sweep(self.state, self.labels[: height + 1], values, row, self.y, self.noded)
             self.y += done - row
             row = done
             if row > height:
@@ -231,27 +262,33 @@ class _Sweeper:
         rings = self.buffer.counts[kernels.N_RINGS]
         if self.buffer.ring_offsets[rings] + kernels.max_points(corners) > len(self.buffer.xy):
             if rings:
-                yield _read_buffer(self.buffer, self.settled)
+                yield self._read_buffer(self.settled)
             self.buffer = kernels.empty_buffer(max(corners, BATCH_CORNERS))
         collect_polygons(
             self.state, self.buffer, kernels.empty_loop_buffer(corners), self.width, last
         )
 
-
-def _read_buffer(buffer: kernels.PolygonBuffer, settled: int) -> PolygonBatch:
-    polygons, rings = buffer.counts
-    attributes = buffer.attributes[:polygons]
-    count = attributes[:, kernels.ATTR_COUNT]
-    known = np.where(count > 0, np.float32(CONFIDENCE_SCALE), np.nan)
-    return PolygonBatch(
-        class_id=attributes[:, kernels.ATTR_LABEL].astype(np.uint8),
-        pixels=attributes[:, kernels.ATTR_PIXELS].copy(),
-        confidence_mean=(attributes[:, kernels.ATTR_SUM] / (known * count)).astype(np.float32),
-        confidence_min=(attributes[:, kernels.ATTR_LOWEST] / known).astype(np.float32),
-        touches_edge=attributes[:, kernels.ATTR_EDGE].astype(bool),
-        perimeter_xy=attributes[:, [kernels.ATTR_HORIZONTAL, kernels.ATTR_VERTICAL]],
-        coordinates=buffer.xy[: buffer.ring_offsets[rings]],
-        ring_offsets=buffer.ring_offsets[: rings + 1],
-        polygon_offsets=buffer.polygon_offsets[: polygons + 1],
-        settled=settled,
-    )
+    def _read_buffer(self, settled: int) -> PolygonBatch:
+        buffer = self.buffer
+        polygons, rings = buffer.counts
+        attributes = buffer.attributes[:polygons]
+        count = attributes[:, kernels.ATTR_COUNT]
+        known = np.where(count > 0, np.float32(CONFIDENCE_SCALE), np.nan)
+        value, ids = attributes[:, kernels.ATTR_VALUE], None
+        if self.class_id is None:
+            class_id = (value - 1).astype(np.uint8)
+        else:
+            class_id, ids = self.class_id[value], value.copy()
+        return PolygonBatch(
+            class_id=class_id,
+            pixels=attributes[:, kernels.ATTR_PIXELS].copy(),
+            confidence_mean=(attributes[:, kernels.ATTR_SUM] / (known * count)).astype(np.float32),
+            confidence_min=(attributes[:, kernels.ATTR_LOWEST] / known).astype(np.float32),
+            touches_edge=attributes[:, kernels.ATTR_EDGE].astype(bool),
+            perimeter_xy=attributes[:, [kernels.ATTR_HORIZONTAL, kernels.ATTR_VERTICAL]],
+            coordinates=buffer.xy[: buffer.ring_offsets[rings]],
+            ring_offsets=buffer.ring_offsets[: rings + 1],
+            polygon_offsets=buffer.polygon_offsets[: polygons + 1],
+            settled=settled,
+            id=ids,
+        )

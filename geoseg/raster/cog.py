@@ -18,8 +18,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
+from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetWriter
 from rasterio.shutil import copy
@@ -31,6 +33,9 @@ from geoseg.raster.checks import stored_block
 from geoseg.raster.scene import CACHE_BYTES, SceneInfo
 
 BLOCK = 512
+
+ROWS = 64
+"""Rows of a block of `RowWriter`."""
 
 _READ = 8 * BLOCK
 
@@ -53,7 +58,8 @@ WORKING: Mapping[str, Any] = {
 Colormap = Mapping[int, tuple[int, int, int, int]]
 """Value to red, green, blue, alpha."""
 
-Pixels = NDArray[np.uint8]
+Pixels = NDArray[Any]
+"""Pixels of one band, of any integer type."""
 
 Resampling = Literal["mode", "average"]
 
@@ -117,6 +123,81 @@ def create_working_raster(
         raise disk_full_error(path) from error
 
 
+class RowWriter:
+    """Writes rows of any heights, from top to bottom, to a temporary GeoTIFF of IDs.
+
+    Parameters
+    ----------
+    path
+        File to create.
+    shape
+        Rows and columns.
+    dtype
+        ``int32`` or ``uint32``. 0 is nodata.
+    crs, transform
+        Georeference, if there is one.
+
+    Notes
+    -----
+    Rows are buffered until they fill blocks, as a block that is written twice is stored twice.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, int],
+        dtype: str,
+        *,
+        crs: CRS | None = None,
+        transform: Affine | None = None,
+    ) -> None:
+        height, width = shape
+        options = {**WORKING, "dtype": dtype, "nodata": 0, "blockysize": ROWS}
+        self._path = path
+        self._pending: list[Pixels] = []
+        self._row = 0
+        with _translate_errors(path), ignore_missing_georeference():
+            self._raster = rasterio.open(
+                path.absolute(), "w", width=width, height=height, count=1, crs=crs,
+                transform=transform or Affine.identity(), **options,
+            )  # fmt: skip
+
+    def write(self, rows: Pixels) -> None:
+        """Write the next rows. Raises OutputError if the disk is full."""
+        self._pending.append(rows)
+        buffered = sum(map(len, self._pending))
+        if buffered < ROWS:
+            return
+        pixels = np.concatenate(self._pending)
+        whole = buffered // ROWS * ROWS
+        self._flush(pixels[:whole])
+        self._pending = [pixels[whole:].copy()]
+
+    def close(self) -> None:
+        """Write what is buffered and close the file. Raises OutputError if the disk is full."""
+        self._flush(np.concatenate(self._pending) if self._pending else np.empty((0, 0)))
+        self._pending = []
+        with _translate_errors(self._path):
+            self._raster.close()
+
+    def _flush(self, pixels: Pixels) -> None:
+        if not pixels.any():
+            self._row += len(pixels)
+            return
+        with _translate_errors(self._path):
+            height, width = pixels.shape
+            self._raster.write(pixels, 1, window=Window(0, self._row, width, height))
+        self._row += height
+
+
+@contextmanager
+def _translate_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (RasterioError, CPLE_BaseError) as error:
+        raise disk_full_error(path) from error
+
+
 def disk_full_error(path: Path) -> OutputError:
     """Return the error for a raster that GDAL could not write."""
     return OutputError(
@@ -141,7 +222,7 @@ def write_overviews(source: Path, folder: Path, resampling: Resampling) -> list[
     Parameters
     ----------
     source
-        uint8 raster, IGNORE where there is no data. Such pixels count only if all four are.
+        Raster with a nodata value. Pixels of nodata count only if all four are.
     folder
         Existing folder for the overviews.
     resampling
@@ -159,32 +240,32 @@ def write_overviews(source: Path, folder: Path, resampling: Resampling) -> list[
     return levels
 
 
-def reduce_by_mode(pixels: Pixels) -> Pixels:
+def reduce_by_mode(pixels: Pixels, nodata: int = IGNORE) -> Pixels:
     """Return (⌈h / 2⌉, ⌈w / 2⌉) most frequent labels of 2 x 2 pixels; of a tie the first one, row by row."""
-    a, b, c, d = quarters = _quarters(pixels)
+    a, b, c, d = quarters = _quarters(pixels, nodata)
     found = d.copy()
     for one in reversed(quarters):
-        np.copyto(found, one, where=one != IGNORE)
+        np.copyto(found, one, where=one != nodata)
     # from the pair that completes last to the one that completes first
     for one, other in ((c, d), (b, d), (a, d), (b, c), (a, c), (a, b)):
-        np.copyto(found, one, where=(one == other) & (one != IGNORE))
+        np.copyto(found, one, where=(one == other) & (one != nodata))
     return found
 
 
-def reduce_by_mean(pixels: Pixels) -> Pixels:
-    """Return (⌈h / 2⌉, ⌈w / 2⌉) means of 2 x 2 pixels, halves rounded up."""
-    quarters = np.stack(_quarters(pixels)).astype(np.uint16)
-    holds = quarters != IGNORE
+def reduce_by_mean(pixels: Pixels, nodata: int = IGNORE) -> Pixels:
+    """Return (⌈h / 2⌉, ⌈w / 2⌉) means of 2 x 2 uint8 pixels, halves rounded up."""
+    quarters = np.stack(_quarters(pixels, nodata)).astype(np.uint16)
+    holds = quarters != nodata
     count = holds.sum(0, dtype=np.uint16)
     total = quarters.sum(0, where=holds, dtype=np.uint16)
     means = (2 * total + count) // np.maximum(2 * count, 1)
-    return np.where(count > 0, means, IGNORE).astype(np.uint8)
+    return np.where(count > 0, means, nodata).astype(np.uint8)
 
 
-def _quarters(pixels: Pixels) -> tuple[Pixels, Pixels, Pixels, Pixels]:
+def _quarters(pixels: Pixels, nodata: int) -> tuple[Pixels, Pixels, Pixels, Pixels]:
     """Return upper left, upper right, lower left and lower right pixels of all squares of 2 x 2."""
     height, width = pixels.shape
-    even = np.pad(pixels, ((0, height % 2), (0, width % 2)), constant_values=IGNORE)
+    even = np.pad(pixels, ((0, height % 2), (0, width % 2)), constant_values=nodata)
     return even[::2, ::2], even[::2, 1::2], even[1::2, ::2], even[1::2, 1::2]
 
 
@@ -193,7 +274,7 @@ def _longer_side(raster: Path) -> int:
         return max(int(dataset.width), int(dataset.height))
 
 
-def _halve(source: Path, output: Path, reduce: Callable[[Pixels], Pixels]) -> None:
+def _halve(source: Path, output: Path, reduce: Callable[[Pixels, int], Pixels]) -> None:
     with (
         rasterio.open(source.absolute()) as fine,
         rasterio.open(
@@ -202,14 +283,15 @@ def _halve(source: Path, output: Path, reduce: Callable[[Pixels], Pixels]) -> No
             width=-(-fine.width // 2),
             height=-(-fine.height // 2),
             count=fine.count,
-            **WORKING,
+            **{**WORKING, "dtype": fine.dtypes[0], "nodata": fine.nodata},
         ) as coarse,
     ):
+        nodata = int(fine.nodata)
         for window in _windows(fine.width, fine.height):
             for band in fine.indexes:
                 pixels = fine.read(band, window=window)
-                if (pixels != IGNORE).any():
-                    reduced = reduce(pixels)
+                if (pixels != nodata).any():
+                    reduced = reduce(pixels, nodata)
                     place = Window(window.col_off // 2, window.row_off // 2, *reduced.shape[::-1])
                     coarse.write(reduced, band, window=place)
 
@@ -229,7 +311,7 @@ def write_cog(source: Path, output: Path, *, overviews: Resampling) -> None:
     Parameters
     ----------
     source
-        uint8 raster, as `create_working_raster` writes it.
+        Raster of `create_working_raster` or `RowWriter`.
     output
         COG to create.
     overviews

@@ -6,9 +6,11 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -29,11 +31,20 @@ from geoseg.options import (
     as_path,
 )
 from geoseg.polygons.attributes import row_areas
+from geoseg.polygons.object_raster import (
+    Energy,
+    choose_decoding,
+    open_objects,
+    read_energy_strips,
+)
+from geoseg.polygons.objects import Decoding
 from geoseg.polygons.table import AttributeTable, Polygons, extract_polygons, to_geodataframe
+from geoseg.polygons.trace import Strip
 from geoseg.polygons.writers.gpkg import append_polygons, check_appendable
 from geoseg.polygons.writers.ogr import LayerLayout
 from geoseg.polygons.writers.registry import check_format, find_writer, write_style_sidecar
 from geoseg.progress import Track, silent
+from geoseg.raster.cog import RowWriter, write_cog
 from geoseg.raster.labels import (
     ConfidenceArray,
     ConfidenceFile,
@@ -70,6 +81,7 @@ def vectorize(  # type: ignore[misc]
     output: StrPath | None = None,
     *,
     confidence: Raster | None = None,
+    interior: Raster | None = None,
     legend: Legend | None = None,
     crs: CRS | str | None = None,
     transform: Affine | None = None,
@@ -78,7 +90,7 @@ def vectorize(  # type: ignore[misc]
     run: WriteOptions = WriteOptions(),
     track: Track = silent,
 ) -> Path | GeoDataFrame:
-    """Vectorize a raster of class IDs into polygons of its 4-connected components.
+    """Vectorize a raster of class IDs into polygons of its 4-connected components, or of separated objects.
 
     Parameters
     ----------
@@ -90,6 +102,9 @@ def vectorize(  # type: ignore[misc]
         ``.geojson``. None: return a GeoDataFrame.
     confidence
         uint8 raster on the same grid; 0 to 200 stands for 0 to 1.
+    interior
+        uint8 raster of the probability that a pixel is in the interior of one object, as confidence.
+        Objects of countable classes are separated by it.
     legend
         Names and colours of the classes. Default: those of the raster (tag GEOSEG_LEGEND, category
         names, colour table), else ``class_<id>``.
@@ -127,10 +142,12 @@ def vectorize(  # type: ignore[misc]
     name = outputs.name or (scene.name if scene else None)
     if target is not None:
         _check_target(target, outputs, run)
-    _check_inputs([labels, confidence, scene], [target, as_path(outputs.picture)])
+    products = [target, as_path(outputs.picture), as_path(outputs.objects)]
+    _check_inputs([labels, confidence, interior, scene], products)
     with ExitStack() as stack:
         source = _open_labels(stack, labels, crs=crs, transform=transform, name=name)
         certainty = _open_confidence(stack, confidence, source)
+        inside = _open_confidence(stack, interior, source)
         legend = legend or read_legend(source)
         table = AttributeTable(legend, source.crs, source.transform, name or source.name)
         areas = row_areas(table.transform, table.crs, source.shape[1])
@@ -139,16 +156,98 @@ def vectorize(  # type: ignore[misc]
                 f"{table.scene}: pixel size unknown, --min-area needs square metres. "
                 "Pass --min-pixels, or assign a coordinate reference system: gdal_edit.py -a_srs"
             )
+        separation = choose_decoding(
+            polygons, legend, confidence=certainty, interior=inside, row_area=areas
+        )
+        rasters = _Rasters(source, certainty, target, as_path(outputs.objects))
+        class_id, strips = stack.enter_context(
+            _open_strips(rasters, separation, legend, polygons, run, track)
+        )
         # reading, tracing and writing release the GIL most of the time
         reader, tracer = (stack.enter_context(ThreadPoolExecutor(1)) for _ in range(2))
-        strips = prefetch(reader, read_strips(source, certainty, legend, track))
-        traced = prefetch(tracer, extract_polygons(strips, polygons, areas))
+        strips = prefetch(reader, strips)
+        traced = prefetch(tracer, extract_polygons(strips, polygons, areas, class_id=class_id))
         sinks = stack.enter_context(_open_sinks(table, source.shape, outputs, run))
         batches = _feed_sinks(traced, sinks, table, polygons)
         if target is None:
             return to_geodataframe(batches, table, polygons)
         _write(target, batches, table, polygons, outputs, run)
     return target
+
+
+@dataclass(frozen=True, slots=True)
+class _Rasters:
+    """Rasters of `vectorize`, and where its products are."""
+
+    labels: LabelFile | LabelArray
+    confidence: Energy | None
+    target: Path | None
+    objects: Path | None
+
+
+@contextmanager
+def _open_strips(
+    rasters: _Rasters,
+    separation: tuple[Decoding, Energy] | None,
+    legend: Legend,
+    options: PolygonOptions,
+    run: WriteOptions,
+    track: Track,
+) -> Iterator[tuple[NDArray[np.uint8] | None, Iterable[Strip]]]:
+    """Yield None and strips of labels; or the class of each object, and strips of their IDs.
+
+    The raster of IDs, if it is asked for, is complete when the block ends.
+    """
+    labels, confidence, output = rasters.labels, rasters.confidence, rasters.objects
+    if output is not None:
+        check_output(output, overwrite=run.overwrite)
+    if separation is None:
+        if output is not None:
+            raise ConfigError(
+                f"{output}: objects are not separated. "
+                "Pass --interior TIF, or --confidence TIF and --split confidence"
+            )
+        yield None, read_strips(labels, confidence, legend, track)
+        return
+    decoding, energy = separation
+    near = rasters.target or output
+    with ExitStack() as stack:
+        folder = stack.enter_context(
+            TemporaryDirectory(prefix=".geoseg-", dir=None if near is None else near.parent)
+        )
+        energies = read_energy_strips(labels, energy, legend, track)
+        decoded = Path(folder, "decoded.tif")
+        objects = stack.enter_context(
+            open_objects(energies, decoding, shape=labels.shape, path=decoded)
+        )
+        windows = track(labels.strips(), "vectorize")
+        strips = objects.read_strips(windows, confidence, fill_holes=options.fill_holes)
+        if output is not None:
+            scratch = stack.enter_context(replacing(output, overwrite=run.overwrite))
+            strips = stack.enter_context(
+                _copy_ids(strips, labels, Path(folder, "ids.tif"), scratch)
+            )
+        yield objects.class_id, strips
+
+
+@contextmanager
+def _copy_ids(
+    strips: Iterable[Strip], labels: LabelFile | LabelArray, working: Path, cog: Path
+) -> Iterator[Iterator[Strip]]:
+    """Yield `strips`; what was read of them is written to a COG when the block ends."""
+    crs, transform = labels.crs, labels.transform
+    if isinstance(labels, LabelFile):
+        transform = labels.dataset.transform
+    writer = RowWriter(working, labels.shape, "uint32", crs=crs, transform=transform)
+
+    def copy() -> Iterator[Strip]:
+        for ids, confidence in strips:
+            writer.write(ids)
+            yield ids, confidence
+
+    with closing(writer):
+        yield copy()
+    write_cog(working, cog, overviews="mode")
 
 
 def origin() -> dict[str, str]:

@@ -85,8 +85,8 @@ def test_the_table_has_what_a_polygon_is_known_by(path: Path) -> None:
     assert write(path, confidence=confidence) == 3
     table = geopandas.read_file(path, layer="segments").set_index("class_id").sort_index()
     assert list(table.columns) == [
-        "class", "confidence", "confidence_min", "pixels", "area_m2", "perimeter_m", "scene",
-        "touches_edge", "geometry",
+        "id", "class", "confidence", "confidence_min", "pixels", "area_m2", "perimeter_m",
+        "box_length_m", "box_width_m", "box_angle", "scene", "touches_edge", "geometry",
     ]  # fmt: skip
     assert list(table["class"]) == list(LEGEND.names[1:])
     assert list(table["confidence"]) == [0.6, 1.0, 0.335]  # (7 * 130 + 50) / 8 / 200
@@ -95,6 +95,8 @@ def test_the_table_has_what_a_polygon_is_known_by(path: Path) -> None:
     assert list(table["area_m2"]) == [2.0, 0.5, 0.25]
     assert list(table.area) == [2.0, 0.5, 0.25]
     assert list(table["perimeter_m"]) == list(table.length) == [8.0, 3.0, 2.0]
+    assert sorted(table["id"]) == [1, 2, 3]
+    assert (table["box_length_m"] * table["box_width_m"] >= table["area_m2"] - 1e-9).all()
     assert list(table["touches_edge"]) == [True, True, True]
     assert set(table["scene"]) == {"scene.tif"}
     assert table.crs.to_epsg() == 32632
