@@ -2,7 +2,7 @@
 
     python -m benchmarks.objects.neighbours DATASET [--split train] [--distance 1.5]
 
-The classes of `benchmarks.objects.targets.COUNTABLE` were chosen by these figures.
+The countable classes of `geoseg.legend.COUNTABLE_NAMES` were chosen by these figures.
 """
 
 from __future__ import annotations

@@ -1,11 +1,8 @@
-"""Predict scenes tile by tile and store what the decoders read: 8-bit planes.
+"""Predict scenes tile by tile and store what the decoders read: 8-bit labels and confidence.
 
-    python -m benchmarks.objects.predict shipped|CHECKPOINT DATASET FOLDER [--split val] [--subset 60]
-        [--from-name NAME]
+    python -m benchmarks.objects.predict shipped|MODEL DATASET FOLDER [--split val] [--subset 60] [--from-name NAME]
 
-Writes FOLDER/<scene>.npz; existing files are kept. `shipped`, the shipped model, gives labels and confidence; a
-checkpoint of `benchmarks.objects.train` gives the object outputs too. `--subset` selects scenes by the hash of their
-name.
+Writes FOLDER/<scene>.npz; existing files are kept. `--subset` selects scenes by the hash of their name.
 """
 
 from __future__ import annotations
@@ -20,56 +17,22 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from rasterio.windows import Window
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from benchmarks.objects.decode import OFFSET_STEP, Planes
-from benchmarks.objects.network import OBJECT_OUTPUTS, TwoScaleUNet
-from benchmarks.objects.targets import OFFSET_UNIT
+from benchmarks.objects.decode import Planes
 from geoseg.cli.process import keep_freed_memory
 from geoseg.dataset.folder import Dataset, DatasetScene
-from geoseg.models.model_file import load_model
+from geoseg.models.model_file import Model, load_model
 from geoseg.raster.scene import Scene, gdal_env
 from geoseg.raster.tiles import tile_grid
 
 CORE = 768
-MARGIN = 320
-"""Margin of the two-scale network in pixels, less than its receptive field."""
-
-MEAN, STD = 127.0, 128.0
-"""Scaling of the input, that of the shipped model."""
 
 
-def load_network(checkpoint: str, bands: int, classes: int) -> tuple[nn.Module, int]:
-    """Load the shipped network or a checkpoint of the two-scale network, and its margin in pixels."""
-    if checkpoint == "shipped":
-        model = load_model()
-        return model.network.to(memory_format=torch.channels_last), model.card.margin  # type: ignore[call-overload]
-    network = TwoScaleUNet(bands, classes)
-    weights = {name: tensor.float() for name, tensor in load_file(checkpoint).items()}
-    # counters of batches, which inference does not need, are not in a checkpoint
-    unread = network.load_state_dict(weights, strict=False)
-    missing = [n for n in unread.missing_keys if not n.endswith("num_batches_tracked")]
-    if missing or unread.unexpected_keys:
-        raise ValueError(f"{checkpoint}: not a checkpoint of the two-scale network. Name another")
-    return network.eval().to(memory_format=torch.channels_last), MARGIN  # type: ignore[call-overload]
-
-
-def convert_to_planes(outputs: Tensor, classes: int) -> Planes:
-    """Convert (classes [+ 6], h, w) outputs to (h, w) planes."""
-    probability, labels = F.softmax(outputs[:classes], dim=0).max(dim=0)
-    planes: Planes = {
-        "labels": labels.to(torch.uint8).numpy(),
-        "confidence": _to_bytes(probability),
-    }
-    # of the shipped model there are no further channels
-    for name, plane in zip(OBJECT_OUTPUTS, outputs[classes:], strict=False):
-        if name.startswith("offset"):
-            steps = plane * (OFFSET_UNIT / OFFSET_STEP)
-            planes[name] = steps.round().clamp(-127, 127).to(torch.int8).numpy()
-        else:
-            planes[name] = _to_bytes(plane.sigmoid())
-    return planes
+def convert_to_planes(logits: Tensor) -> Planes:
+    """Convert (classes, h, w) logits to (h, w) planes."""
+    probability, labels = F.softmax(logits, dim=0).max(dim=0)
+    return {"labels": labels.to(torch.uint8).numpy(), "confidence": _to_bytes(probability)}
 
 
 def _to_bytes(probability: Tensor) -> NDArray[np.uint8]:
@@ -78,17 +41,19 @@ def _to_bytes(probability: Tensor) -> NDArray[np.uint8]:
 
 
 @torch.inference_mode()
-def predict_scene(network: nn.Module, margin: int, path: Path, classes: int) -> Planes:
+def predict_scene(model: Model, path: Path) -> Planes:
     """Predict a scene by tiles; pixels without data are 0 after scaling, as in training."""
+    card, network = model.card, model.network
+    mean, std = (np.reshape(values, (-1, 1, 1)) for values in (card.mean, card.std))
     with gdal_env(path):
         scene = Scene.open(path)
         pixels, valid = scene.read(Window(0, 0, scene.info.width, scene.info.height))
         scene.close()
     height, width = valid.shape
-    scaled = np.where(valid, (pixels.astype(np.float32) - MEAN) / STD, 0)
+    scaled = np.where(valid, (pixels.astype(np.float32) - mean) / std, 0).astype(np.float32)
     image = F.pad(torch.from_numpy(scaled), (0, -width % 64, 0, -height % 64))[None]
     whole: Planes = {}
-    for tile in tile_grid(width, height, core=CORE, margin=margin, multiple=64):
+    for tile in tile_grid(width, height, core=CORE, margin=card.margin, multiple=64):
         core, window = tile.core, tile.window
         top, left = window.row_off, window.col_off
         bottom, right = top + -(-window.height // 64) * 64, left + -(-window.width // 64) * 64
@@ -97,7 +62,7 @@ def predict_scene(network: nn.Module, margin: int, path: Path, classes: int) -> 
         place = np.s_[
             core.row_off : core.row_off + core.height, core.col_off : core.col_off + core.width
         ]
-        for name, plane in convert_to_planes(network(part)[0], classes).items():
+        for name, plane in convert_to_planes(network(part)[0, : len(card.legend)]).items():
             whole.setdefault(name, np.zeros((height, width), plane.dtype))[place] = plane[inner]
     return whole
 
@@ -120,7 +85,7 @@ def select_scenes(
 def main() -> None:
     """Predict scenes of a split."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("checkpoint")
+    parser.add_argument("model")
     parser.add_argument("dataset", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--split", default="val")
@@ -130,14 +95,14 @@ def main() -> None:
     keep_freed_memory()
     torch.set_num_threads(1)
     dataset = Dataset.open(args.dataset)
-    classes = len(dataset.legend)
-    network, margin = load_network(args.checkpoint, dataset.bands, classes)
+    model = load_model(None if args.model == "shipped" else args.model)
+    model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     args.folder.mkdir(parents=True, exist_ok=True)
     scenes = dataset.split(args.split)
     for scene in select_scenes(scenes, args.subset, from_name=args.from_name):
         target = args.folder / f"{scene.name}.npz"
         if not target.exists():
-            planes = predict_scene(network, margin, dataset.path(scene), classes)
+            planes = predict_scene(model, dataset.path(scene))
             np.savez(target, **planes)  # type: ignore[arg-type]
 
 

@@ -11,8 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from benchmarks.objects.decode import Objects
-from benchmarks.objects.targets import burn_ids
-from geoseg.annotations.burn import OUTLINES, Annotations, burn
+from geoseg.annotations.burn import OUTLINES, Annotations, burn, burn_ids
 from geoseg.dataset.folder import Dataset, DatasetScene
 from geoseg.metrics import objects as scoring
 from geoseg.metrics.confusion import Scores, confusion_matrix, mean_score
@@ -135,7 +134,7 @@ class BurnedReference:
 def burn_reference(annotations: Annotations, scene: DatasetScene) -> BurnedReference:
     """Burn the annotations of a scene."""
     inside = shapely.clip_by_rect(annotations.geometry, 0, 0, scene.width, scene.height)
-    ids = burn_ids(annotations, max(scene.width, scene.height))[: scene.height, : scene.width]
+    ids = burn_ids(annotations, scene.height, scene.width)
     return BurnedReference(annotations, ids, shapely.area(inside))
 
 
