@@ -40,7 +40,8 @@ def evaluate(
     """Score a model on a DATASET, per pixel and per object.
 
     Scores are in percent. Pixels: IoU, boundary IoU, precision, recall and F1 of every class.
-    Objects: polygons as geoseg segment writes them, matched with annotated polygons; --min-pixels,
+    Objects: F1, average precision, panoptic quality, kinds of error and numbers of the polygons that
+    geoseg segment writes, compared with annotated polygons; --min-pixels,
     --fill-holes, --split-objects and --oriented-boxes apply to them and not to the pixel scores.
     """
     from geoseg.report.tables import format_evaluation

@@ -19,6 +19,8 @@ from geoseg._version import __version__
 from geoseg.annotations.burn import Annotations
 from geoseg.dataset.folder import Dataset, DatasetScene
 from geoseg.inference.label_source import LabelSource
+from geoseg.legend import Legend
+from geoseg.metrics.object_errors import count_error, group_classes
 from geoseg.models.model_file import Model
 from geoseg.options import PolygonOptions, ScoringOptions
 from geoseg.progress import Track, silent
@@ -29,10 +31,12 @@ log = logging.getLogger(__name__)
 
 _SCRIPTS = (
     *("elements", "tables", "headline", "classes", "confusion"),
-    *("curves", "distribution", "zoom", "scenes", "main"),
+    *("curves", "objects", "distribution", "zoom", "scenes", "main"),
 )
 _BINS = 20  # of the histogram of scene scores
 _MAX_POINTS = 400  # of a learning curve
+_MOST_COUNTED = 3  # classes whose numbers per scene are shown
+_NONE = {"truth": 0, "found": 0}
 _MAX_LOG_BYTES = 1 << 26
 
 SCENES_PER_RANK = 3
@@ -265,7 +269,42 @@ def _select_scenes(evaluation: EvaluationJson, names: set[str]) -> dict[str, Any
         **evaluation,
         "by_scene": {name: score for name, score in by_scene.items() if name in names},
         "spread": spread if len(mious) > 1 else None,
+        "scene_counts": _group_counts(evaluation),
     }
+
+
+def _group_counts(evaluation: EvaluationJson) -> dict[str, Any]:
+    """Collect the numbers of objects per scene: of vehicles, ships and planes, or of the most frequent classes.
+
+    Each group has ``error``, see `count_error`, and ``scenes``: list of annotated, predicted, number of such scenes.
+    """
+    by_scene = map(_scene_score, evaluation.get("by_scene", {}).values())
+    scenes = [score["objects"] for score in by_scene if "objects" in score]
+    legend = Legend.from_json(evaluation["legend"])
+    groups = {
+        group: [legend[class_id].name for class_id in ids]
+        for group, ids in group_classes(legend).items()
+    }
+    if not groups:
+        totals = Counter(dict.fromkeys(legend.names[1:], 0))
+        for of_scene in scenes:
+            totals.update({name: numbers["truth"] for name, numbers in of_scene.items()})
+        groups = {name: [name] for name, total in totals.most_common(_MOST_COUNTED) if total}
+    counts = {}
+    for group, names in groups.items():
+        numbers = np.array(
+            [
+                [sum(of.get(name, _NONE)[key] for name in names) for key in ("truth", "found")]
+                for of in scenes
+            ]
+        ).reshape(-1, 2)
+        numbers = numbers[numbers.any(axis=1)]
+        points, repeated = np.unique(numbers, axis=0, return_counts=True)
+        counts[group] = {
+            "error": count_error(*numbers.T),
+            "scenes": np.column_stack([points, repeated]).tolist(),
+        }
+    return counts
 
 
 def _scene_score(score: Any) -> Mapping[str, Any]:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from geoseg.legend import DOTA_V1, Legend, LegendClass
+from geoseg.metrics.object_errors import PREDICTED_KINDS, REFERENCE_KINDS
+from geoseg.metrics.object_scores import AP_NAMES
 
 LEGEND = Legend(DOTA_V1.classes)
 
@@ -33,6 +35,7 @@ def evaluation(
     def objects() -> dict[str, Any]:
         true, found = (int(n) for n in rng.integers(5, 3_000, 2))
         matched = int(min(true, found) * rng.uniform(0, 1))
+        quality = dict(zip(("pq", "sq", "rq"), rng.uniform(0, 1, 3).tolist(), strict=True))
         return {
             "truth": true,
             "found": found,
@@ -40,7 +43,19 @@ def evaluation(
             "precision": matched / found,
             "recall": matched / true,
             "f1": 2 * matched / (true + found),
+            "ap": dict(zip(AP_NAMES, rng.uniform(0, 1, 6).tolist(), strict=True)),
+            "panoptic": quality,
+            "kinds": {
+                "truth": split(REFERENCE_KINDS, matched, true - matched),
+                "found": split(PREDICTED_KINDS, matched, found - matched),
+            },
+            **({"box_ap50": float(rng.uniform())} if truth == "quads" else {}),
         }
+
+    def split(kinds: Sequence[str], matched: int, others: int) -> dict[str, int]:
+        shares = rng.dirichlet(np.ones(len(kinds) - 1))
+        numbers = [matched, *rng.multinomial(others, shares).tolist()]
+        return dict(zip(kinds, numbers, strict=True))
 
     def around(value: float) -> list[float]:
         low, high = value - rng.uniform(0, 0.1), value + rng.uniform(0, 0.1)
@@ -96,6 +111,12 @@ def evaluation(
                 "miou": None if k % 10 == 9 else float(rng.beta(2, 3)),
                 "pixels": 512 * 512,
                 "classes": {c.name: float(rng.uniform()) for c in legend.objects[k % 3 :: 4]},
+                "objects": {
+                    c.name: {"truth": int(n), "found": int(n * rng.uniform(0.5, 1.5))}
+                    for c, n in zip(
+                        legend.objects, 10 ** rng.uniform(0, 3, len(legend)), strict=False
+                    )
+                },
             }
             for k in range(scenes)
         },

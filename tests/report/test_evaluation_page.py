@@ -118,6 +118,30 @@ def test_scores_are_those_of_the_evaluation_and_change_with_the_reference(
     assert page.locator(".card .layer.reference img").count() == 9
 
 
+def test_objects_have_average_precision_kinds_of_error_and_numbers_per_scene(
+    whole: Path, open_page: Pages
+) -> None:
+    page = open_page(whole)
+    one, other = evaluation(), evaluation(truth="quads", seed=1)
+    ship = one["classes"]["ship"]["objects"]
+    row = page.locator("#precision-table tbody tr", has_text="ship").inner_text()
+    assert all(
+        f"{100 * score:.1f}" in row for score in (*ship["ap"].values(), *ship["panoptic"].values())
+    )
+    for side, rest in (("truth", "missed"), ("found", "invented")):
+        kinds = ship["kinds"][side]
+        line = page.locator(f"#kinds-{side} tbody tr", has_text="ship")
+        assert line.locator(".kind").count() == sum(number > 0 for number in kinds.values())
+        assert f"{100 * kinds[rest] / sum(kinds.values()):.1f}" in line.inner_text()
+    scenes = [of["objects"].get("ship") for of in one["by_scene"].values()]
+    marks = page.locator("#count-charts .chart", has_text="Ships").locator(".scene").count()
+    assert marks == len({tuple(of.values()) for of in scenes if of and any(of.values())})
+    assert page.locator("#precision-table th", has_text="Boxes").count() == 0
+    page.get_by_role("radio", name="quads").check(force=True)
+    row = page.locator("#precision-table tbody tr", has_text="ship").inner_text()
+    assert f"{100 * other['classes']['ship']['objects']['box_ap50']:.1f}" in row
+
+
 def test_every_cell_of_the_confusion_matrix_is_described(whole: Path, open_page: Pages) -> None:
     page = open_page(whole)
     matrix, detail = np.array(evaluation()["confusion"]), page.locator("#confusion .detail")
@@ -272,7 +296,16 @@ def test_parts_missing_from_an_evaluation_are_not_shown(tmp_path: Path, open_pag
     }
     old["by_scene"] = {name: of["miou"] for name, of in whole_one["by_scene"].items()}
     page = open_page(write_report([old], tmp_path / "report.html", ReportContent()))
-    for part in ("objects", "threshold", "distribution", "scenes", "card"):
+    for part in (
+        "objects",
+        "precision",
+        "kinds",
+        "scene-counts",
+        "threshold",
+        "distribution",
+        "scenes",
+        "card",
+    ):
         assert not page.locator(f"#{part}").is_visible()
     assert page.locator("#pixel-table tbody tr").count() == 16
     assert page.locator(".chart").count() == 1  # histogram of the scene scores

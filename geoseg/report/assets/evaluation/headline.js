@@ -5,6 +5,8 @@
 const HEADLINES = [
   ["Mean IoU", "over classes, without background", (e) => e.miou, "miou"],
   ["Object F1", "polygons, matched one to one", (e) => e.objects?.f1, "objects_f1"],
+  ["Object AP50", "average precision, mean over classes", (e) => e.objects?.ap?.ap50, "objects_ap50"],
+  ["Panoptic quality", "mean over countable classes", (e) => e.objects?.panoptic?.pq, "objects_pq"],
   ["Boundary IoU", "mean, pixels near contours", (e) => e.boundary_miou, "boundary_miou"],
   ["Weighted IoU", "weighted by class frequency", (e) => e.fwiou, "fwiou"],
   ["Pixel accuracy", "background included", (e) => e.accuracy, "accuracy"],

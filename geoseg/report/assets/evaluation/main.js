@@ -10,6 +10,7 @@
     const others = evaluations.filter((one) => one !== chosen);
     headline(chosen, others);
     classTables(chosen);
+    objectTables(chosen);
     confusionMatrix(chosen);
     curves();
     threshold(chosen);

@@ -3,7 +3,7 @@
 // Tables that are sorted by clicking a column heading, or with Tab and Enter.
 
 /**
- * `columns` are {key, title, help, of(row), cell(row)}; the first is the row header. Missing values stay last in both
+ * `columns` are {key, title, help, of(row), cell(row)}, and {wide} or {mark}: a class of the heading; the first is the row header. Missing values stay last in both
  * directions. `order` ({key, down}) keeps the sorting when the page is built again.
  */
 function sortable(caption, columns, rows, order) {
@@ -17,7 +17,7 @@ function sortable(caption, columns, rows, order) {
       status.textContent = `sorted by ${column.title.replace("\n", " ")}, ${order.down ? "largest first" : "smallest first"}`;
     };
     const title = el("button", { type: "button", onclick: press, title: column.help, text: column.title });
-    return el("th", { scope: "col", class: column.wide ? "wide" : undefined }, title);
+    return el("th", { scope: "col", class: column.wide ? "wide" : column.mark ? `kind-head ${column.mark}` : undefined }, title);
   });
 
   function fill() {
