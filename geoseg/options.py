@@ -403,14 +403,21 @@ class PolygonOptions:
         metavar="PX",
         minimum=0,
     )
+    regularize: bool = option(
+        False,
+        "Replace the outlines of countable classes by circles, rectangles, hulls of ships or right-angled "
+        "polygons where they fit the object. Polygons do not overlap, but gaps may open between them.",
+    )
     oriented_boxes: bool = option(
         False, "Write an oriented box around every object instead of its outline."
     )
 
     def __post_init__(self) -> None:
         check_range(self)
-        if self.oriented_boxes and (self.simplify or self.smooth):
-            raise ValueError("oriented_boxes cannot be combined with simplify or smooth")
+        if self.oriented_boxes and self.changes_outlines:
+            raise ValueError(
+                "oriented_boxes cannot be combined with simplify, smooth or regularize"
+            )
 
     @property
     def changes_labels(self) -> bool:
@@ -419,8 +426,8 @@ class PolygonOptions:
 
     @property
     def changes_outlines(self) -> bool:
-        """True if outlines leave the pixel edges and still share their borders."""
-        return bool(self.simplify or self.smooth)
+        """True if outlines leave the pixel edges without overlaps."""
+        return bool(self.simplify or self.smooth or self.regularize)
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,9 @@ def _describe(
         np.zeros((n, 2)),
         np.full(n, None, object),
     )
-    candidate = np.asarray(countable)[regions.class_id] & ~regions.touches_edge
+    allowed = np.zeros(256, bool)
+    allowed[: len(countable)] = countable
+    candidate = allowed[regions.class_id] & ~regions.touches_edge
     candidate &= (regions.pixels >= MIN_PIXELS) & (shapely.area(region) <= LARGEST**2)
     candidate &= (bounds[:, 2:] - bounds[:, :2] <= LARGEST).all(axis=1)
     reach = bounds + REACH * np.array([-1, -1, 1, 1])
@@ -232,7 +234,9 @@ def _retreat_all(shapes: Shapes, index: Ints) -> Shapes:
             if shapes.outline[first].intersection(shapes.outline[second]).area > EPSILON:
                 retreated.template[k] = NO_SHAPE
         elif shapes.template[second] != RIGHT_ANGLED:
-            line = _find_line(shapes.outline[min(first, second)], shapes.outline[max(first, second)])
+            line = _find_line(
+                shapes.outline[min(first, second)], shapes.outline[max(first, second)]
+            )
             if line is not None:
                 normal, offset = line if first < second else (-line[0], -line[1])
                 lines.setdefault(k, []).append((normal, offset))

@@ -9,6 +9,7 @@ measures when that brings an outline closer to the annotated one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import shapely
@@ -124,39 +125,50 @@ def turn_left(vectors: Floats) -> Floats:
     return np.stack([-vectors[:, 1], vectors[:, 0]], axis=1)
 
 
+@kernel
+def sum_moments(points: Floats, offsets: Ints, moments: Floats) -> None:
+    """Write the area, the centroid and the covariances xx, xy and yy of n closed rings to `moments` (n, 6)."""
+    for n in range(len(offsets) - 1):
+        begin = offsets[n]
+        area = x = y = xx = xy = yy = 0.0
+        for k in range(begin, offsets[n + 1] - 1):
+            x0, y0 = points[k] - points[begin]
+            x1, y1 = points[k + 1] - points[begin]
+            double = x0 * y1 - x1 * y0
+            area += double / 2
+            x += (x0 + x1) * double / 6
+            y += (y0 + y1) * double / 6
+            xx += (x0 * x0 + x0 * x1 + x1 * x1) * double / 12
+            xy += (x0 * y1 + 2 * x0 * y0 + 2 * x1 * y1 + x1 * y0) * double / 24
+            yy += (y0 * y0 + y0 * y1 + y1 * y1) * double / 12
+        x, y = x / area, y / area
+        moments[n, 0] = abs(area)
+        moments[n, 1], moments[n, 2] = points[begin, 0] + x, points[begin, 1] + y
+        moments[n, 3], moments[n, 4] = xx / area - x * x, xy / area - x * y
+        moments[n, 5] = yy / area - y * y
+
+
 def compute_moments(polygons: Geometry) -> tuple[Floats, Floats, Floats]:
-    """Return (n,) areas, (n, 2) centroids and (n, 2, 2) covariances of polygons without holes."""
+    """Return (n,) areas, (n, 2) centroids and (n, 3) covariances xx, xy and yy of polygons without holes.
+
+    Each polygon is summed on its own, so that other polygons change no bit.
+    """
     points, polygon = shapely.get_coordinates(polygons, return_index=True)
-    first = np.searchsorted(polygon, np.arange(len(polygons)))
-    origin = points[first]
-    points = points - origin[polygon]
-    (x0, y0), (x1, y1) = points.T, np.roll(points, -1, axis=0).T
-    # the step from one polygon to the next starts at its own origin, and adds nothing
-    double = x0 * y1 - x1 * y0
-    terms = np.stack([
-        double / 2,
-        (x0 + x1) * double / 6,
-        (y0 + y1) * double / 6,
-        (x0 * x0 + x0 * x1 + x1 * x1) * double / 12,
-        (x0 * y1 + 2 * x0 * y0 + 2 * x1 * y1 + x1 * y0) * double / 24,
-        (y0 * y0 + y0 * y1 + y1 * y1) * double / 12,
-    ])  # fmt: skip
-    area, x, y, xx, xy, yy = np.add.reduceat(terms, first, axis=1)
-    x, y = x / area, y / area
-    xy = xy / area - x * y
-    covariance = np.stack([xx / area - x * x, xy, xy, yy / area - y * y], axis=1)
-    return np.abs(area), origin + np.stack([x, y], axis=1), covariance.reshape(-1, 2, 2)
+    moments = np.empty((len(polygons), 6))
+    sum_moments(points, np.searchsorted(polygon, np.arange(len(polygons) + 1)), moments)
+    return moments[:, 0], moments[:, 1:3], moments[:, 3:]
 
 
 _AREA, _CENTROID, _COVARIANCE = compute_moments(np.array([shapely.Polygon(t) for t in TEMPLATES]))
-_DEVIATION = np.sqrt(np.stack([_COVARIANCE[:, 0, 0], _COVARIANCE[:, 1, 1]], axis=1))
+_DEVIATION = np.sqrt(_COVARIANCE[:, [0, 2]])
 
 
 def fit_templates(polygons: Geometry, template: Ints, axis: Floats) -> Shapes:
     """Place a template on each polygon so that area, centroid and ratio of the second moments agree."""
     area, centroid, covariance = compute_moments(polygons)
     normal = turn_left(axis)
-    variance = [np.einsum("ni,nij,nj->n", d, covariance, d) for d in (axis, normal)]
+    xx, xy, yy = covariance.T
+    variance = [x * x * xx + 2 * x * y * xy + y * y * yy for x, y in (axis.T, normal.T)]
     half: Floats = np.sqrt(np.maximum(np.stack(variance, axis=1), 1e-6)) / _DEVIATION[template]
     half[template < RECTANGLE] = 1.0
     half *= np.sqrt(area / (_AREA[template] * half.prod(axis=1)))[:, None]
@@ -167,7 +179,9 @@ def fit_templates(polygons: Geometry, template: Ints, axis: Floats) -> Shapes:
 
 
 @kernel
-def intersect_convex(points: Floats, offsets: Ints, corners: Floats, corner_offsets: Ints) -> Floats:
+def intersect_convex(
+    points: Floats, offsets: Ints, corners: Floats, corner_offsets: Ints
+) -> Floats:
     """Return the areas that n closed rings share with n convex closed rings of positive orientation.
 
     Clips by one side after the other (Sutherland and Hodgman 1974). Parts of a ring that is not convex stay connected
@@ -229,7 +243,8 @@ def _compare_areas(both: Floats, shapes: Geometry, polygons: Geometry) -> tuple[
 def find_axes(polygons: Geometry) -> tuple[Floats, Floats]:
     """Return (n, 2) unit vectors of the principal axis, and of the long side of the smallest rectangle."""
     _, _, covariance = compute_moments(polygons)
-    principal = np.linalg.eigh(covariance)[1][:, :, 1]
+    matrices = covariance[:, [0, 1, 1, 2]].reshape(-1, 2, 2)
+    principal = np.linalg.eigh(matrices)[1][:, :, 1]
     corners = shapely.get_coordinates(shapely.oriented_envelope(polygons)).reshape(-1, 5, 2)
     sides = np.diff(corners, axis=1)[:, :2]
     lengths = np.linalg.norm(sides, axis=2)
@@ -322,7 +337,7 @@ def _merge_sides(points: Floats) -> list[tuple[int, float, float]] | None:
     constant x, 1 and y for one of constant y.
     """
     sides: list[tuple[int, float, float]] = []
-    for (x0, y0), (x1, y1) in zip(points[:-1], points[1:], strict=True):
+    for (x0, y0), (x1, y1) in pairwise(points):
         steep = abs(y1 - y0) > abs(x1 - x0)
         side = (0, (x0 + x1) / 2, abs(y1 - y0)) if steep else (1, (y0 + y1) / 2, abs(x1 - x0))
         sides.append(side)

@@ -140,6 +140,7 @@ def extract_polygons(
     row_area: RowArea | None = None,
     *,
     class_id: NDArray[np.uint8] | None = None,
+    countable: Sequence[bool] = (),
 ) -> Iterator[Polygons]:
     """Trace, clean and simplify polygons, in batches.
 
@@ -154,10 +155,17 @@ def extract_polygons(
     class_id
         Class of each object by its ID, for strips of IDs as of
         `geoseg.polygons.object_raster.ObjectRaster.read_strips`. Only the outlines of objects are changed here.
+    countable
+        By class ID: True for classes whose outlines `regularize` may replace.
     """
     if class_id is None and (options.changes_labels or options.changes_outlines):
         strips = _filter_strips(strips, options, row_area)
-    if options.changes_outlines:
+    if options.regularize:
+        from geoseg.polygons.regularize import regularize_outlines
+
+        pairs = ((b.regions, b.outlines) for b in _simplify(strips, options, class_id))
+        yield from (Polygons(*pair) for pair in regularize_outlines(pairs, countable))
+    elif options.changes_outlines:
         yield from _simplify(strips, options, class_id)
     elif options.oriented_boxes:
         from geoseg.polygons.boxes import fit_oriented_boxes
