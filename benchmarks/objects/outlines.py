@@ -22,7 +22,6 @@ from rasterio.features import rasterize
 from geoseg.annotations.burn import OUTLINES, Annotations
 from geoseg.dataset.folder import Dataset, DatasetScene
 from geoseg.options import PolygonOptions
-from geoseg.polygons.kernels import PART
 from geoseg.polygons.table import extract_polygons
 
 LARGEST = 4_000_000
@@ -64,14 +63,15 @@ def trace_ids(
     countable: Sequence[bool],
 ) -> tuple[Geometry, NDArray[np.int64]]:
     """Return polygons, and their IDs."""
-    classes = np.concatenate([[0], class_id]).astype(np.uint16)
-    labels = (classes[ids] + PART * (ids % (65536 // PART - 1)) * (ids > 0)).astype(np.uint16)
-    batches = list(extract_polygons([(labels, None)], options, countable=countable))
-    nothing: Geometry = np.empty(0, object)
-    outlines = np.concatenate([nothing, *(b.outlines.geometry(Affine.identity()) for b in batches)])
-    regions = np.concatenate([nothing, *(b.regions.geometry(Affine.identity()) for b in batches)])
-    x, y = shapely.get_coordinates(shapely.point_on_surface(regions)).astype(int).T
-    return outlines, ids[y, x].astype(np.int64)
+    classes = np.concatenate([[0], class_id]).astype(np.uint8)
+    strips = [(ids.astype(np.uint32), None)]
+    batches = extract_polygons(strips, options, class_id=classes, countable=countable)
+    outlines, numbers = [np.empty(0, object)], [np.empty(0, np.int64)]
+    for batch in batches:
+        assert batch.regions.id is not None  # strips of IDs
+        outlines.append(batch.outlines.geometry(Affine.identity()))
+        numbers.append(batch.regions.id)
+    return np.concatenate(outlines), np.concatenate(numbers)
 
 
 def measure_distance(outline: shapely.Geometry, reference: shapely.Geometry) -> float:

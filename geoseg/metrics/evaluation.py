@@ -166,7 +166,9 @@ def count_scene(
     """
     counter = SceneCounter(references, table, width=width, height=height, scoring=scoring)
     areas = row_areas(table.transform, table.crs, width)
-    for batch in extract_polygons(counter.count_strips(strips), scoring.cleaning, areas):
+    counted = counter.count_strips(strips)
+    countable = table.legend.countable
+    for batch in extract_polygons(counted, scoring.cleaning, areas, countable=countable):
         counter.add(batch)
     return counter.finish()
 

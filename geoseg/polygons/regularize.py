@@ -16,6 +16,7 @@ complete, and written once those near it are decided.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -40,6 +41,8 @@ from geoseg.polygons.shapes import (
     turn_left,
 )
 from geoseg.polygons.trace import PolygonBatch
+
+log = logging.getLogger(__name__)
 
 REACH = 2.0
 """Largest distance in pixels by which a shape may leave the bounding box of its region."""
@@ -125,6 +128,8 @@ def regularize_outlines(
     tuple of PolygonBatch
         The same regions in the same order, and polygons without overlaps of area.
     """
+    if not any(countable):
+        log.warning("no class is countable, so no outline is regularized")
     pending: list[tuple[int, PolygonBatch, PolygonBatch]] = []
     known: _Objects | None = None
     for number, (regions, outlines) in enumerate(batches):

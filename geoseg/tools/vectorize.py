@@ -166,7 +166,10 @@ def vectorize(  # type: ignore[misc]
         # reading, tracing and writing release the GIL most of the time
         reader, tracer = (stack.enter_context(ThreadPoolExecutor(1)) for _ in range(2))
         strips = prefetch(reader, strips)
-        traced = prefetch(tracer, extract_polygons(strips, polygons, areas, class_id=class_id))
+        extracted = extract_polygons(
+            strips, polygons, areas, class_id=class_id, countable=legend.countable
+        )
+        traced = prefetch(tracer, extracted)
         sinks = stack.enter_context(_open_sinks(table, source.shape, outputs, run))
         batches = _feed_sinks(traced, sinks, table, polygons)
         if target is None:
