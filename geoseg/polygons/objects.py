@@ -34,8 +34,11 @@ LEVELS = (199, 198, 195, 192, 188, 184, 179, 171, 160, 149, 140, 130, 120, 110, 
 
 _ROUNDING = 1e-9
 
-_PIXELS = 1 << 22
+_PIXELS = 1 << 21
 """Pixels that are decoded at once, beside those of undecided rows."""
+
+_ROWS = 64
+"""Smallest number of rows that are decoded at once."""
 
 EnergyStrip = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """Labels and energy (rows, columns) of some rows of a scene."""
@@ -248,7 +251,7 @@ class ObjectDecoder:
         """
         for labels, energy in strips:
             self._check(labels, energy)
-            rows = max(1, _PIXELS // max(1, labels.shape[1]))
+            rows = max(_ROWS, _PIXELS // max(1, labels.shape[1]))
             for top in range(0, len(labels), rows):
                 part = slice(top, top + rows)
                 self._append(labels[part], energy[part])

@@ -21,6 +21,7 @@ from geoseg.polygons.objects import (
     Objects,
     decode_objects,
 )
+from geoseg.polygons.trace import trace
 
 Bytes = NDArray[np.uint8]
 
@@ -221,6 +222,23 @@ def test_an_object_is_connected_and_numbered_by_its_first_pixel(
     for i in ids:
         assert ndimage.label(found.ids == i)[1] == 1
         assert found.pixels[i - 1] == (found.ids == i).sum()
+
+
+@given(scenes(), rule_sets(), st.booleans(), st.booleans())
+def test_an_object_is_one_polygon_with_its_pixels(
+    scene: tuple[Bytes, Bytes], rules: ObjectRules, across: bool, noded: bool
+) -> None:
+    found = decode_objects(*scene, rules, COUNTABLE, across_classes=across)
+    class_of = np.append(np.uint8(0), found.class_id)
+    polygons = [
+        (int(i), int(c), int(pixels))
+        for batch in trace([(found.ids.astype(np.uint32), None)], noded=noded, class_id=class_of)
+        for i, c, pixels in zip(batch.id, batch.class_id, batch.pixels, strict=True)  # type: ignore[arg-type]
+    ]
+    count = len(found.class_id)
+    assert sorted(polygons) == list(
+        zip(range(1, count + 1), found.class_id.tolist(), found.pixels.tolist(), strict=True)
+    )
 
 
 def row_of_cars(cars: int) -> tuple[Bytes, Bytes]:
