@@ -44,6 +44,8 @@ if TYPE_CHECKING:
         ViewOptions,
         WriteOptions,
     )
+    from geoseg.polygons.object_rules import ObjectRule, ObjectRules
+    from geoseg.polygons.objects import Objects, decode_objects
     from geoseg.polygons.trace import PolygonBatch, trace
     from geoseg.progress import Track
     from geoseg.raster.scene import Scene, open_scene
@@ -85,6 +87,9 @@ __all__ = [
     "MarginOptions",
     "MarginTrial",
     "Model",
+    "ObjectRule",
+    "ObjectRules",
+    "Objects",
     "PolygonBatch",
     "PolygonOptions",
     "PrepareOptions",
@@ -109,6 +114,7 @@ __all__ = [
     "chip",
     "compare",
     "compare_models",
+    "decode_objects",
     "demo",
     "evaluate",
     "export",
@@ -150,6 +156,9 @@ _HOME = {
     "MarginOptions": "options",
     "MarginTrial": "tools.margin",
     "Model": "models.model_file",
+    "ObjectRule": "polygons.object_rules",
+    "ObjectRules": "polygons.object_rules",
+    "Objects": "polygons.objects",
     "PolygonBatch": "polygons.trace",
     "PolygonOptions": "options",
     "PrepareOptions": "options",
@@ -173,6 +182,7 @@ _HOME = {
     "chip": "tools.chip",
     "compare": "tools.compare",
     "compare_models": "tools.compare",
+    "decode_objects": "polygons.objects",
     "demo": "tools.demo",
     "evaluate": "tools.evaluate",
     "export": "tools.export",

@@ -589,7 +589,8 @@ def merge_measures(
             pixels[root] += pixels[i]
             start[root] = min(start[root], start[i])
             peak[root] = max(peak[root], peak[i])
-            area[root] += area[i]
+            if len(area) == len(pixels):
+                area[root] += area[i]
             large[root] |= large[i]
 
 

@@ -78,6 +78,8 @@ class Decoding:
             raise ValueError(
                 f"rules for {len(self.rules.rules)} classes, but {len(self.countable)} classes"
             )
+        if self.min_area_m2 and self.row_area is None:
+            raise ValueError("min_area_m2 needs row_area")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,31 +128,30 @@ def decode_objects(
 ) -> Objects:
     """Decode the objects of a scene in memory.
 
-        Parameters
-        ----------
-        labels
-            (h, w) class IDs; 0 is background and 255 nodata.
-        energy
-            (h, w) 0 to 200; 255 is nodata and counts as 0.
-        rules
-            Rules of each class.
-        countable
-            (classes,) True for classes whose objects are separated.
-        across_classes
-            True if an object may have pixels of several countable classes: the most frequent one is its class.
-        largest
-            Largest number of rows or columns of a core that is separated.
+    Parameters
+    ----------
+    labels
+        (h, w) class IDs; 0 is background and 255 nodata.
+    energy
+        (h, w) 0 to 200; 255 is nodata and counts as 0.
+    rules
+        Rules of each class.
+    countable
+        (classes,) True for classes whose objects are separated.
+    across_classes
+        True if an object may have pixels of several countable classes: the most frequent one is its class.
+    largest
+        Largest number of rows or columns of a core that is separated.
 
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from geoseg.polygons.attributes import RowArea
-    from geoseg.polygons.object_rules import ObjectRule, default_rules
-        >>> labels = np.ones((3, 7), np.uint8)
-        >>> energy = np.array([[150, 200, 150, 20, 150, 200, 150]] * 3, np.uint8)
-        >>> rules = default_rules(2, ObjectRule(seed=100, part=4, min_pixels=4))
-        >>> decode_objects(labels, energy, rules, [False, True], across_classes=True).ids[0]
-        array([1, 1, 1, 1, 2, 2, 2], dtype=int32)
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from geoseg import ObjectRule, ObjectRules, decode_objects
+    >>> labels = np.ones((3, 7), np.uint8)
+    >>> energy = np.array([[150, 200, 150, 20, 150, 200, 150]] * 3, np.uint8)
+    >>> rules = ObjectRules((ObjectRule(seed=100, part=4, min_pixels=4),) * 2)
+    >>> decode_objects(labels, energy, rules, [False, True], across_classes=True).ids[0]
+    array([1, 1, 1, 1, 2, 2, 2], dtype=int32)
     """
     decoder = ObjectDecoder(Decoding(rules, countable, across_classes, largest=largest))
     rows = list(decoder.decode([(labels, energy)]))
@@ -170,11 +171,12 @@ class _Measures:
     start: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
     peak: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(1, np.uint8))
     area: NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
+    """Empty but for its first item if areas are not measured."""
 
-    def extend(self, used: int) -> None:
-        """Make room for `used` objects."""
+    def extend(self, used: int, *, area: bool) -> None:
+        """Make room for `used` objects, and for their areas if they are measured."""
         self.used = used
-        for name in (f.name for f in fields(self) if f.name != "used"):
+        for name in ("class_id", "pixels", "start", "peak", "area")[: 5 if area else 4]:
             setattr(self, name, _extend(getattr(self, name), used + 1))
 
     def trim(self) -> _Measures:
@@ -220,6 +222,7 @@ class ObjectDecoder:
         self._decoding = decoding
         rules = decoding.rules
         self._margin = max(1, 2 * rules.reach)
+        self._measures_area = bool(decoding.min_area_m2)
         classes = np.arange(256)
         countable = np.zeros(256, bool)
         countable[: len(decoding.countable)] = decoding.countable
@@ -345,7 +348,7 @@ class ObjectDecoder:
             cores, decisions, self._level_of, rows.energy, rows.labels, self._weights, rows.seeds,
             self._parts.used,
         )  # fmt: skip
-        self._parts.extend(used)
+        self._parts.extend(used, area=self._measures_area)
         self._votes = _extend(self._votes, used + 1 - self._votes_first)
         reaches = self._first - self._done + len(key) + self._decoding.rules.reach
         self._decided.append((used, reaches))
@@ -361,11 +364,11 @@ class ObjectDecoder:
         self._parent = _extend(self._parent, self._others.used + ids.size + 1)
         used = kernels.connect_remaining(ids, labels, *self._above, self._parent, self._others.used)
         self._above = ids[-1].copy(), labels[-1].copy()
-        self._others.extend(used)
+        self._others.extend(used, area=self._measures_area)
         self._large = _extend(self._large, used + 1)
         kernels.describe_remaining(ids, labels, whole, self._others.class_id, self._large)
-        areas = self._decoding.row_area if self._decoding.min_area_m2 else None
-        row_area = areas(self._first, len(ids)) if areas else np.empty(0)
+        areas = self._decoding.row_area
+        row_area = areas(self._first, len(ids)) if areas and self._measures_area else np.empty(0)
         first = self._first * ids.shape[1]
         self._parts.add(ids, energy, row_area, first, 1)
         self._others.add(ids, energy, row_area, first, -1)

@@ -165,7 +165,7 @@ def test_a_raster_of_ids_needs_separated_objects(labels: Path) -> None:
 def test_a_method_needs_its_raster(labels: Path) -> None:
     for method in ("interior", "confidence"):
         with pytest.raises(ConfigError, match=f"--split {method} needs .* Pass --{method} TIF"):
-            vectorize(labels, polygons=PolygonOptions(split=method))  # type: ignore[arg-type]
+            vectorize(labels, polygons=PolygonOptions(split=method))
 
 
 def test_rules_of_other_classes_are_refused(labels: Path, tmp_path: Path) -> None:
