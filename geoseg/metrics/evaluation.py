@@ -15,6 +15,7 @@ from rasterio.windows import Window
 
 from geoseg.annotations.burn import QUADS, AnnotationIndex, Annotations, burn
 from geoseg.legend import Legend
+from geoseg.metrics.average_precision import resample_ap50
 from geoseg.metrics.bootstrap import (
     LEVEL,
     RESAMPLES,
@@ -256,7 +257,7 @@ class Evaluation:
         """Return all scores as JSON data; ``docs/evaluation.md`` describes it."""
         scores = self.scores.to_json(self.legend)
         del scores["classes"]
-        intervals, of_classes, of_objects = self._intervals()
+        intervals, of_classes, of_objects = self._intervals
         boundary = boundary_iou(self.boundaries.sum(axis=0))
         return {
             "model": self.model.name,
@@ -314,15 +315,18 @@ class Evaluation:
             }
         return classes
 
+    @cached_property
     def _intervals(self) -> tuple[dict[str, Any], list[Interval], list[Interval]]:
         """Compute intervals of the means, of the IoU of each class, and of the object F1 of each class."""
         resamples = draw_resamples(len(self.scenes))
         mious, ious = resample_ious(resamples, self.matrices)
         f1, f1s = resample_f1(resamples, self.objects.counts)
+        ap50, _ = resample_ap50(resamples, self.objects.detections)
         pq, _ = resample_pq(resamples, self.objects.panoptic, self.legend.countable)
         means = {
             "miou": _interval_json(mious, len(self.scenes)),
             "objects_f1": _interval_json(f1, len(self.scenes)),
+            "objects_ap50": _interval_json(ap50, len(self.scenes)),
             "objects_pq": _interval_json(pq, len(self.scenes)),
             "level": LEVEL,
             "resamples": RESAMPLES,

@@ -21,7 +21,7 @@ from geoseg.metrics.average_precision import (
     match_coco,
     match_dota,
 )
-from geoseg.metrics.confusion import round_score
+from geoseg.metrics.confusion import divide, round_score
 from geoseg.metrics.object_errors import (
     PREDICTED_KINDS,
     REFERENCE_KINDS,
@@ -148,11 +148,16 @@ class ObjectCounts:
 
     def scene_json(self, scene: int, legend: Legend) -> dict[str, Any]:
         """Return the numbers of objects of one scene by class, of the classes that occur in it."""
-        totals = self.counts[scene].sum(axis=1)
+        counts = self.counts[scene].sum(axis=1)
+        errors = divide(counts[PREDICTED] - counts[REFERENCE], counts[REFERENCE])
         return {
-            c.name: {"truth": int(totals[REFERENCE, c.id]), "found": int(totals[PREDICTED, c.id])}
+            c.name: {
+                "truth": int(counts[REFERENCE, c.id]),
+                "found": int(counts[PREDICTED, c.id]),
+                "error": round_score(errors[c.id]),
+            }
             for c in legend.objects
-            if totals[:, c.id].any()
+            if counts[:, c.id].any()
         }
 
     def _group_errors(self, legend: Legend) -> dict[str, Any]:

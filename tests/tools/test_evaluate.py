@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,6 +116,20 @@ def test_counts_equal_those_of_whole_arrays_and_of_vectorized_polygons(
     np.testing.assert_array_equal(told["confusion"], evaluation.matrices.sum(axis=0))
 
 
+def test_every_key_of_the_object_scores_is_documented(kept: Path) -> None:
+    (told,) = json.loads(kept.with_name("scores.json").read_text())
+    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text("utf-8")
+
+    def keys(data: object) -> Iterator[str]:
+        if isinstance(data, dict):
+            for key, value in data.items():
+                yield key
+                yield from keys(value)
+
+    named = {*keys(told["objects"]), *keys(told["classes"]["plane"]["objects"])}
+    assert [key for key in sorted(named) if f"`{key}`" not in page] == []
+
+
 def test_labels_burned_from_the_reference_have_perfect_scores(drawn: Path, perfect: Path) -> None:
     (evaluation,) = evaluate(drawn, labels=perfect)
     told = evaluation.to_json()
@@ -146,6 +161,15 @@ def test_the_json_has_everything_that_the_report_needs(kept: Path) -> None:
     for count in ("truth", "found", "matched"):
         sizes = plane["objects"]["by_size"].values()
         assert sum(size[count] for size in sizes) == plane["objects"][count]
+    assert set(plane["objects"]) == {
+        *("truth", "found", "matched", "precision", "recall", "f1", "interval", "by_size"),
+        *("ap", "panoptic", "kinds", "count_error", "box_ap50"),
+    }
+    for side in ("truth", "found"):
+        assert sum(plane["objects"]["kinds"][side].values()) == plane["objects"][side]
+        counts = [of["objects"].get("plane", {side: 0}) for of in told["by_scene"].values()]
+        assert sum(of[side] for of in counts) == plane["objects"][side]
+    assert told["classes"]["harbor"]["objects"]["panoptic"] is None  # is not countable
     assert "objects" not in told["classes"]["background"]
     assert told["classes"]["bridge"]["interval"] is None
     assert sum(b["pixels"] for b in told["calibration"]["bins"]) == told["pixels"]
