@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch._C import DisableTorchFunction
 from torch.overrides import TorchFunctionMode
 
+from geoseg.models.layers import fold_batch_norm
 from geoseg.models.runtime import RuntimeNetwork, free_gpu_memory
 
 _WORKSPACE = 1.15
@@ -55,16 +56,17 @@ def memory_limit(device: str, work: Path | None = None) -> int:
 def forward_bytes_per_pixel(network: nn.Module, *, bands: int, stride: int) -> float:
     """Measure the peak bytes of tensors in a forward pass, per pixel of the window.
 
-    The pass is over a small window; every tensor grows in proportion to the window.
+    The pass is over a small window, with batch norm folded as for inference; every tensor grows in proportion to the
+    window.
     """
     if isinstance(network, RuntimeNetwork):
         return _UNKNOWN_NETWORK
-    side = 2 * stride
+    side, folded = 2 * stride, fold_batch_norm(network)
     counter = _TensorBytes()
     with torch.inference_mode(), counter:
         image = torch.zeros((1, bands, side, side))
         counter.add(image)
-        network(image)
+        folded(image)
     return counter.peak / side**2
 
 

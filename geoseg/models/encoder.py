@@ -8,6 +8,7 @@ from __future__ import annotations
 from os import PathLike
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geoseg.errors import ModelError
@@ -106,6 +107,7 @@ class InvertedResidual(nn.Module):
         super().__init__()
         inner = inputs * expansion
         self.residual = stride == 1 and inputs == outputs
+        self._pads_expanded = stride == 2 and expansion > 1
         self.layers = nn.Sequential(
             *([conv_norm_act(inputs, inner, kernel=1)] if expansion > 1 else []),
             conv_norm_act(
@@ -116,8 +118,28 @@ class InvertedResidual(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, inputs, H, W) → (N, outputs, H / stride, W / stride)."""
+        if self._pads_expanded and not (
+            self.training or torch.is_grad_enabled() or torch.onnx.is_in_onnx_export()
+        ):
+            return self._pad_before_expanding(features)
         output: Tensor = self.layers(features)
         return features + output if self.residual else output
+
+    def _pad_before_expanding(self, features: Tensor) -> Tensor:
+        """Compute `layers` without a padded copy of the expanded channels, the largest tensor of the network."""
+        expand, filters, project = self.layers
+        assert isinstance(filters, nn.Sequential)
+        pad, *depthwise = filters
+        assert isinstance(pad, _SamePadding)
+        near, far, *_ = pad.padding
+        features = expand(F.pad(features, pad.padding))
+        for axis in (2, 3):
+            features.narrow(axis, 0, near).zero_()
+            features.narrow(axis, features.shape[axis] - far, far).zero_()
+        for layer in depthwise:
+            features = layer(features)
+        output: Tensor = project(features)
+        return output
 
 
 class _SamePadding(nn.ZeroPad2d):

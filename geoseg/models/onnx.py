@@ -29,6 +29,7 @@ from geoseg.errors import ConfigError, ModelError
 from geoseg.files import input_file, replacing
 from geoseg.legend import IGNORE, Legend, LegendClass
 from geoseg.models.model_file import FORMAT, Model, ModelCard
+from geoseg.models.objects import OBJECT_OUTPUTS
 from geoseg.models.runtime import RuntimeNetwork
 from geoseg.options import Backend
 from geoseg.raster.tiles import round_up
@@ -441,12 +442,18 @@ def _outputs_probabilities(
     """Return True if the metadata, or else an output that adds up to 1, show probabilities."""
     length = side or 4 * card.stride
     noise = np.random.default_rng(0).standard_normal((1, card.bands, length, length), np.float32)
-    output, _ = network.run_graph(noise)
+    output, objects = network.run_graph(noise)
     classes = len(card.legend)
     if output.ndim != 4 or output.shape[2:] != noise.shape[2:]:
         raise ModelError(
             f"{file}: outputs {output.shape} for a window of {length} pixels instead of logits per pixel. "
             "Use a model for semantic segmentation"
+        )
+    expected = (1, len(OBJECT_OUTPUTS), *noise.shape[2:])
+    if card.objects is not None and (objects is None or objects.shape != expected):
+        raise ModelError(
+            f"{file}: its card has object rules, but the graph has no output {OBJECTS}. "
+            "Export it again with geoseg export --objects"
         )
     if output.shape[1] != classes and not (output.shape[1] == 1 and classes == 2):
         raise ModelError(

@@ -73,13 +73,8 @@ class RuntimeNetwork(nn.Module):
     def run_graph(
         self, image: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Return the output of the graph for a (N, bands, H, W) image, and that of objects if it has any.
-
-        Raises ModelError if an output for objects is missing.
-        """
+        """Return the output of the graph for a (N, bands, H, W) image, and that of objects if it has any."""
         first, *others = self._run(image, 1 + self.objects)
-        if self.objects and not others:
-            raise ModelError("it has no output for the objects that its card describes")
         return first, others[0] if others else None
 
     def forward(self, image: Tensor) -> Tensor:

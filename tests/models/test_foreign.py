@@ -14,10 +14,20 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.errors import ConfigError, ModelError
+from geoseg.models.model_file import load_model
 from geoseg.models.onnx import convert_to_backend, load_onnx, write_onnx
 from geoseg.models.runtime import RuntimeNetwork
 from tests.calls import segment
-from tests.scenes import LEGEND, UTM, model_file, picture, tiny_model, write_scene
+from tests.scenes import (
+    LEGEND,
+    UTM,
+    model_file,
+    objects_model,
+    objects_model_file,
+    picture,
+    tiny_model,
+    write_scene,
+)
 
 
 class Elsewhere(nn.Module):
@@ -168,3 +178,29 @@ def test_a_backend_that_cannot_is_refused(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", picture(40, 40), **UTM)
     with pytest.raises(ConfigError, match="--margin exact"):
         segment(scene, tmp_path / "o.gpkg", model=tmp_path / "theirs.onnx", margin="exact")
+
+
+def test_a_card_with_object_rules_needs_an_output_of_objects(tmp_path: Path) -> None:
+    model = tiny_model()
+    write_onnx(tmp_path / "m.onnx", model)
+    told = json.dumps(objects_model().card.to_json())
+    (tmp_path / "card.json").write_text(told, encoding="utf-8")
+    with pytest.raises(ModelError, match=r"m\.onnx: its card has object rules"):
+        load_onnx(tmp_path / "m.onnx", tmp_path / "card.json")
+
+
+def test_objects_are_the_same_from_a_model_file_and_its_onnx_file(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "scene.tif", picture(90, 80), **UTM)
+    model = objects_model_file(tmp_path / "m.safetensors")
+    exported = tmp_path / "m.onnx"
+    write_onnx(exported, load_model(model))  # of any size, so both predict the same windows
+    planes = []
+    for file in (model, exported):
+        labels, interior = (tmp_path / f"{file.suffix[1:]}-{n}.tif" for n in ("labels", "interior"))
+        segment(scene, file.with_suffix(".gpkg"), model=file, labels=labels, interior=interior,
+                split="none", overwrite=True)  # fmt: skip
+        with rasterio.open(labels) as of_classes, rasterio.open(interior) as of_objects:
+            planes.append((of_classes.read(1), of_objects.read(1).astype(int)))
+    (labels_of_one, interior_of_one), (labels_of_other, interior_of_other) = planes
+    assert (labels_of_one == labels_of_other).mean() > 0.999
+    assert np.abs(interior_of_one - interior_of_other).max() <= 1  # rounded to 8 bits

@@ -93,6 +93,20 @@ def test_an_encoder_that_keeps_its_resolution_sees_the_same_in_between() -> None
     torch.testing.assert_close(between[..., 10:12, 10:12], coarser[-1][..., 10:12, 10:12])
 
 
+@pytest.mark.parametrize("network", [MobileUNet(3, 4, pool=1), DeepLab(3, 4, width=8)])
+def test_inference_without_gradients_computes_the_same(network: nn.Module) -> None:
+    torch.manual_seed(0)
+    for module in network.eval().modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(
+                module.bias
+            )  # so that padding after the expansion is not that before it
+    image = torch.randn(1, 3, 64, 96)
+    expected = network(image).detach()
+    with torch.inference_mode():
+        assert torch.equal(network(image), expected)
+
+
 @pytest.mark.slow
 def test_deeplab_has_a_finite_context_unless_it_pools_the_whole_image() -> None:
     for pooling in (False, True):
