@@ -297,6 +297,12 @@ class VectorOutputs:
     picture: StrPath | None = option(
         None, "Draw the polygons over the scene, with a legend, to this PNG.", metavar="PNG"
     )
+    objects: StrPath | None = option(
+        None,
+        "Write the ID of the object of every pixel to this Cloud Optimized GeoTIFF (uint32, 0 for none); "
+        "equal to column `id`.",
+        metavar="TIF",
+    )
     provenance: Mapping[str, Any] | None = None
     """Metadata to store with the polygons, in addition to scene, model, version and date."""
 
@@ -337,12 +343,6 @@ class VectorizeOutputs(VectorOutputs):
         "Write the name of this scene to column `scene`, and draw --picture over it.",
         metavar="FILE",
         group="Input",
-    )
-    objects: StrPath | None = option(
-        None,
-        "Write the ID of the object of every pixel to this Cloud Optimized GeoTIFF (uint32, 0 for none); "
-        "equal to column `id`.",
-        metavar="TIF",
     )
     name: str | None = None
     """Text for column `scene`. Default: the file name of `scene`, else that of the labels."""
@@ -701,7 +701,8 @@ class EvaluateOutputs(WriteOptions):
     )
     keep: StrPath | None = option(
         None,
-        "Write the predicted labels and their confidence to this folder, as --labels reads them.",
+        "Write the predicted labels, their confidence and the interior of objects to this folder, as --labels "
+        "reads them.",
         metavar="FOLDER",
     )
     write: bool = option(False, "Record the scores in the model card.")

@@ -718,6 +718,10 @@ POLYGON_OPTIONS = {
 """Parameter to the option of the command that takes its value."""
 
 
+SEPARATIONS = ["auto", "interior", "confidence", "necks", "none"]
+"""Values of SEPARATION, and of the option --split."""
+
+
 class StylePostProcessor(QgsProcessingLayerPostProcessorInterface):
     """Applies the style that is stored with a layer; Processing loads results without it."""
 
@@ -768,6 +772,20 @@ class PolygonAlgorithm(SubprocessAlgorithm):
             "keeps the pixel edges.",
         )
         self.add(
+            QgsProcessingParameterEnum(
+                "SEPARATION",
+                tr("Separate touching objects"),
+                SEPARATIONS,
+                defaultValue="auto",
+                usesStaticStrings=True,
+            ),
+            "Write objects that touch as polygons of their own. interior: objects of countable classes such as "
+            "vehicles, ships and planes, by the object outputs of the model; confidence: the same, where the "
+            "confidence has valleys between objects; necks: objects of all classes, where their outline is narrow; "
+            "none: connected pixels of a class are one polygon; auto: interior where there are object outputs, else "
+            "none.",
+        )
+        self.add(
             QgsProcessingParameterBoolean("STYLE", tr("Style results on load"), True),
             "Load the results with the colours of their classes.",
         )
@@ -777,10 +795,27 @@ class PolygonAlgorithm(SubprocessAlgorithm):
         polygons.setSupportsNonFileBasedOutput(False)
         self.add(
             polygons,
-            "Write the polygons to this GeoPackage (.gpkg), with the attributes class, class_id, confidence (0 to "
-            "1), pixels and area_m2.",
+            "Write the polygons to this GeoPackage (.gpkg), with the attributes id, class, class_id, confidence (0 to "
+            "1), pixels, area_m2, and the oriented box: box_length_m, box_width_m and box_angle in degrees clockwise "
+            "from north.",
         )
         self._add_counts()
+
+    def add_raster(self, name: str, text: str, help_text: str) -> None:
+        """Add an optional raster to write."""
+        destination = QgsProcessingParameterRasterDestination(
+            name, tr(text), optional=True, createByDefault=False
+        )
+        self.add(destination, help_text)
+
+    def add_objects(self) -> None:
+        """Add the optional raster of the IDs of objects."""
+        self.add_raster(
+            "OBJECTS",
+            "Object IDs",
+            "Write the ID of the object of every pixel, the attribute id of its polygon, to this GeoTIFF. 0 is no "
+            "object. Objects must be separated by object outputs or by the confidence.",
+        )
 
     def _add_counts(self) -> None:
         self.addOutput(QgsProcessingOutputNumber("COUNT", tr("Number of polygons")))
@@ -796,6 +831,11 @@ class PolygonAlgorithm(SubprocessAlgorithm):
             value = run.number(name)
             if value > 0:
                 arguments += [option, f"{value:.12g}"]
+        separation = run.string("SEPARATION")
+        if separation != "auto":
+            arguments += ["--split", separation]
+        if "OBJECTS" in run.outputs:
+            arguments += ["--objects", run.outputs["OBJECTS"].scratch]
         return arguments
 
     def collect_results(
@@ -837,9 +877,10 @@ class GeosegSegment(PolygonAlgorithm):
     def shortHelpString(self) -> str:
         return tr(
             "<p>Segment an aerial or satellite scene of any size with a trained model, and write one polygon per "
-            "object, in the colours of the classes.</p><p>The model shipped with geoseg detects planes, ships, "
-            "storage tanks, sports courts and fields, harbours, bridges, vehicles, roundabouts and swimming pools "
-            "in scenes with a pixel size of 0.1 to 0.8 m. It is licensed for academic, non-commercial use only. "
+            "object, in the colours of the classes. Objects that touch are separated if the model has object outputs, "
+            "or by the method of <i>Separate touching objects</i>.</p><p>The model shipped with geoseg detects planes, "
+            "ships, storage tanks, sports courts and fields, harbours, bridges, vehicles, roundabouts and swimming "
+            "pools in scenes with a pixel size of 0.1 to 0.8 m. It is licensed for academic, non-commercial use only. "
             "Use <i>Train model</i> to train a model of your own.</p><p>The scene must be a raster file with the "
             "bands that the model was trained on. A cancelled run leaves no files behind.</p>"
         )
@@ -848,19 +889,14 @@ class GeosegSegment(PolygonAlgorithm):
         self._add_inputs()
         self._add_inference_options()
         self.add_polygons()
-        for name, text, help_text in (
-            ("LABELS", "Labels", "Write the class ID of every pixel to this GeoTIFF."),
-            (
-                "CONFIDENCE",
-                "Confidence",
-                "Write the confidence of every pixel, the softmax of its class, to this GeoTIFF. The values 0 to 200 "
-                "stand for 0 to 1.",
-            ),
-        ):
-            destination = QgsProcessingParameterRasterDestination(
-                name, tr(text), optional=True, createByDefault=False
-            )
-            self.add(destination, help_text)
+        self.add_raster("LABELS", "Labels", "Write the class ID of every pixel to this GeoTIFF.")
+        self.add_raster(
+            "CONFIDENCE",
+            "Confidence",
+            "Write the confidence of every pixel, the softmax of its class, to this GeoTIFF. The values 0 to 200 "
+            "stand for 0 to 1.",
+        )
+        self.add_objects()
         self.add_device()
         self.add_python()
 

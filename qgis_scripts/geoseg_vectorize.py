@@ -44,6 +44,7 @@ from qgis.core import (
     QgsProcessingParameterEnum,
     QgsProcessingParameterFile,
     QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterDestination,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterVectorDestination,
     QgsProviderRegistry,
@@ -714,6 +715,10 @@ POLYGON_OPTIONS = {
 """Parameter to the option of the command that takes its value."""
 
 
+SEPARATIONS = ["auto", "interior", "confidence", "necks", "none"]
+"""Values of SEPARATION, and of the option --split."""
+
+
 class StylePostProcessor(QgsProcessingLayerPostProcessorInterface):
     """Applies the style that is stored with a layer; Processing loads results without it."""
 
@@ -764,6 +769,20 @@ class PolygonAlgorithm(SubprocessAlgorithm):
             "keeps the pixel edges.",
         )
         self.add(
+            QgsProcessingParameterEnum(
+                "SEPARATION",
+                tr("Separate touching objects"),
+                SEPARATIONS,
+                defaultValue="auto",
+                usesStaticStrings=True,
+            ),
+            "Write objects that touch as polygons of their own. interior: objects of countable classes such as "
+            "vehicles, ships and planes, by the object outputs of the model; confidence: the same, where the "
+            "confidence has valleys between objects; necks: objects of all classes, where their outline is narrow; "
+            "none: connected pixels of a class are one polygon; auto: interior where there are object outputs, else "
+            "none.",
+        )
+        self.add(
             QgsProcessingParameterBoolean("STYLE", tr("Style results on load"), True),
             "Load the results with the colours of their classes.",
         )
@@ -773,10 +792,27 @@ class PolygonAlgorithm(SubprocessAlgorithm):
         polygons.setSupportsNonFileBasedOutput(False)
         self.add(
             polygons,
-            "Write the polygons to this GeoPackage (.gpkg), with the attributes class, class_id, confidence (0 to "
-            "1), pixels and area_m2.",
+            "Write the polygons to this GeoPackage (.gpkg), with the attributes id, class, class_id, confidence (0 to "
+            "1), pixels, area_m2, and the oriented box: box_length_m, box_width_m and box_angle in degrees clockwise "
+            "from north.",
         )
         self._add_counts()
+
+    def add_raster(self, name: str, text: str, help_text: str) -> None:
+        """Add an optional raster to write."""
+        destination = QgsProcessingParameterRasterDestination(
+            name, tr(text), optional=True, createByDefault=False
+        )
+        self.add(destination, help_text)
+
+    def add_objects(self) -> None:
+        """Add the optional raster of the IDs of objects."""
+        self.add_raster(
+            "OBJECTS",
+            "Object IDs",
+            "Write the ID of the object of every pixel, the attribute id of its polygon, to this GeoTIFF. 0 is no "
+            "object. Objects must be separated by object outputs or by the confidence.",
+        )
 
     def _add_counts(self) -> None:
         self.addOutput(QgsProcessingOutputNumber("COUNT", tr("Number of polygons")))
@@ -792,6 +828,11 @@ class PolygonAlgorithm(SubprocessAlgorithm):
             value = run.number(name)
             if value > 0:
                 arguments += [option, f"{value:.12g}"]
+        separation = run.string("SEPARATION")
+        if separation != "auto":
+            arguments += ["--split", separation]
+        if "OBJECTS" in run.outputs:
+            arguments += ["--objects", run.outputs["OBJECTS"].scratch]
         return arguments
 
     def collect_results(
@@ -848,11 +889,20 @@ class GeosegVectorize(PolygonAlgorithm):
             "Read the confidence from this raster with the same grid, and add its mean to each polygon. The values 0 "
             "to 200 stand for 0 to 1.",
         )
+        self.add(
+            QgsProcessingParameterRasterLayer("INTERIOR", tr("Interior of objects"), optional=True),
+            "Separate objects of countable classes by this raster with the same grid, written by geoseg segment "
+            "--interior. The values 0 to 200 stand for 0 to 1.",
+            advanced=True,
+        )
         self.add_polygons()
+        self.add_objects()
         self.add_python()
 
     def execute(self, run: Run) -> dict[str, Any] | None:
         arguments = ["vectorize", run.raster_path("INPUT"), "-o", run.outputs["OUTPUT"].scratch]
         if run.parameters.get("CONFIDENCE"):
             arguments += ["--confidence", run.raster_path("CONFIDENCE")]
+        if run.parameters.get("INTERIOR"):
+            arguments += ["--interior", run.raster_path("INTERIOR")]
         return run.geoseg([*arguments, *self.polygon_arguments(run)], (1, 98))

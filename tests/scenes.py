@@ -57,13 +57,20 @@ def write_scene(path: Path, pixels: NDArray[Any], **profile: Any) -> Path:
     return path
 
 
-def tiny_network(*, bands: int = 3, depth: int = 2, seed: int = 0, objects: bool = False) -> UNet:
+def tiny_network(
+    *,
+    bands: int = 3,
+    depth: int = 2,
+    seed: int = 0,
+    classes: int = len(LEGEND),
+    objects: bool = False,
+) -> UNet:
     """A U-Net of random weights that finds all classes, some of the time.
 
     Its batch norms have statistics of their own.
     """
     torch.manual_seed(seed)
-    network = UNet(bands, len(LEGEND), width=4, depth=depth, objects=objects).eval()
+    network = UNet(bands, classes, width=4, depth=depth, objects=objects).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.normal_(module.running_mean, std=0.3)  # type: ignore[arg-type]

@@ -41,8 +41,8 @@ def evaluate(
 
     Scores are in percent. Pixels: IoU, boundary IoU, precision, recall and F1 of every class.
     Objects: F1, average precision, panoptic quality, kinds of error and numbers of the polygons that
-    geoseg segment writes, compared with annotated polygons; --min-pixels,
-    --fill-holes, --split-objects and --oriented-boxes apply to them and not to the pixel scores.
+    geoseg segment writes, compared with annotated polygons; --min-pixels, --fill-holes,
+    --split-objects, --merged and --oriented-boxes apply to them and not to the pixel scores.
     """
     from geoseg.report.tables import format_evaluation
     from geoseg.tools.evaluate import evaluate as tool

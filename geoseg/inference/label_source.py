@@ -58,6 +58,9 @@ class LabelSource(Protocol):
     path: Path
     """Model file, or folder of label rasters."""
 
+    has_interior: bool
+    """True if every scene has the interior of objects."""
+
     def open(self, scene: DatasetScene) -> AbstractContextManager[SceneLabels]:
         """Open labels of a scene, and their confidence and interior of objects where there are any."""
         ...
@@ -103,8 +106,8 @@ class PredictedLabels:
         self.model = load_model(model)
         self.path = self.model.path
         _check_legend(self.model.card.legend, dataset, self.path.name)
-        objects &= self.model.card.objects is not None
-        spec = ModelSpec(model, device=choose_device(device), objects=objects)
+        self.has_interior = objects and self.model.card.objects is not None
+        spec = ModelSpec(model, device=choose_device(device), objects=self.has_interior)
         # annotations are on the pixels of the scene: no resampling
         self._settings = PlanSettings(
             self.model, spec, SceneOptions(gsd="none"), memory=memory_limit(spec.device)
@@ -157,6 +160,8 @@ class StoredLabels:
                 "scenes are missing. Add them, or choose another --split"
             )
         self._files = {name: file for name, file in files.items() if file is not None}
+        interiors = (_kept_paths(folder, scene)[INTERIOR] for scene in scenes)
+        self.has_interior = all(file.is_file() for file in interiors)
 
     @contextmanager
     def open(self, scene: DatasetScene) -> Iterator[SceneLabels]:

@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from affine import Affine
 from rasterio.crs import CRS
 
+from geoseg.annotations.burn import Annotations
 from geoseg.dataset.folder import Dataset, DatasetScene
 from geoseg.errors import ConfigError
 from geoseg.files import check_output, write_json
 from geoseg.inference.label_source import (
     LabelSource,
     PredictedLabels,
+    SceneLabels,
     StoredLabels,
     check_keep_folder,
 )
-from geoseg.metrics.evaluation import Evaluation, SplitCounts, count_scene
+from geoseg.metrics.evaluation import (
+    Evaluation,
+    SceneCounter,
+    SceneCounts,
+    SplitCounts,
+    count_scene,
+)
 from geoseg.models.model_file import Model, check_card_file, write_card
 from geoseg.options import EvaluateOutputs, ScoringOptions, StrPath, as_path
-from geoseg.polygons.table import AttributeTable
+from geoseg.polygons.attributes import row_areas
+from geoseg.polygons.object_raster import choose_decoding, open_objects, read_energy_strips
+from geoseg.polygons.table import AttributeTable, extract_polygons
 from geoseg.progress import Track, silent
 from geoseg.raster.labels import read_strips
 from geoseg.report.evaluation import References, collect_content, write_report
@@ -98,8 +109,13 @@ def evaluate(
     source: LabelSource = (
         StoredLabels(dataset, labels, scenes)
         if labels
-        else PredictedLabels(dataset, model, device=device, keep=keep, overwrite=overwrite)
-    )
+        else PredictedLabels(
+            dataset, model, device=device, keep=keep, overwrite=overwrite,
+            objects=keep is not None or scoring.cleaning.split in ("auto", "interior"),
+        )
+    )  # fmt: skip
+    if scoring.cleaning.split == "auto" and source.has_interior:
+        scoring = replace(scoring, cleaning=replace(scoring.cleaning, split="interior"))
     evaluations = _score_split(dataset, split, source, references, scoring, track)
     as_json = [evaluation.to_json() for evaluation in evaluations] if json_output or page else []
     if json_output:
@@ -151,13 +167,12 @@ def _score_split(
     totals = {layer: SplitCounts() for layer in references}
     for scene in track(dataset.split(split), "evaluate"):
         with source.open(scene) as opened:
-            scene_counts = count_scene(
-                read_strips(opened.labels, opened.confidence, dataset.legend),
+            _check_split(scoring.cleaning.split, opened, source.path)
+            scene_counts = _count_scene(
+                opened,
                 {layer: annotations[scene.name] for layer, annotations in references.items()},
                 _table_of(dataset, scene),
-                width=scene.width,
-                height=scene.height,
-                scoring=scoring,
+                scoring,
             )
         for layer, counts in scene_counts.items():
             totals[layer].add(scene.name, counts)
@@ -172,6 +187,50 @@ def _score_split(
         )
         for layer, total in totals.items()
     ]
+
+
+def _check_split(split: str, opened: SceneLabels, path: Path) -> None:
+    planes = {"interior": opened.interior, "confidence": opened.confidence}
+    if split in planes and planes[split] is None:
+        raise ConfigError(
+            f"--split-objects {split}: {path} has no {split} of {opened.labels.name}. "
+            "Use --merged, or another model or folder"
+        )
+
+
+def _count_scene(
+    opened: SceneLabels,
+    references: Mapping[str, Annotations],
+    table: AttributeTable,
+    scoring: ScoringOptions,
+) -> dict[str, SceneCounts]:
+    """Count a scene against every reference, with the polygons that `segment` would write."""
+    labels, legend, cleaning = opened.labels, table.legend, scoring.cleaning
+    height, width = labels.shape
+    areas = row_areas(table.transform, table.crs, width)
+    strips = read_strips(labels, opened.confidence, legend)
+    separation = choose_decoding(
+        cleaning, legend, confidence=opened.confidence, interior=opened.interior, row_area=areas
+    )
+    if separation is None:
+        return count_scene(strips, references, table, width=width, height=height, scoring=scoring)
+    counter = SceneCounter(references, table, width=width, height=height, scoring=scoring)
+    for _ in counter.count_strips(strips):
+        pass
+    decoding, energy = separation
+    with (
+        tempfile.TemporaryDirectory(prefix="geoseg-") as folder,
+        open_objects(
+            read_energy_strips(labels, energy, legend), decoding,
+            shape=labels.shape, path=Path(folder, "objects.tif"),
+        ) as objects,
+    ):  # fmt: skip
+        ids = objects.read_strips(
+            labels.strips(), opened.confidence, fill_holes=cleaning.fill_holes
+        )
+        for batch in extract_polygons(ids, cleaning, areas, class_id=objects.class_id):
+            counter.add(batch)
+        return counter.finish()
 
 
 def _record_scores(model: Model, evaluations: Sequence[Evaluation]) -> None:

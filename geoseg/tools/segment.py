@@ -35,6 +35,7 @@ from geoseg.polygons.writers.registry import write_style_sidecar
 from geoseg.progress import Track, silent
 from geoseg.raster.cog import Resampling, write_cog
 from geoseg.tools.segment_request import (
+    OBJECTS,
     SETTINGS,
     SegmentRequest,
     SkippedScenes,
@@ -75,7 +76,10 @@ def segment(
     run: RunOptions = RunOptions(),
     track: Track = silent,
 ) -> Path:
-    """Segment scenes and write polygons of the predicted labels to `output`.
+    """Segment scenes and write the objects as polygons to `output`.
+
+    With a model that has object outputs, every object of a countable class is a polygon of its own. With
+    other models, and with ``PolygonOptions(split="none")``, polygons are connected pixels of a class.
 
     Parameters
     ----------
@@ -205,12 +209,13 @@ def _publish(
     discard(polygons)
     if request.appends:
         shutil.copyfile(output, polygons)
-    picture = folder / "picture.png"
+    picture, objects = folder / "picture.png", folder / "objects.tif"
     for number, (plan, rasters) in enumerate(predicted):
         vectorize(
             rasters[LABELS],
             polygons,
             confidence=rasters[CONFIDENCE],
+            interior=rasters.get(INTERIOR),
             legend=legend,
             polygons=request.polygons,
             outputs=VectorizeOutputs(
@@ -218,6 +223,7 @@ def _publish(
                 append="in place" if append or number else False,
                 dota_results=results if request.dota_results else None,
                 picture=picture if request.picture else None,
+                objects=objects if OBJECTS in request.rasters else None,
                 scene=_single_file(plan),
                 name=plan.name,
                 provenance=layers.provenance,
@@ -227,6 +233,8 @@ def _publish(
         )
     if request.picture:
         moves.append(Move(picture, request.picture, overwrite))
+    if OBJECTS in request.rasters:
+        moves.append(Move(objects, request.rasters[OBJECTS], overwrite))
     if request.dota_results:
         moves += [
             Move(text, request.dota_results / text.name, request.replaces_output)
@@ -247,6 +255,8 @@ def _finish_rasters(
     """Convert working rasters to Cloud Optimized GeoTIFFs in `folder`; return their moves."""
     moves = []
     for kind, path in rasters.items():
+        if kind not in working:
+            continue
         cog = folder / f"{kind}.tif"
         discard(cog)
         write_cog(working[kind], cog, overviews=_OVERVIEWS[kind])

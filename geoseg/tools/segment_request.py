@@ -38,6 +38,9 @@ from geoseg.polygons.writers.registry import check_format
 from geoseg.raster.georeference import map_transform
 from geoseg.report.picture import check_picture
 
+OBJECTS = "objects"
+"""Kind of the raster of object IDs, which is made of the others."""
+
 SETTINGS = "settings"
 """Key in the provenance of a GeoPackage: what its polygons depend on, besides the model."""
 
@@ -144,6 +147,7 @@ def raster_paths(outputs: SegmentOutputs) -> dict[str, StrPath | None]:
         LABELS: outputs.labels,
         CONFIDENCE: outputs.confidence,
         INTERIOR: outputs.interior,
+        OBJECTS: outputs.objects,
         PROBABILITIES: outputs.probabilities,
     }
 
@@ -151,7 +155,8 @@ def raster_paths(outputs: SegmentOutputs) -> dict[str, StrPath | None]:
 def resolve_split(request: SegmentRequest, model: Model) -> SegmentRequest:
     """Replace the split *auto* by the one that fits a model.
 
-    Raises ConfigError if the model has no object outputs, but the request needs them.
+    Raises ConfigError if the model has no object outputs, but the request needs them, and for a raster of object IDs
+    if objects are not separated.
     """
     split = request.polygons.split
     has_objects = model.card.objects is not None
@@ -163,7 +168,12 @@ def resolve_split(request: SegmentRequest, model: Model) -> SegmentRequest:
             f"{wanted}: {model.path.name} has no object outputs. Use --split confidence, or another model"
         )
     if split == "auto":
-        split = "none"
+        split = "interior" if has_objects else "none"
+    if request.outputs.objects and split not in ("interior", "confidence"):
+        raise ConfigError(
+            f"{request.outputs.objects}: objects are not separated. Use --split confidence, or a model with "
+            "object outputs"
+        )
     return replace(request, polygons=replace(request.polygons, split=split))
 
 

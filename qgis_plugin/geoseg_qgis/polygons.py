@@ -18,7 +18,9 @@ from qgis.core import (
     QgsProcessingOutputNumber,
     QgsProcessingOutputString,
     QgsProcessingParameterBoolean,
+    QgsProcessingParameterEnum,
     QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterDestination,
     QgsProcessingParameterVectorDestination,
 )
 
@@ -31,6 +33,10 @@ POLYGON_OPTIONS = {
     "SIMPLIFY": "--simplify",
 }
 """Parameter to the option of the command that takes its value."""
+
+
+SEPARATIONS = ["auto", "interior", "confidence", "necks", "none"]
+"""Values of SEPARATION, and of the option --split."""
 
 
 class StylePostProcessor(QgsProcessingLayerPostProcessorInterface):
@@ -83,6 +89,20 @@ class PolygonAlgorithm(SubprocessAlgorithm):
             "keeps the pixel edges.",
         )
         self.add(
+            QgsProcessingParameterEnum(
+                "SEPARATION",
+                tr("Separate touching objects"),
+                SEPARATIONS,
+                defaultValue="auto",
+                usesStaticStrings=True,
+            ),
+            "Write objects that touch as polygons of their own. interior: objects of countable classes such as "
+            "vehicles, ships and planes, by the object outputs of the model; confidence: the same, where the "
+            "confidence has valleys between objects; necks: objects of all classes, where their outline is narrow; "
+            "none: connected pixels of a class are one polygon; auto: interior where there are object outputs, else "
+            "none.",
+        )
+        self.add(
             QgsProcessingParameterBoolean("STYLE", tr("Style results on load"), True),
             "Load the results with the colours of their classes.",
         )
@@ -92,10 +112,27 @@ class PolygonAlgorithm(SubprocessAlgorithm):
         polygons.setSupportsNonFileBasedOutput(False)
         self.add(
             polygons,
-            "Write the polygons to this GeoPackage (.gpkg), with the attributes class, class_id, confidence (0 to "
-            "1), pixels and area_m2.",
+            "Write the polygons to this GeoPackage (.gpkg), with the attributes id, class, class_id, confidence (0 to "
+            "1), pixels, area_m2, and the oriented box: box_length_m, box_width_m and box_angle in degrees clockwise "
+            "from north.",
         )
         self._add_counts()
+
+    def add_raster(self, name: str, text: str, help_text: str) -> None:
+        """Add an optional raster to write."""
+        destination = QgsProcessingParameterRasterDestination(
+            name, tr(text), optional=True, createByDefault=False
+        )
+        self.add(destination, help_text)
+
+    def add_objects(self) -> None:
+        """Add the optional raster of the IDs of objects."""
+        self.add_raster(
+            "OBJECTS",
+            "Object IDs",
+            "Write the ID of the object of every pixel, the attribute id of its polygon, to this GeoTIFF. 0 is no "
+            "object. Objects must be separated by object outputs or by the confidence.",
+        )
 
     def _add_counts(self) -> None:
         self.addOutput(QgsProcessingOutputNumber("COUNT", tr("Number of polygons")))
@@ -111,6 +148,11 @@ class PolygonAlgorithm(SubprocessAlgorithm):
             value = run.number(name)
             if value > 0:
                 arguments += [option, f"{value:.12g}"]
+        separation = run.string("SEPARATION")
+        if separation != "auto":
+            arguments += ["--split", separation]
+        if "OBJECTS" in run.outputs:
+            arguments += ["--objects", run.outputs["OBJECTS"].scratch]
         return arguments
 
     def collect_results(

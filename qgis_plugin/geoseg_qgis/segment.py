@@ -11,7 +11,6 @@ from qgis.core import (
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterFile,
-    QgsProcessingParameterRasterDestination,
     QgsProcessingParameterRasterLayer,
 )
 
@@ -35,9 +34,10 @@ class GeosegSegment(PolygonAlgorithm):
     def shortHelpString(self) -> str:
         return tr(
             "<p>Segment an aerial or satellite scene of any size with a trained model, and write one polygon per "
-            "object, in the colours of the classes.</p><p>The model shipped with geoseg detects planes, ships, "
-            "storage tanks, sports courts and fields, harbours, bridges, vehicles, roundabouts and swimming pools "
-            "in scenes with a pixel size of 0.1 to 0.8 m. It is licensed for academic, non-commercial use only. "
+            "object, in the colours of the classes. Objects that touch are separated if the model has object outputs, "
+            "or by the method of <i>Separate touching objects</i>.</p><p>The model shipped with geoseg detects planes, "
+            "ships, storage tanks, sports courts and fields, harbours, bridges, vehicles, roundabouts and swimming "
+            "pools in scenes with a pixel size of 0.1 to 0.8 m. It is licensed for academic, non-commercial use only. "
             "Use <i>Train model</i> to train a model of your own.</p><p>The scene must be a raster file with the "
             "bands that the model was trained on. A cancelled run leaves no files behind.</p>"
         )
@@ -46,19 +46,14 @@ class GeosegSegment(PolygonAlgorithm):
         self._add_inputs()
         self._add_inference_options()
         self.add_polygons()
-        for name, text, help_text in (
-            ("LABELS", "Labels", "Write the class ID of every pixel to this GeoTIFF."),
-            (
-                "CONFIDENCE",
-                "Confidence",
-                "Write the confidence of every pixel, the softmax of its class, to this GeoTIFF. The values 0 to 200 "
-                "stand for 0 to 1.",
-            ),
-        ):
-            destination = QgsProcessingParameterRasterDestination(
-                name, tr(text), optional=True, createByDefault=False
-            )
-            self.add(destination, help_text)
+        self.add_raster("LABELS", "Labels", "Write the class ID of every pixel to this GeoTIFF.")
+        self.add_raster(
+            "CONFIDENCE",
+            "Confidence",
+            "Write the confidence of every pixel, the softmax of its class, to this GeoTIFF. The values 0 to 200 "
+            "stand for 0 to 1.",
+        )
+        self.add_objects()
         self.add_device()
         self.add_python()
 

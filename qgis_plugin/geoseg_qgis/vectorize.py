@@ -41,11 +41,20 @@ class GeosegVectorize(PolygonAlgorithm):
             "Read the confidence from this raster with the same grid, and add its mean to each polygon. The values 0 "
             "to 200 stand for 0 to 1.",
         )
+        self.add(
+            QgsProcessingParameterRasterLayer("INTERIOR", tr("Interior of objects"), optional=True),
+            "Separate objects of countable classes by this raster with the same grid, written by geoseg segment "
+            "--interior. The values 0 to 200 stand for 0 to 1.",
+            advanced=True,
+        )
         self.add_polygons()
+        self.add_objects()
         self.add_python()
 
     def execute(self, run: Run) -> dict[str, Any] | None:
         arguments = ["vectorize", run.raster_path("INPUT"), "-o", run.outputs["OUTPUT"].scratch]
         if run.parameters.get("CONFIDENCE"):
             arguments += ["--confidence", run.raster_path("CONFIDENCE")]
+        if run.parameters.get("INTERIOR"):
+            arguments += ["--interior", run.raster_path("INTERIOR")]
         return run.geoseg([*arguments, *self.polygon_arguments(run)], (1, 98))

@@ -57,14 +57,14 @@ def test_every_algorithm_and_every_parameter_has_a_description_and_help(qgis, na
 IDENTIFIERS = {
     "geoseg_evaluate": "evaluatemodel: MODEL DATASET SPLIT SCENES ANNOTATIONS CLASS OUTPUT DEVICE PYTHON",
     "geoseg_segment": (
-        "segmentscene: INPUT MODEL EXTENT MASK BANDS EXACT TTA MIN_AREA MIN_PIXELS SIMPLIFY STYLE OUTPUT "
-        "LABELS CONFIDENCE DEVICE PYTHON"
+        "segmentscene: INPUT MODEL EXTENT MASK BANDS EXACT TTA MIN_AREA MIN_PIXELS SIMPLIFY SEPARATION STYLE "
+        "OUTPUT LABELS CONFIDENCE OBJECTS DEVICE PYTHON"
     ),
     "geoseg_train": (
         "trainmodel: SCENES ANNOTATIONS CLASS STEPS START WINDOW BATCH VAL_SHARE OUTPUT DATASET DEVICE PYTHON"
     ),
     "geoseg_vectorize": (
-        "vectorizelabels: INPUT CONFIDENCE MIN_AREA MIN_PIXELS SIMPLIFY STYLE OUTPUT PYTHON"
+        "vectorizelabels: INPUT CONFIDENCE INTERIOR MIN_AREA MIN_PIXELS SIMPLIFY SEPARATION STYLE OUTPUT OBJECTS PYTHON"
     ),
 }
 
@@ -227,6 +227,19 @@ def test_polygons_with_a_small_area_are_omitted(folder, python, project):
     output = str(folder / "large.gpkg")
     results, _ = segment(folder, python, project, MIN_AREA=100, OUTPUT=output)
     assert results["COUNT"] == large
+
+
+def test_objects_are_separated_and_numbered(qgis, folder, python, project):
+    objects = str(folder / "objects.tif")
+    results, feedback = segment(folder, python, project, SEPARATION="confidence", OBJECTS=objects)
+    assert "--split confidence" in feedback.commands[0]
+    raster = QgsRasterLayer(objects, "objects")
+    assert raster.dataProvider().bandStatistics(1).maximumValue == results["COUNT"]
+    layer = QgsVectorLayer(results["OUTPUT"], "all", "ogr")
+    numbers = sorted(feature["id"] for feature in layer.getFeatures())
+    assert numbers == list(range(1, results["COUNT"] + 1))
+    merged, _ = segment(folder, python, project, SEPARATION="none", OUTPUT=str(folder / "m.gpkg"))
+    assert merged["COUNT"] == 100
 
 
 def test_simplified_polygons_are_complete(folder, python, project):

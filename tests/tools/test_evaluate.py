@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
 import torch
@@ -21,13 +22,15 @@ from geoseg.metrics.confusion import confusion_matrix
 from geoseg.models.model_file import load_model, save_model
 from geoseg.models.unet import UNet
 from geoseg.options import PolygonOptions, ScoringOptions
+from geoseg.polygons.object_rules import ObjectRule, default_rules
 from geoseg.raster.labels import LEGEND_TAG
 from geoseg.report.tables import format_evaluation, format_scores
-from tests.calls import evaluate, vectorize
-from tests.scenes import card, write_scene
+from tests.calls import evaluate, segment, vectorize
+from tests.scenes import card, objects_card, tiny_network, write_scene
 from tests.synthetic_dataset import dataset
 
 SIZE = 160
+MERGED = ScoringOptions(cleaning=PolygonOptions(split="none"))
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +131,29 @@ def test_every_key_of_the_object_scores_is_documented(kept: Path) -> None:
 
     named = {*keys(told["objects"]), *keys(told["classes"]["plane"]["objects"])}
     assert [key for key in sorted(named) if f"`{key}`" not in page] == []
+
+
+def test_objects_are_scored_as_segment_writes_them(drawn: Path, tmp_path: Path) -> None:
+    opened = Dataset.open(drawn)
+    network = tiny_network(objects=True, classes=len(opened.legend))
+    rules = default_rules(len(opened.legend), ObjectRule(seed=60, part=4, min_pixels=3))
+    of_model = replace(objects_card(), legend=opened.legend, objects=rules)
+    model = save_model(tmp_path / "objects.safetensors", network.state_dict(), of_model, half=False)
+    scores = [tmp_path / name for name in ("model.json", "kept.json")]
+    (separated,) = evaluate(drawn, model=model, keep=tmp_path / "kept", json=scores[0])
+    (merged,) = evaluate(drawn, labels=tmp_path / "kept", scoring=MERGED)
+    written = {"interior": 0, "none": 0}
+    for scene in opened.split("val"):
+        for split in written:
+            output = tmp_path / f"{scene.name}-{split}.gpkg"
+            segment(opened.path(scene), output, model=model, split=split)
+            written[split] += len(pyogrio.read_dataframe(output, layer="segments"))
+    assert separated.to_json()["objects"]["found"] == written["interior"] != written["none"]
+    assert merged.to_json()["objects"]["found"] == written["none"]
+    evaluate(drawn, labels=tmp_path / "kept", json=scores[1])
+    (first,), (second,) = (json.loads(path.read_text()) for path in scores)
+    assert first.pop("model") != second.pop("model")
+    assert first == second
 
 
 def test_labels_burned_from_the_reference_have_perfect_scores(drawn: Path, perfect: Path) -> None:
