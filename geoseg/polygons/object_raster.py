@@ -27,7 +27,7 @@ from geoseg.polygons.object_rules import RULES_TAG, default_rules, read_rules
 from geoseg.polygons.objects import Decoding, EnergyStrip, ObjectDecoder, ObjectTable
 from geoseg.polygons.trace import Strip
 from geoseg.progress import Track, silent
-from geoseg.raster.cog import RowWriter, ignore_missing_georeference
+from geoseg.raster.cog import ROWS, RowWriter, ignore_missing_georeference
 from geoseg.raster.labels import (
     ConfidenceArray,
     ConfidenceFile,
@@ -35,6 +35,8 @@ from geoseg.raster.labels import (
     LabelFile,
     read_class_ids,
 )
+
+_STRIP = 2 * ROWS
 
 Energy = ConfidenceFile | ConfidenceArray
 """Plane by which objects are separated, 0 to 200."""
@@ -155,11 +157,18 @@ class ObjectRaster:
         fill_holes
             Holes of up to so many pixels that a single object surrounds become part of it.
         """
-        strips: Iterator[Strip] = (
-            (self.read(window), confidence.read(window) if confidence else None)
-            for window in windows
-        )
+        strips = self._read_strips(windows, confidence)
         return filter_rows(strips, HoleFilter(fill_holes)) if fill_holes else strips
+
+    def _read_strips(
+        self, windows: Iterable[Window], confidence: ConfidenceFile | ConfidenceArray | None
+    ) -> Iterator[Strip]:
+        for window in windows:
+            values = confidence.read(window) if confidence else None
+            for top in range(0, window.height, _STRIP):  # IDs take four times the memory
+                height = min(_STRIP, window.height - top)
+                part = Window(window.col_off, window.row_off + top, window.width, height)
+                yield self.read(part), None if values is None else values[top : top + height]
 
 
 @contextmanager

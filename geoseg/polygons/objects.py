@@ -29,8 +29,16 @@ from geoseg.polygons.object_rules import MAX_ENERGY, ObjectRules
 LARGEST = 1024
 """Largest number of rows or columns of a core that is separated."""
 
-LEVELS = (199, 198, 195, 192, 188, 184, 179, 171, 160, 149, 140, 130, 120, 110, 100, 80, 60, 40, 20)
-"""Falling energies at which parts of a core are compared, denser where the softmax of a trained network is."""
+INTERIOR_LEVELS = (160, 120, 80, 40)
+"""Falling energies at which parts of a core are compared, for the output *interior*.
+
+Parts with a valley between them that crosses no level are one object: coarse levels ignore the shallow valleys of noise.
+"""
+
+CONFIDENCE_LEVELS = (
+    *(199, 198, 195, 192, 188, 184, 179, 171, 160, 149, 140, 130, 120, 110, 100, 80, 60, 40, 20),
+)
+"""The same for the confidence, denser where the softmax of a trained network is."""
 
 _ROUNDING = 1e-9
 
@@ -59,7 +67,8 @@ class Decoding:
     """(classes,) True for classes whose objects are separated."""
 
     across_classes: bool
-    """True if an object may have pixels of several countable classes: the most frequent one is its class."""
+    """True for the output *interior*: an object may have pixels of several countable classes, the most frequent one is
+    its class. False for the confidence: objects do not leave their class. The levels differ too."""
 
     min_pixels: int = 0
     """Smallest area of any object in pixels, in addition to the rules."""
@@ -139,7 +148,8 @@ def decode_objects(
     countable
         (classes,) True for classes whose objects are separated.
     across_classes
-        True if an object may have pixels of several countable classes: the most frequent one is its class.
+        True for the output *interior*: an object may have pixels of several countable classes, the most frequent one
+        is its class. False for the confidence: objects do not leave their class.
     largest
         Largest number of rows or columns of a core that is separated.
 
@@ -232,7 +242,8 @@ class ObjectDecoder:
         self._weights = np.full(256, kernels.SIGNIFICANT)
         for class_id, rule in enumerate(rules.rules):
             self._weights[class_id] = -(-kernels.SIGNIFICANT // rule.part)
-        levels = [level for level in LEVELS if level > rules.floor]
+        all_levels = INTERIOR_LEVELS if decoding.across_classes else CONFIDENCE_LEVELS
+        levels = [level for level in all_levels if level > rules.floor]
         self._level_of = np.zeros(256, np.uint8)
         for index, level in enumerate([*levels, rules.floor]):
             self._level_of[:level] = index + 1

@@ -15,7 +15,8 @@ from scipy import ndimage
 
 from geoseg.polygons.object_rules import ObjectRule, ObjectRules
 from geoseg.polygons.objects import (
-    LEVELS,
+    CONFIDENCE_LEVELS,
+    INTERIOR_LEVELS,
     Decoding,
     ObjectDecoder,
     Objects,
@@ -116,11 +117,12 @@ def join_diagonal(
 
 
 def separate(
-    core: NDArray[np.bool_], labels: Bytes, energy: Bytes, rules: ObjectRules
+    core: NDArray[np.bool_], labels: Bytes, energy: Bytes, rules: ObjectRules, *, across: bool
 ) -> list[NDArray[np.bool_]]:
     share = np.array([1 / rule.part for rule in rules.rules])
+    levels = INTERIOR_LEVELS if across else CONFIDENCE_LEVELS
     parts: list[NDArray[np.bool_]] = []
-    for level in [*(v for v in LEVELS if v > rules.floor), rules.floor]:
+    for level in [*(v for v in levels if v > rules.floor), rules.floor]:
         new = []
         for whole in components(core & (energy >= level), np.zeros_like(labels)):
             own = [part for part in parts if (part & whole).any()]
@@ -154,7 +156,7 @@ def decode_plainly(
         if max(np.ptp(rows), np.ptp(columns)) >= largest:
             open_to_growth &= ~core
             continue
-        for part in separate(core, labels, energy, rules):
+        for part in separate(core, labels, energy, rules, across=across):
             count += 1
             ids[part] = count
     for step in range(1, rules.reach + 1):
