@@ -1,4 +1,4 @@
-"""Convert a checkpoint of `benchmarks.objects.train` to a model file of geoseg.
+"""Convert a checkpoint of the trainer that `benchmarks/objects` had before `geoseg train` to a model file.
 
     python -m benchmarks.objects.export CHECKPOINT MODEL.safetensors [--config configs/dota-objects.toml]
         [--rules RULES.json] [--log LOG.jsonl] [--start shipped] [--scenes N] [--overwrite]

@@ -27,7 +27,8 @@ def settings(folder: Path) -> TrainConfig:
 
 
 def open_sampler(config: TrainConfig) -> Sampler:
-    return build_sampler(config, open_split(config.data, open_dataset(config.data), "train"))
+    reader = open_split(config.data, open_dataset(config.data), "train")
+    return build_sampler(config, reader, objects=True)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
 
 @pytest.fixture(scope="module")
 def submit(config: TrainConfig) -> Iterator[Callable[[int], Future[Sample]]]:
-    with read_in_processes(config, 2) as submit:
+    with read_in_processes(config, 2, objects=True) as submit:
         yield submit
 
 
@@ -50,6 +51,10 @@ def test_processes_and_threads_read_the_same(
             np.testing.assert_array_equal(theirs.pixels, ours.pixels)
             np.testing.assert_array_equal(theirs.valid, ours.valid)
             np.testing.assert_array_equal(theirs.labels, ours.labels)
+            assert ours.objects is not None
+            assert theirs.objects is not None
+            np.testing.assert_array_equal(theirs.objects.values, ours.objects.values)
+            np.testing.assert_array_equal(theirs.objects.weight, ours.objects.weight)
 
 
 def test_an_error_in_a_worker_is_that_of_a_thread(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from geoseg.models.unet import UNet
 from geoseg.training.checkpoint import Checkpoint
 from geoseg.training.config import LossSection, TrainConfig, TrainingSection
 from geoseg.training.loading import Batch
+from geoseg.training.object_loss import ObjectTensors
 from geoseg.training.trainer import Trainer, group_parameters, learning_rate
 
 
@@ -178,3 +180,25 @@ def test_parts_of_a_network_have_rates_of_their_own() -> None:
     assert sorted(named) == sorted(name for name, _ in network.named_parameters())
     with pytest.raises(ConfigError, match=r"no part 'fien'.*fine"):
         group_parameters(network, TrainingSection(learning_rates={"fien": 1e-3}))
+
+
+def batch_with_objects() -> Batch:
+    """Two windows, each with a square object that fills a quarter of it."""
+    plain = batch(0, 2)
+    inputs = plain.inputs.repeat(1, 1, 4, 4)
+    labels = torch.zeros(2, 64, 64, dtype=torch.uint8)
+    labels[:, 16:48, 16:48] = 1
+    values = torch.zeros(2, 2, 64, 64, dtype=torch.bool)
+    values[:, 0, 17:47, 17:47] = True
+    return Batch(inputs, labels, ObjectTensors(values, (labels > 0).half()))
+
+
+def test_objects_are_learned_in_half_precision_too() -> None:
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        one = learner(lambda: TwoScaleUNet(3, 4), precision=precision, learning_rate=1e-3)
+        losses[precision] = [one.train_step([batch_with_objects()]) for _ in range(2)]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.05)
+    without = learner(lambda: TwoScaleUNet(3, 4), learning_rate=1e-3)
+    plain = replace(batch_with_objects(), objects=None)
+    assert without.train_step([plain]) < losses["float32"][0]
