@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import geoseg
-from geoseg.annotations.burn import OUTLINES, Annotations, transform_geometry
+from geoseg.annotations.burn import Annotations, transform_geometry
 from geoseg.dataset.folder import Dataset, DatasetScene
 from geoseg.legend import Legend
 from geoseg.options import PolygonOptions
@@ -77,6 +77,8 @@ def choose_views(dataset: Dataset, annotations: Mapping[str, Annotations]) -> di
     legend = dataset.legend
     views: dict[str, View] = {}
     for theme, (names, side) in THEMES.items():
+        if not set(names) <= set(legend.names):
+            continue
         used = {view.scene.name for view in views.values()}
         best: tuple[int, View] | None = None
         for scene in dataset.split("val"):
@@ -157,8 +159,10 @@ def main() -> None:
     parser.add_argument("png", type=Path)
     args = parser.parse_args()
     dataset = Dataset.open(args.dataset)
-    annotations = dataset.annotations(OUTLINES, scenes=dataset.split("val"))
+    annotations = dataset.annotations(scenes=dataset.split("val"))
     views = choose_views(dataset, annotations)
+    if not views:
+        parser.error(f"{args.dataset}: has no window with the classes of a theme")
     columns = 4
     rows = -(-len(views) * 2 // columns)
     figure = Figure(figsize=(11, 2.75 * rows + 0.5), layout="constrained")

@@ -15,6 +15,8 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from rasterio.features import rasterize
 
+import geoseg
+from geoseg.legend import Legend, LegendClass
 from geoseg.options import PolygonOptions
 from geoseg.polygons.shapes import (
     HULLS,
@@ -243,6 +245,20 @@ def test_an_object_inside_another_one_is_not_covered() -> None:
     _, found = polygons(labels, PolygonOptions(regularize=True))
     assert sorted(shapely.area(found).round(6)) == [16, 40 * 30 - 16]
     assert largest_overlap(found) < 1e-9
+
+
+@pytest.mark.parametrize("countable", [True, False])
+def test_the_legend_determines_which_classes_are_regularized(
+    countable: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = LegendClass(0, "background", "#000000"), LegendClass(1, "silo", "#aa0000", countable)
+    labels = burn((shapely.Point(32, 32).buffer(14), 1))
+    table = geoseg.vectorize(labels, legend=Legend(names), polygons=PolygonOptions(regularize=True))
+    (found,) = table.geometry
+    radii = np.hypot(*(shapely.get_coordinates(found) - found.centroid.coords[0]).T)
+    assert (np.ptp(radii) < 1e-6) == countable
+    assert ("no class is countable" in caplog.text) != countable
+    assert table["pixels"].item() == labels.sum()
 
 
 @settings(max_examples=60, deadline=None)
