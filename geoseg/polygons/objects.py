@@ -32,7 +32,7 @@ LARGEST = 1024
 INTERIOR_LEVELS = (160, 120, 80, 40)
 """Falling energies at which parts of a core are compared, for the output *interior*.
 
-Parts with a valley between them that crosses no level are one object: coarse levels ignore the shallow valleys of noise.
+Parts with a valley between them that crosses no level are one object, so coarse levels ignore the valleys of noise.
 """
 
 CONFIDENCE_LEVELS = (

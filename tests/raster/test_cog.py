@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.windows import Window
@@ -19,7 +22,7 @@ from rasterio.windows import Window
 from geoseg.errors import OutputError
 from geoseg.legend import DOTA_V1, IGNORE
 from geoseg.polygons.styles import raster_colormap
-from geoseg.raster.cog import create_working_raster, write_cog
+from geoseg.raster.cog import RowWriter, create_working_raster, write_cog
 from geoseg.raster.scene import SceneInfo
 
 COLOURS = raster_colormap(DOTA_V1)
@@ -160,3 +163,37 @@ def test_a_geotransform_without_a_crs_is_kept(tmp_path: Path) -> None:
     with rasterio.open(tmp_path / "cog.tif") as cog:
         assert cog.crs is None
         assert cog.transform == scene.transform != Affine.identity()
+
+
+@settings(
+    deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.integers(1, 150), min_size=1, max_size=5), st.integers(0, 9))
+def test_ids_written_in_rows_of_any_heights_are_the_same_raster(
+    tmp_path: Path, heights: list[int], seed: int
+) -> None:
+    ids = np.random.default_rng(seed).integers(0, 4, (200, 90)) * 70_000
+    ids[40:130] = 0
+    path = tmp_path / "ids.tif"
+    with closing(RowWriter(path, ids.shape, "uint32")) as writer:
+        row = turn = 0
+        while row < len(ids):
+            rows = heights[turn % len(heights)]
+            writer.write(ids[row : row + rows].astype(np.uint32))
+            row, turn = row + rows, turn + 1
+    with rasterio.open(path) as dataset:
+        assert (dataset.dtypes[0], dataset.nodata) == ("uint32", 0)
+        np.testing.assert_array_equal(dataset.read(1), ids)
+
+
+def test_overviews_of_ids_hold_ids(tmp_path: Path) -> None:
+    ids = np.zeros((600, 1100), np.uint32)
+    ids[100:301, 200:401] = 3_000_000_000
+    ids[301:400, 200:401] = 7
+    with closing(RowWriter(tmp_path / "ids.tif", ids.shape, "uint32")) as writer:
+        writer.write(ids)
+    write_cog(tmp_path / "ids.tif", tmp_path / "cog.tif", overviews="mode")
+    with rasterio.open(tmp_path / "cog.tif", overview_level=0) as overview:
+        assert overview.shape == (300, 550)
+        assert set(np.unique(overview.read(1))) == {0, 7, 3_000_000_000}
+        assert overview.read(1)[100, 150] == 3_000_000_000
