@@ -25,6 +25,7 @@ from geoseg.options import (
 EXAMPLES = """
 geoseg segment scene.tif -o objects.gpkg
 geoseg segment scene.tif -o objects.gpkg -m model.safetensors --labels labels.tif --min-pixels 12
+geoseg segment scene.tif -o objects.gpkg --split confidence --objects ids.tif
 geoseg segment "scenes/*.tif" -o results/ --device cuda --batch-size 8
 """
 
@@ -80,6 +81,9 @@ def segment(
     Several scenes are written to one GeoPackage if they share a coordinate reference system, or to
     one GeoPackage each. Files open in QGIS with a colour per class. An interrupted run continues
     when the command is repeated.
+
+    With a model that has object outputs, each object of a countable class is a polygon of its own,
+    also where objects touch; --merged writes connected pixels of a class as one polygon.
     """
     from geoseg.tools.segment import segment as segment_together
     from geoseg.tools.segment_each import segment_each

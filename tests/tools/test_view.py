@@ -210,7 +210,12 @@ def test_objects_have_a_number_and_the_size_of_their_box(tmp_path: Path, open_pa
     assert page.locator("#classes th", has_text="Objects").count() == 1
     page.focus("#map")
     page.keyboard.press("n")
-    for words in (r"Object\s+7", r"Length\s+31.3 m", r"Width\s+8(.0)? m", r"Orientation\s+45°"):
+    for words in (
+        r"Object\s+7",
+        r"Length\s+31.3 m",
+        r"Width\s+8(.0)? m",
+        r"Angle from north\s+45°",
+    ):
         assert re.search(words, details(page)), details(page)
 
 

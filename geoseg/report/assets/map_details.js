@@ -15,7 +15,7 @@ const details = (() => {
     perimeter_m: ["Perimeter", (value) => `${number(value, value < 100 ? 2 : 0)} m`],
     box_length_m: ["Length", (value) => `${number(value, 1)} m`],
     box_width_m: ["Width", (value) => `${number(value, 1)} m`],
-    box_angle: ["Orientation", (value) => `${number(value)}° clockwise from north`],
+    box_angle: ["Angle from north", (value) => `${number(value)}°`],
     scene: ["Scene", String],
     touches_edge: ["Touches scene edge", String],
   };
