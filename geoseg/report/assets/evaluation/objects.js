@@ -33,7 +33,7 @@ const KINDS = {
 function objectTables(evaluation) {
   const colour = palette(evaluation.legend);
   const rows = rowsOf(evaluation.classes).filter((row) => row.objects);
-  const measured = rows.filter((row) => row.objects.ap);
+  const measured = rows.filter((row) => row.objects.ap && (row.objects.truth || row.objects.found));
   byId("precision").hidden = !measured.length;
   if (measured.length) byId("precision-table").replaceChildren(precisionTable(measured, colour));
   const kinds = rows.filter((row) => row.objects.kinds);
