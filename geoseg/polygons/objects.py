@@ -42,7 +42,7 @@ CONFIDENCE_LEVELS = (
 
 _ROUNDING = 1e-9
 
-_PIXELS = 1 << 21
+_PIXELS = 1 << 20
 """Pixels that are decoded at once, beside those of undecided rows."""
 
 _ROWS = 64
