@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from geoseg.legend import Legend
     from geoseg.metrics.comparison import Agreement, Comparison
     from geoseg.metrics.evaluation import Evaluation
+    from geoseg.metrics.rule_search import RuleChoice
     from geoseg.models.model_file import Model, load_model
     from geoseg.options import (
         AnnotationOptions,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         StatsOptions,
         TilingOptions,
         TrainOptions,
+        TuneOptions,
         VectorizeOutputs,
         ViewOptions,
         WriteOptions,
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from geoseg.tools.segment import segment
     from geoseg.tools.stats import stats
     from geoseg.tools.train import TrainResult, train
+    from geoseg.tools.tune import tune
     from geoseg.tools.vectorize import vectorize
     from geoseg.tools.view import view
     from geoseg.training.config import TrainConfig, read_config
@@ -94,6 +97,7 @@ __all__ = [
     "PolygonOptions",
     "PrepareOptions",
     "PreviewOptions",
+    "RuleChoice",
     "RunOptions",
     "Scene",
     "SceneOptions",
@@ -106,6 +110,7 @@ __all__ = [
     "TrainConfig",
     "TrainOptions",
     "TrainResult",
+    "TuneOptions",
     "VectorizeOutputs",
     "ViewOptions",
     "WriteOptions",
@@ -131,6 +136,7 @@ __all__ = [
     "stats",
     "trace",
     "train",
+    "tune",
     "vectorize",
     "view",
 ]
@@ -163,6 +169,7 @@ _HOME = {
     "PolygonOptions": "options",
     "PrepareOptions": "options",
     "PreviewOptions": "options",
+    "RuleChoice": "metrics.rule_search",
     "RunOptions": "options",
     "Scene": "raster.scene",
     "SceneOptions": "options",
@@ -175,6 +182,7 @@ _HOME = {
     "TrainConfig": "training.config",
     "TrainOptions": "options",
     "TrainResult": "tools.train",
+    "TuneOptions": "options",
     "VectorizeOutputs": "options",
     "ViewOptions": "options",
     "WriteOptions": "options",
@@ -199,6 +207,7 @@ _HOME = {
     "stats": "tools.stats",
     "trace": "polygons.trace",
     "train": "tools.train",
+    "tune": "tools.tune",
     "vectorize": "tools.vectorize",
     "view": "tools.view",
 }

@@ -849,6 +849,29 @@ class MarginOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class TuneOptions:
+    """Input: scenes of `geoseg.tune`."""
+
+    split: str = option("val", "Choose the rules on the scenes of this split.", metavar="NAME")
+    held_out: float = option(
+        0.0,
+        "Use the fraction of its scenes that a training with the same data.held_out left out.",
+        metavar="FRACTION",
+        minimum=0,
+    )
+    layer: str | None = option(
+        None,
+        "Annotation layer to use as ground truth.",
+        metavar="LAYER",
+        default_text="outlines where the dataset has them",
+    )
+    write: bool = option(False, "Record the rules in the model card.", group="Output")
+
+    def __post_init__(self) -> None:
+        check_range(self)
+
+
+@dataclass(frozen=True, slots=True)
 class DemoOptions:
     """General: scenes and folder of `geoseg.demo`."""
 

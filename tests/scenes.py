@@ -104,8 +104,7 @@ def card(*, bands: int = 3, depth: int = 2, margin: int = 32, **more: Any) -> Mo
 
 
 RULES = ObjectRules(
-    (ObjectRule(), *[ObjectRule(seed=60, part=4, min_pixels=3)] * (len(LEGEND) - 1)),
-    floor=40,
+    (ObjectRule(), *[ObjectRule(floor=40, seed=60, part=4, min_pixels=3)] * (len(LEGEND) - 1)),
     reach=3,
 )
 """Rules for the object outputs of `objects_model`."""

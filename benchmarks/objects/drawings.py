@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +25,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.path import Path as Outline
 from numpy.typing import NDArray
-from PIL import Image
 
 import geoseg
 from geoseg.annotations.burn import Annotations, transform_geometry
@@ -47,10 +45,7 @@ THEMES: Mapping[str, tuple[tuple[str, ...], int]] = {
 """Classes that a window contains, and its side in pixels."""
 
 MOST = 60
-"""Objects of a class in a window beyond which more are not better."""
-
-COLOURS = 96
-"""Colours of the picture, which make its file small."""
+"""Objects of the first class in a window beyond which more are not better."""
 
 ANNOTATED = "#b5b5b5"
 
@@ -91,9 +86,8 @@ def choose_views(dataset: Dataset, annotations: Mapping[str, Annotations]) -> di
                 top = int(np.clip(y - side / 2, 0, scene.height - side))
                 box = shapely.box(left, top, left + side, top + side)
                 counts = [count_inside(of_scene, legend, name, box) for name in names]
-                score = sum(min(count, MOST) for count in counts)
-                if min(counts) and (best is None or score > best[0]):
-                    best = score, View(scene, box)
+                if min(counts) and (best is None or min(counts[0], MOST) > best[0]):
+                    best = min(counts[0], MOST), View(scene, box)
         if best is not None:
             views[theme] = best[1]
     return views
@@ -189,10 +183,7 @@ def main() -> None:
         if c.name in names
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=8, frameon=False, fontsize=8)
-    drawn = BytesIO()
-    figure.savefig(drawn, dpi=100)
-    picture = Image.open(drawn).convert("RGB")
-    picture.quantize(COLOURS).save(args.png, optimize=True)
+    figure.savefig(args.png, dpi=100)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,9 @@ RULES_TAG = "GEOSEG_OBJECT_RULES"
 class ObjectRule:
     """Rule for the objects of one class."""
 
+    floor: int = 40
+    """Energy from which on a pixel belongs to the core of an object, 0 to 200."""
+
     seed: int = 100
     """Smallest highest energy of an object, 0 to 200. Objects below are dropped."""
 
@@ -31,8 +34,10 @@ class ObjectRule:
     """Smallest area of an object in pixels. Objects below are dropped."""
 
     def __post_init__(self) -> None:
-        if not (0 <= self.seed <= MAX_ENERGY and self.part >= 1 and self.min_pixels >= 0):
-            raise ValueError(f"seed is 0 to {MAX_ENERGY}, part at least 1, got {self}")
+        if not (0 < self.floor <= MAX_ENERGY and 0 <= self.seed <= MAX_ENERGY):
+            raise ValueError(f"floor is 1 to {MAX_ENERGY} and seed 0 to {MAX_ENERGY}, got {self}")
+        if not (self.part >= 1 and self.min_pixels >= 0):
+            raise ValueError(f"part is at least 1 and min_pixels at least 0, got {self}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +47,17 @@ class ObjectRules:
     rules: tuple[ObjectRule, ...]
     """By class ID. Background has one too, which is not used; classes that are not countable use `min_pixels` only."""
 
-    floor: int = 40
-    """Energy from which on a pixel belongs to the core of an object, 0 to 200."""
-
     reach: int = 4
     """Pixels that cores grow within the labels of countable classes."""
 
     def __post_init__(self) -> None:
-        if not (0 < self.floor <= MAX_ENERGY and 0 <= self.reach <= 64):
-            raise ValueError(
-                f"floor is 1 to {MAX_ENERGY} and reach 0 to 64, got {self.floor} and {self.reach}"
-            )
+        if not 0 <= self.reach <= 64:
+            raise ValueError(f"reach is 0 to 64, got {self.reach}")
 
     def to_json(self, legend: Legend) -> dict[str, Any]:
         """Return the rules as JSON data, by class name."""
         of_class = zip(legend.objects, self.rules[1:], strict=True)
-        return {
-            "floor": self.floor,
-            "reach": self.reach,
-            "rules": {c.name: asdict(rule) for c, rule in of_class},
-        }
+        return {"reach": self.reach, "rules": {c.name: asdict(rule) for c, rule in of_class}}
 
     @staticmethod
     def from_json(values: Mapping[str, Any], legend: Legend) -> ObjectRules:
@@ -70,9 +66,7 @@ class ObjectRules:
             ObjectRule(**{name: int(value) for name, value in values["rules"][c.name].items()})
             for c in legend.objects
         ]
-        return ObjectRules(
-            (ObjectRule(), *rules), floor=int(values["floor"]), reach=int(values["reach"])
-        )
+        return ObjectRules((ObjectRule(), *rules), reach=int(values["reach"]))
 
 
 def default_rules(classes: int, rule: ObjectRule = ObjectRule()) -> ObjectRules:

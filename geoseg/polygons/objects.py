@@ -1,8 +1,8 @@
 """Objects of countable classes, from labels and a plane that is high within objects and low between them.
 
 The plane, *energy*, is the output *interior* of a network, or the confidence. Pixels of countable classes with at
-least the energy `ObjectRules.floor` form *cores*, their 4-connected components. A core is read from its highest
-energy down: *parts* that are large enough stay objects of their own where they meet. Parts then grow by
+least the energy `ObjectRule.floor` of their class form *cores*, their 4-connected components. A core is read from its
+highest energy down: *parts* that are large enough stay objects of their own where they meet. Parts then grow by
 `ObjectRules.reach` pixels within the labels. Pixels that no part reaches, and all other classes, form an object per
 4-connected component of a class. Objects that are too small or too weak are dropped.
 
@@ -242,10 +242,11 @@ class ObjectDecoder:
         self._weights = np.full(256, kernels.SIGNIFICANT)
         for class_id, rule in enumerate(rules.rules):
             self._weights[class_id] = -(-kernels.SIGNIFICANT // rule.part)
-        all_levels = INTERIOR_LEVELS if decoding.across_classes else CONFIDENCE_LEVELS
-        levels = [level for level in all_levels if level > rules.floor]
+        self._floors = np.full(256, MAX_ENERGY, np.uint8)
+        self._floors[: len(rules.rules)] = [rule.floor for rule in rules.rules]
+        levels = INTERIOR_LEVELS if decoding.across_classes else CONFIDENCE_LEVELS
         self._level_of = np.zeros(256, np.uint8)
-        for index, level in enumerate([*levels, rules.floor]):
+        for index, level in enumerate([*levels, 1]):
             self._level_of[:level] = index + 1
         self._rows: _Rows | None = None
         self._first = 0  # row of the scene that is the first one not final
@@ -350,7 +351,7 @@ class ObjectDecoder:
 
     def _place_seeds(self, rows: _Rows, key: NDArray[np.uint8], *, last: bool) -> int:
         """Decide the cores of the buffer that are complete; return its first row with another core."""
-        on = (key > 0) & (rows.energy >= self._decoding.rules.floor) & (rows.seeds == 0)
+        on = (key > 0) & (rows.energy >= self._floors[rows.labels]) & (rows.seeds == 0)
         cores, count = kernels.connect_pixels(key, on)
         decisions, known = kernels.decide_cores(
             cores, count, key, rows.seeds, self._decoding.largest, last

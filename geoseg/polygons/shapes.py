@@ -34,9 +34,6 @@ MIN_PIXELS = 12
 LARGEST = 1024
 """Largest number of rows or columns of an outline that is replaced."""
 
-CIRCLE_LOSS = 1.3
-"""Ratio of the deviations of a circle and of a rectangle up to which the circle is chosen, which is simpler."""
-
 HULL_ELONGATION = 1.8
 """Smallest ratio of length and width of a hull."""
 
@@ -267,19 +264,14 @@ def fit_shapes(polygons: Geometry) -> Shapes:
     Returns
     -------
     Shapes
-        A circle, or a rectangle if that is much closer; a hull if it is much closer and long; a right-angled polygon if
+        A circle or a rectangle, whichever is closer; a hull if it is much closer and long; a right-angled polygon if
         none of them fits; or NO_SHAPE.
     """
     area = shapely.area(polygons)
     axes = find_axes(polygons)
     radius = np.sqrt(area / np.pi)
     circle = np.digitize(radius, [4, 8, 16, 32])
-    round_, of_circle = _best(polygons, [circle], axes[:1])
-    rectangle, of_rectangle = _best(polygons, [np.full_like(circle, RECTANGLE)], axes)
-    better = of_circle < of_rectangle
-    better |= (of_circle < CIRCLE_LOSS * of_rectangle) & (of_circle <= MAX_DEVIATION)
-    best = _choose(better, round_, rectangle)
-    deviation = np.where(better, of_circle, of_rectangle)
+    best, deviation = _best(polygons, [circle, np.full_like(circle, RECTANGLE)], axes)
     hull, of_hull = _best(polygons, [np.full_like(circle, t) for t in HULLS], axes)
     long = hull.half[:, 0] >= HULL_ELONGATION * hull.half[:, 1]
     chosen = _choose(long & (of_hull < HULL_GAIN * deviation), hull, best)

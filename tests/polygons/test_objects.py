@@ -45,13 +45,14 @@ def scenes(draw: st.DrawFn, side: int = 14) -> tuple[Bytes, Bytes]:
 def rule_sets(draw: st.DrawFn) -> ObjectRules:
     rules = [
         ObjectRule(
+            floor=draw(st.sampled_from([FLOOR, 100])),
             seed=draw(st.sampled_from([0, 60, 150])),
             part=draw(st.integers(1, 6)),
             min_pixels=draw(st.sampled_from([0, 1, 4])),
         )
         for _ in COUNTABLE
     ]
-    return ObjectRules(tuple(rules), floor=FLOOR, reach=draw(st.integers(0, 4)))
+    return ObjectRules(tuple(rules), reach=draw(st.integers(0, 4)))
 
 
 def decode_in_strips(
@@ -122,7 +123,7 @@ def separate(
     share = np.array([1 / rule.part for rule in rules.rules])
     levels = INTERIOR_LEVELS if across else CONFIDENCE_LEVELS
     parts: list[NDArray[np.bool_]] = []
-    for level in [*(v for v in levels if v > rules.floor), rules.floor]:
+    for level in [*levels, 1]:
         new = []
         for whole in components(core & (energy >= level), np.zeros_like(labels)):
             own = [part for part in parts if (part & whole).any()]
@@ -147,11 +148,12 @@ def decode_plainly(
     classes = np.where(labels == 255, 0, labels)
     on = np.array(COUNTABLE)[classes]
     energy = np.where(energy > 200, 0, energy).astype(np.uint8)
+    floors = np.array([rule.floor for rule in rules.rules])
     key = np.where(on, 1 if across else classes, 0).astype(np.uint8)
     ids = np.zeros(labels.shape, np.int64)
     open_to_growth = on.copy()
     count = 0
-    for core in components(on & (energy >= rules.floor), key):
+    for core in components(on & (energy >= floors[classes]), key):
         rows, columns = core.nonzero()
         if max(np.ptp(rows), np.ptp(columns)) >= largest:
             open_to_growth &= ~core
@@ -255,7 +257,7 @@ def row_of_cars(cars: int) -> tuple[Bytes, Bytes]:
 
 def test_a_row_of_cars_becomes_one_object_each() -> None:
     labels, energy = row_of_cars(20)
-    rules = ObjectRules((ObjectRule(part=8, min_pixels=12),) * 2, floor=20, reach=2)
+    rules = ObjectRules((ObjectRule(floor=20, part=8, min_pixels=12),) * 2, reach=2)
     found = decode_objects(labels, energy, rules, (False, True), across_classes=True)
     assert len(found.class_id) == 20
     assert (found.ids > 0).sum() == (labels > 0).sum()
@@ -265,7 +267,7 @@ def test_cores_that_are_too_large_are_not_separated_and_reported(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     labels, energy = row_of_cars(20)
-    rules = ObjectRules((ObjectRule(part=8, min_pixels=12),) * 2, floor=20, reach=2)
+    rules = ObjectRules((ObjectRule(floor=20, part=8, min_pixels=12),) * 2, reach=2)
     with caplog.at_level(logging.WARNING):
         found = decode_objects(
             labels, energy, rules, (False, True), across_classes=True, largest=100
@@ -283,11 +285,10 @@ def test_small_and_weak_objects_are_dropped_by_the_rule_of_their_class() -> None
     rules = ObjectRules(
         (
             ObjectRule(),
-            ObjectRule(seed=100, min_pixels=9),
-            ObjectRule(90, min_pixels=9),
-            ObjectRule(90, min_pixels=9),
+            ObjectRule(floor=20, seed=100, min_pixels=9),
+            ObjectRule(floor=20, seed=90, min_pixels=9),
+            ObjectRule(floor=20, seed=90, min_pixels=9),
         ),
-        floor=20,
         reach=3,
     )
     found = decode_objects(labels, energy, rules, COUNTABLE, across_classes=True)

@@ -165,21 +165,6 @@ def test_a_disc_becomes_a_circle() -> None:
     assert np.ptp(radii) < 0.7 and found.area == pytest.approx(tank.area, rel=0.03)
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_a_small_ragged_disc_becomes_a_circle_and_a_small_square_does_not(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    x, y = 20 + rng.random(2)
-    disc = burn((shapely.Point(x, y).buffer(5.0), 1), side=40)
-    row, column = rng.permutation(np.argwhere(disc != np.roll(disc, 1, axis=0)))[0]
-    disc[row, column] ^= 1
-    square = burn((rectangle(x, y, 10, 10, rng.uniform(0, 90)), 1), side=40)
-    corners = []
-    for labels in (disc, square):
-        regions, outlines = polygons(labels, PolygonOptions(regularize=True))
-        corners.append(len(outlines[shapely.area(regions).argmax()].exterior.coords))
-    assert corners[0] > 12 and corners[1] == 5
-
-
 def test_an_l_becomes_right_angled() -> None:
     angle = shapely.box(10, 10, 50, 26).union(shapely.box(10, 10, 26, 54))
     turned = shapely.affinity.rotate(angle, 25)

@@ -30,7 +30,7 @@ from geoseg.raster.labels import legend_tags
 from geoseg.tools.vectorize import vectorize
 
 LEGEND = Legend.of({"ship": "#88ffee", "small-vehicle": "#d628ff", "harbor": "#c297ff"})
-RULES = ObjectRules((ObjectRule(seed=90, part=5, min_pixels=9),) * 4, floor=30, reach=3)
+RULES = ObjectRules((ObjectRule(floor=30, seed=90, part=5, min_pixels=9),) * 4, reach=3)
 TRANSFORM = Affine(0.5, 0, 600000, 0, -0.5, 5800000)
 
 Bytes = NDArray[np.uint8]
