@@ -16,8 +16,8 @@ from geoseg.polygons.object_rules import ObjectRule, ObjectRules
 from geoseg.polygons.objects import Objects, decode_objects
 
 FLOORS = (20, 50, 90, 130)
-REACHES = (2, 3)
-PARTS = (20, 80, 300)
+REACHES = (2, 4)
+PARTS = (6, 20, 80, 300)
 SEEDS = np.array([0, 40, 60, 80, 100, 120, 140, 160, 175])
 AREAS = np.array(
     (

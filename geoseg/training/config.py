@@ -209,6 +209,10 @@ class TrainingSection(_Section):
     accumulate: Count = 1
     """Batches per step (gradient accumulation), for steps of more windows than fit into memory."""
 
+    batch_norm: Literal["batch", "running"] = "batch"
+    """Statistics by which batch norm normalizes: those of each batch, or the running ones of the initial weights, which
+    then stay as they are. "running" suits a start from a trained model with batches of few windows."""
+
     precision: Precision = "float32"
     """Arithmetic of the forward and backward pass: "float32", "bfloat16" or "float16" (mixed precision, for GPUs).
     Weights are float32."""

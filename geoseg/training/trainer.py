@@ -219,7 +219,7 @@ class Trainer:
     def _accumulate_gradient(self, batch: Batch, parts: int) -> float:
         """Add the gradient of a batch, one of `parts` of the step, and return its part of the loss."""
         with self._mixed_precision():
-            outputs = self._wrapped.train()(batch.inputs)  # (N, classes + object outputs, h, w)
+            outputs = self._in_train_mode()(batch.inputs)  # (N, classes + object outputs, h, w)
         loss = self._loss(outputs[:, : self._classes], batch.labels)
         if batch.objects is not None:
             of_objects = outputs[:, self._classes :]
@@ -230,6 +230,14 @@ class Trainer:
         # each process has the whole loss and a part of the gradient, and DDP averages where parts must add up
         self._scaler.scale(loss * self.processes.count).backward()  # type: ignore[no-untyped-call]
         return loss.item()
+
+    def _in_train_mode(self) -> nn.Module:
+        wrapped = self._wrapped.train()
+        if self.training.batch_norm == "running":
+            for module in wrapped.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return wrapped
 
     def _mixed_precision(self) -> AbstractContextManager[object]:
         precision = self.training.precision

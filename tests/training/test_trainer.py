@@ -182,6 +182,23 @@ def test_parts_of_a_network_have_rates_of_their_own() -> None:
         group_parameters(network, TrainingSection(learning_rates={"fien": 1e-3}))
 
 
+def statistics(network: nn.Module) -> list[Tensor]:
+    return [tensor.clone() for name, tensor in network.state_dict().items() if "running" in name]
+
+
+@pytest.mark.parametrize("batch_norm", ["batch", "running"])
+def test_running_statistics_of_batch_norm_stay_if_they_are_used(batch_norm: str) -> None:
+    one = learner(small_unet, batch_norm=batch_norm, learning_rate=1e-9, weight_decay=0)
+    before = statistics(one.network)
+    with torch.no_grad():
+        logits = one.network.eval()(batch(0).inputs)
+    expected = one._loss(logits, batch(0).labels).item()
+    loss = one.train_step([batch(0)])
+    unchanged = [torch.equal(*pair) for pair in zip(before, statistics(one.network), strict=True)]
+    assert all(unchanged) is (batch_norm == "running")
+    assert (abs(loss - expected) < 1e-5) is (batch_norm == "running")
+
+
 def batch_with_objects() -> Batch:
     """Two windows, each with a square object that fills a quarter of it."""
     plain = batch(0, 2)
