@@ -193,8 +193,10 @@ def _open_rasters(paths: Mapping[str, Path]) -> Iterator[SceneLabels]:
     with ExitStack() as stack:
         labels = stack.enter_context(open_labels(paths[LABELS]))
         confidence, interior = (
-            stack.enter_context(open_confidence(path, labels)) if path and path.is_file() else None
-            for path in map(paths.get, (CONFIDENCE, INTERIOR))
+            stack.enter_context(open_confidence(paths[kind], labels, kind))
+            if kind in paths and paths[kind].is_file()
+            else None
+            for kind in (CONFIDENCE, INTERIOR)
         )
         yield SceneLabels(labels, confidence, interior)
 

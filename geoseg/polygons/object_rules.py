@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +11,6 @@ from geoseg.legend import Legend
 
 MAX_ENERGY = 200
 """Energy that stands for a probability of 1, as in confidence rasters."""
-
 
 RULES_TAG = "GEOSEG_OBJECT_RULES"
 """GDAL metadata item with the rules as JSON, in rasters of the interior of objects."""
@@ -61,12 +60,15 @@ class ObjectRules:
 
     @staticmethod
     def from_json(values: Mapping[str, Any], legend: Legend) -> ObjectRules:
-        """Return the rules of JSON data. Raises ValueError, KeyError or TypeError if the data has none."""
-        rules = [
-            ObjectRule(**{name: int(value) for name, value in values["rules"][c.name].items()})
-            for c in legend.objects
-        ]
-        return ObjectRules((ObjectRule(), *rules), reach=int(values["reach"]))
+        """Return the rules of JSON data. Raises ValueError if the data has none for each class of `legend`."""
+        try:
+            rules = [
+                ObjectRule(**{name: int(value) for name, value in values["rules"][c.name].items()})
+                for c in legend.objects
+            ]
+            return ObjectRules((ObjectRule(), *rules), reach=int(values["reach"]))
+        except (AttributeError, KeyError, OverflowError, TypeError) as error:
+            raise ValueError(f"not rules of these classes: {error!r}") from error
 
 
 def default_rules(classes: int, rule: ObjectRule = ObjectRule()) -> ObjectRules:
@@ -89,12 +91,4 @@ def read_rules(tags: Mapping[str, str], legend: Legend) -> ObjectRules | None:
     """
     if RULES_TAG not in tags:
         return None
-    try:
-        return ObjectRules.from_json(json.loads(tags[RULES_TAG]), legend)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"not rules of these classes: {error!r}") from error
-
-
-def countable_ids(legend: Legend) -> Sequence[int]:
-    """Return the IDs of the countable classes."""
-    return [c.id for c in legend if c.countable]
+    return ObjectRules.from_json(json.loads(tags[RULES_TAG]), legend)

@@ -27,7 +27,7 @@ from rasterio.io import DatasetWriter
 from rasterio.shutil import copy
 from rasterio.windows import Window
 
-from geoseg.errors import OutputError
+from geoseg.errors import ConfigError, OutputError
 from geoseg.legend import IGNORE
 from geoseg.raster.checks import stored_block
 from geoseg.raster.scene import CACHE_BYTES, SceneInfo
@@ -303,6 +303,12 @@ def _windows(width: int, height: int) -> Iterator[Window]:
 
 
 # Cloud Optimized GeoTIFF
+
+
+def check_cog_name(output: Path) -> None:
+    """Raise ConfigError if a file does not have the suffix of a GeoTIFF."""
+    if output.suffix.lower() not in (".tif", ".tiff"):
+        raise ConfigError(f"{output}: not a name for a GeoTIFF. Use a name ending in .tif")
 
 
 def write_cog(source: Path, output: Path, *, overviews: Resampling) -> None:

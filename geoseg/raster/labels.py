@@ -210,7 +210,10 @@ def _checked(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
 
 
 class ConfidenceFile:
-    """An open confidence raster on the grid of the labels: uint8, 0 to 200 for 0 to 1."""
+    """An open raster of the confidence or of the interior of objects, on the grid of the labels.
+
+    uint8, 0 to 200 for 0 to 1.
+    """
 
     def __init__(self, dataset: DatasetReader, path: Path) -> None:
         self.dataset = dataset
@@ -223,12 +226,14 @@ class ConfidenceFile:
 
 
 class ConfidenceArray:
-    """Confidence in memory: (rows, columns) uint8, 0 to 200 for 0 to 1, 255 unknown."""
+    """Confidence, or another `kind` of plane, in memory: (rows, columns) uint8, 0 to 200 for 0 to 1, 255 unknown."""
 
-    def __init__(self, values: NDArray[Any], labels: LabelFile | LabelArray) -> None:
+    def __init__(
+        self, values: NDArray[Any], labels: LabelFile | LabelArray, kind: str = "confidence"
+    ) -> None:
         if values.shape != labels.shape or values.dtype != np.uint8:
             raise ValueError(
-                f"confidence must be {labels.shape} uint8 as the labels, "
+                f"{kind} must be {labels.shape} uint8 as the labels, "
                 f"got {values.shape} {values.dtype}"
             )
         self.values: NDArray[np.uint8] = values
@@ -255,20 +260,22 @@ def open_labels(path: Path) -> Iterator[LabelFile]:
 
 
 @contextmanager
-def open_confidence(path: Path, labels: LabelFile) -> Iterator[ConfidenceFile]:
-    """Open the confidence raster of `labels`. Raises SceneError if it is not uint8 on the same grid."""
+def open_confidence(
+    path: Path, labels: LabelFile, kind: str = "confidence"
+) -> Iterator[ConfidenceFile]:
+    """Open the raster of this `kind` of `labels`. Raises SceneError if it is not uint8 on the same grid."""
     with _open(path) as dataset:
         if dataset.count != 1 or dataset.dtypes[0] != "uint8":
             raise SceneError(
                 f"{path}: has {dataset.count} bands of {dataset.dtypes[0]}, "
-                "confidence has one of uint8. Use the file that geoseg segment --confidence wrote"
+                f"{kind} has one of uint8. Use the file that geoseg segment --{kind} wrote"
             )
         rows, columns = labels.shape
         if dataset.shape != (rows, columns) or not on_one_grid(
             labels.dataset.transform, dataset.transform, width=columns, height=rows
         ):
             raise SceneError(
-                f"{path}: is not on the grid of {labels.path}. Use the confidence of the same run"
+                f"{path}: is not on the grid of {labels.path}. Use the {kind} of the same run"
             )
         yield ConfidenceFile(dataset, path)
 

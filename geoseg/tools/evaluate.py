@@ -114,8 +114,7 @@ def evaluate(
             objects=keep is not None or scoring.cleaning.split in ("auto", "interior"),
         )
     )  # fmt: skip
-    if scoring.cleaning.split == "auto" and source.has_interior:
-        scoring = replace(scoring, cleaning=replace(scoring.cleaning, split="interior"))
+    scoring = _resolve_split(scoring, source)
     evaluations = _score_split(dataset, split, source, references, scoring, track)
     as_json = [evaluation.to_json() for evaluation in evaluations] if json_output or page else []
     if json_output:
@@ -167,7 +166,8 @@ def _score_split(
     totals = {layer: SplitCounts() for layer in references}
     for scene in track(dataset.split(split), "evaluate"):
         with source.open(scene) as opened:
-            _check_split(scoring.cleaning.split, opened, source.path)
+            if scoring.cleaning.split == "confidence" and opened.confidence is None:
+                raise _missing_plane("confidence", f"{source.path}, scene {scene.name}")
             scene_counts = _count_scene(
                 opened,
                 {layer: annotations[scene.name] for layer, annotations in references.items()},
@@ -189,13 +189,20 @@ def _score_split(
     ]
 
 
-def _check_split(split: str, opened: SceneLabels, path: Path) -> None:
-    planes = {"interior": opened.interior, "confidence": opened.confidence}
-    if split in planes and planes[split] is None:
-        raise ConfigError(
-            f"--split-objects {split}: {path} has no {split} of {opened.labels.name}. "
-            "Use --merged, or another model or folder"
-        )
+def _resolve_split(scoring: ScoringOptions, source: LabelSource) -> ScoringOptions:
+    """Replace the split *auto* by *interior* if there is one. Raises ConfigError if *interior* lacks its plane."""
+    split = scoring.cleaning.split
+    if split == "interior" and not source.has_interior:
+        raise _missing_plane(split, str(source.path))
+    if split == "auto" and source.has_interior:
+        return replace(scoring, cleaning=replace(scoring.cleaning, split="interior"))
+    return scoring
+
+
+def _missing_plane(split: str, where: str) -> ConfigError:
+    return ConfigError(
+        f"--split-objects {split}: {where} has no {split}. Use --merged, or another model or folder"
+    )
 
 
 def _count_scene(
@@ -228,7 +235,10 @@ def _count_scene(
         ids = objects.read_strips(
             labels.strips(), opened.confidence, fill_holes=cleaning.fill_holes
         )
-        for batch in extract_polygons(ids, cleaning, areas, class_id=objects.class_id):
+        batches = extract_polygons(
+            ids, cleaning, areas, class_id=objects.class_id, countable=legend.countable
+        )
+        for batch in batches:
             counter.add(batch)
         return counter.finish()
 

@@ -30,6 +30,7 @@ from geoseg.polygons.writers.gpkg import read_provenance
 from geoseg.progress import Track, silent
 from geoseg.tools.segment import segment
 from geoseg.tools.segment_request import (
+    RULES,
     SETTINGS,
     SegmentRequest,
     SkippedScenes,
@@ -182,7 +183,9 @@ def _list_changes(request: SegmentRequest, model: Model) -> list[str]:
     before = {"model": made.get("model_sha256"), **made[SETTINGS]}
     now = {"model": model.sha256, **describe_settings(request, model.card)}
     return [
-        f"{name} was {before.get(name)}, is {now.get(name)}"
+        f"{name} differ"  # too many to print
+        if name == RULES
+        else f"{name} was {before.get(name)}, is {now.get(name)}"
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name)
     ]

@@ -35,6 +35,7 @@ from geoseg.polygons.writers.dota import check_dota_results
 from geoseg.polygons.writers.gpkg import check_appendable
 from geoseg.polygons.writers.ogr import LayerLayout
 from geoseg.polygons.writers.registry import check_format
+from geoseg.raster.cog import check_cog_name
 from geoseg.raster.georeference import map_transform
 from geoseg.report.picture import check_picture
 
@@ -43,6 +44,9 @@ OBJECTS = "objects"
 
 SETTINGS = "settings"
 """Key in the provenance of a GeoPackage: what its polygons depend on, besides the model."""
+
+RULES = "object rules"
+"""Key in the settings: by which rules objects were separated."""
 
 log = logging.getLogger(__name__)
 
@@ -170,9 +174,9 @@ def resolve_split(request: SegmentRequest, model: Model) -> SegmentRequest:
     if split == "auto":
         split = "interior" if has_objects else "none"
     if request.outputs.objects and split not in ("interior", "confidence"):
+        other = "omit --merged" if has_objects else "a model with object outputs"
         raise ConfigError(
-            f"{request.outputs.objects}: objects are not separated. Use --split confidence, or a model with "
-            "object outputs"
+            f"{request.outputs.objects}: objects are not separated. Use --split confidence, or {other}"
         )
     return replace(request, polygons=replace(request.polygons, split=split))
 
@@ -267,8 +271,7 @@ def _check_products(products: Sequence[Path], inputs: Sequence[ScenePath | None]
 def _check_formats(output: Path, rasters: Iterable[Path], picture: Path | None) -> None:
     check_format(output)
     for raster in rasters:
-        if raster.suffix.lower() not in (".tif", ".tiff"):
-            raise ConfigError(f"{raster}: not a name for a GeoTIFF. Use a name ending in .tif")
+        check_cog_name(raster)
         if output.suffix.lower() != ".gpkg" and raster.with_suffix("") == output.with_suffix(""):
             raise ConfigError(
                 f"{raster}: its style file would have the name of that of {output}. Rename one"
@@ -330,7 +333,7 @@ def describe_settings(request: SegmentRequest, card: ModelCard) -> dict[str, Any
         "--card": _identify_file(as_path(request.compute.card)),
         "--margin": request.tiling.margin,
         "--tta": request.compute.tta,
-        "object rules": rules and rules.to_json(card.legend),
+        RULES: rules and rules.to_json(card.legend),
         "--layer-per-class": request.outputs.layer_per_class,
         **{
             info.flag or f"--{declared.name.replace('_', '-')}": getattr(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, overload
@@ -44,7 +46,7 @@ from geoseg.polygons.writers.gpkg import append_polygons, check_appendable
 from geoseg.polygons.writers.ogr import LayerLayout
 from geoseg.polygons.writers.registry import check_format, find_writer, write_style_sidecar
 from geoseg.progress import Track, silent
-from geoseg.raster.cog import RowWriter, write_cog
+from geoseg.raster.cog import RowWriter, check_cog_name, write_cog
 from geoseg.raster.labels import (
     ConfidenceArray,
     ConfidenceFile,
@@ -59,6 +61,8 @@ from geoseg.raster.labels import (
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
+
+log = logging.getLogger(__name__)
 
 PICTURE_SIZE = 2048
 """Pixels of the longer side of a picture, without its legend."""
@@ -143,11 +147,11 @@ def vectorize(  # type: ignore[misc]
     if target is not None:
         _check_target(target, outputs, run)
     products = [target, as_path(outputs.picture), as_path(outputs.objects)]
-    _check_inputs([labels, confidence, interior, scene], products)
+    _check_products([labels, confidence, interior, scene], products)
     with ExitStack() as stack:
         source = _open_labels(stack, labels, crs=crs, transform=transform, name=name)
-        certainty = _open_confidence(stack, confidence, source)
-        inside = _open_confidence(stack, interior, source)
+        certainty = _open_plane(stack, confidence, source, "confidence")
+        inside = _open_plane(stack, interior, source, "interior")
         legend = legend or read_legend(source)
         table = AttributeTable(legend, source.crs, source.transform, name or source.name)
         areas = row_areas(table.transform, table.crs, source.shape[1])
@@ -159,6 +163,8 @@ def vectorize(  # type: ignore[misc]
         separation = choose_decoding(
             polygons, legend, confidence=certainty, interior=inside, row_area=areas
         )
+        if separation and not any(legend.countable):
+            log.warning("%s: no class is countable, so no objects are separated", table.scene)
         rasters = _Rasters(source, certainty, target, as_path(outputs.objects))
         class_id, strips = stack.enter_context(
             _open_strips(rasters, separation, legend, polygons, run, track)
@@ -203,12 +209,13 @@ def _open_strips(
     """
     labels, confidence, output = rasters.labels, rasters.confidence, rasters.objects
     if output is not None:
+        check_cog_name(output)
         check_output(output, overwrite=run.overwrite)
     if separation is None:
         if output is not None:
             raise ConfigError(
-                f"{output}: objects are not separated. "
-                "Pass --interior TIF, or --confidence TIF and --split confidence"
+                f"{output}: objects are not separated. Pass --interior TIF without --merged, "
+                "or --confidence TIF and --split confidence"
             )
         yield None, read_strips(labels, confidence, legend, track)
         return
@@ -295,10 +302,14 @@ def _check_target(target: Path, outputs: VectorizeOutputs, run: WriteOptions) ->
     check_output(target, overwrite=bool(run.overwrite or outputs.append))
 
 
-def _check_inputs(inputs: Sequence[Raster | None], products: Sequence[Path | None]) -> None:
-    """Raise OutputError if a product would replace an input."""
+def _check_products(inputs: Sequence[Raster | None], products: Sequence[Path | None]) -> None:
+    """Raise ConfigError if two products have one name, and OutputError if a product would replace an input."""
     files = [Path(given) for given in inputs if isinstance(given, str | os.PathLike)]
-    for product in (product for product in products if product is not None):
+    named = [product for product in products if product is not None]
+    for one, other in combinations(named, 2):
+        if one.absolute() == other.absolute():
+            raise ConfigError(f"{one}: named for two outputs. Give each its own name")
+    for product in named:
         if any(product.exists() and file.exists() and product.samefile(file) for file in files):
             raise OutputError(f"{product}: is one of the inputs. Choose another name")
 
@@ -319,16 +330,16 @@ def _open_labels(
     return stack.enter_context(open_labels(Path(labels)))
 
 
-def _open_confidence(
-    stack: ExitStack, confidence: Raster | None, labels: LabelFile | LabelArray
+def _open_plane(
+    stack: ExitStack, raster: Raster | None, labels: LabelFile | LabelArray, kind: str
 ) -> ConfidenceFile | ConfidenceArray | None:
-    if confidence is None:
+    if raster is None:
         return None
-    if isinstance(confidence, np.ndarray):
-        return ConfidenceArray(confidence, labels)
+    if isinstance(raster, np.ndarray):
+        return ConfidenceArray(raster, labels, kind)
     if isinstance(labels, LabelArray):
-        raise ValueError("the confidence of an array must be an array")
-    return stack.enter_context(open_confidence(Path(confidence), labels))
+        raise ValueError(f"the {kind} of an array must be an array")
+    return stack.enter_context(open_confidence(Path(raster), labels, kind))
 
 
 # Products beside the file of polygons

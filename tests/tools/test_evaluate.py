@@ -21,7 +21,7 @@ from geoseg.errors import ConfigError, DatasetError, OutputError, SceneError
 from geoseg.metrics.confusion import confusion_matrix
 from geoseg.models.model_file import load_model, save_model
 from geoseg.models.unet import UNet
-from geoseg.options import PolygonOptions, ScoringOptions
+from geoseg.options import PolygonOptions, ScoringOptions, Split
 from geoseg.polygons.object_rules import ObjectRule, default_rules
 from geoseg.raster.labels import LEGEND_TAG
 from geoseg.report.tables import format_evaluation, format_scores
@@ -259,6 +259,18 @@ def test_options_that_contradict_each_other_are_refused(
         evaluate(drawn, write=True)
     with pytest.raises(OutputError, match="--overwrite"):
         evaluate(drawn, model=model, keep=kept)
+
+
+def test_a_split_needs_its_plane(drawn: Path, model: Path, perfect: Path) -> None:
+    def scoring(split: Split) -> ScoringOptions:
+        return ScoringOptions(cleaning=PolygonOptions(split=split))
+
+    with pytest.raises(
+        ConfigError, match=r"split-objects interior: .*m\.safetensors has no interior"
+    ):
+        evaluate(drawn, model=model, scoring=scoring("interior"))
+    with pytest.raises(ConfigError, match="perfect, scene val0 has no confidence"):
+        evaluate(drawn, labels=perfect, scoring=scoring("confidence"))
 
 
 def test_labels_that_do_not_belong_to_the_dataset_are_refused(

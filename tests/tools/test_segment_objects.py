@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasterio.features import rasterize
 
-from geoseg.errors import ConfigError
+from geoseg.errors import ConfigError, OutputError
 from geoseg.inference.predictor import ModelSpec, create_predictor
 from geoseg.inference.reader import SceneSpec, open_scenes
 from geoseg.inference.run import predict_locally
@@ -174,7 +174,9 @@ def test_a_folder_run_is_up_to_date_until_objects_are_merged(tmp_path: Path, mod
     (record,) = read_provenance(output, layer="segments")
     assert record["settings"]["--split"] == "interior"
     assert record["settings"]["object rules"] == RULES.to_json(LEGEND)
-    with pytest.raises(Exception, match="--split was interior, is none"):
+    with pytest.raises(
+        OutputError, match=r"\(--split was interior, is none; object rules differ\)"
+    ):
         segment_each([scene], tmp_path / "made", model=model, split="none")
 
 
@@ -188,3 +190,9 @@ def test_confidence_separates_objects_of_a_model_without_object_outputs(tmp_path
     assert sorted(pyogrio.read_dataframe(products[0], layer="segments")["id"]) == list(
         range(1, ids.max() + 1)
     )
+
+
+def test_merged_regions_have_no_raster_of_ids(tmp_path: Path, model: Path) -> None:
+    scene = draw_scene(tmp_path / "scene.tif")
+    with pytest.raises(ConfigError, match=r"Use --split confidence, or omit --merged"):
+        write_objects(tmp_path / "made", scene, model, split="none")

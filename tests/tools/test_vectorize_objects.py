@@ -168,10 +168,64 @@ def test_a_method_needs_its_raster(labels: Path) -> None:
             vectorize(labels, polygons=PolygonOptions(split=method))
 
 
-def test_rules_of_other_classes_are_refused(labels: Path, tmp_path: Path) -> None:
-    damaged = save(tmp_path / "damaged.tif", scene()[1], **{RULES_TAG: "{}"})
+@pytest.mark.parametrize(
+    "rules",
+    [
+        "{}",
+        "[",
+        "[]",
+        '{"reach": 400, "rules": {"ship": {}, "small-vehicle": {}, "harbor": {}}}',
+        '{"reach": 4, "rules": {"ship": null, "small-vehicle": {}, "harbor": {}}}',
+        '{"reach": 4, "rules": {"ship": {"seed": 1e999}, "small-vehicle": {}, "harbor": {}}}',
+    ],
+)
+def test_damaged_rules_and_those_of_other_classes_are_refused(
+    labels: Path, tmp_path: Path, rules: str
+) -> None:
+    damaged = save(tmp_path / "damaged.tif", scene()[1], **{RULES_TAG: rules})
     with pytest.raises(SceneError, match="GEOSEG_OBJECT_RULES is damaged"):
         vectorize(labels, interior=damaged)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("out.gpkg", "out.gpkg: named for two outputs"),
+        ("ids.png", "ids.png: not a name for a GeoTIFF"),
+    ],
+)
+def test_a_raster_of_ids_has_a_name_of_its_own(
+    labels: Path, interior: Path, name: str, message: str
+) -> None:
+    ids = labels.with_name(name)
+    outputs = VectorizeOutputs(objects=ids)
+    with pytest.raises(ConfigError, match=message):
+        vectorize(labels, labels.with_name("out.gpkg"), interior=interior, outputs=outputs)
+    assert not ids.exists()
+
+
+def test_errors_name_the_kind_of_the_raster(labels: Path, tmp_path: Path) -> None:
+    small = save(tmp_path / "small.tif", scene()[1][1:])
+    wide = save(tmp_path / "wide.tif", scene()[1].astype(np.uint16))
+    with pytest.raises(SceneError, match="Use the interior of the same run"):
+        vectorize(labels, interior=small)
+    with pytest.raises(SceneError, match="Use the confidence of the same run"):
+        vectorize(labels, confidence=small)
+    with pytest.raises(
+        SceneError, match=r"interior has one of uint8\. .* segment --interior wrote"
+    ):
+        vectorize(labels, interior=wide)
+    with pytest.raises(ValueError, match="interior must be"):
+        vectorize(scene()[0], interior=scene()[1][1:])
+
+
+def test_a_legend_without_countable_classes_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    roofs = Legend.of({"roof": "#88ffee", "road": "#d628ff", "harbor": "#c297ff"})
+    labels = save(tmp_path / "roofs.tif", scene()[0], **legend_tags(roofs))
+    vectorize(labels, interior=save(tmp_path / "plain.tif", scene()[1]))
+    assert "roofs.tif: no class is countable, so no objects are separated" in caplog.messages
 
 
 def test_an_existing_raster_of_ids_is_kept(labels: Path, interior: Path) -> None:
