@@ -387,7 +387,7 @@ class PolygonOptions:
         choices=("auto", "interior", "confidence", "necks", "none"),
         flag_value="necks",
         shorthand=Shorthand(
-            "--merged", "none", "Write connected pixels of a class as one polygon: --split none."
+            "--merged", "none", "Write connected pixels of a class as one polygon."
         ),
     )
     simplify: float = option(
