@@ -17,9 +17,8 @@ import numpy as np
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.features import rasterize
 
-from geoseg.annotations.burn import OUTLINES, Annotations
+from geoseg.annotations.burn import OUTLINES, Annotations, burn_ids
 from geoseg.dataset.folder import Dataset, DatasetScene
 from geoseg.options import PolygonOptions
 from geoseg.polygons.table import extract_polygons
@@ -41,14 +40,8 @@ def burn_moved(
     annotations: Annotations, scene: DatasetScene, noise: float, seed: int
 ) -> NDArray[np.int32]:
     """Return (h, w) 1 + index of the annotation, with borders moved by up to about `noise` pixels."""
-    shape = scene.height, scene.width
-    order = np.argsort(-shapely.area(annotations.geometry), kind="stable")
-    shapes = [
-        (annotations.geometry[i], int(i) + 1) for i in order if not annotations.geometry[i].is_empty
-    ]
-    ids = np.zeros(shape, np.int32)
-    if shapes:
-        rasterize(shapes, out=ids, transform=Affine.identity())
+    ids = burn_ids(annotations, scene.height, scene.width)
+    shape = ids.shape
     field = np.random.default_rng(seed).standard_normal((2, *shape)).astype(np.float32)
     smooth = np.stack([cv2.GaussianBlur(part, (0, 0), 1.5) for part in field])
     moved = noise * np.clip(0.6 * smooth / smooth.std(), -1, 1) + np.indices(shape)[::-1]
