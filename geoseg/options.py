@@ -855,13 +855,16 @@ class TuneOptions:
     split: str = option("val", "Choose the rules on the scenes of this split.", metavar="NAME")
     held_out: float = option(
         0.0,
-        "Use the fraction of its scenes that a training with the same data.held_out left out.",
-        metavar="FRACTION",
+        "Use only the share of its scenes that a training with the same data.held_out left out.",
+        metavar="SHARE",
         minimum=0,
+        maximum=0.5,
+        default_text="all scenes",
     )
     layer: str | None = option(
         None,
-        "Annotation layer to use as ground truth.",
+        "Use this layer of annotations: outlines or quads.",
+        flag="--reference",
         metavar="LAYER",
         default_text="outlines where the dataset has them",
     )

@@ -74,8 +74,8 @@ class DataSection(_Section):
     """Fraction of windows without objects. The rest, neither `balanced` nor `background`, is placed uniformly."""
 
     held_out: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    """Fraction of the training scenes that are not trained on, chosen by the CRC-32 of their names, for choosing object
-    rules."""
+    """Fraction of the training scenes that are not trained on, rounded to one in n and chosen by the CRC-32 of their
+    names, for choosing object rules."""
 
     @model_validator(mode="after")
     def _check_fractions(self) -> Self:

@@ -335,7 +335,7 @@ def open_split(data: DataSection, dataset: Dataset, split: str) -> SplitReader:
 
 
 def is_held_out(name: str, fraction: float) -> bool:
-    """Return True for scenes that are not trained on, a `fraction` of all, chosen by the CRC-32 of their name."""
+    """Return True for scenes that are not trained on: one in round(1 / `fraction`), by the CRC-32 of their name."""
     return fraction > 0 and zlib.crc32(name.encode()) % round(1 / fraction) == 0
 
 
