@@ -34,7 +34,7 @@ GROUPS = {
     "Tools": {
         "export": "Export a model to ONNX.",
         "tune": "Choose by which rules a model separates objects, on a DATASET.",
-        "margin": "Measure how labels of SCENEs change with the margin.",
+        "margin": "Measure how labels and objects of SCENEs change with the margin.",
         "info": "Describe PATH: a scene, a model file or a dataset folder.",
         "qgis-install": "Add the geoseg algorithms to the toolbox of QGIS.",
         "demo": "Run every tool on synthetic scenes, in FOLDER.",
