@@ -13,7 +13,7 @@ from dataclasses import Field, dataclass, field, fields
 from math import isfinite
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 StrPath = str | PathLike[str]
 """Path of a file or folder."""
@@ -414,6 +414,10 @@ class PolygonOptions:
 
     def __post_init__(self) -> None:
         check_range(self)
+        if self.split not in get_args(Split):
+            raise ValueError(
+                f"split must be one of {', '.join(get_args(Split))}, got {self.split!r}"
+            )
         if self.oriented_boxes and self.changes_outlines:
             raise ValueError(
                 "oriented_boxes cannot be combined with simplify, smooth or regularize"

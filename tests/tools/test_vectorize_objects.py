@@ -156,6 +156,13 @@ def test_merged_polygons_are_regions_of_labels_numbered_in_their_order(
     assert large["id"].tolist() == list(range(1, len(large) + 1))
 
 
+@pytest.mark.parametrize("split", [True, False, "interor"])
+def test_a_split_is_one_of_its_choices(split: Any) -> None:
+    """Before it had choices, True meant necks: nothing is separated silently otherwise."""
+    with pytest.raises(ValueError, match="split must be one of auto, interior, confidence, necks"):
+        PolygonOptions(split=split)
+
+
 def test_a_raster_of_ids_needs_separated_objects(labels: Path) -> None:
     ids = labels.with_name("ids.tif")
     with pytest.raises(ConfigError, match=r"ids.tif: objects are not separated. Pass --interior"):
