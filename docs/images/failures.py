@@ -49,8 +49,8 @@ def main(folder: Path, picture: Path) -> None:
     for column, (name, title) in enumerate(CASES.items()):
         scene = scenes[name]
         reference = burn(references[name], scene.height, scene.width)
-        with model.open(scene) as (opened, _):
-            labels = opened.read(Window(0, 0, scene.width, scene.height))
+        with model.open(scene) as opened:
+            labels = opened.labels.read(Window(0, 0, scene.width, scene.height))
         for axes, ids in zip(grid[:, column], (reference, labels), strict=True):
             axes.imshow(colours[ids], interpolation="nearest")
             axes.set_xticks([])

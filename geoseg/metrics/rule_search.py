@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 
@@ -15,10 +15,10 @@ from geoseg.legend import IGNORE, Legend
 from geoseg.polygons.object_rules import ObjectRule, ObjectRules
 from geoseg.polygons.objects import Objects, decode_objects
 
-FLOORS = (20, 50, 90, 130)
-REACHES = (2, 4)
-PARTS = (6, 20, 80, 300)
-SEEDS = np.array([0, 40, 60, 80, 100, 120, 140, 160, 175])
+FLOORS = (20, 60, 100, 150)
+REACHES = (2, 3)
+PARTS = (40, 150, 1000)
+SEEDS = np.array([0, 100, 140, 160, 175])
 AREAS = np.array(
     (
         *(1, 4, 8, 12, 16, 20, 25, 30, 40, 50, 65, 80, 100, 130, 160, 200, 250, 320, 400, 500, 650),
@@ -32,8 +32,6 @@ LARGEST_LOSS = 0.1
 
 MATCH = 0.5
 """IoU from which on two objects are the same."""
-
-_ROUNDS = 20
 
 Counts = NDArray[np.int64]
 """(2, classes, areas, seeds) found and matched objects of at least this area and highest energy."""
@@ -129,13 +127,7 @@ class RuleSearch:
             self._counts[tried] += _count(objects, matched, energy, classes)
 
     def choose(self) -> RuleChoice:
-        """Return the rules with the best F1 of all objects.
-
-        Notes
-        -----
-        F1 = 2 M / (A + P) is largest where 2 M - F1 P is, which is a sum over classes (Dinkelbach 1967,
-        doi:10.1287/mnsc.13.7.492).
-        """
+        """Return the rules with the best F1 of each class, and the reach with the best F1 of all objects."""
         return max(map(self._choose, REACHES), key=lambda choice: choice.f1)
 
     def _choose(self, reach: int) -> RuleChoice:
@@ -144,37 +136,27 @@ class RuleSearch:
             for (floor, own_reach, part), counts in self._counts.items()
             if own_reach == reach
         }
-        f1, picks = 0.3, list[_Pick]()
-        for _ in range(_ROUNDS):
-            picks = [self._pick(tables, c.id, f1) for c in self._legend.objects]
-            choice = self._describe(picks, reach)
-            if choice.f1 == f1:
-                break
-            f1 = choice.f1
-        return self._describe(picks, reach)
+        picks = [self._pick(tables, c.id) for c in self._legend.objects]
+        rules = ObjectRules((ObjectRule(), *(pick.rule for pick in picks)), reach=reach)
+        found = np.array([0, *(pick.found for pick in picks)])
+        matched = np.array([0, *(pick.matched for pick in picks)])
+        return RuleChoice(rules, self._annotated, found, matched)
 
-    def _pick(self, tables: Mapping[tuple[int, int], Counts], class_id: int, f1: float) -> _Pick:
-        """Return the rule of a class with the largest 2 M - F1 P; of equal ones the first."""
-        countable = self._legend[class_id].countable
-        best, most = _Pick(ObjectRule(), 0, 0), -np.inf
+    def _pick(self, tables: Mapping[tuple[int, int], Counts], class_id: int) -> _Pick:
+        """Return the rule of a class with the best F1; of equal ones the first. Without annotations, the default."""
+        if not self._annotated[class_id]:
+            return _Pick(ObjectRule(), 0, 0)
+        best, most = _Pick(ObjectRule(), 0, 0), -1.0
         for (floor, part), counts in tables.items():
             found, matched = counts[:, class_id, : self._most[class_id]]  # (areas, seeds)
-            if not countable:
+            if not self._legend[class_id].countable:
                 found, matched = found[:, :1], matched[:, :1]
-            gain = 2 * matched - f1 * found
-            i, j = np.unravel_index(int(gain.argmax()), gain.shape)
-            if gain[i, j] > most:
+            f1 = 2 * matched / np.maximum(1, found + self._annotated[class_id])
+            i, j = np.unravel_index(int(f1.argmax()), f1.shape)
+            if f1[i, j] > most:
                 rule = ObjectRule(floor, int(SEEDS[j]), part, int(AREAS[i]))
-                best, most = _Pick(rule, int(found[i, j]), int(matched[i, j])), gain[i, j]
+                best, most = _Pick(rule, int(found[i, j]), int(matched[i, j])), float(f1[i, j])
         return best
-
-    def _describe(self, picks: Sequence[_Pick], reach: int) -> RuleChoice:
-        rules = ObjectRules((ObjectRule(), *(p.rule for p in picks)), reach=reach)
-        found, matched = (
-            np.array([0, *values])
-            for values in zip(*((p.found, p.matched) for p in picks), strict=True)
-        )
-        return RuleChoice(rules, self._annotated, found, matched)
 
 
 def match_objects(

@@ -192,7 +192,7 @@ def load_model(path: str | os.PathLike[str] | None = None, device: str = "cpu") 
     >>> from geoseg import load_model
     >>> model = load_model()
     >>> model.card.architecture, model.card.stride
-    ('mobile-unet', 64)
+    ('two-scale-unet', 64)
     """
     file = shipped_model() if path is None else input_file(path, ModelError)
     card, digest, weights = _read(file)

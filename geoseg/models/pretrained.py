@@ -65,6 +65,9 @@ def load_pretrained(network: nn.Module, source: str) -> dict[str, Any] | None:
     encoder.load_pretrained(
         _find_package_weights() if source == "package" else input_file(source, ConfigError)
     )
+    if isinstance(network, TwoScaleUNet):
+        fine, coarse = network.fine.state_dict(), encoder.state_dict()
+        network.fine.load_state_dict({name: coarse[name] for name in fine})
     return None
 
 

@@ -111,7 +111,7 @@ def _compare_interior(
     outputs: Tensor, objects: ObjectTensors, reference: NDArray[np.uint8]
 ) -> NDArray[np.int64]:
     """Return the (2, 2) confusion matrix of the interior of objects, where the labels are not ignored."""
-    expected = (objects.values[:, 0] & ~objects.values[:, 1]).byte().cpu().numpy()
+    expected = objects.values[:, 0].byte().cpu().numpy()
     expected[reference == IGNORE] = IGNORE
     predicted = (interior_probability(outputs.float()) > 0.5).byte().cpu().numpy()
     return confusion_matrix(expected, predicted, 2)

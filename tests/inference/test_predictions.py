@@ -206,15 +206,15 @@ def predict_planes(path: Path, model: Model, **spec: Any) -> NDArray[np.uint8]:
     return prediction.planes
 
 
-def test_interior_is_the_product_of_the_object_outputs(tmp_path: Path) -> None:
+def test_the_interior_is_the_first_object_output(tmp_path: Path) -> None:
     pixels = picture(40, 56)
     path = write_scene(tmp_path / "scene.tif", pixels, **UTM)
     model, classes = objects_model(), len(MODEL.card.legend)
     planes = predict_planes(path, model, objects=True, probabilities=True)
     logits = forward(pixels, np.ones((40, 56), bool), model).numpy().astype(float)
-    interior, touching = 1 / (1 + np.exp(-logits[classes:]))
+    interior = 1 / (1 + np.exp(-logits[classes]))
     assert planes.shape == (3 + classes, 40, 56)
-    assert np.abs(planes[2] - FULL_CONFIDENCE * interior * (1 - touching)).max() <= 0.51
+    assert np.abs(planes[2] - FULL_CONFIDENCE * interior).max() <= 0.51
     without = predict_planes(path, model, probabilities=True)
     assert np.array_equal(np.delete(planes, 2, axis=0), without)
     assert planes[0].max() < classes
@@ -236,7 +236,7 @@ def test_augmentation_averages_the_probabilities_of_object_outputs(tmp_path: Pat
             found = found[:, :, ::-1] if flip else found
             mean += np.rot90(found, -turns, axes=(1, 2)) / 8
     assert np.abs(planes[1] - FULL_CONFIDENCE * mean[:classes].max(axis=0)).max() <= 0.52
-    assert np.abs(planes[2] - FULL_CONFIDENCE * mean[-2] * (1 - mean[-1])).max() <= 0.52
+    assert np.abs(planes[2] - FULL_CONFIDENCE * mean[-2]).max() <= 0.52
 
 
 def test_a_model_without_object_outputs_predicts_no_interior() -> None:

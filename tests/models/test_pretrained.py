@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from geoseg.errors import ConfigError, ModelError
+from geoseg.models.encoder import Encoder
 from geoseg.models.model_file import load_model
 from geoseg.models.pretrained import load_pretrained
+from geoseg.models.two_scale_unet import TwoScaleUNet
 from geoseg.models.unet import UNet
 from tests.scenes import LEGEND, model_file
 
@@ -81,3 +83,18 @@ def test_what_does_not_fit_or_is_none_is_refused(tmp_path: Path) -> None:
         taken_over(strange)
     with pytest.raises(ModelError, match="nowhere"):
         load_pretrained(UNet(3, 2, width=4, depth=2), str(tmp_path / "nowhere.safetensors"))
+
+
+def test_encoder_weights_go_into_both_encoders_of_a_two_scale_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(encoder: Encoder, _: Path) -> None:
+        for tensor in encoder.state_dict().values():
+            tensor.fill_(3)
+
+    monkeypatch.setattr(Encoder, "load_pretrained", fill)
+    (tmp_path / "weights.bin").write_bytes(b"weights")
+    network = TwoScaleUNet(3, 4)
+    assert load_pretrained(network, str(tmp_path / "weights.bin")) is None
+    filled = {n for n, t in network.state_dict().items() if t.numel() and bool((t == 3).all())}
+    assert filled >= {n for n in network.state_dict() if n.startswith(("encoder.", "fine."))}
