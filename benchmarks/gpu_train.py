@@ -40,7 +40,7 @@ DATA_PIECE, RESULT_PIECE = 64 << 20, 16 << 20
 class PieceWriter(io.RawIOBase):
     """A binary stream that is divided among files of at most `size` bytes.
 
-    `close` writes the manifest: name, bytes and SHA-256 of every piece.
+    `close` writes the manifest: name, bytes and SHA-256 of every piece. A block that fails leaves none.
     """
 
     def __init__(self, folder: Path, size: int) -> None:
@@ -48,6 +48,11 @@ class PieceWriter(io.RawIOBase):
         self._folder, self._size = folder, size
         self._pieces: list[dict[str, Any]] = []
         self._piece = bytearray()
+        self._failed = False
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        self._failed = kind is not None
+        super().__exit__(kind, error, traceback)
 
     def writable(self) -> bool:
         """Return True."""
@@ -66,7 +71,8 @@ class PieceWriter(io.RawIOBase):
             return
         if self._piece or not self._pieces:
             self._write_piece()
-        write_json(self._folder / MANIFEST, self._pieces)
+        if not self._failed:
+            write_json(self._folder / MANIFEST, self._pieces)
         super().close()
 
     def _write_piece(self) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from benchmarks.gpu_train import (
     MANIFEST,
     PieceReader,
+    PieceWriter,
     join_pieces,
     list_source,
     main,
@@ -54,6 +55,17 @@ def test_a_damaged_piece_is_named(tmp_path: Path, damage: str) -> None:
     assert not (tmp_path / "joined").exists()
     with pytest.raises(DatasetError, match="Name a folder of pieces"):
         PieceReader(tmp_path).read(1)
+
+
+def test_pieces_of_a_failed_run_have_no_manifest(tmp_path: Path) -> None:
+    def fail() -> None:
+        with PieceWriter(tmp_path, 8) as pieces:
+            pieces.write(b"more than one piece")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
+    assert not (tmp_path / MANIFEST).exists()
 
 
 def test_a_packed_folder_is_unpacked_to_the_same_files(tmp_path: Path) -> None:
