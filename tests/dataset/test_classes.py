@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import geopandas as gpd
@@ -81,7 +82,7 @@ def test_drawn_classes_are_renamed_too_and_fit_a_legend_that_is_asked_for(tmp_pa
     table = gpd.GeoDataFrame({"class": ["Auto", "LKW", "Baum"]}, geometry=shapes, crs="EPSG:32631")
     table.to_file(tmp_path / "drawn.gpkg")
     legend = Legend.of({"vehicle": "#ff0000", "tree": "#00ff00"})
-    (tmp_path / "legend.json").write_text(str(legend.to_json()).replace("'", '"'), encoding="utf-8")
+    (tmp_path / "legend.json").write_text(json.dumps(legend.to_json()), encoding="utf-8")
     out = prepare_scenes(
         [scene],
         tmp_path / "out",

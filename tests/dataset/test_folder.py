@@ -169,7 +169,8 @@ def test_a_geopackage_that_cannot_be_read_is_an_error(folder: Path) -> None:
 def test_dataset_json_is_as_documented(folder: Path) -> None:
     data = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     assert data["format"] == "geoseg dataset 1"
-    assert data["legend"][0] == {"id": 0, "name": "background", "colour": "#000000"}
+    background = {"id": 0, "name": "background", "colour": "#000000", "countable": False}
+    assert data["legend"][0] == background
     assert data["scenes"][2]["file"] == "scenes/c.tif"
     assert data["scenes"][2]["pixel_size_m"] == 0.1
     assert data["layers"]["quads"]["objects"]["ship"] == 1
