@@ -62,9 +62,10 @@ def test_the_box_of_a_burned_rectangle_is_the_rectangle(
     ((x, y, found_length, found_width, found_angle),) = oriented_boxes(
         trace_one(burn_rectangle(length, width, angle, shift))
     )
-    # worst at 45°, with centres of pixels on all sides
-    assert abs(found_length - length) < 2 and abs(found_width - width) < 2
-    assert difference(found_angle, angle) < 4
+    # worst at 45° with centres of pixels on all sides
+    assert abs(found_length - length) < 1 + 0.05 * length
+    assert abs(found_width - width) < 2
+    assert difference(found_angle, angle) < 5  # two pixels in 24
     assert np.hypot(x - 64 - shift[0], y - 64 - shift[1]) < 0.8
 
 
