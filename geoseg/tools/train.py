@@ -154,7 +154,10 @@ def _train_steps(run: TrainingRun, save: Callable[[], None], track: Track) -> No
         try:
             for batches in track(steps, run.progress_text, total=run.remaining_steps):
                 if run.is_finished:
-                    log.info("stopped early: no better mIoU in %d validations", training.patience)
+                    if run.has_stalled:
+                        log.info(
+                            "stopped early: no better mIoU in %d validations", training.patience
+                        )
                     break
                 run.train_step(batches)
                 if run.trainer.step % training.checkpoint_every == 0:

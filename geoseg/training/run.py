@@ -155,12 +155,14 @@ class TrainingRun:
     @property
     def is_finished(self) -> bool:
         """True after the last step, or after `patience` validations without a better mIoU."""
-        remaining, patience = self.remaining_steps, self.config.training.patience
-        return (
-            self._time_is_over
-            or (remaining is not None and remaining <= 0)
-            or 0 < patience <= self._validations_since_best
-        )
+        remaining = self.remaining_steps
+        out_of_steps = remaining is not None and remaining <= 0
+        return self._time_is_over or out_of_steps or self.has_stalled
+
+    @property
+    def has_stalled(self) -> bool:
+        """True after `patience` validations without a better mIoU."""
+        return 0 < self.config.training.patience <= self._validations_since_best
 
     def progress_text(self) -> str:
         """Return loss, best mIoU and remaining time."""

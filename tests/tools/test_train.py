@@ -1,5 +1,6 @@
 import csv
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -381,8 +382,12 @@ def test_held_out_scenes_are_not_trained_on(drawn: Path, tmp_path: Path) -> None
     assert load_model(made.model).card.training["scenes"] == expected
 
 
-def test_a_run_limited_by_time_validates_after_its_last_step(drawn: Path, tmp_path: Path) -> None:
+def test_a_run_limited_by_time_validates_after_its_last_step(
+    drawn: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     made = train(config(drawn, minutes=1e-9), tmp_path / "m.safetensors")
+    assert "stopped early" not in caplog.text
     (line,) = (json.loads(line) for line in made.log.read_text().splitlines())
     assert line["step"] == 1
     assert line["miou"] is not None
