@@ -8,7 +8,7 @@
 `pack` writes the images of a DOTA folder as they are, its labels and its GeoParquet file of outlines, as a tar archive
 in pieces of at most 64 MiB with their checksums. `train` unpacks and prepares them in FOLDER, trains for a number of
 minutes, and writes FOLDER/model.safetensors and the checkpoint FOLDER/model.checkpoint.safetensors, from which a later
-`train` with more minutes goes on; both also as pieces of at most 16 MiB. `join` puts a file together again.
+`train` with more minutes resumes, both also as pieces of at most 16 MiB. `join` restores a file from its pieces.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ def count_error(annotated: NDArray[np.int64], predicted: NDArray[np.int64]) -> d
     Returns
     -------
     dict
-        ``truth`` and ``found``: all objects. ``from_1`` and ``from_10``: number of ``scenes`` with at least so many
+        ``truth`` and ``found``: all objects. ``from_1`` and ``from_10``: number of ``scenes`` with at least 1 and 10
         annotated objects, and ``median`` and ``mean`` over them of |predicted - annotated| / annotated.
     """
     error = divide(np.abs(predicted - annotated), annotated)

@@ -104,7 +104,7 @@ class SmallRegionFilter:
 
 @dataclass(frozen=True, slots=True)
 class HoleFilter:
-    """Fill holes of up to so many pixels that a single class or object surrounds, with that class or object."""
+    """Fill holes of up to `max_pixels` pixels with the class or object that alone surrounds them."""
 
     max_pixels: int
 

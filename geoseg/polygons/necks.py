@@ -23,7 +23,7 @@ NARROWEST = 2.0
 """Smallest half width of an object in pixels."""
 
 LARGEST = 1024
-"""Largest number of rows or columns of a region that is split: so many rows are buffered."""
+"""Largest number of rows or columns of a region that is split, and number of rows that are buffered."""
 
 
 def split_objects(rows: BufferedRows) -> int:

@@ -155,7 +155,7 @@ class ObjectRaster:
         confidence
             Confidence of the labels.
         fill_holes
-            Holes of up to so many pixels that a single object surrounds become part of it.
+            Largest number of pixels of a hole that becomes part of the object that alone surrounds it.
         """
         strips = self._read_strips(windows, confidence)
         return filter_rows(strips, HoleFilter(fill_holes)) if fill_holes else strips

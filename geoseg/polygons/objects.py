@@ -205,7 +205,7 @@ class _Measures:
 
 
 def _extend(values: NDArray[T], length: int) -> NDArray[T]:
-    """Return an array with at least so many rows."""
+    """Return an array with at least `length` rows."""
     if length <= len(values):
         return values
     longer = np.zeros((max(length, len(values) * 3 // 2), *values.shape[1:]), values.dtype)

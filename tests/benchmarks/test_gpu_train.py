@@ -1,4 +1,4 @@
-"""Files in pieces come together again, and damage is found."""
+"""Files are restored from pieces, and damage is detected."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ const classes = (() => {
   const rows = data.kinds.map((item, id) => ({ ...item, id, total: 0 }));
   for (let i = 0; i < count; i++) rows[kind[i]].total++;
   const present = rows.filter((row) => row.total).sort((a, b) => b.total - a.total);
-  const noun = byName.has("id") && byName.has("box_angle") ? "object" : "polygon";  // the polygons of objects are numbered
   const inView = byId("in-view");
   let minimum = 0, counted = "";
 
@@ -22,7 +21,7 @@ const classes = (() => {
   }
 
   function table() {
-    const heads = ["Class", noun === "object" ? "Objects" : "Polygons", ...(areas ? ["Area"] : [])];
+    const heads = ["Class", "Polygons", ...(areas ? ["Area"] : [])];
     const head = make("tr", {}, ...heads.map((text, k) => make("th", { scope: "col", class: k ? "number" : null }, text)));
     byId("classes").append(
       make("caption", { class: "visually-hidden" }, "Classes: show and hide"),
@@ -65,7 +64,7 @@ const classes = (() => {
     for (let i = 0; i < count; i++) shown += map.visible[i] = passes(i) && on[kind[i]] ? 1 : 0;
     for (const row of present) row.line.classList.toggle("off", !row.box.checked);
     byId("shown").textContent = shown === count
-      ? `All ${plural(count, noun)} shown.` : `${number(shown)} of ${plural(count, noun)} shown.`;
+      ? `All ${plural(count, "polygon")} shown.` : `${number(shown)} of ${plural(count, "polygon")} shown.`;
     tally();
     map.draw();
     for (const listener of listeners) listener();
@@ -117,7 +116,7 @@ const classes = (() => {
   byId("none").addEventListener("click", () => set(false));
   inView.addEventListener("change", tally);
   const total = areas && areas.reduce((sum, one) => sum + (one || 0), 0);
-  byId("summary").textContent = `${plural(count, noun)} in ${plural(present.length, "class", "classes")}`
+  byId("summary").textContent = `${plural(count, "polygon")} in ${plural(present.length, "class", "classes")}`
     + (areas && !Number.isNaN(total) ? `, ${area(total)} in total` : "");
   update();
 

@@ -116,7 +116,7 @@ function sceneCounts(evaluation) {
         ...["from_1", "from_10"].flatMap((key) => {
           const from = key === "from_1" ? "from 1" : "from 10";
           return [
-            numbers(`${key}-scenes`, `Scenes\n${from}`, `scenes with so many annotated objects`, (row) => row[key].scenes, whole),
+            numbers(`${key}-scenes`, `Scenes\n${from}`, `scenes with at least this number of annotated objects`, (row) => row[key].scenes, whole),
             numbers(`${key}-median`, `Median\nerror`, "median of |predicted − annotated| / annotated", (row) => row[key].median),
             numbers(`${key}-mean`, `Mean\nerror`, "mean of |predicted − annotated| / annotated", (row) => row[key].mean),
           ];
