@@ -28,6 +28,7 @@ from geoseg.files import write_json
 from geoseg.legend import Legend
 from geoseg.polygons.table import GEOMETRY
 from geoseg.polygons.writers.gpkg import add_layer_style
+from geoseg.raster.bands import RGB, BandStatistics, default_band_names
 
 FORMAT = "geoseg dataset 1"
 DESCRIPTION = "dataset.json"
@@ -101,6 +102,13 @@ class Dataset:
     local_coordinates: bool = False
     """True if the scenes have no CRS but transforms of their own, in one local coordinate system; without a CRS and
     without this, they are laid out side by side."""
+
+    band_names: tuple[str, ...] = ()
+    """Name of each band in lower case, such as ``red``; empty if unknown."""
+
+    statistics: tuple[BandStatistics, ...] = ()
+    """Values of each band over the valid pixels of the scenes of split ``train``, or of all without one; none in
+    datasets of earlier versions."""
 
     @staticmethod
     def open(folder: str | PathLike[str]) -> Dataset:
@@ -206,13 +214,18 @@ def write_description(
     layers: Mapping[str, ClassCounts],
     crs: str | None,
     local_coordinates: bool = False,
+    dtype: str = "uint8",
+    band_names: Sequence[str] = RGB,
+    statistics: Sequence[BandStatistics] = (),
 ) -> None:
     """Write dataset.json. The arguments are the fields of `Dataset`."""
     description: dict[str, Any] = {
         "format": FORMAT,
         "legend": legend.to_json(),
-        "bands": 3,
-        "dtype": "uint8",
+        "bands": len(band_names),
+        "dtype": dtype,
+        "band_names": list(band_names),
+        "statistics": [band.to_json() for band in statistics],
         "crs": crs,
         "layers": {name: asdict(counts) for name, counts in layers.items()},
         "scenes": [asdict(scene) for scene in scenes],
@@ -319,7 +332,21 @@ def _from_json(folder: Path, data: Any) -> Dataset:
         dtype=str(data["dtype"]),
         crs=data["crs"],
         local_coordinates=bool(data.get("local_coordinates", False)),
+        **_bands_from_json(data),
     )
+
+
+def _bands_from_json(data: Any) -> dict[str, Any]:
+    """Return band names and statistics; datasets of earlier versions have neither."""
+    bands = int(data["bands"])
+    names = data.get("band_names", default_band_names(bands, str(data["dtype"])))
+    statistics = data.get("statistics", ())
+    if len(names) != bands or len(statistics) not in (0, bands):
+        raise ValueError(f"band_names and statistics do not describe {bands} bands")
+    return {
+        "band_names": tuple(map(str, names)),
+        "statistics": tuple(map(BandStatistics.from_json, statistics)),
+    }
 
 
 def _counts(data: Any) -> ClassCounts:

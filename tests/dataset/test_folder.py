@@ -190,3 +190,24 @@ def test_annotations_are_the_same_however_many_are_read_at_once(
         assert (objects.geometry == whole[name].geometry).all()
         assert (objects.class_id == whole[name].class_id).all()
         assert (objects.difficult == whole[name].difficult).all()
+
+
+def test_a_dataset_of_an_earlier_version_is_rgb_without_statistics(folder: Path) -> None:
+    path = folder / "dataset.json"
+    data = json.loads(path.read_text(encoding="utf-8"))
+    del data["band_names"], data["statistics"]
+    path.write_text(json.dumps(data), encoding="utf-8")
+    dataset = Dataset.open(folder)
+    assert dataset.band_names == ("red", "green", "blue")
+    assert dataset.statistics == ()
+
+
+@pytest.mark.parametrize("key", ["band_names", "statistics"])
+def test_descriptions_of_another_number_of_bands_are_an_error(folder: Path, key: str) -> None:
+    path = folder / "dataset.json"
+    data = json.loads(path.read_text(encoding="utf-8"))
+    values = dict.fromkeys(("minimum", "p2", "p98", "maximum", "mean", "std"), 0.0)
+    data[key] = ["red", "green"] if key == "band_names" else [values] * 2
+    path.write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(DatasetError, match="damaged"):
+        Dataset.open(folder)
