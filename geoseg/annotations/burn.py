@@ -6,7 +6,7 @@ at any offset, scale and rotation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,11 +40,19 @@ class Annotations:
     difficult: NDArray[np.bool_]
     """(n,) True where the annotator marked the object as difficult to recognise."""
 
+    area: shapely.Geometry | None = None
+    """Annotated area in pixels of the scene: labels are IGNORE outside of it; None: the whole scene is annotated."""
+
     def __len__(self) -> int:
         return len(self.class_id)
 
     def __getitem__(self, index: Any) -> Annotations:
-        return Annotations(self.geometry[index], self.class_id[index], self.difficult[index])
+        return replace(
+            self,
+            geometry=self.geometry[index],
+            class_id=self.class_id[index],
+            difficult=self.difficult[index],
+        )
 
     @staticmethod
     def empty() -> Annotations:
@@ -93,7 +101,7 @@ def burn(
     Returns
     -------
     (height, width) array of uint8
-        Class IDs; 0 is background.
+        Class IDs; 0 is background, IGNORE is outside of the annotated area.
 
     Notes
     -----
@@ -116,7 +124,23 @@ def burn(
     if difficult == "ignore":
         values = np.where(annotations.difficult, np.uint8(IGNORE), values)
     _burn_values(annotations, values, labels, transform)
+    if annotations.area is not None:
+        labels[~burn_area(annotations.area, height, width, transform=transform)] = IGNORE
     return labels
+
+
+def burn_area(
+    area: shapely.Geometry, height: int, width: int, *, transform: Affine | None = None
+) -> NDArray[np.bool_]:
+    """Burn an area: (height, width), True for pixels whose centre lies in it.
+
+    `transform` converts pixels of the scene to those of the result; by default the identity.
+    """
+    inside = np.zeros((height, width), np.uint8)
+    whole = np.array([area], object)
+    one = Annotations(whole, np.ones(1, np.uint8), np.zeros(1, np.bool_))
+    _burn_values(one, one.class_id, inside, transform)
+    return inside.view(np.bool_)
 
 
 def burn_ids(

@@ -155,9 +155,7 @@ def _map_scene(
                 note=scene.legend[source_id].name,
             )
         kept = ids >= 0
-        layers[layer] = Annotations(
-            objects.geometry[kept], ids[kept].astype(np.uint8), objects.difficult[kept]
-        )
+        layers[layer] = replace(objects[kept], class_id=ids[kept].astype(np.uint8))
     return replace(scene, layers=layers, legend=legend)
 
 

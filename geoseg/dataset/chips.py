@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -97,7 +97,7 @@ def select_objects(index: AnnotationIndex, window: Window, options: ChipOptions)
     hardly = _is_hardly_visible(objects, area, options)
     hidden = 0
     if options.hardly_visible == "difficult":
-        objects = Annotations(objects.geometry, objects.class_id, objects.difficult | hardly)
+        objects = replace(objects, difficult=objects.difficult | hardly)
     else:
         hidden = int(hardly.sum())
         objects, visible = objects[~hardly], visible[~hardly]
@@ -128,7 +128,7 @@ def burn_chip(
         area = shapely.area(_clip_geometry(objects.geometry, window))
         ignored |= _is_hardly_visible(objects, area, options)
     labels = burn(
-        Annotations(objects.geometry, objects.class_id, ignored),
+        replace(objects, difficult=ignored),
         *valid.shape,
         transform=Affine.translation(-window.col_off, -window.row_off),
         difficult="ignore",

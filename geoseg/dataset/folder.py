@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -21,6 +22,7 @@ import pyogrio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.windows import Window
 
 from geoseg.annotations.burn import OUTLINES, QUADS, Annotations, transform_geometry
 from geoseg.errors import AnnotationError, DatasetError, OutputError
@@ -29,6 +31,7 @@ from geoseg.legend import Legend
 from geoseg.polygons.table import GEOMETRY
 from geoseg.polygons.writers.gpkg import add_layer_style
 from geoseg.raster.bands import RGB, BandStatistics, default_band_names
+from geoseg.raster.scene import Scene, open_scene
 
 FORMAT = "geoseg dataset 1"
 DESCRIPTION = "dataset.json"
@@ -62,6 +65,14 @@ class DatasetScene:
 
     transform: tuple[float, float, float, float, float, float]
     """Coefficients a, b, c, d, e, f of the affine transform from pixels to map coordinates."""
+
+    window: tuple[int, int, int, int] | None = None
+    """Left, top, width and height of the scene in pixels of its file, of which it is a block; None: the whole file."""
+
+    @property
+    def corner(self) -> tuple[int, int]:
+        """Column and row of the upper left pixel in the file."""
+        return self.window[:2] if self.window else (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +159,14 @@ class Dataset:
         return scenes
 
     def path(self, scene: DatasetScene) -> Path:
-        """Return the path of the GeoTIFF of a scene."""
+        """Return the path of the GeoTIFF of a scene, which may have other scenes too: `open_scene` reads one alone."""
         return self.folder / scene.file
+
+    @contextmanager
+    def open_scene(self, scene: DatasetScene) -> Iterator[Scene]:
+        """Open the pixels of a scene, without those around it in its file. Raises SceneError."""
+        with open_scene(self.path(scene), bands=self.bands, dtype=self.dtype) as opened:
+            yield opened.crop(Window(*scene.window)) if scene.window else opened
 
     def annotations(
         self, layer: str | None = None, *, scenes: Sequence[DatasetScene] | None = None
@@ -228,11 +245,18 @@ def write_description(
         "statistics": [band.to_json() for band in statistics],
         "crs": crs,
         "layers": {name: asdict(counts) for name, counts in layers.items()},
-        "scenes": [asdict(scene) for scene in scenes],
+        "scenes": [_to_json(scene) for scene in scenes],
     }
     if local_coordinates:
         description["local_coordinates"] = True
     write_json(folder / DESCRIPTION, description)
+
+
+def _to_json(scene: DatasetScene) -> dict[str, Any]:
+    data = asdict(scene)
+    if scene.window is None:
+        del data["window"]
+    return data
 
 
 def write_annotations(
@@ -324,7 +348,13 @@ def _from_json(folder: Path, data: Any) -> Dataset:
         folder=folder,
         legend=Legend.from_json(data["legend"]),
         scenes=tuple(
-            DatasetScene(**{**scene, "transform": tuple(scene["transform"])})
+            DatasetScene(
+                **{
+                    **scene,
+                    "transform": tuple(scene["transform"]),
+                    "window": tuple(scene["window"]) if scene.get("window") else None,
+                }
+            )
             for scene in data["scenes"]
         ),
         layers={name: _counts(counts) for name, counts in data["layers"].items()},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -94,6 +94,7 @@ class Scene:
         """Bands that `read` returns, numbered from 1, in this order."""
         self._dataset = dataset
         self._alpha = alpha
+        self._corner = (0, 0)  # of the scene in the file
 
     @classmethod
     def open(
@@ -162,6 +163,9 @@ class Scene:
             raise ValueError(
                 f"{window} is not inside a scene of {self.info.width} x {self.info.height} pixels"
             )
+        if self._corner != (0, 0):
+            left, top = left + self._corner[0], top + self._corner[1]
+            window = Window(left, top, width, height)
         try:
             pixels, valid = self._read(window)
         except RasterioError as error:
@@ -173,6 +177,31 @@ class Scene:
         if not valid.all():
             np.copyto(pixels, 0, where=~valid)
         return pixels, valid
+
+    def crop(self, window: Window) -> Scene:
+        """Return a window of the scene as a scene, which shares the open file.
+
+        Raises
+        ------
+        SceneError
+            If the window is not inside the scene.
+        """
+        left, top = window.col_off, window.row_off
+        right, bottom = left + window.width, top + window.height
+        if min(left, top) < 0 or right > self.info.width or bottom > self.info.height:
+            raise SceneError(
+                f"{self.info.path}: has {self.info.width} x {self.info.height} pixels, but a window of it "
+                f"ends at {right}, {bottom}. Run geoseg prepare again"
+            )
+        info = replace(
+            self.info,
+            width=window.width,
+            height=window.height,
+            transform=self.info.transform @ Affine.translation(left, top),
+        )
+        cropped = Scene(self._dataset, info, self.indexes, self._alpha)
+        cropped._corner = (self._corner[0] + left, self._corner[1] + top)
+        return cropped
 
     def close(self) -> None:
         """Close the file."""
