@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         DemoOptions,
         EvaluateOutputs,
         ExportOptions,
+        FitOptions,
         MarginOptions,
         PolygonOptions,
         PrepareOptions,
@@ -56,7 +57,9 @@ if TYPE_CHECKING:
     from geoseg.tools.demo import DemoResult, demo
     from geoseg.tools.evaluate import evaluate
     from geoseg.tools.export import export
+    from geoseg.tools.fit import FitResult, fit
     from geoseg.tools.info import info
+    from geoseg.tools.init import init
     from geoseg.tools.margin import MarginTrial, measure_margins
     from geoseg.tools.prepare import prepare, prepare_scenes
     from geoseg.tools.preview import preview
@@ -85,6 +88,8 @@ __all__ = [
     "EvaluateOutputs",
     "Evaluation",
     "ExportOptions",
+    "FitOptions",
+    "FitResult",
     "GeosegError",
     "Legend",
     "MarginOptions",
@@ -123,7 +128,9 @@ __all__ = [
     "demo",
     "evaluate",
     "export",
+    "fit",
     "info",
+    "init",
     "load_model",
     "measure_margins",
     "open_scene",
@@ -157,6 +164,8 @@ _HOME = {
     "EvaluateOutputs": "options",
     "Evaluation": "metrics.evaluation",
     "ExportOptions": "options",
+    "FitOptions": "options",
+    "FitResult": "tools.fit",
     "GeosegError": "errors",
     "Legend": "legend",
     "MarginOptions": "options",
@@ -194,7 +203,9 @@ _HOME = {
     "demo": "tools.demo",
     "evaluate": "tools.evaluate",
     "export": "tools.export",
+    "fit": "tools.fit",
     "info": "tools.info",
+    "init": "tools.init",
     "load_model": "models.model_file",
     "measure_margins": "tools.margin",
     "open_scene": "raster.scene",

@@ -725,6 +725,12 @@ class TrainOptions(WriteOptions):
     tensorboard: StrPath | None = option(
         None, "Write event files for TensorBoard to this folder.", metavar="FOLDER"
     )
+    stop_file: StrPath | None = option(
+        None,
+        "End the training after the current step once this file exists, and write the best model so far.",
+        metavar="FILE",
+        group="Input",
+    )
     threads: int | None = option(
         None,
         "Read windows with this many threads.",
@@ -744,6 +750,27 @@ class TrainOptions(WriteOptions):
 
     def __post_init__(self) -> None:
         check_range(self)
+
+
+@dataclass(frozen=True, slots=True)
+class FitOptions(TrainOptions):
+    """Data: dataset and time of `geoseg.fit`."""
+
+    dataset: StrPath | None = option(
+        None,
+        "Write the dataset to this folder, and keep it.",
+        metavar="FOLDER",
+        group="Output",
+        default_text="NAME.dataset next to the model, removed when the training is finished",
+    )
+    minutes: float | None = option(
+        None,
+        "Train for this many minutes, instead of the steps of the configuration.",
+        metavar="M",
+        minimum=0.01,
+        group="Performance",
+        default_text="2 to 4 minutes on two CPU cores",
+    )
 
 
 @dataclass(frozen=True, slots=True)

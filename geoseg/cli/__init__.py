@@ -22,6 +22,8 @@ GROUPS = {
         "preview": "Draw training windows of a CONFIG with their labels.",
     },
     "Training": {
+        "fit": "Teach a model the classes of some polygons on SCENEs, in minutes.",
+        "init": "Write the training configuration NAME, with comments.",
         "train": "Train a model from a CONFIG file.",
         "evaluate": "Score a model on a DATASET, per pixel and per object.",
         "compare": "Compare two label rasters, or two models on a dataset.",

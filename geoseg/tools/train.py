@@ -84,7 +84,7 @@ def train(
     Under torchrun, its processes share the run and the first of them writes.
     """
     model = Path(output)
-    checkpoint = _check_files(model, resume=options.resume, overwrite=options.overwrite)
+    checkpoint = check_files(model, options)
     own_device = local_device(choose_device(device))
     with connect_processes(own_device) as processes, ExitStack() as stack:
         run = stack.enter_context(
@@ -107,7 +107,8 @@ def train(
             board = TensorBoardLog(Path(options.tensorboard), step=run.trainer.step)
             stack.callback(board.close)
         save = partial(_save_state, run, model, checkpoint, board)
-        _train_steps(run, save, track if processes.is_leader else silent)
+        stop_file = None if options.stop_file is None else Path(options.stop_file)
+        _train_steps(run, save, stop_file, track if processes.is_leader else silent)
         result = TrainResult(
             model, model.with_suffix(".log.jsonl"), model.with_suffix(".curves.png"), run.best_miou
         )
@@ -132,8 +133,15 @@ def max_readers() -> int:
     return max(1, min(_MAX_READERS, (os.cpu_count() or 1) // processes))
 
 
-def _check_files(output: Path, *, resume: bool, overwrite: bool) -> Path:
-    """Check that the run may start, and return the path of its checkpoint."""
+def check_files(output: Path, options: TrainOptions) -> Path:
+    """Check that a run may start, and return the path of its checkpoint.
+
+    Raises
+    ------
+    ConfigError, ModelError, OutputError
+        If it may not.
+    """
+    resume, overwrite = options.resume, options.overwrite
     if output.suffix != ".safetensors":
         raise ConfigError(f"{output}: a model file ends in .safetensors. Rename it")
     check_output(output, overwrite=overwrite)
@@ -147,9 +155,12 @@ def _check_files(output: Path, *, resume: bool, overwrite: bool) -> Path:
     return checkpoint
 
 
-def _train_steps(run: TrainingRun, save: Callable[[], None], track: Track) -> None:
+def _train_steps(
+    run: TrainingRun, save: Callable[[], None], stop_file: Path | None, track: Track
+) -> None:
     """Train all remaining steps, and save checkpoints."""
     training = run.config.training
+    is_stopped = None if stop_file is None else stop_file.exists
     with run.load_steps() as steps:
         try:
             for batches in track(steps, run.progress_text, total=run.remaining_steps):
@@ -159,7 +170,7 @@ def _train_steps(run: TrainingRun, save: Callable[[], None], track: Track) -> No
                             "stopped early: no better mIoU in %d validations", training.patience
                         )
                     break
-                run.train_step(batches)
+                run.train_step(batches, is_stopped=is_stopped)
                 if run.trainer.step % training.checkpoint_every == 0:
                     save()
         except (KeyboardInterrupt, SystemExit):  # SIGTERM raises SystemExit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from os import PathLike
@@ -129,7 +129,7 @@ class TrainingRun:
         self.losses: deque[float] = deque(maxlen=_SMOOTHED_LOSSES)
         self._validations_since_best = 0
         self._started, self._first_step = monotonic(), 0
-        self._earlier_seconds, self._time_is_over = 0.0, False
+        self._earlier_seconds, self._is_over = 0.0, False
 
     @property
     def scenes(self) -> Sequence[DatasetScene]:
@@ -154,10 +154,10 @@ class TrainingRun:
 
     @property
     def is_finished(self) -> bool:
-        """True after the last step, or after `patience` validations without a better mIoU."""
+        """True after the last step, a requested stop, or `patience` validations without a better mIoU."""
         remaining = self.remaining_steps
         out_of_steps = remaining is not None and remaining <= 0
-        return self._time_is_over or out_of_steps or self.has_stalled
+        return self._is_over or out_of_steps or self.has_stalled
 
     @property
     def has_stalled(self) -> bool:
@@ -207,16 +207,27 @@ class TrainingRun:
         ):
             yield zip(*[batches] * training.accumulate, strict=True)
 
-    def train_step(self, batches: Sequence[Batch]) -> None:
-        """Train on the batches of one step, validate if it is due, and extend the history."""
+    def train_step(
+        self, batches: Sequence[Batch], *, is_stopped: Callable[[], bool] | None = None
+    ) -> None:
+        """Train on the batches of one step, validate if it is due, and extend the history.
+
+        Parameters
+        ----------
+        batches
+            Batches of the step.
+        is_stopped
+            Returns True to end the run after this step. All processes follow the first.
+        """
         started = monotonic()
         self.between_steps = False
         training, trainer = self.config.training, self.trainer
         done = self._share_time()
         rate = learning_rate(trainer.step, training, done)
         self.losses.append(trainer.train_step(batches, done))
-        self._time_is_over = done is not None and done >= 1
-        is_last = self._time_is_over or self.remaining_steps == 0
+        time_is_over = done is not None and done >= 1
+        self._is_over = time_is_over or (is_stopped is not None and self._share_flag(is_stopped()))
+        is_last = self._is_over or self.remaining_steps == 0
         due = is_last or trainer.step % training.validate_every == 0
         scores = self.validate() if due else None
         self.seconds += monotonic() - started
@@ -232,6 +243,12 @@ class TrainingRun:
         done = torch.tensor(min(1.0, self.elapsed / (60 * limit)), device=self.trainer.device)
         self.processes.broadcast([done])
         return done.item()
+
+    def _share_flag(self, flag: bool) -> bool:
+        """Return the flag of the first process."""
+        shared = torch.tensor(float(flag), device=self.trainer.device)
+        self.processes.broadcast([shared])
+        return bool(shared.item())
 
     def validate(self) -> WindowScores:
         """Score the averaged weights on the validation windows, and keep the best."""

@@ -99,6 +99,23 @@ def test_a_run_that_was_stopped_and_resumed_ends_in_the_same_bytes(
     assert not (tmp_path / "m.checkpoint.safetensors").exists()
 
 
+def test_a_stop_file_ends_the_run_after_the_step_with_the_best_model(
+    drawn: Path, tmp_path: Path
+) -> None:
+    stop = tmp_path / "stop"
+
+    def track(items, /, text: Text = "", total: int | None = None):  # type: ignore[no-untyped-def]
+        for number, item in enumerate(items):
+            if number == 5:
+                stop.touch()
+            yield item
+
+    made = train(config(drawn), tmp_path / "m.safetensors", stop_file=stop, track=track)
+    assert load_model(made.model).card.training["steps"] == 6
+    assert [json.loads(line)["step"] for line in made.log.read_text().splitlines()] == [4, 6]
+    assert not (tmp_path / "m.checkpoint.safetensors").exists()
+
+
 @pytest.mark.slow
 def test_workers_and_threads_make_the_same_model(drawn: Path, tmp_path: Path) -> None:
     by_threads = train(config(drawn), tmp_path / "threads.safetensors", threads=3)
