@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geoseg.models.encoder import CHANNELS, Encoder
+from geoseg.models.input_bands import ImageInput
 from geoseg.models.layers import downsample_input, upsample_logits
 
 _SKIP = 1  # the encoder's features at 1/4 of the resolution
@@ -50,6 +51,8 @@ class DeepLab(nn.Module):
         self.pool = pool
         self.stride = pool * output_stride
         """Height and width of an input are multiples of this."""
+        self.image_inputs = (ImageInput("encoder.stem.1.weight"),)
+        """See `geoseg.models.input_bands`."""
         self.encoder = Encoder(bands, output_stride=output_stride)
         self.pyramid = AtrousPyramid(CHANNELS[-1], width, tuple(rates), image_pooling=image_pooling)
         self.fine = _conv_norm_relu(CHANNELS[_SKIP], _SKIP_CHANNELS, kernel=1)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geoseg.errors import ModelError
+from geoseg.models.input_bands import ImageInput
 
 # repeats, kernel, stride, expansion and output channels of each stage of EfficientNet-Lite0
 _STAGES = (
@@ -44,6 +45,8 @@ class Encoder(nn.Module):
         super().__init__()
         if output_stride not in (16, 32):
             raise ValueError(f"output_stride is 16 or 32, got {output_stride}")
+        self.image_inputs = (ImageInput("stem.1.weight"),)
+        """See `geoseg.models.input_bands`."""
         self.stem = conv_norm_act(bands, 32, kernel=3, stride=2)
         self.stages = nn.ModuleList()
         inputs = 32

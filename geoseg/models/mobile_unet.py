@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geoseg.models.encoder import CHANNELS, Encoder, conv_norm_act
+from geoseg.models.input_bands import ImageInput
 from geoseg.models.layers import downsample_input, upsample_logits
 
 
@@ -37,6 +38,11 @@ class MobileUNet(nn.Module):
         self.pool = pool
         self.stride = pool * 32
         """Height and width of an input are multiples of this."""
+        self.image_inputs = (
+            ImageInput("encoder.stem.1.weight"),
+            ImageInput("decoder.4.0.weight", first=decoder[-2]),
+        )
+        """See `geoseg.models.input_bands`."""
         self.encoder = Encoder(bands)
         skips = (*reversed(CHANNELS[:-1]), bands)
         self.decoder = nn.ModuleList(

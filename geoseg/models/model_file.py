@@ -27,6 +27,7 @@ from geoseg.files import check_output, input_file, replacing
 from geoseg.legend import Legend
 from geoseg.models.architectures import build
 from geoseg.polygons.object_rules import ObjectRules
+from geoseg.raster.bands import BandStatistics, default_band_names
 
 FORMAT = "geoseg model 1"
 SHIPPED = "dota.safetensors"
@@ -89,6 +90,13 @@ class ModelCard:
     objects: ObjectRules | None = None
     """Rules for the object outputs of the network, see `geoseg.models.objects`; None: it has none."""
 
+    band_names: tuple[str, ...] = ()
+    """Names of the bands, in lower case, empty for a band without one; (): all unknown. Bands of a scene are chosen by
+    them where the scene has names."""
+
+    statistics: tuple[BandStatistics, ...] = ()
+    """Values of each band in the training scenes; (): unknown."""
+
     def to_json(self) -> dict[str, Any]:
         """Return the card as JSON data."""
         return {
@@ -98,6 +106,8 @@ class ModelCard:
             "legend": self.legend.to_json(),
             "bands": self.bands,
             "dtype": self.dtype,
+            "band_names": list(self.band_names),
+            "statistics": [band.to_json() for band in self.statistics],
             "mean": list(self.mean),
             "std": list(self.std),
             "stride": self.stride,
@@ -137,12 +147,23 @@ class ModelCard:
             training=dict(card["training"]),
             scores=dict(card["scores"]),
             objects=None if objects is None else ObjectRules.from_json(objects, legend),
+            band_names=_band_names(card),
+            statistics=tuple(map(BandStatistics.from_json, card.get("statistics", ()))),
         )
         if not len(made.mean) == len(made.std) == made.bands or min(made.std) <= 0:
             raise ValueError("mean and std must have one number per band, std above 0")
+        for name, values in (("band_names", made.band_names), ("statistics", made.statistics)):
+            if values and len(values) != made.bands:
+                raise ValueError(f"{name} must have one entry per band")
         if made.stride < 1 or made.margin < 0 or made.margin % made.stride:
             raise ValueError(f"margin {made.margin} is not a multiple of stride {made.stride}")
         return made
+
+
+def _band_names(card: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the bands; cards of earlier versions have none."""
+    default = default_band_names(int(card["bands"]), str(card["dtype"]))
+    return tuple(str(name) for name in card.get("band_names", default))
 
 
 @dataclass(frozen=True, slots=True)

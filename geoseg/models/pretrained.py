@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from torch import Tensor, nn
 from geoseg.errors import ConfigError, ModelError
 from geoseg.files import input_file
 from geoseg.models.encoder import Encoder
+from geoseg.models.input_bands import adapt_bands
 from geoseg.models.mobile_unet import MobileUNet
 from geoseg.models.model_file import Model, load_model
 from geoseg.models.two_scale_unet import TwoScaleUNet, warm_start
+from geoseg.raster.bands import RGB, default_band_names
 
 _INHERITED = (
     *("name", "data", "terms", "layer", "scenes", "steps", "hours", "date", "note", "ancestor"),
@@ -21,7 +24,9 @@ _INHERITED = (
 """Entries of a model's training that the card of a descendant repeats."""
 
 
-def load_pretrained(network: nn.Module, source: str) -> dict[str, Any] | None:
+def load_pretrained(
+    network: nn.Module, source: str, *, band_names: Sequence[str] = RGB
+) -> dict[str, Any] | None:
     """Load initial weights into a network.
 
     Parameters
@@ -30,9 +35,12 @@ def load_pretrained(network: nn.Module, source: str) -> dict[str, Any] | None:
         Network; its weights are replaced in place.
     source
         ``shipped`` or a ``.safetensors`` file: a geoseg model, of which every weight of the same name and shape
-        is taken, without its logit adjustment, so that other classes or bands only cost the layers that hold
-        them. A two-scale U-Net also starts from a mobile U-Net, with the same class logits. ``package``: encoder
-        weights of the extra `pretrained`. Another file: encoder weights.
+        is taken, without its logit adjustment, so that other classes only cost the layers that hold them. For
+        other bands the filters that read the image are mixed, see `geoseg.models.input_bands.mix_bands`. A two-scale
+        U-Net also starts from a mobile U-Net, with the same class logits. ``package``: encoder weights of the
+        extra `pretrained`. Another file: encoder weights.
+    band_names
+        Name of each band of the network, empty for an unknown one.
 
     Returns
     -------
@@ -48,12 +56,14 @@ def load_pretrained(network: nn.Module, source: str) -> dict[str, Any] | None:
     """
     if source == "shipped" or source.endswith(".safetensors"):
         model = load_model(None if source == "shipped" else Path(source))
-        weights = _undo_logit_adjustment(model)
+        card = model.card
+        theirs = card.band_names or default_band_names(card.bands, card.dtype)
+        weights = adapt_bands(model.network, _undo_logit_adjustment(model), theirs, band_names)
         if isinstance(network, TwoScaleUNet) and isinstance(model.network, MobileUNet):
             _warm_start(network, model.network, weights)
         else:
             _copy_fitting(network, weights)
-        training = model.card.training
+        training = card.training
         summary = {key: training[key] for key in _INHERITED if key in training}
         return {**summary, "sha256": model.sha256}
     encoder = getattr(network, "encoder", None)
@@ -62,9 +72,11 @@ def load_pretrained(network: nn.Module, source: str) -> dict[str, Any] | None:
             "network.pretrained: this architecture takes no pretrained encoder. "
             "Name a geoseg model, or use mobile-unet or deeplab"
         )
-    encoder.load_pretrained(
+    published = Encoder(len(RGB))
+    published.load_pretrained(
         _find_package_weights() if source == "package" else input_file(source, ConfigError)
     )
+    encoder.load_state_dict(adapt_bands(published, published.state_dict(), RGB, band_names))
     if isinstance(network, TwoScaleUNet):
         fine, coarse = network.fine.state_dict(), encoder.state_dict()
         network.fine.load_state_dict({name: coarse[name] for name in fine})

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geoseg.models.encoder import CHANNELS, Encoder, conv_norm_act
+from geoseg.models.input_bands import ImageInput
 from geoseg.models.objects import OBJECT_OUTPUTS
 
 _FINE_STAGES = 5  # of the fine encoder: up to 1/16
@@ -55,6 +56,12 @@ class TwoScaleUNet(nn.Module):
         self.classes = classes
         self.object_outputs = OBJECT_OUTPUTS if objects else ()
         """Names of the channels after those of the classes."""
+        self.image_inputs = (
+            ImageInput("encoder.stem.1.weight"),
+            ImageInput("fine.stem.1.weight"),
+            ImageInput("decoder.4.0.weight", first=decoder[-2], phases=4),
+        )
+        """See `geoseg.models.input_bands`."""
         self.encoder = Encoder(bands)
         self.fine = Encoder(bands)
         del self.fine.stages[_FINE_STAGES:]

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from geoseg.models.input_bands import ImageInput
 from geoseg.models.layers import downsample_input, upsample_logits
 from geoseg.models.objects import OBJECT_OUTPUTS
 
@@ -48,6 +49,8 @@ class UNet(nn.Module):
         self.pool = pool
         self.stride = pool * 2**depth
         """Height and width of an input are multiples of this."""
+        self.image_inputs = (ImageInput("encoder.0.0.weight"),)
+        """See `geoseg.models.input_bands`."""
         self.encoder = nn.ModuleList(
             ConvBlock(inputs, outputs)
             for inputs, outputs in zip([bands, *channels[:-1]], channels, strict=True)

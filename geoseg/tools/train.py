@@ -211,6 +211,8 @@ def _make_card(run: TrainingRun) -> ModelCard:
         legend=dataset.legend,
         bands=dataset.bands,
         dtype=dataset.dtype,
+        band_names=dataset.band_names,
+        statistics=dataset.statistics,
         mean=run.scaling.mean,
         std=run.scaling.std,
         stride=run.stride,

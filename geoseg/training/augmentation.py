@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, exp, log, sqrt
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,10 +14,12 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from geoseg.annotations.burn import burn, transform_geometry
+from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError
 from geoseg.legend import BACKGROUND
+from geoseg.raster.stretch import is_rgb, value_range
 from geoseg.training.config import AugmentSection
-from geoseg.training.windows import ObjectIndex, Sample, SplitReader, View
+from geoseg.training.windows import ObjectIndex, Sample, SplitReader, View, apply_by_bands
 
 _BORDER = 3  # pixels around a pasted object over which it is blended with the window
 _MAX_TRIES = 20  # places tried for a pasted object
@@ -55,46 +58,116 @@ def draw_rotation(rng: Generator, augment: AugmentSection) -> Affine:
     return Affine.rotation(angle) @ Affine.scale(flip, 1)
 
 
+@dataclass(frozen=True, slots=True)
+class ValueRange:
+    """Values of the bands that changes of brightness, contrast and noise are relative to."""
+
+    bounds: tuple[tuple[float, float], ...] = ((0, 255),)
+    """Low and high value of each band, or of all."""
+
+    is_rgb: bool = True
+    """True if three bands are red, green and blue, whose saturation and hue may change."""
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> ValueRange:
+        """Return the range of a dataset: 0 to 255 for 8-bit colours, else the 2nd to 98th percentile of each band."""
+        colours = is_rgb(dataset.band_names, dataset.dtype)
+        if (colours and dataset.dtype == "uint8") or not dataset.statistics:
+            return cls(is_rgb=colours)
+        return cls(tuple(map(value_range, dataset.statistics)), colours)
+
+    @property
+    def centre(self) -> NDArray[np.float64]:
+        """(1,) or (bands,) middle of the range."""
+        return np.array([(low + high) / 2 for low, high in self.bounds])
+
+    @property
+    def span(self) -> NDArray[np.float64]:
+        """(1,) or (bands,) length of the range."""
+        return np.array([high - low for low, high in self.bounds], np.float64)
+
+
+EIGHT_BIT = ValueRange()
+"""0 to 255."""
+
+
 def jitter_colours(
-    rng: Generator, pixels: NDArray[np.uint8], augment: AugmentSection
-) -> NDArray[np.uint8]:
-    """Change brightness and contrast of (h, w, bands) pixels, and of three bands also saturation and hue."""
+    rng: Generator,
+    pixels: NDArray[Any],
+    augment: AugmentSection,
+    values: ValueRange = EIGHT_BIT,
+) -> NDArray[Any]:
+    """Change brightness and contrast of (h, w, bands) pixels, and saturation and hue of red, green and blue."""
     brightness, contrast, saturation, hue = rng.uniform(-1, 1, 4) * (
         augment.brightness,
         augment.contrast,
         augment.saturation,
         augment.hue,
     )
-    if pixels.shape[2] == 3 and (saturation or hue):
+    if values.is_rgb and pixels.shape[2] == 3 and (saturation or hue):
+        pixels = _shift_colours(pixels, hue, saturation, values)
+    centre, offset = values.centre, values.centre + values.span * brightness
+    if pixels.dtype != np.uint8:
+        return _to_dtype((pixels - centre) * (1 + contrast) + offset, pixels.dtype)
+    levels = (np.arange(256)[:, None] - centre) * (1 + contrast) + offset
+    table = levels.clip(0, 255).astype(np.uint8)  # (256, bands or 1)
+    if table.shape[1] == 1:
+        changed: NDArray[np.uint8] = table[:, 0][pixels]
+        return changed
+    return np.stack([table[:, i][pixels[..., i]] for i in range(pixels.shape[2])], axis=2)
+
+
+def _shift_colours(
+    pixels: NDArray[Any], hue: float, saturation: float, values: ValueRange
+) -> NDArray[Any]:
+    """Shift the hue of (h, w, 3) red, green and blue by a fraction of the circle, and scale their saturation."""
+    if pixels.dtype == np.uint8:
         hsv = cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV).astype(np.float32)
         hsv[..., 0] = (hsv[..., 0] + 180 * hue) % 180
         hsv[..., 1] *= 1 + saturation
         hsv = hsv.clip(0, (179, 255, 255)).astype(np.uint8)
-        pixels = np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8)
-    levels = (np.arange(256) - 127.5) * (1 + contrast) + 127.5 + 255 * brightness
-    changed: NDArray[np.uint8] = levels.clip(0, 255).astype(np.uint8)[pixels]
-    return changed
+        return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8)
+    # one range for all bands, so that greys stay grey
+    low = min(low for low, _ in values.bounds)
+    span = max(high for _, high in values.bounds) - low
+    scaled = np.maximum((pixels - low) / span, 0).astype(np.float32)
+    hsv = np.asarray(cv2.cvtColor(scaled, cv2.COLOR_RGB2HSV), np.float32)
+    hsv[..., 0] = (hsv[..., 0] + 360 * hue) % 360
+    hsv[..., 1] = (hsv[..., 1] * (1 + saturation)).clip(0, 1)
+    shifted = np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.float32)
+    return _to_dtype(pixels + (shifted - scaled) * span, pixels.dtype)
 
 
 def blur_and_add_noise(
-    rng: Generator, pixels: NDArray[np.uint8], augment: AugmentSection
-) -> NDArray[np.uint8]:
+    rng: Generator,
+    pixels: NDArray[Any],
+    augment: AugmentSection,
+    values: ValueRange = EIGHT_BIT,
+) -> NDArray[Any]:
     """Blur (h, w, bands) pixels by a Gaussian and add Gaussian noise, each at random."""
     if rng.random() < augment.blur:
-        blurred = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.3, 1.5))
-        pixels = np.asarray(blurred, np.uint8).reshape(pixels.shape)
+        sigma = rng.uniform(0.3, 1.5)
+        pixels = apply_by_bands(pixels, lambda part: cv2.GaussianBlur(part, (0, 0), sigma))
     if augment.noise:
-        deviation = 255 * rng.uniform(0, augment.noise)
+        deviation = (values.span * rng.uniform(0, augment.noise)).astype(np.float32)
         noise = deviation * rng.standard_normal(pixels.shape, np.float32)
-        pixels = (pixels + noise).round().clip(0, 255).astype(np.uint8)
+        pixels = _to_dtype(pixels + noise, pixels.dtype)
     return pixels
+
+
+def _to_dtype(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Convert values to a data type: integers rounded and limited to its range."""
+    if dtype.kind == "f":
+        return values.astype(dtype, copy=False)
+    limits = np.iinfo(dtype)
+    return values.round().clip(limits.min, limits.max).astype(dtype)
 
 
 @dataclass(frozen=True, slots=True)
 class _Patch:
     """An object cut out of its scene."""
 
-    pixels: NDArray[np.uint8]
+    pixels: NDArray[Any]
     """(h, w, bands)"""
 
     labels: NDArray[np.uint8]
@@ -152,7 +225,7 @@ class CopyPaste:
                 continue
             opacity = patch.opacity[..., np.newaxis]
             blended = opacity * patch.pixels + (1 - opacity) * pixels[place]
-            pixels[place] = blended.round().astype(np.uint8)
+            pixels[place] = _to_dtype(blended, pixels.dtype)
             labels[place] = np.where(patch.opacity == 1, patch.labels, labels[place])
             inside = patch.opacity == 1
             pasted[place][inside] = pasted.max() + patch.ids[inside]

@@ -28,6 +28,8 @@ from torch import Tensor
 from geoseg.concurrency import map_buffered
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError, DatasetError
+from geoseg.raster.bands import BandStatistics
+from geoseg.raster.stretch import value_range
 from geoseg.training.config import NetworkSection, TrainConfig
 from geoseg.training.object_loss import ObjectTensors
 from geoseg.training.sampler import Sampler, build_sampler
@@ -78,6 +80,15 @@ class Scaling:
         mean, std = pixels.mean(0), pixels.std(0).clip(1)
         return Scaling(tuple(mean.round(3).tolist()), tuple(std.round(3).tolist()))
 
+    @staticmethod
+    def of_statistics(statistics: Sequence[BandStatistics]) -> Scaling:
+        """Return the scaling of the 2nd to 98th percentile of each band to -1 to 1."""
+        bounds = [value_range(band) for band in statistics]
+        return Scaling(
+            tuple((low + high) / 2 for low, high in bounds),
+            tuple((high - low) / 2 for low, high in bounds),
+        )
+
     def make_batch(self, samples: Sequence[Sample], device: str = "cpu") -> Batch:
         """Stack samples of one size, copy them to a device, and scale them there."""
         pixels = _stack([sample.pixels for sample in samples], device)  # (N, size, size, bands)
@@ -100,7 +111,9 @@ def _stack(arrays: Sequence[NDArray[np.generic]], device: str) -> Tensor:
 
 
 def choose_scaling(network: NetworkSection, dataset: Dataset, sampler: Sampler) -> Scaling:
-    """Return the configured input scaling, or measure it on training windows.
+    """Return the input scaling: the configured one, else that of the dataset's statistics.
+
+    A dataset without statistics is measured on training windows.
 
     Raises
     ------
@@ -118,6 +131,8 @@ def choose_scaling(network: NetworkSection, dataset: Dataset, sampler: Sampler) 
         return Scaling(network.mean, network.std)
     if network.mean is not None or network.std is not None:
         raise ConfigError("network.mean and network.std: only one is set. Set both, or neither")
+    if dataset.statistics:
+        return Scaling.of_statistics(dataset.statistics)
     try:
         return Scaling.measure(sampler(n) for n in range(_SCALING_WINDOWS))
     except ValueError as error:

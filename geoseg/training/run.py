@@ -379,7 +379,9 @@ def build_network(config: TrainConfig, dataset: Dataset) -> tuple[nn.Module, dic
     torch.manual_seed(config.training.seed)
     settings, window = config.network, config.data.window
     network = build(settings.architecture, dataset.bands, len(dataset.legend), settings.parameters)
-    ancestor = load_pretrained(network, settings.pretrained) if settings.pretrained else None
+    ancestor = None
+    if settings.pretrained:
+        ancestor = load_pretrained(network, settings.pretrained, band_names=dataset.band_names)
     if window % network.stride:  # type: ignore[operator]
         raise ConfigError(
             f"data.window: {window} is not a multiple of the network's stride {network.stride}. "

@@ -15,6 +15,7 @@ from numpy.random import Generator
 
 from geoseg.training.augmentation import (
     CopyPaste,
+    ValueRange,
     blur_and_add_noise,
     draw_transform,
     jitter_colours,
@@ -58,6 +59,7 @@ class Sampler:
         self._data, self._augment, self._with_objects = data, augment, objects
         areas = np.array([s.width * s.height for s in reader.scenes], np.float64)
         self._cumulative_area = areas.cumsum() / areas.sum()
+        self._values = ValueRange.of(reader.dataset)
         self._objects = ObjectIndex(reader)
         self._classes = list(self._objects.by_class.values())
         powers = np.array([float(len(numbers)) for numbers in self._classes]) ** data.class_power
@@ -79,9 +81,9 @@ class Sampler:
         if self._copy_paste:
             rng_paste = np.random.default_rng((self.seed, n, _COPY_PASTE))
             sample, pasted = self._copy_paste(rng_paste, sample, view)
-        pixels = jitter_colours(rng, sample.pixels, self._augment)
+        pixels = jitter_colours(rng, sample.pixels, self._augment, self._values)
         rng_noise = np.random.default_rng((self.seed, n, _NOISE))
-        pixels = blur_and_add_noise(rng_noise, pixels, self._augment)
+        pixels = blur_and_add_noise(rng_noise, pixels, self._augment, self._values)
         pixels[~sample.valid] = 0
         objects = (
             self.reader.read_objects(view, self.size, labels=sample.labels, pasted=pasted)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import weakref
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from math import sqrt
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import cv2
 import numpy as np
@@ -48,8 +50,8 @@ class View:
 class Sample:
     """Pixels and labels of one window."""
 
-    pixels: NDArray[np.uint8]
-    """(size, size, bands); 0 where not valid."""
+    pixels: NDArray[Any]
+    """(size, size, bands) in the data type of the dataset; 0 where not valid."""
 
     labels: NDArray[np.uint8]
     """(size, size) class IDs; IGNORE where not valid."""
@@ -161,7 +163,7 @@ class SplitReader:
         self.scenes: Sequence[DatasetScene] = [
             scene for scene in dataset.split(split) if not is_held_out(scene.name, held_out)
         ]
-        self.legend, self.difficult = dataset.legend, difficult
+        self.dataset, self.legend, self.difficult = dataset, dataset.legend, difficult
         self._countable = np.zeros(IGNORE + 1, bool)
         self._countable[: len(self.legend)] = self.legend.countable
         annotations = dataset.annotations(layer, scenes=self.scenes)
@@ -205,7 +207,7 @@ class SplitReader:
             difficult=self.difficult,
         )
         labels[~valid] = IGNORE
-        pixels = warp(pixels, to_window, size).reshape(size, size, -1)  # OpenCV drops a single band
+        pixels = warp(pixels, to_window, size)
         pixels[~valid] = 0
         return Sample(pixels, labels, valid)
 
@@ -340,14 +342,14 @@ def is_held_out(name: str, fraction: float) -> bool:
 
 
 def warp(
-    pixels: NDArray[np.uint8], transform: Affine, size: int, *, nearest: bool = False
-) -> NDArray[np.uint8]:
+    pixels: NDArray[Any], transform: Affine, size: int, *, nearest: bool = False
+) -> NDArray[Any]:
     """Resample an image into a square.
 
     Parameters
     ----------
     pixels
-        (h, w) or (h, w, bands).
+        (h, w) or (h, w, bands) of uint8, uint16, int16 or float32.
     transform
         Pixels of the image → pixels of the square.
     size
@@ -355,6 +357,11 @@ def warp(
     nearest
         Resample by nearest neighbour instead of bilinearly. Without it, an image that shrinks by a factor of 2
         or more is averaged over blocks of pixels first, against aliasing.
+
+    Returns
+    -------
+    (size, size) or (size, size, bands) array
+        In the data type of `pixels`. Each band is the same as if it were resampled alone.
     """
     if not nearest:
         pixels, transform = _average_blocks(pixels, transform)
@@ -362,22 +369,53 @@ def warp(
     centred = Affine.translation(-0.5, -0.5) @ transform @ Affine.translation(0.5, 0.5)
     matrix = np.array(centred[:6], np.float64).reshape(2, 3)
     flags = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
-    return np.asarray(cv2.warpAffine(pixels, matrix, (size, size), flags=flags), np.uint8)
+    return apply_by_bands(
+        pixels, partial(cv2.warpAffine, M=matrix, dsize=(size, size), flags=flags)
+    )
 
 
-def _average_blocks(
-    pixels: NDArray[np.uint8], transform: Affine
-) -> tuple[NDArray[np.uint8], Affine]:
+def apply_by_bands(
+    pixels: NDArray[Any], function: Callable[[NDArray[Any]], cv2.typing.MatLike]
+) -> NDArray[Any]:
+    """Apply a function of OpenCV to an image of any number of bands.
+
+    Parameters
+    ----------
+    pixels
+        (h, w) or (h, w, bands).
+    function
+        Treats every band alike, and keeps the data type.
+
+    Notes
+    -----
+    OpenCV resamples 1, 3 and 4 channels alike, others less precisely, and more than 128 not at all.
+    """
+    if pixels.ndim == 2:
+        return np.asarray(function(pixels), pixels.dtype)
+    parts, first, bands = [], 0, pixels.shape[2]
+    while first < bands:
+        count = bands - first if bands - first in (3, 4) else 4 if bands - first > 4 else 1
+        part = np.ascontiguousarray(pixels[..., first : first + count])
+        done = np.asarray(function(part), pixels.dtype)
+        parts.append(done.reshape(*done.shape[:2], count))  # OpenCV drops a single band
+        first += count
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+
+def _average_blocks(pixels: NDArray[Any], transform: Affine) -> tuple[NDArray[Any], Affine]:
     """Average square blocks by the whole factor that `transform` shrinks, and return the remaining transform."""
     factor = int(1 / sqrt(abs(transform.determinant)) + 1e-9)
     if factor < 2:
         return pixels, transform
     height, width = (-(-length // factor) * factor for length in pixels.shape[:2])
     bottom, right = height - pixels.shape[0], width - pixels.shape[1]
-    padded = cv2.copyMakeBorder(pixels, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
     size = (width // factor, height // factor)
-    means = np.asarray(cv2.resize(padded, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return means, transform @ Affine.scale(factor)
+
+    def average(part: NDArray[Any]) -> cv2.typing.MatLike:
+        padded = cv2.copyMakeBorder(part, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+        return cv2.resize(padded, size, interpolation=cv2.INTER_AREA)
+
+    return apply_by_bands(pixels, average), transform @ Affine.scale(factor)
 
 
 def _scene_corners(view: View, size: int) -> list[tuple[float, float]]:
