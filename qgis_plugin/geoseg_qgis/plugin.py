@@ -8,7 +8,7 @@ from typing import Any
 
 from processing.core.ProcessingConfig import ProcessingConfig, Setting
 from qgis.core import QgsApplication, QgsProcessingProvider
-from qgis.PyQt.QtCore import QUrl
+from qgis.PyQt.QtCore import Qt, QUrl
 from qgis.PyQt.QtGui import QDesktopServices, QIcon
 
 from .evaluate import GeosegEvaluate
@@ -74,6 +74,7 @@ class GeosegPlugin:
         self._iface = iface
         self._provider: GeosegProvider | None = None
         self._actions: list[Any] = []
+        self._panel: Any = None
 
     def initProcessing(self) -> None:
         """Add the provider; qgis_process calls nothing else."""
@@ -82,10 +83,12 @@ class GeosegPlugin:
 
     def initGui(self) -> None:
         self.initProcessing()
+        panel = self._add_action(tr("Panel"), self._show_panel)
+        self._iface.addToolBarIcon(panel)
         self._add_action(tr("Settings…"), self._open_settings)
         self._add_action(tr("Help"), self._open_help)
 
-    def _add_action(self, text: str, callback: Callable[[], None]) -> None:
+    def _add_action(self, text: str, callback: Callable[[], None]) -> Any:
         try:
             from qgis.PyQt.QtGui import QAction  # Qt 6
         except ImportError:
@@ -94,6 +97,17 @@ class GeosegPlugin:
         action.triggered.connect(callback)
         self._iface.addPluginToMenu("geoseg", action)
         self._actions.append(action)
+        return action
+
+    def _show_panel(self) -> None:
+        """Show the panel, which is created when it is shown for the first time."""
+        if self._panel is None:
+            from .panel import GeosegPanel
+
+            self._panel = GeosegPanel(self._iface, self._iface.mainWindow())
+            self._iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self._panel)
+        self._panel.show()
+        self._panel.raise_()
 
     def _open_settings(self) -> None:
         """Open the Processing options; the setting is under Providers, geoseg."""
@@ -104,7 +118,12 @@ class GeosegPlugin:
         QDesktopServices.openUrl(QUrl.fromLocalFile(os.path.join(FOLDER, "help.html")))
 
     def unload(self) -> None:
+        if self._panel is not None:
+            self._panel.shut_down()
+            self._iface.removeDockWidget(self._panel)
+            self._panel.deleteLater()
         for action in self._actions:
             self._iface.removePluginMenu("geoseg", action)
+            self._iface.removeToolBarIcon(action)
         if self._provider is not None:
             QgsApplication.processingRegistry().removeProvider(self._provider)

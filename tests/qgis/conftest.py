@@ -80,7 +80,7 @@ def qgis(home):
     from qgis.core import QgsApplication
 
     QgsApplication.setPrefixPath("/usr", True)
-    application = QgsApplication([], False)
+    application = QgsApplication([], True)  # panels have widgets
     application.initQgis()
     from processing.core.Processing import Processing
 
