@@ -33,6 +33,9 @@ Margin = int | Literal["auto", "exact"]
 Gsd = float | Literal["auto", "none"]
 """Pixel size in metres at which the network reads a scene."""
 
+Bands = tuple[int | str, ...]
+"""Bands of a scene in this order, by numbers from 1 or by names."""
+
 Split = Literal["auto", "interior", "confidence", "necks", "none"]
 """How objects of a class that touch are separated; none: connected pixels of a class are one polygon."""
 
@@ -129,16 +132,18 @@ def check_range(options: Any) -> None:
             raise ValueError(f"{declared.name} must be {low:g} or more, got {value}")
 
 
-def parse_bands(text: str) -> tuple[int, ...]:
-    """Convert comma-separated band numbers.
+def parse_bands(text: str) -> Bands:
+    """Convert comma-separated numbers or names of bands.
 
-    >>> parse_bands("1,2,3")
-    (1, 2, 3)
+    >>> parse_bands("3,2,1")
+    (3, 2, 1)
+    >>> parse_bands("red, green, near infrared")
+    ('red', 'green', 'near infrared')
     """
-    numbers = text.split(",")
-    if not all(number.strip().isdecimal() for number in numbers):
-        raise ValueError(f"{text!r} is not a list of band numbers such as 1,2,3")
-    return tuple(map(int, numbers))
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise ValueError(f"{text!r} is not a list of bands such as 1,2,3 or red,green,blue")
+    return tuple(int(part) if part.isdecimal() else part for part in parts)
 
 
 def parse_gsd(text: str) -> Gsd:
@@ -181,16 +186,27 @@ def parse_size(text: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class SceneOptions:
-    """Input: which bands and which part of a scene to read, at which pixel size."""
+class RasterOptions:
+    """Input: which bands of which files to read."""
 
-    bands: tuple[int, ...] | None = option(
+    bands: Bands | None = option(
         None,
-        "Pass these bands of the scene to the model, numbered from 1.",
-        metavar="N,N,…",
-        default_text="all but alpha",
+        "Read these bands of a scene, by numbers from 1 or by names, for example red,green,blue,nir.",
+        metavar="BAND,…",
+        default_text="those of the model by name, else all but alpha",
         parse=parse_bands,
     )
+    allow_vrt: bool = option(
+        False,
+        "Read virtual rasters (VRT) whose parts are GeoTIFF, PNG, JPEG or JPEG 2000 files in the folder "
+        "of the VRT or below.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SceneOptions(RasterOptions):
+    """Input: which bands and which part of a scene to read, at which pixel size."""
+
     gsd: Gsd = option(
         "auto",
         "Resample the scene to this pixel size for the network; labels are written on the scene's own "

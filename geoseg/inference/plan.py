@@ -97,7 +97,13 @@ def plan_scene(
         If options do not fit the scene, the model or the memory.
     """
     card = settings.model.card
-    scene = SceneSpec(files, settings.scene.bands, card.bands, card.dtype)
+    scene = SceneSpec(
+        files,
+        settings.scene.bands,
+        bands=card.bands,
+        dtype=card.dtype,
+        allow_vrt=settings.scene.allow_vrt,
+    )
     info = scenes.open(scene).info
     scale = choose_scale(info, card, settings.scene.gsd)
     scene = replace(scene, scale=scale, area=_select_area(settings.scene, info))

@@ -17,7 +17,7 @@ from rasterio.windows import Window
 from geoseg.errors import ConfigError, SceneError
 from geoseg.files import ScenePath
 from geoseg.models.model_file import ModelCard
-from geoseg.options import Gsd
+from geoseg.options import Bands, Gsd
 from geoseg.raster.aoi import AreaOfInterest
 from geoseg.raster.mosaic import Mosaic
 from geoseg.raster.resample import ResampledAxis, read_resampled, resample_axis
@@ -41,14 +41,20 @@ class SceneSpec:
     files: tuple[ScenePath, ...]
     """One scene, or several that form a mosaic."""
 
-    indexes: tuple[int, ...] | None = None
-    """Bands of the scene, numbered from 1; None: all but alpha."""
+    indexes: Bands | None = None
+    """Bands of the scene, by numbers from 1 or by names; None: those of `names`, else all but alpha."""
+
+    names: tuple[str, ...] = ()
+    """Names of the bands that the network takes; empty if unknown."""
 
     bands: int | None = None
     """Number of bands that the network takes."""
 
     dtype: str | None = None
     """Data type that the network takes."""
+
+    allow_vrt: bool = False
+    """Read virtual rasters of files in their folder."""
 
     scale: tuple[float, float] = (1.0, 1.0)
     """Scene pixels per network pixel, along rows and along columns."""
@@ -183,7 +189,7 @@ class OpenScenes:
 
     def open(self, spec: SceneSpec) -> Scene | Mosaic:
         """Return the scene of `spec` at its own pixel size, opened unless it is; raises SceneError."""
-        key = spec.files, spec.indexes, spec.bands, spec.dtype
+        key = spec.files, *_selection(spec).values()
         if key not in self._scenes:
             while len(self._scenes) >= _OPEN_SCENES:
                 self._scenes.popitem(last=False)[1].close()
@@ -213,10 +219,20 @@ def open_scenes(files: Iterable[ScenePath]) -> Iterator[OpenScenes]:
 
 
 def _open_files(spec: SceneSpec) -> Scene | Mosaic:
-    expected: dict[str, Any] = {"bands": spec.bands, "indexes": spec.indexes, "dtype": spec.dtype}
     if len(spec.files) > 1:
-        return Mosaic.open(spec.files, **expected)
-    return Scene.open(spec.files[0], **expected)
+        return Mosaic.open(spec.files, **_selection(spec))
+    return Scene.open(spec.files[0], **_selection(spec))
+
+
+def _selection(spec: SceneSpec) -> dict[str, Any]:
+    """Return the keyword arguments of `Scene.open`."""
+    return {
+        "bands": spec.bands,
+        "indexes": spec.indexes,
+        "names": spec.names,
+        "dtype": spec.dtype,
+        "allow_vrt": spec.allow_vrt,
+    }
 
 
 def _core_indices(axis: ResampledAxis, start: int, length: int, core: int) -> NDArray[np.intp]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 
 import numpy as np
 import rasterio
 from affine import Affine
+from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, PhotometricInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
@@ -22,6 +24,8 @@ from rasterio.windows import Window
 
 from geoseg.errors import SceneError
 from geoseg.files import ScenePath, Url, input_file
+from geoseg.raster.bands import RGB
+from geoseg.raster.vrt import find_parts, format_vrt, read_vrt
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +34,6 @@ MAX_BLOCK_BYTES = 256 << 20
 _MAX_BLOCKS_CHECKED = 20_000
 _NUM_THREADS = "2"
 
-_RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 _SAMPLES = 16  # windows of 256 x 256 pixels in which the values of an alpha band are counted
 _ALPHA_LIKE = 0.95
 
@@ -43,12 +46,26 @@ _DRIVERS = {
     b"\xff\xd8\xff": "JPEG",
     b"\0\0\0\x0cjP  ": "JP2OpenJPEG",
     b"\xff\x4f\xff\x51": "JP2OpenJPEG",
+    b"SQLite format 3\0": "GPKG",
+}
+
+_PART_DRIVERS = ("GTiff", "PNG", "JPEG", "JP2OpenJPEG")
+"""Drivers of the parts of a virtual raster."""
+
+_GDAL_TYPES = {
+    "uint8": "Byte",
+    "int8": "Int8",
+    "uint16": "UInt16",
+    "int16": "Int16",
+    "uint32": "UInt32",
+    "int32": "Int32",
+    "float32": "Float32",
+    "float64": "Float64",
 }
 
 _KNOWN_BEGINNINGS = {
     b"<!doctype html": "is a web page: the download failed. Download it again",
     b"<html": "is a web page: the download failed. Download it again",
-    b"<vrtdataset": "is a virtual raster (VRT). Convert it: gdal_translate IN.vrt OUT.tif",
     b"<gdal_wms": "refers to a web service. Save the area you need as a GeoTIFF",
     b"version https://git-lfs": "is a Git LFS pointer. Fetch the data: git lfs pull",
     b"pk\x03\x04": "is a zip archive. Unpack it first",
@@ -56,10 +73,11 @@ _KNOWN_BEGINNINGS = {
 }
 
 
-def open_raster(path: ScenePath | str) -> DatasetReader:
-    """Open a GeoTIFF, PNG, JPEG or JPEG 2000 file, or a GeoTIFF on a server.
+def open_raster(path: ScenePath | str, *, allow_vrt: bool = False) -> DatasetReader:
+    """Open a GeoTIFF, PNG, JPEG, JPEG 2000 or GeoPackage file, or a GeoTIFF on a server.
 
-    Raises SceneError if it is none of these, or cannot be read safely.
+    With `allow_vrt`, also a virtual raster of such files in its folder. Raises SceneError if it is none of these, or
+    cannot be read safely.
     """
     file: ScenePath
     if isinstance(path, Url):
@@ -70,6 +88,10 @@ def open_raster(path: ScenePath | str) -> DatasetReader:
         # absolute: no name is taken for GDAL's DRIVER:… syntax
         name, driver = str(local.absolute()), _driver(local)
         fault = "damaged, GDAL cannot open it. Copy or download it again"
+    if driver == "VRT":
+        name = _check_vrt(Path(file), allowed=allow_vrt)
+    if driver == "GPKG":
+        fault = "no raster can be read from it. Name a raster, or a GeoPackage with one"
     options = {"NUM_THREADS": _NUM_THREADS} if driver == "GTiff" else {}
     try:
         with warnings.catch_warnings():
@@ -78,21 +100,60 @@ def open_raster(path: ScenePath | str) -> DatasetReader:
     except (RasterioError, OSError, ValueError) as error:
         raise SceneError(f"{file}: {fault}") from error
     try:
+        _check_parts(dataset, file)
         _check_size(dataset, file)
         if driver == "GTiff" and isinstance(file, Path):
             _check_whole(dataset, file)
-        if len(dataset.subdatasets) > 1:
-            log.warning(
-                "%s: has %d pages; only the first one is read", file, len(dataset.subdatasets)
-            )
     except BaseException:
         dataset.close()
         raise
     return dataset
 
 
+def _check_parts(dataset: DatasetReader, file: ScenePath) -> None:
+    """Log the pages of a TIFF that are not read. Raises SceneError for a GeoPackage with several rasters."""
+    if len(dataset.subdatasets) <= 1:
+        return
+    if dataset.driver == "GPKG":
+        tables = [name.rpartition(":")[2] for name in dataset.subdatasets]
+        raise SceneError(
+            f"{file}: has {len(tables)} rasters: {', '.join(tables)}. "
+            f"Save one of them: gdal_translate GPKG:{file}:{tables[0]} OUT.tif"
+        )
+    log.warning("%s: has %d pages; only the first one is read", file, len(dataset.subdatasets))
+
+
+def _check_vrt(file: Path, *, allowed: bool) -> str:
+    """Return the XML of a virtual raster whose parts can be read safely, with what is stored in them.
+
+    Raises SceneError if virtual rasters are not allowed, or if there is a fault in this one.
+    """
+    if not allowed:
+        raise SceneError(
+            f"{file}: is a virtual raster (VRT). Pass --allow-vrt to read it with the files in its folder, or "
+            "convert it: gdal_translate IN.vrt OUT.tif"
+        )
+    root = read_vrt(file)
+    properties = {}
+    for part in find_parts(root):
+        if (driver := _driver(input_file(part))) not in _PART_DRIVERS:
+            raise SceneError(
+                f"{file}: its part {part.name} is a {driver}. Use GeoTIFF, PNG, JPEG or JPEG 2000 files"
+            )
+        with open_raster(part) as opened:
+            height, width = opened.block_shapes[0]
+            properties[part] = {
+                "RasterXSize": str(opened.width),
+                "RasterYSize": str(opened.height),
+                "DataType": _GDAL_TYPES.get(opened.dtypes[0], "Byte"),
+                "BlockXSize": str(width),
+                "BlockYSize": str(height),
+            }
+    return format_vrt(root, properties)
+
+
 def check_pixels(dataset: DatasetReader, file: ScenePath) -> None:
-    """Raise SceneError for complex, palette, CMYK, CIELAB and sub-byte pixels, and for mixed data types."""
+    """Raise SceneError for complex, CMYK, CIELAB and sub-byte pixels, and for mixed data types."""
     if any(np.dtype(t).kind == "c" for t in dataset.dtypes):
         raise SceneError(f"{file}: has complex pixels. Convert them to amplitudes")
     if len(set(dataset.dtypes)) > 1:
@@ -100,20 +161,39 @@ def check_pixels(dataset: DatasetReader, file: ScenePath) -> None:
             f"{file}: its bands differ in data type ({', '.join(sorted(set(dataset.dtypes)))}). "
             "Convert them to one: gdal_translate -ot TYPE IN OUT.tif"
         )
-    if ColorInterp.palette in dataset.colorinterp:
+    if ColorInterp.palette in dataset.colorinterp and not is_palette(dataset):
         raise SceneError(
-            f"{file}: its pixels are palette indices, not colours. "
-            "Expand them: gdal_translate -expand rgb IN OUT.tif"
+            f"{file}: has a palette beside other bands. Save the palette alone: gdal_translate -b 1 IN OUT.tif"
         )
     if ColorInterp.cyan in dataset.colorinterp or _photometric(dataset) == PhotometricInterp.cmyk:
         raise SceneError(f"{file}: its colours are CMYK. Convert it to RGB")
     if _photometric(dataset) == PhotometricInterp.cielab:
         raise SceneError(f"{file}: its colours are CIE L*a*b*. Convert it to RGB")
     bits = dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", "8")
-    if int(bits) < 8:
+    # GDAL gives bilevel TIFFs without colours a palette of black and white
+    colours = is_palette(dataset) and (int(bits) > 1 or dataset.driver != "GTiff")
+    if int(bits) < 8 and not colours:
         raise SceneError(
             f"{file}: has {bits} bits per pixel. Convert it to 8 or more: gdal_translate -ot Byte IN OUT.tif"
         )
+
+
+def is_palette(dataset: DatasetReader) -> bool:
+    """Return True if the pixels of an open raster are indices of a colour table."""
+    return (
+        dataset.count == 1
+        and dataset.colorinterp[0] == ColorInterp.palette
+        and dataset.dtypes[0] in ("uint8", "uint16")
+    )
+
+
+def read_palette(dataset: DatasetReader) -> NDArray[np.uint8]:
+    """Return the (4, entries) red, green, blue and alpha of every index of a palette; black beyond its end."""
+    entries = np.iinfo(dataset.dtypes[0]).max + 1
+    table = np.tile(np.array([0, 0, 0, 255], np.uint8)[:, None], entries)
+    for index, colour in dataset.colormap(1).items():
+        table[:, index] = colour
+    return table
 
 
 def check_georeference(dataset: DatasetReader, file: ScenePath) -> None:
@@ -151,12 +231,14 @@ def _driver(file: Path) -> str:
     for magic, driver in _DRIVERS.items():
         if head.startswith(magic):
             return driver
-    text = head.lstrip().lower()
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith(b"<vrtdataset") or (text.startswith(b"<?xml") and b"<vrtdataset" in text):
+        return "VRT"
     for start, what in _KNOWN_BEGINNINGS.items():
         if text.startswith(start):
             raise SceneError(f"{file}: {what}")
     raise SceneError(
-        f"{file}: not a GeoTIFF, PNG, JPEG or JPEG 2000. Convert it: gdal_translate IN OUT.tif"
+        f"{file}: not a GeoTIFF, PNG, JPEG, JPEG 2000 or GeoPackage. Convert it: gdal_translate IN OUT.tif"
     )
 
 
@@ -237,22 +319,36 @@ def find_alpha_band(dataset: DatasetReader, file: ScenePath) -> int | None:
 
 
 def select_bands(
-    dataset: DatasetReader, alpha: int | None, *, bands: int | None, file: ScenePath
+    names: Sequence[str], alpha: int | None, *, bands: int | None, file: ScenePath
 ) -> tuple[int, ...]:
     """Return the bands to read, numbered from 1: all but alpha, in the order red, green, blue if they are these.
 
-    Raises SceneError if there are not `bands` of them.
+    Parameters
+    ----------
+    names
+        Name of every band; "" if unknown.
+    alpha
+        Alpha band, if there is one.
+    bands
+        Number of bands needed; None for any.
+    file
+        Raster, for messages.
+
+    Raises
+    ------
+    SceneError
+        If there are not `bands` of them.
     """
-    found = tuple(b for b in dataset.indexes if b != alpha)
+    found = tuple(b for b in range(1, len(names) + 1) if b != alpha)
     if bands is not None and len(found) != bands:
         few = ",".join(map(str, found[:bands])) if len(found) > bands else ",".join(["1"] * bands)
         raise SceneError(
             f"{file}: has {len(found)} {'band' if len(found) == 1 else 'bands'}, the model needs "
             f"{bands}. Choose them, for example --bands {few}"
         )
-    colours = [dataset.colorinterp[b - 1] for b in found]
-    if len(found) == len(_RGB) and set(colours) == set(_RGB):
-        return tuple(found[colours.index(colour)] for colour in _RGB)
+    of = [names[b - 1] for b in found]
+    if len(found) == len(RGB) and set(of) == set(RGB):
+        return tuple(found[of.index(name)] for name in RGB)
     return found
 
 

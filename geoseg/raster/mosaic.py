@@ -49,14 +49,11 @@ class Mosaic:
     def open(
         cls,
         paths: Sequence[ScenePath],
-        *,
-        bands: int | None = None,
-        indexes: tuple[int, ...] | None = None,
-        dtype: str | None = None,
+        **selection: Any,
     ) -> Mosaic:
         """Open scenes that share a CRS and a pixel grid; the caller closes the mosaic.
 
-        Parameters are those of `geoseg.raster.scene.Scene.open`; call it and `read` under
+        Other parameters are those of `geoseg.raster.scene.Scene.open`; call it and `read` under
         `geoseg.raster.scene.gdal_env`.
 
         Raises
@@ -66,7 +63,6 @@ class Mosaic:
         ValueError
             If there are no scenes.
         """
-        selection: dict[str, Any] = {"bands": bands, "indexes": indexes, "dtype": dtype}
         infos = []
         for path in paths:
             scene = Scene.open(path, **selection)

@@ -22,12 +22,15 @@ from rasterio.windows import Window
 
 from geoseg.errors import SceneError
 from geoseg.files import ScenePath, Url
-from geoseg.options import StrPath
+from geoseg.options import Bands, StrPath
+from geoseg.raster.bands import RGB, find_bands, match_bands, read_band_names
 from geoseg.raster.checks import (
     check_georeference,
     check_pixels,
     find_alpha_band,
+    is_palette,
     open_raster,
+    read_palette,
     select_bands,
     stored_block,
 )
@@ -63,10 +66,10 @@ class SceneInfo:
     """Rows."""
 
     count: int
-    """Bands in the file, including alpha."""
+    """Bands in the file, including alpha; those of the colours of a palette."""
 
     dtype: str
-    """Data type of all bands, as NumPy names it."""
+    """Data type of all bands, as NumPy names it; uint8 for a palette."""
 
     crs: CRS | None
 
@@ -82,6 +85,9 @@ class SceneInfo:
     pixel_sides_m: tuple[float, float] | None = None
     """Sides in metres of that pixel, along a row and along a column."""
 
+    band_names: tuple[str, ...] = ()
+    """Name of every band in lower case, such as ``red``; empty if unknown."""
+
 
 class Scene:
     """An open scene, read by integer windows that lie inside it."""
@@ -95,6 +101,12 @@ class Scene:
         self._dataset = dataset
         self._alpha = alpha
         self._corner = (0, 0)  # of the scene in the file
+        self._palette = read_palette(dataset) if is_palette(dataset) else None
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Names of the bands that `read` returns; empty if unknown."""
+        return tuple(self.info.band_names[index - 1] for index in self.indexes)
 
     @classmethod
     def open(
@@ -102,21 +114,27 @@ class Scene:
         path: ScenePath | str,
         *,
         bands: int | None = None,
-        indexes: tuple[int, ...] | None = None,
+        indexes: Bands | None = None,
+        names: tuple[str, ...] = (),
         dtype: str | None = None,
+        allow_vrt: bool = False,
     ) -> Scene:
         """Open and check a raster under `gdal_env`; the caller closes it.
 
         Parameters
         ----------
         path
-            GeoTIFF, PNG, JPEG or JPEG 2000 file, or the Url of a GeoTIFF.
+            GeoTIFF, PNG, JPEG, JPEG 2000 or GeoPackage file, or the Url of a GeoTIFF. A palette is read as its colours.
         bands
             Number of bands that must remain without alpha.
         indexes
-            Bands to read, numbered from 1; None: all but alpha.
+            Bands to read, by numbers from 1 or by names; None: those of `names`, else all but alpha.
+        names
+            Names of the bands to read where the raster has names for all of its bands.
         dtype
             Required data type.
+        allow_vrt
+            Also open a virtual raster of files in its folder.
 
         Raises
         ------
@@ -124,18 +142,19 @@ class Scene:
             If the file is not such a raster, is damaged or unsafe to read, or does not match the arguments. Checks use
             metadata alone where possible.
         """
-        dataset = open_raster(path)
+        dataset = open_raster(path, allow_vrt=allow_vrt)
         try:
             file = path if isinstance(path, Url) else Path(path)
             check_pixels(dataset, file)
             check_georeference(dataset, file)
-            indexes, alpha = _choose_bands(dataset, file, bands, indexes)
-            if dtype is not None and dataset.dtypes[0] != dtype:
+            info = read_scene_info(dataset, file)
+            chosen, alpha = _choose_bands(dataset, info, bands, indexes, names)
+            if dtype is not None and info.dtype != dtype:
                 raise SceneError(
-                    f"{file}: its pixels are {dataset.dtypes[0]}, the model was trained on {dtype}. "
+                    f"{file}: its pixels are {info.dtype}, the model was trained on {dtype}. "
                     "Scale them as the training data: gdal_translate -scale MIN MAX 0 255 -ot Byte IN OUT.tif"
                 )
-            return cls(dataset, read_scene_info(dataset, file), indexes, alpha)
+            return cls(dataset, info, chosen, alpha)
         except BaseException:
             dataset.close()
             raise
@@ -211,40 +230,50 @@ class Scene:
         """Read, and retry if a server fails: GDAL does not repeat its parallel requests."""
         for wait in _RETRY_DELAYS if isinstance(self.info.path, Url) else ():
             try:
-                pixels = self._dataset.read(list(self.indexes), window=window)
-                return pixels, self._valid(pixels, window)
+                return self._read_once(window)
             except RasterioError as error:
                 log.debug("%s: %s, retry in %g s", self.info.path, error, wait)
                 sleep(wait)
-        pixels = self._dataset.read(list(self.indexes), window=window)
-        return pixels, self._valid(pixels, window)
+        return self._read_once(window)
 
-    def _valid(self, pixels: NDArray[Any], window: Window) -> NDArray[np.bool_]:
-        flags = self._dataset.mask_flag_enums[self.indexes[0] - 1]
+    def _read_once(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        if self._palette is None:
+            pixels = self._dataset.read(list(self.indexes), window=window)
+            return pixels, self._valid(pixels, self.indexes, window)
+        colour = self._dataset.read([1], window=window)
+        opaque = self._palette[3, colour[0]] != 0
+        pixels = self._palette[[index - 1 for index in self.indexes]][:, colour[0]]
+        return pixels, opaque & self._valid(colour, (1,), window)
+
+    def _valid(
+        self, pixels: NDArray[Any], indexes: tuple[int, ...], window: Window
+    ) -> NDArray[np.bool_]:
+        """Return where the (bands, h, w) pixels of these bands are valid."""
+        flags = self._dataset.mask_flag_enums[indexes[0] - 1]
         valid: NDArray[np.bool_]
         if self._alpha is not None:
             valid = self._dataset.read(self._alpha, window=window) != 0
         elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
             valid = self._dataset.read_masks(1, window=window) != 0
-        elif any(self._dataset.nodatavals[i - 1] is not None for i in self.indexes):
-            valid = self._has_data(pixels)
+        elif any(self._dataset.nodatavals[i - 1] is not None for i in indexes):
+            valid = self._has_data(pixels, indexes)
         else:
-            valid = self._written(window)
+            valid = self._written(window, indexes[0])
         if pixels.dtype.kind == "f":
             valid &= np.isfinite(pixels).all(axis=0)
         return valid
 
-    def _has_data(self, pixels: NDArray[Any]) -> NDArray[np.bool_]:
+    def _has_data(self, pixels: NDArray[Any], indexes: tuple[int, ...]) -> NDArray[np.bool_]:
         """Return True where a band differs from its nodata value; NaN is handled as not finite."""
         valid = np.zeros(pixels.shape[1:], dtype=bool)
-        for band, index in zip(pixels, self.indexes, strict=True):
+        for band, index in zip(pixels, indexes, strict=True):
             nodata = self._dataset.nodatavals[index - 1]
             if nodata is None or np.isnan(nodata):
                 return np.ones(pixels.shape[1:], dtype=bool)
             valid |= band != np.float64(nodata).astype(band.dtype)
         return valid
 
-    def _written(self, window: Window) -> NDArray[np.bool_]:
+    def _written(self, window: Window, index: int) -> NDArray[np.bool_]:
         """Return False in blocks of a sparse TIFF that were never written; they read as zeros."""
         valid = np.ones((window.height, window.width), dtype=bool)
         if self._dataset.driver != "GTiff":
@@ -254,7 +283,7 @@ class Scene:
             for column in range(
                 window.col_off // width, -(-(window.col_off + window.width) // width)
             ):
-                if stored_block(self._dataset, column, row, self.indexes[0]) is None:
+                if stored_block(self._dataset, column, row, index) is None:
                     top, left = row * height - window.row_off, column * width - window.col_off
                     valid[
                         max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)
@@ -267,8 +296,10 @@ def open_scene(
     path: ScenePath | StrPath,
     *,
     bands: int | None = None,
-    indexes: tuple[int, ...] | None = None,
+    indexes: Bands | None = None,
+    names: tuple[str, ...] = (),
     dtype: str | None = None,
+    allow_vrt: bool = False,
 ) -> Iterator[Scene]:
     """Open and check a scene, and close it when the block ends.
 
@@ -276,12 +307,14 @@ def open_scene(
 
     Examples
     --------
-    >>> with open_scene("scene.tif") as scene:  # doctest: +SKIP
+    >>> with open_scene("scene.tif", indexes=("red", "green", "blue")) as scene:  # doctest: +SKIP
     ...     pixels, valid = scene.read(Window(0, 0, 512, 512))
     """
     name = path if isinstance(path, Url) else Path(path)
     with gdal_env(name):
-        scene = Scene.open(name, bands=bands, indexes=indexes, dtype=dtype)
+        scene = Scene.open(
+            name, bands=bands, indexes=indexes, names=names, dtype=dtype, allow_vrt=allow_vrt
+        )
         try:
             yield scene
         finally:
@@ -299,23 +332,27 @@ def gdal_env(*scenes: ScenePath | str) -> rasterio.Env:
 
 
 def _choose_bands(
-    dataset: DatasetReader, file: ScenePath, bands: int | None, indexes: tuple[int, ...] | None
+    dataset: DatasetReader,
+    info: SceneInfo,
+    count: int | None,
+    bands: Bands | None,
+    names: tuple[str, ...],
 ) -> tuple[tuple[int, ...], int | None]:
-    """Return the bands to read, and the alpha band if it is not one of them."""
-    if indexes is not None and not all(1 <= i <= dataset.count for i in indexes):
+    """Return the numbers of the bands to read, and of the alpha band if it is not one of them."""
+    file = info.path
+    chosen = None if bands is None else find_bands(bands, info.band_names, file)
+    if chosen is not None and count is not None and len(chosen) != count:
         raise SceneError(
-            f"{file}: has bands 1 to {dataset.count}. Pass some of these to --bands, "
-            f"not {','.join(map(str, indexes))}"
+            f"{file}: --bands names {len(chosen)} bands, the model needs {count}. Name {count}"
         )
-    if indexes is not None and bands is not None and len(indexes) != bands:
-        raise SceneError(
-            f"{file}: --bands names {len(indexes)} bands, the model needs {bands}. Name {bands}"
-        )
+    if is_palette(dataset):
+        return chosen or select_bands(info.band_names, None, bands=count, file=file), None
     try:
         alpha = find_alpha_band(dataset, file)
     except RasterioError as error:
         raise SceneError(f"{file}: damaged. Copy or download it again") from error
-    chosen = indexes or select_bands(dataset, alpha, bands=bands, file=file)
+    chosen = chosen or match_bands(names, info.band_names, alpha, file)
+    chosen = chosen or select_bands(info.band_names, alpha, bands=count, file=file)
     return chosen, None if alpha in chosen else alpha
 
 
@@ -325,8 +362,8 @@ def read_scene_info(dataset: DatasetReader, file: ScenePath) -> SceneInfo:
         path=file,
         width=dataset.width,
         height=dataset.height,
-        count=dataset.count,
-        dtype=dataset.dtypes[0],
+        count=len(RGB) if is_palette(dataset) else dataset.count,
+        dtype="uint8" if is_palette(dataset) else dataset.dtypes[0],
         crs=dataset.crs or None,
         transform=dataset.transform,
         nodata=dataset.nodata,
@@ -336,4 +373,5 @@ def read_scene_info(dataset: DatasetReader, file: ScenePath) -> SceneInfo:
         pixel_sides_m=pixel_sides_m(
             dataset.crs or None, dataset.transform, dataset.width, dataset.height
         ),
+        band_names=RGB if is_palette(dataset) else read_band_names(dataset),
     )

@@ -18,7 +18,15 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from geoseg.errors import SceneError
-from geoseg.raster.checks import check_pixels, find_alpha_band, open_raster, select_bands
+from geoseg.raster.bands import read_band_names
+from geoseg.raster.checks import (
+    check_pixels,
+    find_alpha_band,
+    is_palette,
+    open_raster,
+    read_palette,
+    select_bands,
+)
 from geoseg.raster.georeference import map_transform, pixel_size_m
 from geoseg.raster.scene import CACHE_BYTES
 
@@ -130,8 +138,12 @@ def _read_rgb(
     scene: DatasetReader, path: Path, width: int, height: int
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Read (3, h, w) decimated pixels as red, green, blue, and (h, w) True where they are valid."""
+    if is_palette(scene):
+        index = scene.read(1, out_shape=(height, width))
+        colours = read_palette(scene)[:, index]
+        return colours[:3], (scene.read_masks(1, out_shape=(height, width)) != 0) & (colours[3] > 0)
     alpha = find_alpha_band(scene, path)
-    bands = select_bands(scene, alpha, bands=None, file=path)
+    bands = select_bands(read_band_names(scene), alpha, bands=None, file=path)
     bands = bands[:3] if len(bands) >= 3 else bands[:1] * 3
     pixels = scene.read(list(bands), out_shape=(3, height, width), resampling=Resampling.average)
     valid = (
