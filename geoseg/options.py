@@ -39,6 +39,9 @@ Bands = tuple[int | str, ...]
 Split = Literal["auto", "interior", "confidence", "necks", "none"]
 """How objects of a class that touch are separated; none: connected pixels of a class are one polygon."""
 
+PIXEL_SIZES_M = 1e-4, 1e5
+"""Smallest and largest plausible pixel size in metres."""
+
 Box = tuple[float, float, float, float]
 """West, south, east, north, in the CRS of the scene."""
 
@@ -132,6 +135,15 @@ def check_range(options: Any) -> None:
             raise ValueError(f"{declared.name} must be {low:g} or more, got {value}")
 
 
+def check_pixel_sizes(sizes: tuple[float, float] | None) -> None:
+    """Raise ValueError unless `sizes` are plausible: the smallest, then the largest, in metres."""
+    low, high = PIXEL_SIZES_M
+    if sizes is not None and not low <= sizes[0] <= sizes[1] <= high:
+        raise ValueError(
+            f"pixel sizes must be {low:g} to {high:g} metres, the smallest first, got {list(sizes)}"
+        )
+
+
 def parse_bands(text: str) -> Bands:
     """Convert comma-separated numbers or names of bands.
 
@@ -185,6 +197,32 @@ def parse_size(text: str) -> int:
     return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(unit or " "))
 
 
+def gsd_option(what: str, remark: str) -> Any:
+    """Declare a field for the pixel size at which the network reads `what`, which several dataclasses have."""
+    return option(
+        "auto",
+        f"Resample {what} to this pixel size for the network; {remark}. auto: the pixel sizes of the "
+        "model card, up to 3 times outside them; none: no resampling.",
+        metavar="METRES|auto|none",
+        group="Input",
+        parse=parse_gsd,
+    )
+
+
+def pixel_size_option(what: str = "a scene") -> Any:
+    """Declare a field for the pixel size of scenes whose raster has none, which several dataclasses have."""
+    return option(
+        None,
+        f"Assume this pixel size for {what} without a CRS.",
+        flag="--pixel-size",
+        metavar="METRES",
+        default_text="unknown",
+        minimum=PIXEL_SIZES_M[0],
+        maximum=PIXEL_SIZES_M[1],
+        group="Input",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class RasterOptions:
     """Input: which bands of which files to read."""
@@ -207,13 +245,8 @@ class RasterOptions:
 class SceneOptions(RasterOptions):
     """Input: which bands and which part of a scene to read, at which pixel size."""
 
-    gsd: Gsd = option(
-        "auto",
-        "Resample the scene to this pixel size for the network; labels are written on the scene's own "
-        "grid. auto: the pixel sizes of the model card; none: no resampling.",
-        metavar="METRES|auto|none",
-        parse=parse_gsd,
-    )
+    gsd: Gsd = gsd_option("the scene", "labels are written on the scene's own grid")
+    pixel_size_m: float | None = pixel_size_option()
     bbox: Box | None = option(
         None,
         "Segment only this rectangle, in the CRS of the scene.",
@@ -224,6 +257,9 @@ class SceneOptions(RasterOptions):
         None, "Segment only the polygons of this vector file, in any CRS.", metavar="FILE"
     )
     mosaic: bool = option(False, "Read all scenes as one mosaic; they share one pixel grid.")
+
+    def __post_init__(self) -> None:
+        check_range(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,8 +396,12 @@ class VectorizeOutputs(VectorOutputs):
         metavar="FILE",
         group="Input",
     )
+    pixel_size_m: float | None = pixel_size_option("labels")
     name: str | None = None
     """Text for column `scene`. Default: the file name of `scene`, else that of the labels."""
+
+    def __post_init__(self) -> None:
+        check_range(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -556,6 +596,7 @@ class PrepareOptions:
         "Keep objects marked as difficult (in COCO: crowd) with their mark, or drop them.",
         choices=("keep", "drop"),
     )
+    pixel_size_m: float | None = pixel_size_option("images")
 
     def __post_init__(self) -> None:
         check_range(self)
@@ -891,8 +932,13 @@ class MarginOptions:
     """Output: results of `geoseg.measure_margins`."""
 
     write: bool = option(False, "Record the result in the model card.")
+    gsd: Gsd = gsd_option("the scenes", "labels are compared on the scenes' own grids")
+    pixel_size_m: float | None = pixel_size_option()
     margins: tuple[int, ...] = (0, 32, 64, 96, 128, 192, 256, 384)
     """Margins to measure besides the exact one, in pixels, rounded up to the stride of the model."""
+
+    def __post_init__(self) -> None:
+        check_range(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ from geoseg.errors import DatasetError, OutputError
 from geoseg.files import DISK_FULL, check_parent
 from geoseg.legend import Legend
 from geoseg.options import PrepareOptions, RunOptions
+from geoseg.raster.scene import assume_pixel_size
 from geoseg.work_folder import open_work_folder, publish_folder, restore_folder
 
 _NEW = "dataset"
@@ -88,6 +89,7 @@ def build_dataset(
     """
     report.raise_rejected()
     _check_any(scenes, journal, report)
+    scenes = [assume_gsd(scene, options.pixel_size_m) for scene in scenes]
     legend, scenes = map_classes(scenes, classes, report)
     drop = options.difficult == "drop"
     scenes = [validate_objects(scene, report, drop_difficult=drop) for scene in scenes]
@@ -120,6 +122,13 @@ def finish_build(output: Path, report: ValidationReport) -> None:
 def _check_any(scenes: Sequence[object], journal: BuildJournal, report: ValidationReport) -> None:
     if not scenes:
         raise DatasetError(f"{journal.output}: no scene is left. {report.format_errors()}")
+
+
+def assume_gsd(scene: SourceScene, metres: float | None) -> SourceScene:
+    """Return a scene with a GSD of `metres`, if it has no CRS and its GSD is unknown."""
+    image = assume_pixel_size(scene.image, metres)  # warns if it has another
+    unknown = image.crs is None and scene.gsd is None
+    return replace(scene, gsd=metres) if unknown and metres is not None else scene
 
 
 def map_classes(

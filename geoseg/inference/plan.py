@@ -22,7 +22,7 @@ from geoseg.inference.tiling import choose_tiles, forward_ratio, resolve_margin
 from geoseg.models.model_file import Model
 from geoseg.options import SceneOptions, TilingOptions, as_path
 from geoseg.raster.aoi import AreaOfInterest, aoi_from_bbox, intersect_aois, read_aoi
-from geoseg.raster.scene import SceneInfo
+from geoseg.raster.scene import SceneInfo, assume_pixel_size
 from geoseg.raster.tiles import Tile
 
 _PIXEL_BYTES = 32
@@ -104,7 +104,7 @@ def plan_scene(
         dtype=card.dtype,
         allow_vrt=settings.scene.allow_vrt,
     )
-    info = scenes.open(scene).info
+    info = assume_pixel_size(scenes.open(scene).info, settings.scene.pixel_size_m)
     scale = choose_scale(info, card, settings.scene.gsd)
     scene = replace(scene, scale=scale, area=_select_area(settings.scene, info))
     margin = resolve_margin(settings.tiling.margin, settings.model)

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import inf
+from math import ceil, floor, inf, log10, sqrt
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,12 @@ from geoseg.raster.tiles import Tile
 
 _TOLERANCE = 1.5
 """Ratio of pixel sizes within which a scene is not resampled."""
+
+_FARTHEST = 3.0
+"""Ratio of pixel sizes beyond which a scene is refused unless --gsd names a pixel size."""
+
+_LARGEST_ENLARGEMENT = 8.0
+"""Largest number of network pixels per scene pixel, along a row or a column."""
 
 _OPEN_SCENES = 16
 
@@ -262,7 +268,8 @@ def choose_scale(info: SceneInfo, card: ModelCard, gsd: Gsd = "auto") -> tuple[f
     ConfigError
         If `gsd` is not positive.
     SceneError
-        If `gsd` is a number and the pixel size of the scene is unknown.
+        With *auto*, if the pixel size is more than 3 times outside those of the card. With a number, if the pixel
+        size of the scene is unknown. In both cases, if a pixel would be enlarged more than 8 times.
     """
     if isinstance(gsd, str):
         if gsd not in ("auto", "none"):
@@ -273,36 +280,82 @@ def choose_scale(info: SceneInfo, card: ModelCard, gsd: Gsd = "auto") -> tuple[f
     if sides is None:
         _check_unknown_size(info, card, gsd)
         return 1.0, 1.0
-    if not isinstance(gsd, str):
-        return gsd / sides[0], gsd / sides[1]
-    if sizes is None or _is_within(sides, sizes):
-        return 1.0, 1.0
-    measured = " x ".join(dict.fromkeys(f"{side:.3g}" for side in sides))
     if gsd == "none":
-        log.warning(
-            "%s: the pixel size is %s m, the model was trained on %.3g to %.3g m. "
-            "Expect poor results, or use --gsd auto",
-            *(info.path, measured, *sizes),
-        )
+        if sizes is not None and not _is_within(sides, sizes):
+            log.warning(
+                "%s: the pixel size is %s m, the model was trained on %.3g to %.3g m. "
+                "Expect poor results, or use --gsd auto",
+                *(info.path, _format_sides(sides), *sizes),
+            )
         return 1.0, 1.0
-    metres = min(max((sides[0] * sides[1]) ** 0.5, sizes[0]), sizes[1])
-    log.info(
-        "%s: the pixel size is %s m, the model was trained on %.3g to %.3g m; resampled to %.3g m",
-        *(info.path, measured, *sizes, metres),
-    )
+    if isinstance(gsd, str):
+        if sizes is None or _is_within(sides, sizes):
+            return 1.0, 1.0
+        metres = _nearest_size(info, sides, sizes)
+    else:
+        metres = gsd
+    _check_enlargement(info, sides, metres)
+    if gsd == "auto" and sizes is not None:
+        log.info(
+            "%s: the pixel size is %s m, the model was trained on %.3g to %.3g m; resampled to %.3g m",
+            *(info.path, _format_sides(sides), *sizes, metres),
+        )
     return metres / sides[0], metres / sides[1]
+
+
+def _nearest_size(info: SceneInfo, sides: tuple[float, float], sizes: tuple[float, float]) -> float:
+    """Return the pixel size of the card nearest to that of a scene; raises SceneError if it is far outside."""
+    size = sqrt(sides[0] * sides[1])
+    metres = min(max(size, sizes[0]), sizes[1])
+    ratio = max(size / metres, metres / size)
+    if ratio > _FARTHEST:
+        large = size > metres
+        change = f"--gsd {metres:.3g} to {'enlarge' if large else 'average'} them all the same, or "
+        raise SceneError(
+            f"{info.path}: its pixels of {_format_sides(sides)} m are {_format(ratio)} times "
+            f"{'larger' if large else 'smaller'} than those that the model was trained on, {sizes[0]:.3g} to "
+            f"{sizes[1]:.3g} m. Use a model for such pixels, or pass "
+            f"{change if not large or ratio <= _LARGEST_ENLARGEMENT else ''}--gsd none to read them unchanged"
+        )
+    return metres
+
+
+def _check_enlargement(info: SceneInfo, sides: tuple[float, float], metres: float) -> None:
+    enlargement = max(sides) / metres
+    if enlargement > _LARGEST_ENLARGEMENT:
+        smallest = max(sides) / _LARGEST_ENLARGEMENT
+        raise SceneError(
+            f"{info.path}: its pixels of {_format_sides(sides)} m would be enlarged {_format(enlargement)} times for "
+            f"--gsd {metres:g}, more than {_LARGEST_ENLARGEMENT:g}. Pass --gsd {_round_up(smallest):.10g} or more, or "
+            "--gsd none"
+        )
+
+
+def _round_up(value: float) -> float:
+    """Round up to three significant digits."""
+    step = 10.0 ** (floor(log10(value)) - 2)
+    return float(f"{ceil(value / step - 1e-9) * step:.3g}")
+
+
+def _format_sides(sides: tuple[float, float]) -> str:
+    return " x ".join(dict.fromkeys(map(_format, sides)))
+
+
+def _format(value: float) -> str:
+    """Format with three significant digits, without an exponent."""
+    return f"{float(f'{value:.3g}'):,.10g}"
 
 
 def _check_unknown_size(info: SceneInfo, card: ModelCard, gsd: Gsd) -> None:
     if not isinstance(gsd, str):
         raise SceneError(
             f"{info.path}: pixel size unknown: the raster has no CRS, so it cannot be resampled to "
-            f"{gsd:g} m. Assign one with gdal_edit.py -a_srs, or use --gsd none"
+            f"{gsd:g} m. Pass --pixel-size METRES, assign a CRS with gdal_edit.py -a_srs, or use --gsd none"
         )
     if card.pixel_size_m and gsd == "auto":
         log.warning(
             "%s: pixel size unknown: the raster has no CRS; the model was trained on %.3g to %.3g m. "
-            "Results may be poor",
+            "Results may be poor: pass --pixel-size METRES",
             *(info.path, *card.pixel_size_m),
         )
 

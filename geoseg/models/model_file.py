@@ -26,6 +26,7 @@ from geoseg.errors import ConfigError, ModelError, OutputError
 from geoseg.files import check_output, input_file, replacing
 from geoseg.legend import Legend
 from geoseg.models.architectures import build
+from geoseg.options import check_pixel_sizes
 from geoseg.polygons.object_rules import ObjectRules
 from geoseg.raster.bands import BandStatistics, default_band_names
 
@@ -155,6 +156,7 @@ class ModelCard:
         for name, values in (("band_names", made.band_names), ("statistics", made.statistics)):
             if values and len(values) != made.bands:
                 raise ValueError(f"{name} must have one entry per band")
+        check_pixel_sizes(made.pixel_size_m)
         if made.stride < 1 or made.margin < 0 or made.margin % made.stride:
             raise ValueError(f"margin {made.margin} is not a multiple of stride {made.stride}")
         return made

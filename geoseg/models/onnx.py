@@ -31,7 +31,7 @@ from geoseg.legend import IGNORE, Legend, LegendClass
 from geoseg.models.model_file import FORMAT, Model, ModelCard
 from geoseg.models.objects import OBJECT_OUTPUTS
 from geoseg.models.runtime import RuntimeNetwork
-from geoseg.options import Backend
+from geoseg.options import Backend, check_pixel_sizes
 from geoseg.raster.tiles import round_up
 
 OPSET = 17
@@ -418,6 +418,7 @@ def _card_from_deepness(
         size = side or int(values.get("tile_size") or values.get("tiles_size") or 512)
         margin = int(values.get("tiles_overlap", 15) / 100 * size / 2)
         metres = float(values["resolution"]) / 100 if values.get("resolution") else None
+        check_pixel_sizes((metres, metres) if metres else None)
         return ModelCard(
             architecture="onnx",
             parameters={},

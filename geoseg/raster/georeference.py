@@ -77,6 +77,15 @@ def pixel_sides_m(
     )
 
 
+def scale_sides(transform: Affine, metres: float) -> tuple[float, float]:
+    """Return the sides, along a row and along a column, of a pixel with the area of a square of side `metres`."""
+    unit = metres / sqrt(abs(transform.determinant))
+    return (
+        unit * hypot(transform.a, transform.d),
+        unit * hypot(transform.b, transform.e),
+    )
+
+
 def _metres_per_unit(
     crs: CRS | None, transform: Affine, width: int, height: int
 ) -> tuple[float, float] | None:

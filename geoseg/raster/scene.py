@@ -34,7 +34,7 @@ from geoseg.raster.checks import (
     select_bands,
     stored_block,
 )
-from geoseg.raster.georeference import pixel_sides_m, pixel_size_m
+from geoseg.raster.georeference import pixel_sides_m, pixel_size_m, scale_sides
 
 CACHE_BYTES = 64 << 20
 """GDAL's block cache. In bytes: GDAL takes small numbers for megabytes."""
@@ -49,6 +49,9 @@ _HTTP_OPTIONS = {
 
 _RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0)
 """Seconds to wait after each failed read from a server."""
+
+_SAME_SIZE = 0.05
+"""Share by which a pixel size may differ from the assumed one without a warning."""
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +83,7 @@ class SceneInfo:
     """Nodata value of the first band."""
 
     pixel_size_m: float | None
-    """Ground sampling distance in metres at the centre of the scene; None without a CRS."""
+    """Ground sampling distance in metres at the centre of the scene; None if it is unknown."""
 
     pixel_sides_m: tuple[float, float] | None = None
     """Sides in metres of that pixel, along a row and along a column."""
@@ -375,3 +378,22 @@ def read_scene_info(dataset: DatasetReader, file: ScenePath) -> SceneInfo:
         ),
         band_names=RGB if is_palette(dataset) else read_band_names(dataset),
     )
+
+
+def assume_pixel_size(info: SceneInfo, metres: float | None) -> SceneInfo:
+    """Return the metadata of a scene whose pixels have the area of a square of this side.
+
+    A scene with a pixel size of its own keeps it, and so does any scene if `metres` is None. Pixels keep their
+    proportions, as far as there is a geotransform.
+    """
+    if metres is None:
+        return info
+    if info.pixel_size_m is None:
+        sides = scale_sides(info.transform, metres)
+        return replace(info, pixel_size_m=metres, pixel_sides_m=sides)
+    if abs(info.pixel_size_m / metres - 1) > _SAME_SIZE:
+        log.warning(
+            "%s: its CRS gives pixels of %.3g m, so --pixel-size %g is ignored",
+            *(info.path, info.pixel_size_m, metres),
+        )
+    return info

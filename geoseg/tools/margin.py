@@ -20,7 +20,7 @@ from geoseg.inference.predictor import (
     open_model,
     predict_tiles,
 )
-from geoseg.inference.reader import SceneSpec, TileReader, open_scenes
+from geoseg.inference.reader import SceneSpec, TileReader, choose_scale, open_scenes
 from geoseg.inference.tiling import choose_tiles, resolve_margin
 from geoseg.legend import IGNORE
 from geoseg.models.model_file import Model, ModelCard, check_card_file, write_card
@@ -28,6 +28,7 @@ from geoseg.models.runtime import choose_device
 from geoseg.options import MarginOptions, StrPath, as_path
 from geoseg.polygons.objects import Objects, decode_objects
 from geoseg.progress import Track, silent
+from geoseg.raster.scene import assume_pixel_size
 from geoseg.raster.tiles import round_up
 
 ACCEPTED = 1e-4
@@ -59,7 +60,7 @@ class MarginTrial:
     """Number of labels that differ."""
 
     ratio: float
-    """Network pixels per scene pixel."""
+    """Pixels that pass through the network per pixel of the scenes, at the pixel size of the network."""
 
     seconds: float
 
@@ -143,7 +144,9 @@ def measure_margins(
         file = scene_path(scene)
         with open_scenes([file]) as handles:
             source = SceneSpec((file,), bands=opened.card.bands, dtype=opened.card.dtype)
-            reader = handles.reader(source)
+            info = assume_pixel_size(handles.open(source).info, options.pixel_size_m)
+            scale = choose_scale(info, opened.card, options.gsd)
+            reader = handles.reader(replace(source, scale=scale))
             reference = _predict(reader, opened, predictor, exact)
             trials = [
                 *(
@@ -152,7 +155,7 @@ def measure_margins(
                 ),
                 _add_run(trials[-1], reference, reference),
             ]
-        area += reference.labels.size
+        area += reader.width * reader.height
     trials = [replace(trial, ratio=trial.ratio / max(1, area)) for trial in trials]
     _check_trials(trials, scenes)
     if options.write:
@@ -227,7 +230,8 @@ def _predict(reader: TileReader, model: Model, predictor: Predictor, margin: int
     start = perf_counter()
     tiles = choose_tiles(reader.width, reader.height, model, core=core, margin=margin)
     rules, legend = model.card.objects, model.card.legend
-    planes = np.full((2 if rules is None else 3, reader.height, reader.width), IGNORE, np.uint8)
+    shape = reader.info.height, reader.info.width
+    planes = np.full((2 if rules is None else 3, *shape), IGNORE, np.uint8)
     for prediction in predict_tiles(predictor, map(reader.read, tiles)):
         if prediction is not None:
             planes[:, *prediction.window.toslices()] = prediction.planes

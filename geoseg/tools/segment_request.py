@@ -311,7 +311,7 @@ def _check_together(plans: Sequence[ScenePlan], polygons: PolygonOptions, output
         if polygons.min_area_m2 and plan.info.pixel_size_m is None:
             raise SceneError(
                 f"{plan.info.path}: pixel size unknown: the raster has no CRS. "
-                "Assign one with gdal_edit.py -a_srs, or use --min-pixels"
+                "Pass --pixel-size METRES, assign a CRS with gdal_edit.py -a_srs, or use --min-pixels"
             )
 
 
@@ -328,6 +328,7 @@ def describe_settings(request: SegmentRequest, card: ModelCard) -> dict[str, Any
         "scene": "; ".join(map(_describe_file, request.files)),
         "--bands": None if scene.bands is None else list(scene.bands),
         "--gsd": scene.gsd,
+        "--pixel-size": scene.pixel_size_m,
         "--bbox": None if scene.bbox is None else list(scene.bbox),
         "--aoi": _identify_file(as_path(scene.aoi)),
         "--card": _identify_file(as_path(request.compute.card)),

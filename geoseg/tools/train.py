@@ -19,7 +19,7 @@ from geoseg.inference.tiling import default_margin
 from geoseg.models.model_file import ModelCard, save_model
 from geoseg.models.receptive_field import measure_context
 from geoseg.models.runtime import choose_device
-from geoseg.options import StrPath, TrainOptions
+from geoseg.options import PIXEL_SIZES_M, StrPath, TrainOptions
 from geoseg.polygons.object_rules import default_rules
 from geoseg.progress import Track, silent
 from geoseg.report.figures import plot_curves
@@ -266,5 +266,6 @@ def _public_configuration(run: TrainingRun) -> dict[str, Any]:
 
 
 def _range_pixel_sizes(run: TrainingRun) -> tuple[float, float] | None:
-    sizes = [scene.pixel_size_m for scene in run.scenes if scene.pixel_size_m]
+    low, high = PIXEL_SIZES_M
+    sizes = [s.pixel_size_m for s in run.scenes if s.pixel_size_m and low <= s.pixel_size_m <= high]
     return (min(sizes), max(sizes)) if sizes else None

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from geoseg.errors import ConfigError
 from geoseg.files import input_file
-from geoseg.options import Difficult
+from geoseg.options import Difficult, check_pixel_sizes
 from geoseg.training.class_weights import BETA, Weighting
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -41,6 +41,14 @@ def _check_order(bounds: tuple[float, float]) -> tuple[float, float]:
 
 
 Range = Annotated[tuple[Positive, Positive], AfterValidator(_check_order)]
+
+
+def _check_pixel_sizes(sizes: tuple[float, float]) -> tuple[float, float]:
+    check_pixel_sizes(sizes)
+    return sizes
+
+
+PixelSizes = Annotated[tuple[Positive, Positive], AfterValidator(_check_pixel_sizes)]
 
 
 class _Section(BaseModel):
@@ -272,7 +280,7 @@ class CardSection(_Section):
     failures: tuple[str, ...] = ()
     """Known failures of the model, a sentence each."""
 
-    pixel_size_m: Range | None = None
+    pixel_size_m: PixelSizes | None = None
     """Smallest and largest pixel size of the training scenes in metres, for scenes of unknown pixel size. Scenes of
     other sizes are resampled for the model."""
 

@@ -363,3 +363,14 @@ def test_the_command_makes_it_and_refuses_options_of_the_other_way(
     assert {s.name for s in Dataset.open(out).scenes} == {
         f"meine Szene-{n:02d}" for n in range(1, 13)
     }
+
+
+def test_an_assumed_pixel_size_is_recorded_and_places_scenes_in_metres(tmp_path: Path) -> None:
+    picture_file = write_scene(tmp_path / "plain.png", picture(90, 120), driver="PNG")
+    outline = shapely.box(10, -40, 30, -20)
+    drawn = gpd.GeoDataFrame({"class": ["shed"]}, geometry=[outline])
+    drawn.to_file(tmp_path / "drawn.gpkg")
+    given = {"annotations": tmp_path / "drawn.gpkg", "block": 64, "pixel_size_m": 0.25}
+    dataset = Dataset.open(prepare_scenes([picture_file], tmp_path / "dataset", **given))
+    assert {part.pixel_size_m for part in dataset.scenes} == {0.25}
+    assert all(part.transform[0] == 0.25 == -part.transform[4] for part in dataset.scenes)
