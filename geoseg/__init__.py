@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         ScoringOptions,
         SegmentOutputs,
         StatsOptions,
+        SuggestOptions,
         TilingOptions,
         TrainOptions,
         TuneOptions,
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from geoseg.tools.qgis import qgis_install
     from geoseg.tools.segment import segment
     from geoseg.tools.stats import stats
+    from geoseg.tools.suggest import suggest
     from geoseg.tools.train import TrainResult, train
     from geoseg.tools.tune import tune
     from geoseg.tools.vectorize import vectorize
@@ -110,6 +112,7 @@ __all__ = [
     "SegmentOutputs",
     "Stats",
     "StatsOptions",
+    "SuggestOptions",
     "TilingOptions",
     "Track",
     "TrainConfig",
@@ -141,6 +144,7 @@ __all__ = [
     "read_config",
     "segment",
     "stats",
+    "suggest",
     "trace",
     "train",
     "tune",
@@ -186,6 +190,7 @@ _HOME = {
     "SegmentOutputs": "options",
     "Stats": "dataset.statistics",
     "StatsOptions": "options",
+    "SuggestOptions": "options",
     "TilingOptions": "options",
     "Track": "progress",
     "TrainConfig": "training.config",
@@ -216,6 +221,7 @@ _HOME = {
     "read_config": "training.config",
     "segment": "tools.segment",
     "stats": "tools.stats",
+    "suggest": "tools.suggest",
     "trace": "polygons.trace",
     "train": "tools.train",
     "tune": "tools.tune",

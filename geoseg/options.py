@@ -378,6 +378,12 @@ class SegmentOutputs(VectorOutputs):
         "GeoTIFF; 0 to 200 stands for 0 to 1. Needs a model with object outputs.",
         metavar="TIF",
     )
+    uncertainty: StrPath | None = option(
+        None,
+        "Write the uncertainty (entropy of the classes divided by its maximum) to this Cloud Optimized "
+        "GeoTIFF, and its mean to column `uncertainty`; 0 to 200 stands for 0 to 1.",
+        metavar="TIF",
+    )
     probabilities: StrPath | None = option(
         None,
         "Write the probability of every class, one band each, to this Cloud Optimized GeoTIFF; "
@@ -836,6 +842,41 @@ class PreviewOptions(WriteOptions):
 
     windows: int = option(
         24, "Draw the first N windows of the training.", metavar="N", minimum=1, maximum=200
+    )
+
+    def __post_init__(self) -> None:
+        check_range(self)
+
+
+@dataclass(frozen=True, slots=True)
+class SuggestOptions(WriteOptions):
+    """Output: frames of `geoseg.suggest`."""
+
+    frames: int = option(8, "Suggest this many frames.", metavar="N", minimum=1, maximum=1000)
+    size: int | None = option(
+        None,
+        "Divide the scene into frames of at most this side.",
+        metavar="PX",
+        minimum=16,
+        default_text="512 pixels of the network, less in a small scene",
+    )
+    annotated_area: StrPath | None = option(
+        None,
+        "Leave out what lies in the polygons of this vector file, which is annotated already.",
+        metavar="FILE",
+        group="Input",
+    )
+    labels: StrPath | None = option(
+        None,
+        "Read class IDs from this raster of `segment --labels` instead of predicting them.",
+        metavar="TIF",
+        group="Input",
+    )
+    uncertainty: StrPath | None = option(
+        None,
+        "Read the uncertainty from this raster of the same run.",
+        metavar="TIF",
+        group="Input",
     )
 
     def __post_init__(self) -> None:

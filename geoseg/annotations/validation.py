@@ -67,6 +67,10 @@ class IssueKind(StrEnum):
     CONFIDENCE = "unused confidence value"
     UNLABELLED = "area without labels"
 
+    ACCEPTED = "accepted polygon"
+    REJECTED = "rejected polygon, now background"
+    NOT_REVIEWED = "polygon without status outside the annotated area"
+
 
 class Action(StrEnum):
     """How an issue was resolved."""

@@ -19,6 +19,7 @@ GROUPS = {
         "prepare": "Build a dataset from scenes and annotations.",
         "stats": "Measure the class distribution of a DATASET.",
         "chip": "Export training chips of a DATASET for other tools.",
+        "suggest": "Suggest which frames of a SCENE to annotate next.",
         "preview": "Draw training windows of a CONFIG with their labels.",
     },
     "Training": {

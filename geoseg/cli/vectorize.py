@@ -36,6 +36,13 @@ geoseg vectorize labels.tif -o polygons.gpkg --simplify 1 --picture polygons.png
     group="Input",
     help="Separate objects by this raster of the interior of objects, of the same run.",
 )
+@option(
+    "--uncertainty",
+    type=options.PATH,
+    metavar="TIF",
+    group="Input",
+    help="Read the uncertainty of every polygon from this raster of the same run.",
+)
 @options.output
 @options_of(VectorizeOutputs, "outputs")
 @options_of(WriteOptions, "run")
@@ -46,6 +53,7 @@ def vectorize(
     output: Path,
     confidence: Path | None,
     interior: Path | None,
+    uncertainty: Path | None,
     outputs: VectorizeOutputs,
     polygons: PolygonOptions,
     run: WriteOptions,
@@ -65,6 +73,7 @@ def vectorize(
         output,
         confidence=confidence,
         interior=interior,
+        uncertainty=uncertainty,
         polygons=polygons,
         outputs=replace(outputs, provenance=provenance),
         run=run,

@@ -106,7 +106,7 @@ def plan_scene(
     )
     info = assume_pixel_size(scenes.open(scene).info, settings.scene.pixel_size_m)
     scale = choose_scale(info, card, settings.scene.gsd)
-    scene = replace(scene, scale=scale, area=_select_area(settings.scene, info))
+    scene = replace(scene, scale=scale, area=select_area(settings.scene, info))
     margin = resolve_margin(settings.tiling.margin, settings.model)
     tiles = _choose_tiles(settings, scene, scenes, margin)
     others = f" and {len(files) - 1} more" if len(files) > 1 else ""
@@ -120,7 +120,8 @@ def plan_scene(
     )
 
 
-def _select_area(options: SceneOptions, info: SceneInfo) -> AreaOfInterest | None:
+def select_area(options: SceneOptions, info: SceneInfo) -> AreaOfInterest | None:
+    """Return the area of interest of a scene; None: the whole scene. Raises ConfigError or AnnotationError."""
     areas = []
     if options.bbox:
         areas.append(aoi_from_bbox(options.bbox, info.transform))
@@ -162,14 +163,15 @@ def _largest_window(settings: PlanSettings, scale: tuple[float, float]) -> int:
     """Return the pixels of the largest window within the memory limit."""
     card = settings.model.card
     scene_pixels = max(1.0, scale[0] * scale[1])  # per network pixel
-    planes = 2 + settings.spec.objects + len(card.legend) * settings.spec.probabilities
+    spec = settings.spec
+    planes = 2 + spec.objects + spec.uncertainty + len(card.legend) * spec.probabilities
     pixels = largest_window(
         settings.model.network,
         bands=card.bands,
         stride=card.stride,
         limit=settings.tiling.memory or settings.memory,
         pixel_bytes=_PIXEL_BYTES + scene_pixels * (1 + 3 * planes),
-        on_gpu=settings.spec.device != "cpu",
+        on_gpu=spec.device != "cpu",
     )
     return pixels // settings.tiling.batch_size
 
@@ -191,6 +193,7 @@ def _list_dependencies(
         "--bbox or --aoi": area and area.hexdigest()[:16],
         "--tta": settings.spec.tta,
         "object outputs": settings.spec.objects,
+        "--uncertainty": settings.spec.uncertainty,
         "--probabilities": settings.spec.probabilities,
         "--batch-size": settings.tiling.batch_size,
         "--device": settings.spec.device,

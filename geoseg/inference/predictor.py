@@ -1,10 +1,11 @@
-"""Class, confidence and probabilities of the pixels of a tile, from one pass of the network."""
+"""Class, confidence, uncertainty and probabilities of the pixels of a tile, from one pass of the network."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import log
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,9 @@ class ModelSpec:
     objects: bool = False
     """Also predict the interior of objects; needs a model with object outputs."""
 
+    uncertainty: bool = False
+    """Also predict the normalised entropy of the classes."""
+
     probabilities: bool = False
     """Also predict the probability of every class."""
 
@@ -76,6 +80,7 @@ def create_predictor(spec: ModelSpec, model: Model | None = None) -> Predictor:
         spec.device,
         tta=spec.tta,
         objects=spec.objects,
+        uncertainty=spec.uncertainty,
         probabilities=spec.probabilities,
     )
 
@@ -92,8 +97,8 @@ class Prediction:
 
     planes: NDArray[np.uint8]
     """(planes, h, w) of `window`: class ID; confidence (softmax of the winning class, times 200); with objects the
-    probability of the interior of an object, times 200; with probabilities the softmax of each class, times 200.
-    IGNORE outside data and area of interest."""
+    probability of the interior of an object, times 200; with uncertainty the normalised entropy, times 200; with
+    probabilities the softmax of each class, times 200. IGNORE outside data and area of interest."""
 
     @property
     def labels(self) -> NDArray[np.uint8]:
@@ -121,6 +126,8 @@ class Predictor:
         Average the probabilities over 8 orientations of every window (test-time augmentation).
     objects
         Add a plane for the interior of objects; the model has object outputs.
+    uncertainty
+        Add a plane for the normalised entropy of the classes, see `normalized_entropy`.
     probabilities
         Add a plane for the probability of each class.
     """
@@ -132,11 +139,13 @@ class Predictor:
         *,
         tta: bool = False,
         objects: bool = False,
+        uncertainty: bool = False,
         probabilities: bool = False,
     ) -> None:
         if objects and model.card.objects is None:
             raise ValueError(f"{model.path}: the model has no object outputs")
-        self._device, self._tta, self._probabilities = device, tta, probabilities
+        self._device, self._tta = device, tta
+        self._uncertainty, self._probabilities = uncertainty, probabilities
         self._classes, self._objects = len(model.card.legend), objects
         self._stride = model.card.stride
         self._bands = model.card.bands
@@ -235,6 +244,8 @@ class Predictor:
         if self._objects:
             objects = logits[..., self._classes :].movedim(-1, 0)
             planes.append(_quantize(interior_probability(objects)))
+        if self._uncertainty:
+            planes.append(_quantize(normalized_entropy(probabilities)))
         if self._probabilities:
             planes += _quantize(probabilities).unbind(dim=-1)
         return torch.stack([plane.to(torch.uint8) for plane in planes]).cpu()
@@ -275,6 +286,29 @@ def _prepare_network(network: nn.Module, device: str) -> nn.Module:
     if isinstance(network, RuntimeNetwork):
         return network
     return fold_batch_norm(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def normalized_entropy(probabilities: Tensor) -> Tensor:
+    """Return the entropy of the classes divided by that of a uniform distribution, 0 to 1.
+
+    Parameters
+    ----------
+    probabilities
+        (..., classes), two classes or more.
+
+    Notes
+    -----
+    -Σ p log p / log(classes), the uncertainty of entropy sampling (Settles 2009, Active Learning Literature Survey,
+    section 3.1). The least confidence is 1 minus the raster of the confidence; the margin of the two best classes
+    does not distinguish doubt between two classes from doubt among all.
+
+    Examples
+    --------
+    >>> normalized_entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]))
+    tensor([0., 1.])
+    """
+    entropy: Tensor = torch.special.entr(probabilities).sum(dim=-1)
+    return (entropy / log(probabilities.shape[-1])).clamp_(0, 1)
 
 
 def _quantize(probability: Tensor) -> Tensor:

@@ -36,7 +36,8 @@ from geoseg.raster.labels import legend_tags
 from geoseg.raster.scene import gdal_env
 from geoseg.raster.tiles import Tile
 
-LABELS, CONFIDENCE, INTERIOR, PROBABILITIES = "labels", "confidence", "interior", "probabilities"
+LABELS, CONFIDENCE, INTERIOR = "labels", "confidence", "interior"
+UNCERTAINTY, PROBABILITIES = "uncertainty", "probabilities"
 
 _BATCHES_AHEAD = 16
 """Batches submitted to an executor before the first result is awaited."""
@@ -96,7 +97,7 @@ def predict_scene(
     Returns
     -------
     dict
-        Paths of the rasters: labels, confidence, and interior and probabilities if the plan has them.
+        Paths of the rasters: labels, confidence, and interior, uncertainty and probabilities if the plan has them.
 
     Raises
     ------
@@ -145,15 +146,25 @@ def predict_scene(
 
 
 def predict_rasters(
-    plan: ScenePlan, reader: TileReader, predictor: Predictor, folder: Path, card: ModelCard
+    plan: ScenePlan,
+    reader: TileReader,
+    predictor: Predictor,
+    folder: Path,
+    card: ModelCard,
+    *,
+    batch_size: int = 1,
+    track: Track = silent,
 ) -> dict[str, Path]:
     """Predict a scene into rasters in `folder`, without a journal, and return their paths by kind."""
     bands = _raster_bands(plan.spec, card.legend)
     with ExitStack() as stack:
         rasters = _create_rasters(stack, plan, folder, bands, card)
         writer = stack.enter_context(single_thread())
-        predictions = stack.enter_context(predict_locally(reader, predictor, plan.tiles))
-        for _ in map_buffered(writer, partial(_write_planes, rasters), predictions):
+        predictions = stack.enter_context(
+            predict_locally(reader, predictor, plan.tiles, batch_size=batch_size)
+        )
+        written = map_buffered(writer, partial(_write_planes, rasters), predictions)
+        for _ in track(written, "segment", total=len(plan.tiles)):
             pass
     return {kind: _raster_path(folder, kind) for kind in bands}
 
@@ -228,6 +239,8 @@ def _raster_bands(spec: ModelSpec, legend: Legend) -> dict[str, Sequence[str]]:
     bands: dict[str, Sequence[str]] = {LABELS: ("",), CONFIDENCE: ("",)}
     if spec.objects:
         bands[INTERIOR] = ("",)
+    if spec.uncertainty:
+        bands[UNCERTAINTY] = ("",)
     if spec.probabilities:
         bands[PROBABILITIES] = legend.names
     return bands

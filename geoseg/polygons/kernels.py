@@ -65,7 +65,7 @@ LABELS = 1 << 16
 """Number of possible labels, parts included."""
 
 NO_CONFIDENCE = 255
-"""Confidence of a pixel without one."""
+"""Confidence or uncertainty of a pixel without one."""
 
 ROOM = 4
 """Largest number of table rows that one corner of the pixel grid takes."""
@@ -82,7 +82,8 @@ END_COLUMNS = 5
 
 # regions, or parts of one that turned out to be connected; LINK is the region's next part
 PARENT, LAST_PART, VALUE, OPEN, RINGS, NODES, NEXT_DONE, SUM, COUNT, LOWEST, TOP = range(1, 12)
-REGION_COLUMNS = 12
+UNCERTAINTY_SUM, UNCERTAINTY_COUNT = range(12, 14)
+REGION_COLUMNS = 14
 
 # counters: first free row, and number of rows in use, of each table; finished regions
 NODE_FREE, NODE_USED, END_FREE, END_USED, REGION_FREE, REGION_USED = range(6)
@@ -99,8 +100,10 @@ COUNTERS = 10
     ATTR_SUM,
     ATTR_COUNT,
     ATTR_LOWEST,
-) = range(8)
-ATTRIBUTES = 8
+    ATTR_UNCERTAINTY_SUM,
+    ATTR_UNCERTAINTY_COUNT,
+) = range(10)
+ATTRIBUTES = 10
 
 # counts of a buffer
 N_POLYGONS, N_RINGS = range(2)
@@ -247,6 +250,8 @@ def new_region(regions: NDArray[np.int64], counters: NDArray[np.int64], value: i
     regions[region, COUNT] = 0
     regions[region, LOWEST] = NO_CONFIDENCE
     regions[region, TOP] = y
+    regions[region, UNCERTAINTY_SUM] = 0
+    regions[region, UNCERTAINTY_COUNT] = 0
     return region
 
 
@@ -379,11 +384,23 @@ def add_confidence(regions: NDArray[np.int64], region: int, run: NDArray[np.uint
 
 
 @kernel
+def add_uncertainty(regions: NDArray[np.int64], region: int, run: NDArray[np.uint8]) -> None:
+    total, count = 0, 0
+    for value in run:
+        known = value != NO_CONFIDENCE
+        total += value * known
+        count += known
+    regions[region, UNCERTAINTY_SUM] += total
+    regions[region, UNCERTAINTY_COUNT] += count
+
+
+@kernel
 def sweep_row(
     state: SweepState,
     above: NDArray[np.uint32],
     below: NDArray[np.uint32],
     confidence: NDArray[np.uint8],
+    uncertainty: NDArray[np.uint8],
     y: int,
     n: int,
     noded: bool,
@@ -409,6 +426,8 @@ def sweep_row(
         if down:
             if under >= 0 and len(confidence) > 0:
                 add_confidence(regions, under, confidence[start:x])
+            if under >= 0 and len(uncertainty) > 0:
+                add_uncertainty(regions, under, uncertainty[start:x])
             start = x
             under = none
             if d > 0:
@@ -472,14 +491,15 @@ def sweep(
     state: SweepState,
     labels: NDArray[np.uint32],
     confidence: NDArray[np.uint8],
+    uncertainty: NDArray[np.uint8],
     first: int,
     y: int,
     noded: bool,
 ) -> int:
     """Sweep `labels` (rows, columns + 2) from row `first`, whose upper border is row line `y`.
 
-    `confidence` has a row for each of them but the first, without columns if there is none. Returns the next row to
-    sweep: if it is not len(labels), the tables have to grow first.
+    `confidence` and `uncertainty` have a row for each of them but the first, without columns if there is none. Returns
+    the next row to sweep: if it is not len(labels), the tables have to grow first.
     """
     for row in range(first, len(labels)):
         n = find_corners(labels[row - 1], labels[row], state.corners)
@@ -490,8 +510,8 @@ def sweep(
             or counters[REGION_USED] + room > len(state.regions)
         ):
             return row
-        line = y + row - first
-        sweep_row(state, labels[row - 1], labels[row], confidence[row - 1], line, n, noded)
+        line, k = y + row - first, row - 1
+        sweep_row(state, labels[k], labels[row], confidence[k], uncertainty[k], line, n, noded)
     return len(labels)
 
 
@@ -626,6 +646,8 @@ def collect_polygons(
             attributes[polygon, ATTR_LOWEST] = min(
                 attributes[polygon, ATTR_LOWEST], regions[part, LOWEST]
             )
+            attributes[polygon, ATTR_UNCERTAINTY_SUM] += regions[part, UNCERTAINTY_SUM]
+            attributes[polygon, ATTR_UNCERTAINTY_COUNT] += regions[part, UNCERTAINTY_COUNT]
             end = regions[part, RINGS]
             while end >= 0:
                 start = ends[end, NODE]

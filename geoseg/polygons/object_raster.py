@@ -29,6 +29,7 @@ from geoseg.polygons.trace import Strip
 from geoseg.progress import Track, silent
 from geoseg.raster.cog import ROWS, RowWriter, ignore_missing_georeference
 from geoseg.raster.labels import (
+    Certainty,
     ConfidenceArray,
     ConfidenceFile,
     LabelArray,
@@ -142,7 +143,7 @@ class ObjectRaster:
     def read_strips(
         self,
         windows: Iterable[Window],
-        confidence: ConfidenceFile | ConfidenceArray | None = None,
+        confidence: Certainty | None = None,
         *,
         fill_holes: int = 0,
     ) -> Iterator[Strip]:
@@ -153,7 +154,7 @@ class ObjectRaster:
         windows
             Windows of full width, from top to bottom.
         confidence
-            Confidence of the labels.
+            Confidence of the labels, or confidence and uncertainty.
         fill_holes
             Largest number of pixels of a hole that becomes part of the object that alone surrounds it.
         """
@@ -161,7 +162,7 @@ class ObjectRaster:
         return filter_rows(strips, HoleFilter(fill_holes)) if fill_holes else strips
 
     def _read_strips(
-        self, windows: Iterable[Window], confidence: ConfidenceFile | ConfidenceArray | None
+        self, windows: Iterable[Window], confidence: Certainty | None
     ) -> Iterator[Strip]:
         for window in windows:
             values = confidence.read(window) if confidence else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,6 +166,95 @@ def raster_style_qml(legend: Legend) -> str:
     return _document_style(qgis)
 
 
+def frame_style_qml() -> str:
+    """Return a QGIS style of frames to annotate: outlines, labelled with the rank."""
+    qgis = _qgis("Symbology|Labeling")
+    qgis.set("labelsEnabled", "1")
+    renderer = SubElement(
+        qgis,
+        "renderer-v2",
+        type="singleSymbol",
+        forceraster="0",
+        symbollevels="0",
+        enableorderby="0",
+    )
+    outline = {
+        "color": "0,0,0,0",
+        "outline_color": _FRAME,
+        "outline_style": "solid",
+        "outline_width": "0.6",
+        "outline_width_unit": "MM",
+        "style": "no",
+    }
+    SubElement(renderer, "symbols").append(_fill_symbol("0", outline))
+    settings = SubElement(
+        SubElement(qgis, "labeling", type="simple"), "settings", calloutType="simple"
+    )
+    text = SubElement(
+        settings,
+        "text-style",
+        fieldName="rank",
+        isExpression="0",
+        fontSize="14",
+        fontSizeUnit="Point",
+        fontWeight="75",
+        textColor=_FRAME,
+        textOpacity="1",
+    )
+    SubElement(
+        text,
+        "text-buffer",
+        bufferDraw="1",
+        bufferSize="1",
+        bufferSizeUnits="MM",
+        bufferColor="255,255,255,255",
+        bufferOpacity="1",
+    )
+    SubElement(settings, "placement", placement="1", centroidInside="1", centroidWhole="1")
+    _blending(qgis)
+    SubElement(qgis, "featureBlendMode").text = "0"
+    SubElement(qgis, "layerOpacity").text = "1"
+    return _document_style(qgis)
+
+
+_FRAME = "230,0,120,255"
+"""Colour of frames and their ranks."""
+
+_RAMP = ((0, "#000004"), (50, "#57106e"), (100, "#bc3754"), (150, "#f98e09"), (200, "#fcffa4"))
+"""Colours of uncertainty by raster value: the map *inferno* of matplotlib at equal steps."""
+
+
+def uncertainty_style_qml() -> str:
+    """Return a QGIS style of an uncertainty raster: dark where certain, bright where uncertain, opacity 80 %."""
+    qgis = _qgis("AllStyleCategories")
+    renderer = SubElement(
+        SubElement(qgis, "pipe"),
+        "rasterrenderer",
+        type="singlebandpseudocolor",
+        band="1",
+        opacity="0.8",
+        alphaBand="-1",
+        nodataColor="",
+        classificationMin=str(_RAMP[0][0]),
+        classificationMax=str(_RAMP[-1][0]),
+    )
+    SubElement(renderer, "rasterTransparency")
+    shader = SubElement(
+        SubElement(renderer, "rastershader"),
+        "colorrampshader",
+        colorRampType="INTERPOLATED",
+        classificationMode="1",
+        clip="0",
+        minimumValue=str(_RAMP[0][0]),
+        maximumValue=str(_RAMP[-1][0]),
+    )
+    for value, colour in _RAMP:
+        label = f"{value / _RAMP[-1][0]:g}"
+        SubElement(shader, "item", value=str(value), label=label, color=colour, alpha="255")
+    _blending(qgis)
+    return _document_style(qgis)
+
+
 def raster_colormap(legend: Legend) -> dict[int, tuple[int, int, int, int]]:
     """Return a colour table for ``dataset.write_colormap``: red, green, blue, alpha, 0 to 255.
 
@@ -195,10 +285,6 @@ def _category_names(legend: Legend) -> str:
 
 
 def _symbol(name: str, rgb: tuple[int, int, int]) -> Element:
-    symbol = Element("symbol", type="fill", name=name, alpha="1", clip_to_extent="1", force_rhr="0")
-    layer = SubElement(
-        symbol, "layer", attrib={"class": "SimpleFill", "enabled": "1", "locked": "0", "pass": "0"}
-    )
     properties = {
         "color": _rgba(rgb, 128),
         "outline_color": _rgba(outline_rgb(rgb), 255),
@@ -207,6 +293,14 @@ def _symbol(name: str, rgb: tuple[int, int, int]) -> Element:
         "outline_width_unit": "MM",
         "style": "solid",
     }
+    return _fill_symbol(name, properties)
+
+
+def _fill_symbol(name: str, properties: Mapping[str, str]) -> Element:
+    symbol = Element("symbol", type="fill", name=name, alpha="1", clip_to_extent="1", force_rhr="0")
+    layer = SubElement(
+        symbol, "layer", attrib={"class": "SimpleFill", "enabled": "1", "locked": "0", "pass": "0"}
+    )
     options = SubElement(layer, "Option", type="Map")
     for key, value in properties.items():
         SubElement(options, "Option", type="QString", name=key, value=value)

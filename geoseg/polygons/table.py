@@ -46,6 +46,12 @@ SCHEMA = pa.schema(
 )
 
 
+UNCERTAINTY = pa.field("uncertainty", pa.float64())
+"""Column after the confidences of a table with uncertainty."""
+
+_AFTER_CONFIDENCE = SCHEMA.get_field_index("confidence_min") + 1
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Polygons:
     """A batch of polygons: regions of pixels, and the outlines that are written."""
@@ -72,11 +78,20 @@ class AttributeTable:
     scene: str
     """Name of the scene, repeated in every row."""
 
-    def to_record_batch(self, polygons: Polygons, ids: NDArray[np.int64]) -> pa.RecordBatch:
-        """Return one row per polygon, with `SCHEMA`.
+    uncertainty: bool = False
+    """True for a column with the mean uncertainty."""
 
-        Confidences are rounded to three decimals, NULL without confidence. `pixels`, `area_m2` and the oriented box
-        are those of the region, `perimeter_m` is that of the outline; metres are NULL if they are unknown.
+    @property
+    def schema(self) -> pa.Schema:
+        """`SCHEMA`, with the column of the uncertainty if there is one."""
+        return SCHEMA.insert(_AFTER_CONFIDENCE, UNCERTAINTY) if self.uncertainty else SCHEMA
+
+    def to_record_batch(self, polygons: Polygons, ids: NDArray[np.int64]) -> pa.RecordBatch:
+        """Return one row per polygon, with `schema`.
+
+        Confidences are rounded to three decimals, NULL without confidence; so is the uncertainty. `pixels`, `area_m2`
+        and the oriented box are those of the region, `perimeter_m` is that of the outline; metres are NULL if they are
+        unknown.
         """
         regions = polygons.regions
         class_id = regions.class_id.astype(np.int32)
@@ -97,7 +112,11 @@ class AttributeTable:
             _column(regions.touches_edge),
             polygons.outlines.wkb(self.transform),
         ]
-        return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+        if self.uncertainty:
+            mean = regions.uncertainty_mean
+            mean = np.full(len(regions), np.nan, np.float32) if mean is None else mean
+            columns.insert(_AFTER_CONFIDENCE, _column(mean.astype(np.float64).round(3)))
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
     def is_large(self, regions: PolygonBatch, options: PolygonOptions) -> NDArray[np.bool_]:
         """Return (n,) False for polygons below the smallest size; an unknown area is not."""
@@ -127,7 +146,7 @@ def to_geodataframe(
     """Return all polygons that are large enough, with the columns of the files."""
     import geopandas
 
-    rows = pa.Table.from_batches(to_record_batches(batches, table, options), SCHEMA)
+    rows = pa.Table.from_batches(to_record_batches(batches, table, options), table.schema)
     geometry = shapely.from_wkb(rows[GEOMETRY].to_numpy())
     attributes = rows.drop_columns([GEOMETRY]).to_pandas()
     crs = None if table.crs is None else table.crs.to_wkt()

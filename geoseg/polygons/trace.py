@@ -29,7 +29,8 @@ Labels = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.uint32]
 """Class IDs; class IDs plus multiples of `geoseg.polygons.kernels.PART`; or IDs of objects."""
 
 Strip = tuple[Labels, NDArray[np.uint8] | None]
-"""Labels and confidence (rows, columns) of some rows of a scene."""
+"""Labels (rows, columns) of some rows of a scene, and their confidence, (rows, columns), or confidence and uncertainty,
+(rows, columns, 2)."""
 
 SKIP = (0, 255)
 """Labels without polygons."""
@@ -87,6 +88,9 @@ class PolygonBatch:
     id: NDArray[np.int64] | None = None
     """(n,) IDs of objects; None for regions of labels."""
 
+    uncertainty_mean: NDArray[np.float32] | None = None
+    """(n,) mean uncertainty, 0 to 1, of the pixels with an uncertainty, or NaN; None if strips have none."""
+
     def __len__(self) -> int:
         return len(self.class_id)
 
@@ -122,8 +126,9 @@ def trace(
     ----------
     strips
         Labels (rows, columns), uint8 or uint16, or IDs of objects, uint32, and confidence (the same shape, uint8;
-        0 to 200 for 0 to 1, 255 for none) or None. From top to bottom, all as wide as the scene, of any height. The
-        low byte of uint16 labels is the class; regions of one class with different labels are separate.
+        0 to 200 for 0 to 1, 255 for none) or None; confidence and uncertainty together are (rows, columns, 2). From
+        top to bottom, all as wide as the scene, of any height. The low byte of uint16 labels is the class; regions of
+        one class with different labels are separate.
     skip
         Labels without polygons. Of objects, only ID 0 has none.
     noded
@@ -175,7 +180,7 @@ def _check(labels: Labels, confidence: NDArray[np.uint8] | None, *, objects: boo
         )
     if confidence is None:
         return
-    if confidence.shape != labels.shape or confidence.dtype != np.uint8:
+    if confidence.shape not in (labels.shape, (*labels.shape, 2)) or confidence.dtype != np.uint8:
         raise ValueError(
             f"confidence must be {labels.shape} uint8 as the labels, "
             f"got {confidence.shape} {confidence.dtype}"
@@ -214,7 +219,8 @@ class _Sweeper:
         self.rows = max(1, SWEEP_PIXELS // (width + 2))
         # copies: kernels get one type, and a border around the scene
         self.labels = np.full((self.rows + 1, width + 2), kernels.OUTSIDE, np.uint32)
-        self.confidence = np.empty((self.rows, width), np.uint8)
+        self.planes = np.empty((2, self.rows, width), np.uint8)
+        self.uncertain = False
         self.state = kernels.empty_state(width)
         self.buffer = kernels.empty_buffer(BATCH_CORNERS)
 
@@ -244,18 +250,32 @@ class _Sweeper:
         self.labels[1 : height + 1, 1:-1] = (
             labels if labels.dtype == np.uint32 else self.values[labels]
         )
-        if confidence is not None:
-            self.confidence[:height] = confidence
-        values = self.confidence[:, : 0 if confidence is None else self.width]
+        confidence, uncertainty = self._copy_planes(confidence)
         row = 1
         while True:
-            done = sweep(self.state, self.labels[: height + 1], values, row, self.y, self.noded)
+            done = sweep(
+                self.state, self.labels[: height + 1], confidence, uncertainty, row, self.y, self.noded
+            )  # fmt: skip
             self.y += done - row
             row = done
             if row > height:
                 break
             self.state = kernels.grow_state(self.state)
         self.labels[0] = self.labels[height]
+
+    def _copy_planes(
+        self, confidence: NDArray[np.uint8] | None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return confidence and uncertainty of `self.rows` rows, without columns if there is none."""
+        planes = self.planes
+        if confidence is None:
+            return planes[0, :, :0], planes[1, :, :0]
+        if confidence.ndim == 2:
+            planes[0, : len(confidence)] = confidence
+            return planes[0], planes[1, :, :0]
+        self.uncertain = True
+        planes[:, : len(confidence)] = np.moveaxis(confidence, -1, 0)
+        return planes[0], planes[1]
 
     def _collect(self, *, last: bool = False) -> Iterator[PolygonBatch]:
         corners = int(self.state.counters[kernels.DONE_NODES])
@@ -274,6 +294,11 @@ class _Sweeper:
         attributes = buffer.attributes[:polygons]
         count = attributes[:, kernels.ATTR_COUNT]
         known = np.where(count > 0, np.float32(CONFIDENCE_SCALE), np.nan)
+        uncertainty = None
+        if self.uncertain:
+            number = attributes[:, kernels.ATTR_UNCERTAINTY_COUNT] * np.float64(CONFIDENCE_SCALE)
+            number[number == 0] = np.nan
+            uncertainty = attributes[:, kernels.ATTR_UNCERTAINTY_SUM] / number
         value, ids = attributes[:, kernels.ATTR_VALUE], None
         if self.class_id is None:
             class_id = (value - 1).astype(np.uint8)
@@ -291,4 +316,5 @@ class _Sweeper:
             polygon_offsets=buffer.polygon_offsets[: polygons + 1],
             settled=settled,
             id=ids,
+            uncertainty_mean=None if uncertainty is None else uncertainty.astype(np.float32),
         )

@@ -243,6 +243,29 @@ class ConfidenceArray:
         return self.values[window.row_off : window.row_off + window.height]
 
 
+class CertaintyPlanes:
+    """Confidence, if there is one, and uncertainty of labels, read together."""
+
+    def __init__(
+        self,
+        confidence: ConfidenceFile | ConfidenceArray | None,
+        uncertainty: ConfidenceFile | ConfidenceArray,
+    ) -> None:
+        self.confidence, self.uncertainty = confidence, uncertainty
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """Return (h, w, 2) confidence and uncertainty in steps of 1/200."""
+        planes = np.full((window.height, window.width, 2), IGNORE, np.uint8)
+        if self.confidence is not None:
+            planes[..., 0] = self.confidence.read(window)
+        planes[..., 1] = self.uncertainty.read(window)
+        return planes
+
+
+Certainty = ConfidenceFile | ConfidenceArray | CertaintyPlanes
+"""Confidence of labels, or confidence and uncertainty."""
+
+
 @contextmanager
 def open_labels(path: Path) -> Iterator[LabelFile]:
     """Open a label raster. Raises SceneError if it has several bands or no integers."""
@@ -282,7 +305,7 @@ def open_confidence(
 
 def read_strips(
     labels: LabelFile | LabelArray,
-    confidence: ConfidenceFile | ConfidenceArray | None,
+    confidence: Certainty | None,
     legend: Legend,
     track: Track = silent,
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8] | None]]:

@@ -9,12 +9,19 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from geoseg.files import ScenePath, Url, discard, scene_path
+from geoseg.files import ScenePath, Url, discard, scene_path, write_text
 from geoseg.inference.memory import memory_limit
 from geoseg.inference.plan import PlanSettings, ScenePlan, plan_scene
 from geoseg.inference.predictor import create_predictor, open_model
 from geoseg.inference.reader import OpenScenes, open_scenes
-from geoseg.inference.run import CONFIDENCE, INTERIOR, LABELS, PROBABILITIES, predict_scene
+from geoseg.inference.run import (
+    CONFIDENCE,
+    INTERIOR,
+    LABELS,
+    PROBABILITIES,
+    UNCERTAINTY,
+    predict_scene,
+)
 from geoseg.legend import Legend
 from geoseg.models.model_file import Model
 from geoseg.options import (
@@ -29,7 +36,7 @@ from geoseg.options import (
     WriteOptions,
     as_path,
 )
-from geoseg.polygons.styles import write_raster_style
+from geoseg.polygons.styles import uncertainty_style_qml, write_raster_style
 from geoseg.polygons.writers.ogr import LayerLayout
 from geoseg.polygons.writers.registry import write_style_sidecar
 from geoseg.progress import Track, silent
@@ -54,13 +61,14 @@ _OVERVIEWS: dict[str, Resampling] = {
     LABELS: "mode",
     CONFIDENCE: "average",
     INTERIOR: "average",
+    UNCERTAINTY: "average",
     PROBABILITIES: "average",
 }
 
 log = logging.getLogger(__name__)
 
 _Predicted = tuple[ScenePlan, Mapping[str, Path]]
-"""A scene and its rasters of class IDs, confidence, interior and probabilities."""
+"""A scene and its rasters by kind."""
 
 
 def segment(
@@ -216,6 +224,7 @@ def _publish(
             polygons,
             confidence=rasters[CONFIDENCE],
             interior=rasters.get(INTERIOR),
+            uncertainty=rasters.get(UNCERTAINTY),
             legend=legend,
             polygons=request.polygons,
             outputs=VectorizeOutputs(
@@ -261,12 +270,17 @@ def _finish_rasters(
         discard(cog)
         write_cog(working[kind], cog, overviews=_OVERVIEWS[kind])
         moves.append(Move(cog, path, overwrite))
+        styles: tuple[str, ...] = ()
         if kind == LABELS:
             write_raster_style(cog, legend)
-            moves += [
-                Move(cog.with_suffix(suffix), path.with_suffix(suffix), overwrite=True)
-                for suffix in (".qml", ".sld")
-            ]
+            styles = (".qml", ".sld")
+        elif kind == UNCERTAINTY:
+            write_text(cog.with_suffix(".qml"), uncertainty_style_qml(), overwrite=True)
+            styles = (".qml",)
+        moves += [
+            Move(cog.with_suffix(suffix), path.with_suffix(suffix), overwrite=True)
+            for suffix in styles
+        ]
         sidecar = cog.with_name(f"{cog.name}.aux.xml")
         if sidecar.exists():
             moves.append(Move(sidecar, path.with_name(f"{path.name}.aux.xml"), overwrite=True))

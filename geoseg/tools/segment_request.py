@@ -15,7 +15,7 @@ from geoseg.errors import ConfigError, OutputError, SceneError, SkippedInputsErr
 from geoseg.files import ScenePath, check_output
 from geoseg.inference.plan import ScenePlan, describe_version
 from geoseg.inference.predictor import ModelSpec
-from geoseg.inference.run import CONFIDENCE, INTERIOR, LABELS, PROBABILITIES
+from geoseg.inference.run import CONFIDENCE, INTERIOR, LABELS, PROBABILITIES, UNCERTAINTY
 from geoseg.legend import Legend
 from geoseg.models.model_file import Model, ModelCard
 from geoseg.models.runtime import choose_device
@@ -152,6 +152,7 @@ def raster_paths(outputs: SegmentOutputs) -> dict[str, StrPath | None]:
         CONFIDENCE: outputs.confidence,
         INTERIOR: outputs.interior,
         OBJECTS: outputs.objects,
+        UNCERTAINTY: outputs.uncertainty,
         PROBABILITIES: outputs.probabilities,
     }
 
@@ -191,6 +192,7 @@ def model_spec(request: SegmentRequest) -> ModelSpec:
         backend=compute.backend,
         tta=compute.tta,
         objects=request.polygons.split == "interior" or INTERIOR in request.rasters,
+        uncertainty=UNCERTAINTY in request.rasters,
         probabilities=PROBABILITIES in request.rasters,
     )
 
@@ -238,7 +240,8 @@ def check_plans(
         check_dota_results(request.dota_results, legend, overwrite=request.run.overwrite)
     if request.appends:
         for plan in plans:
-            check_appendable(request.output, scene_table(plan, legend), layers)
+            table = scene_table(plan, legend, uncertainty=UNCERTAINTY in request.rasters)
+            check_appendable(request.output, table, layers)
 
 
 def _check_groups(groups: Sequence[Sequence[ScenePath]], of_one: Sequence[Path]) -> None:
@@ -315,9 +318,10 @@ def _check_together(plans: Sequence[ScenePlan], polygons: PolygonOptions, output
             )
 
 
-def scene_table(plan: ScenePlan, legend: Legend) -> AttributeTable:
+def scene_table(plan: ScenePlan, legend: Legend, *, uncertainty: bool = False) -> AttributeTable:
     """Return the layout of the polygons of a scene."""
-    return AttributeTable(legend, plan.info.crs, map_transform(plan.info.transform), plan.name)
+    transform = map_transform(plan.info.transform)
+    return AttributeTable(legend, plan.info.crs, transform, plan.name, uncertainty)
 
 
 def describe_settings(request: SegmentRequest, card: ModelCard) -> dict[str, Any]:

@@ -48,6 +48,8 @@ from geoseg.polygons.writers.registry import check_format, find_writer, write_st
 from geoseg.progress import Track, silent
 from geoseg.raster.cog import RowWriter, check_cog_name, write_cog
 from geoseg.raster.labels import (
+    Certainty,
+    CertaintyPlanes,
     ConfidenceArray,
     ConfidenceFile,
     LabelArray,
@@ -86,6 +88,7 @@ def vectorize(  # type: ignore[misc]
     *,
     confidence: Raster | None = None,
     interior: Raster | None = None,
+    uncertainty: Raster | None = None,
     legend: Legend | None = None,
     crs: CRS | str | None = None,
     transform: Affine | None = None,
@@ -109,6 +112,8 @@ def vectorize(  # type: ignore[misc]
     interior
         uint8 raster of the probability that a pixel is in the interior of one object, as confidence.
         Objects of countable classes are separated by it.
+    uncertainty
+        uint8 raster on the same grid, as confidence. Polygons get a column with its mean.
     legend
         Names and colours of the classes. Default: those of the raster (tag GEOSEG_LEGEND, category
         names, colour table), else ``class_<id>``.
@@ -147,13 +152,16 @@ def vectorize(  # type: ignore[misc]
     if target is not None:
         _check_target(target, outputs, run)
     products = [target, as_path(outputs.picture), as_path(outputs.objects)]
-    _check_products([labels, confidence, interior, scene], products)
+    _check_products([labels, confidence, interior, uncertainty, scene], products)
     with ExitStack() as stack:
         source = _open_labels(stack, labels, crs=crs, transform=transform, name=name)
         certainty = _open_plane(stack, confidence, source, "confidence")
         inside = _open_plane(stack, interior, source, "interior")
+        entropy = _open_plane(stack, uncertainty, source, "uncertainty")
+        planes = certainty if entropy is None else CertaintyPlanes(certainty, entropy)
         legend = legend or read_legend(source)
-        table = AttributeTable(legend, source.crs, source.transform, name or source.name)
+        scene_name, uncertain = name or source.name, entropy is not None
+        table = AttributeTable(legend, source.crs, source.transform, scene_name, uncertain)
         areas = row_areas(table.transform, table.crs, source.shape[1])
         if polygons.min_area_m2 and np.isnan(areas(0, 1)).any():
             raise SceneError(
@@ -165,7 +173,7 @@ def vectorize(  # type: ignore[misc]
         )
         if separation and not any(legend.countable):
             log.warning("%s: no class is countable, so no objects are separated", table.scene)
-        rasters = _Rasters(source, certainty, target, as_path(outputs.objects))
+        rasters = _Rasters(source, planes, target, as_path(outputs.objects))
         class_id, strips = stack.enter_context(
             _open_strips(rasters, separation, legend, polygons, run, track)
         )
@@ -189,7 +197,7 @@ class _Rasters:
     """Rasters of `vectorize`, and where its products are."""
 
     labels: LabelFile | LabelArray
-    confidence: Energy | None
+    confidence: Certainty | None
     target: Path | None
     objects: Path | None
 

@@ -22,7 +22,12 @@ from rasterio.windows import Window
 from torch import Tensor, nn
 
 from geoseg.errors import ConfigError
-from geoseg.inference.predictor import FULL_CONFIDENCE, ModelSpec, create_predictor
+from geoseg.inference.predictor import (
+    FULL_CONFIDENCE,
+    ModelSpec,
+    create_predictor,
+    normalized_entropy,
+)
 from geoseg.inference.reader import SceneSpec, open_scenes
 from geoseg.inference.run import WorkerTask, predict_by_executor, predict_locally
 from geoseg.inference.tiling import choose_tiles, resolve_margin
@@ -195,6 +200,30 @@ def test_probabilities_are_the_softmax(tmp_path: Path) -> None:
     assert np.abs(planes[2:] - expected).max() <= 0.51
 
 
+def entropy_of(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Normalised entropy of (classes, h, w), in float64."""
+    logarithms = np.log(np.maximum(probabilities, 1e-300))
+    found: NDArray[np.float64] = -(probabilities * logarithms).sum(axis=0)
+    return found / np.log(len(probabilities))
+
+
+def test_the_uncertainty_is_the_normalised_entropy(tmp_path: Path) -> None:
+    pixels = picture(40, 56)
+    path = write_scene(tmp_path / "scene.tif", pixels, **UTM)
+    planes = predict_planes(path, MODEL, uncertainty=True, probabilities=True)
+    softmax = forward(pixels, np.ones((40, 56), bool)).double().softmax(dim=0).numpy()
+    assert planes.shape == (3 + len(MODEL.card.legend), 40, 56)
+    assert np.abs(planes[2] - FULL_CONFIDENCE * entropy_of(softmax)).max() <= 0.51
+    without = predict_planes(path, MODEL, probabilities=True)
+    assert np.array_equal(np.delete(planes, 2, axis=0), without)
+
+
+def test_the_entropy_is_0_for_a_certain_class_and_1_for_equal_ones() -> None:
+    certain, equal = torch.eye(5), torch.full((2, 3, 7), 1 / 7)
+    assert torch.equal(normalized_entropy(certain), torch.zeros(5))
+    assert torch.allclose(normalized_entropy(equal), torch.ones(2, 3))
+
+
 def predict_planes(path: Path, model: Model, **spec: Any) -> NDArray[np.uint8]:
     with open_scenes([path]) as scenes:
         reader = scenes.reader(SceneSpec((path,), bands=3, dtype="uint8"))
@@ -224,7 +253,7 @@ def test_augmentation_averages_the_probabilities_of_object_outputs(tmp_path: Pat
     pixels = picture(64, 64)
     path = write_scene(tmp_path / "scene.tif", pixels, **UTM)
     model, classes = objects_model(), len(MODEL.card.legend)
-    planes = predict_planes(path, model, objects=True, tta=True)
+    planes = predict_planes(path, model, objects=True, tta=True, uncertainty=True)
     everywhere = np.ones((64, 64), bool)
     mean = np.zeros((classes + 2, 64, 64))
     for turns in range(4):
@@ -237,6 +266,7 @@ def test_augmentation_averages_the_probabilities_of_object_outputs(tmp_path: Pat
             mean += np.rot90(found, -turns, axes=(1, 2)) / 8
     assert np.abs(planes[1] - FULL_CONFIDENCE * mean[:classes].max(axis=0)).max() <= 0.52
     assert np.abs(planes[2] - FULL_CONFIDENCE * mean[-2]).max() <= 0.52
+    assert np.abs(planes[3] - FULL_CONFIDENCE * entropy_of(mean[:classes])).max() <= 0.52
 
 
 def test_a_model_without_object_outputs_predicts_no_interior() -> None:

@@ -221,6 +221,22 @@ def test_attributes_are_those_of_the_pixels(
         np.testing.assert_allclose(batch.confidence_min[index], lowest, rtol=1e-6)
 
 
+@settings(deadline=None, max_examples=50)
+@given(rasters(), st.data(), HEIGHTS)
+def test_the_mean_uncertainty_is_measured_as_that_of_the_confidence(
+    labels: Labels, data: st.DataObject, heights: list[int]
+) -> None:
+    values = st.one_of(st.integers(0, 200), st.just(255))
+    planes = data.draw(arrays.arrays(np.uint8, (*labels.shape, 2), elements=values))
+    both = traced(labels, heights, confidence=planes)
+    one, other = (traced(labels, confidence=planes[..., plane].copy()) for plane in (0, 1))
+    np.testing.assert_array_equal(both.confidence_mean, one.confidence_mean)
+    np.testing.assert_array_equal(both.confidence_min, one.confidence_min)
+    if len(both):
+        assert both.uncertainty_mean is not None
+        np.testing.assert_allclose(both.uncertainty_mean, other.confidence_mean, rtol=1e-6)
+
+
 @settings(deadline=None, max_examples=100)
 @given(rasters(labels=3), HEIGHTS)
 def test_strips_change_nothing_not_even_the_order(labels: Labels, heights: list[int]) -> None:

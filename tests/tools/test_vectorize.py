@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import cv2
+import geopandas
 import numpy as np
 import pyogrio
 import pytest
@@ -94,6 +95,42 @@ def test_confidence_is_the_mean_over_a_polygons_pixels(tmp_path: Path) -> None:
     table = read(vectorize(labels, tmp_path / "out.gpkg", confidence=sureness, legend=LEGEND))
     rows = table[["class", "confidence", "confidence_min"]].values.tolist()
     assert sorted(rows) == [["house", 0.2, 0.2], ["tree & bush", 0.75, 0.5]]
+
+
+@pytest.mark.parametrize("options", [{}, {"simplify": 1.0}, {"fill_holes": 1}, {"min_pixels": 1}])
+def test_uncertainty_is_the_mean_over_a_polygons_pixels(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    labels = save(tmp_path / "labels.tif", np.array([[1, 1, 0, 2]], np.uint8))
+    entropy = save(tmp_path / "uncertainty.tif", np.array([[30, 50, 90, 200]], np.uint8))
+    given = {"uncertainty": entropy, "legend": LEGEND, **options}
+    table = read(vectorize(labels, tmp_path / "out.gpkg", **given))
+    rows = table[["class", "uncertainty", "confidence"]].sort_values("class")
+    assert rows["uncertainty"].tolist() == [1.0, 0.2]
+    assert rows["confidence"].isna().all()
+    assert list(table.columns)[4:6] == ["confidence_min", "uncertainty"]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".fgb", ".geojson"])
+def test_every_format_has_the_uncertainty(tmp_path: Path, suffix: str) -> None:
+    labels = save(tmp_path / "labels.tif", np.array([[1, 1, 0, 2]], np.uint8))
+    entropy = save(tmp_path / "uncertainty.tif", np.array([[30, 50, 90, 200]], np.uint8))
+    out = vectorize(labels, tmp_path / f"out{suffix}", uncertainty=entropy, legend=LEGEND)
+    table = geopandas.read_parquet(out) if suffix == ".parquet" else pyogrio.read_dataframe(out)
+    assert sorted(table["uncertainty"]) == [0.2, 1.0]
+
+
+def test_a_scene_with_other_columns_is_not_appended(tmp_path: Path) -> None:
+    labels = save(tmp_path / "labels.tif", np.array([[1, 1, 0, 2]], np.uint8))
+    entropy = save(tmp_path / "uncertainty.tif", np.array([[30, 50, 90, 200]], np.uint8))
+    out = vectorize(labels, tmp_path / "out.gpkg", legend=LEGEND, name="a")
+    with pytest.raises(OutputError, match=r"no column uncertainty\. Append without --uncertainty"):
+        vectorize(labels, out, uncertainty=entropy, legend=LEGEND, name="b", append=True)
+    by_class = {"uncertainty": entropy, "legend": LEGEND, "layer_per_class": True}
+    table = pyogrio.read_dataframe(
+        vectorize(labels, tmp_path / "classes.gpkg", **by_class), layer="house"
+    )
+    assert table["uncertainty"].tolist() == [1.0]
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int16", "uint16", "int32", "uint32"])

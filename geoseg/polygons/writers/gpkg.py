@@ -13,6 +13,7 @@ import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,7 +29,6 @@ from geoseg.options import PolygonOptions
 from geoseg.polygons.styles import layer_style_qml, layer_style_sld
 from geoseg.polygons.table import (
     GEOMETRY,
-    SCHEMA,
     AttributeTable,
     Polygons,
     to_record_batches,
@@ -135,15 +135,19 @@ def check_appendable(path: Path, table: AttributeTable, layout: LayerLayout) -> 
         found.pop("layer_styles", None)
         names = list(found)
         known = [record for name in names for record in read_provenance(path, layer=name)]
-        alike = all(
-            read_columns(path, name) == ["fid", GEOMETRY, *SCHEMA.names[:-1]] for name in names
-        )
+        columns = [read_columns(path, name) for name in names]
     except (pyogrio.errors.DataSourceError, sqlite3.Error, ValueError) as error:
         raise OutputError(
             f"{path}: is not a GeoPackage of geoseg ({error}). Name another output"
         ) from error
     if path.with_name(path.name + "-wal").exists():
         raise OutputError(f"{path}: is open in another program. Close it there first")
+    alike = all(found == _list_columns(table) for found in columns)
+    if not alike and all(
+        f == _list_columns(replace(table, uncertainty=not table.uncertainty)) for f in columns
+    ):
+        has, option = ("no", "without") if table.uncertainty else ("a", "with")
+        raise OutputError(f"{path}: has {has} column uncertainty. Append {option} --uncertainty")
     if not alike or not all("legend" in record for record in known) or not known:
         raise OutputError(
             f"{path}: has layers that are not of this version of geoseg. Name another output"
@@ -164,6 +168,10 @@ def check_appendable(path: Path, table: AttributeTable, layout: LayerLayout) -> 
             raise OutputError(
                 f"{path}: has another coordinate reference system. Append to another file"
             )
+
+
+def _list_columns(table: AttributeTable) -> list[str]:
+    return ["fid", GEOMETRY, *table.schema.names[:-1]]
 
 
 def layer_names(legend: Legend) -> dict[str, str]:
@@ -229,6 +237,7 @@ def _write_layer(
         driver="GPKG",
         layer=layer,
         crs=table.crs,
+        schema=table.schema,
         append=path.exists(),
         # QGIS 3.22 warns of 1.4, the default
         dataset_options=None if path.exists() else {"VERSION": "1.2"},
@@ -284,7 +293,7 @@ class Spool:
                     if name not in writers:
                         self.classes[name] = self.folder / f"{len(writers)}.arrow"
                         writers[name] = stack.enter_context(
-                            pa.ipc.new_stream(self.classes[name], SCHEMA)
+                            pa.ipc.new_stream(self.classes[name], batch.schema)
                         )
                     of_class = pa.compute.equal(batch["class"], name)
                     writers[name].write_batch(batch.filter(of_class))
@@ -303,7 +312,18 @@ def add_layer_style(
 ) -> None:
     """Add the colours of `legend`, as QML and SLD, to a layer with a column ``class_id`` of a closed GeoPackage.
 
-    QGIS applies them on opening. Statements are those of QGIS, which searches for an empty schema, not NULL.
+    QGIS applies them on opening.
+    """
+    qml, sld = layer_style_qml(legend), layer_style_sld(legend)
+    store_style(path, qml, sld, layer=layer, geometry_column=geometry_column)
+
+
+def store_style(
+    path: Path, qml: str, sld: str = "", *, layer: str, geometry_column: str = GEOMETRY
+) -> None:
+    """Store the default style of a layer in a closed GeoPackage, instead of earlier ones.
+
+    Statements are those of QGIS, which searches for an empty schema, not NULL.
     """
     with closing(sqlite3.connect(path)) as database, database:
         for statement in _STYLE_TABLE:
@@ -313,7 +333,7 @@ def add_layer_style(
             "INSERT INTO layer_styles(f_table_catalog,f_table_schema,f_table_name,"
             "f_geometry_column,styleName,styleQML,styleSLD,useAsDefault,description,owner)"
             " VALUES('','',?,?,'classes',?,?,1,'','')",
-            (layer, geometry_column, layer_style_qml(legend), layer_style_sld(legend)),
+            (layer, geometry_column, qml, sld),
         )
 
 

@@ -21,7 +21,6 @@ from geoseg.errors import SceneError
 from geoseg.options import PolygonOptions
 from geoseg.polygons.table import (
     GEOMETRY,
-    SCHEMA,
     AttributeTable,
     Polygons,
     to_record_batches,
@@ -77,6 +76,7 @@ def write_layer(
     driver: str,
     layer: str,
     crs: CRS | None,
+    schema: pa.Schema,
     append: bool = False,
     dataset_options: Mapping[str, str] | None = None,
     layer_options: Mapping[str, str] | None = None,
@@ -85,7 +85,7 @@ def write_layer(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "'crs' was not provided")
         pyogrio.raw.write_arrow(
-            pa.RecordBatchReader.from_batches(SCHEMA, iter(stream)),
+            pa.RecordBatchReader.from_batches(schema, iter(stream)),
             path,
             layer=layer,
             driver=driver,
@@ -174,7 +174,13 @@ def _write_rows(
     stream = RowStream(rows)
     with translate_errors(path, stream, table.scene):
         write_layer(
-            path, stream, driver=driver, layer=LAYER, crs=table.crs, layer_options=layer_options
+            path,
+            stream,
+            driver=driver,
+            layer=LAYER,
+            crs=table.crs,
+            schema=table.schema,
+            layer_options=layer_options,
         )
     return stream.rows
 

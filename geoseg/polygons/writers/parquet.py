@@ -18,18 +18,11 @@ from rasterio.crs import CRS
 
 from geoseg.errors import SceneError
 from geoseg.options import PolygonOptions
-from geoseg.polygons.table import GEOMETRY, SCHEMA, AttributeTable, Polygons, to_record_batches
+from geoseg.polygons.table import GEOMETRY, AttributeTable, Polygons, to_record_batches
 from geoseg.polygons.writers.ogr import LayerLayout, format_provenance
 
 _BOX = ("xmin", "ymin", "xmax", "ymax")
 _COLUMN = "geometry"
-_SCHEMA = pa.schema(
-    [
-        *list(SCHEMA)[:-1],
-        (_COLUMN, pa.binary()),
-        ("bbox", pa.struct([(name, pa.float64()) for name in _BOX])),
-    ]
-)
 
 
 def write_parquet(
@@ -44,18 +37,19 @@ def write_parquet(
     The column ``bbox`` holds bounding boxes, by which readers skip row groups. The metadata item ``geoseg`` holds
     provenance, scene and legend as JSON. Raises OSError (ENOSPC) if the disk is full.
     """
+    schema = _extend_schema(table.schema)
     extent = np.array([np.inf, np.inf, -np.inf, -np.inf])
     count = 0
     crs = _projjson(table.crs, table.scene)
     try:
-        with pa.parquet.ParquetWriter(path, _SCHEMA, compression="zstd") as writer:
+        with pa.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
             for batch in to_record_batches(batches, table, options):
                 if not batch.num_rows:
                     continue
                 boxes = _boxes(batch)
                 extent[:2] = np.minimum(extent[:2], boxes[:, :2].min(axis=0))
                 extent[2:] = np.maximum(extent[2:], boxes[:, 2:].max(axis=0))
-                writer.write_batch(_with_boxes(batch, boxes))
+                writer.write_batch(_with_boxes(batch, boxes, schema))
                 count += batch.num_rows
             box = extent.tolist() if count else None
             writer.add_key_value_metadata(
@@ -74,10 +68,16 @@ def _boxes(batch: pa.RecordBatch) -> np.ndarray:
     return np.asarray(shapely.bounds(geometry))
 
 
-def _with_boxes(batch: pa.RecordBatch, boxes: np.ndarray) -> pa.RecordBatch:
+def _extend_schema(schema: pa.Schema) -> pa.Schema:
+    """Return the columns of the file: those of the rows, geometry and bounding box."""
+    box = pa.struct([(name, pa.float64()) for name in _BOX])
+    return pa.schema([*list(schema)[:-1], (_COLUMN, pa.binary()), ("bbox", box)])
+
+
+def _with_boxes(batch: pa.RecordBatch, boxes: np.ndarray, schema: pa.Schema) -> pa.RecordBatch:
     box = pa.StructArray.from_arrays([pa.array(side) for side in boxes.T], names=list(_BOX))
     geometry = batch[GEOMETRY].cast(pa.binary())
-    return pa.RecordBatch.from_arrays([*batch.columns[:-1], geometry, box], schema=_SCHEMA)
+    return pa.RecordBatch.from_arrays([*batch.columns[:-1], geometry, box], schema=schema)
 
 
 def _geo(crs: dict[str, Any] | None, box: list[float] | None) -> dict[str, Any]:
