@@ -13,6 +13,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geoseg.annotations.readers import NamedAnnotations
 from geoseg.annotations.validation import Action, IssueKind, ValidationReport
 from geoseg.errors import AnnotationError
 
@@ -43,50 +44,39 @@ def read_statuses(path: Path, table: gpd.GeoDataFrame) -> NDArray[np.object_] | 
     return statuses.astype(object) if (statuses != "").any() else None
 
 
-def reviewed_area(
-    geometry: NDArray[np.object_],
-    statuses: NDArray[np.object_],
-    frames: shapely.Geometry | None,
-) -> shapely.Geometry:
-    """Return the annotated area of a scene: the union of its frames and of all accepted and rejected polygons.
+def apply_corrections(
+    part: NamedAnnotations, file: Path, scene: str, report: ValidationReport
+) -> NamedAnnotations:
+    """Return the objects of a scene and its annotated area; unchanged without corrections.
+
+    Accepted polygons are objects, and those of the frames that are not rejected. The annotated area is the union of the
+    frames and of all accepted and rejected polygons, so a rejected polygon is annotated background.
 
     Parameters
     ----------
-    geometry
-        (n,) polygons in pixels of the scene.
-    statuses
-        (n,) their statuses.
-    frames
-        Area in which everything was reviewed; None: there is none.
+    part
+        Polygons with their statuses. Its area is that of the frames, in which everything was reviewed; None: there are
+        none.
+    file, scene
+        Annotation file and name of the scene, for the report.
+    report
+        Gets the numbers of accepted, rejected and other polygons.
     """
-    reviewed = geometry[statuses != ""]
-    parts = [*reviewed] if frames is None else [*reviewed, frames]
-    return shapely.union_all(parts) if parts else shapely.Polygon()
-
-
-def select_objects(
-    geometry: NDArray[np.object_],
-    statuses: NDArray[np.object_],
-    frames: shapely.Geometry | None,
-) -> NDArray[np.bool_]:
-    """Return (n,) True for polygons that are objects: accepted ones, and in the frames all that are not rejected."""
-    objects: NDArray[np.bool_] = statuses == ACCEPTED
+    if part.status is None:
+        return part
+    status, frames = part.status, part.area
+    objects = status == ACCEPTED
     if frames is not None:
-        objects |= (statuses == "") & shapely.intersects(geometry, frames)
-    return objects
-
-
-def report_corrections(
-    statuses: NDArray[np.object_],
-    objects: NDArray[np.bool_],
-    file: Path,
-    scene: str,
-    report: ValidationReport,
-) -> None:
-    """Add the numbers of accepted, rejected and other polygons of a scene to the report."""
+        inside = shapely.area(shapely.intersection(part.geometry, frames)) > 0
+        objects |= (status == "") & inside
     for kind, action, which in (
-        (IssueKind.ACCEPTED, Action.KEPT, statuses == ACCEPTED),
-        (IssueKind.REJECTED, Action.KEPT, statuses == REJECTED),
-        (IssueKind.NOT_REVIEWED, Action.LEFT_OUT, (statuses == "") & ~objects),
+        (IssueKind.ACCEPTED, Action.KEPT, status == ACCEPTED),
+        (IssueKind.REJECTED, Action.KEPT, status == REJECTED),
+        (IssueKind.NOT_REVIEWED, Action.LEFT_OUT, (status == "") & ~objects),
     ):
         report.add(kind, file, action, scene=scene, count=int(which.sum()))
+    reviewed = part.geometry[status != ""].tolist()
+    area = shapely.union_all(reviewed if frames is None else [*reviewed, frames])
+    return NamedAnnotations(
+        part.geometry[objects], part.name[objects], part.difficult[objects], area=area
+    )

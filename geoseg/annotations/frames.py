@@ -215,7 +215,8 @@ def _approach(
     distance: NDArray[np.float64], features: NDArray[np.float64], centre: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return distances to the nearest centre, with one more centre."""
-    return np.minimum(distance, np.linalg.norm(features - centre, axis=1))
+    apart: NDArray[np.float64] = np.linalg.norm(features - centre, axis=1)
+    return np.minimum(distance, apart)
 
 
 def describe_reason(frame: RankedFrame, mean: float, names: Sequence[str]) -> str:

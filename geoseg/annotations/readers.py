@@ -48,15 +48,20 @@ class NamedAnnotations:
     difficult: NDArray[np.bool_]
     """(n,) True where the object is marked as difficult."""
 
+    status: NDArray[np.object_] | None = None
+    """(n,) statuses of corrections, see `geoseg.annotations.corrections`; None: the file has no corrections."""
+
+    area: shapely.Geometry | None = None
+    """Annotated area in pixels of the scene; None: the whole scene is annotated."""
+
     def __len__(self) -> int:
         return len(self.name)
 
     def to_annotations(self, legend: Legend) -> Annotations:
         """Replace class names by class IDs. Raises ValueError for a name that is not in the legend."""
         ids = {name: legend.label_of(name) for name in set(self.name)}
-        return Annotations(
-            self.geometry, np.array([ids[n] for n in self.name], np.uint8), self.difficult
-        )
+        class_id = np.array([ids[n] for n in self.name], np.uint8)
+        return Annotations(self.geometry, class_id, self.difficult, self.area)
 
 
 @dataclass(frozen=True, slots=True)

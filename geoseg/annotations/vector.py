@@ -16,6 +16,7 @@ from pyproj.exceptions import ProjError
 from shapely import GeometryType
 
 from geoseg.annotations.burn import OUTLINES, Annotations, transform_geometry
+from geoseg.annotations.corrections import REJECTED, read_statuses
 from geoseg.annotations.dota import LIMIT
 from geoseg.annotations.readers import NamedAnnotations, ReaderOptions
 from geoseg.annotations.validation import Action, IssueKind, ValidationReport
@@ -40,7 +41,8 @@ def read_vector(
     The file is a GeoPackage, Shapefile, GeoJSON, GeoParquet or any other format of OGR. `options.class_column` has the
     class as text or number; 1 in an optional column ``difficult`` marks difficult objects. Polygons are reprojected to
     the CRS of the scene; if the file or the scene has no CRS, their coordinates are taken as equal. Coordinates of a
-    scene without georeference are pixels with y up, as QGIS displays it.
+    scene without georeference are pixels with y up, as QGIS displays it. A column ``status`` has corrections, see
+    `geoseg.annotations.corrections`.
 
     Raises
     ------
@@ -58,7 +60,8 @@ def read_vector(
             f"{path}: no column {column!r}. Name the column with the classes by --class-column: "
             f"{columns or 'the file has none'}"
         )
-    names = _read_names(path, table, column)
+    status = read_statuses(path, table)
+    names = _read_names(path, table, column, required=status != REJECTED)
     difficult = _read_difficult(table)
     annotations = []
     used = np.zeros(len(table), bool)
@@ -71,7 +74,8 @@ def read_vector(
             projected[crs] = shapely.STRtree(_reproject(path, table, scene))
         here, geometry = _select_polygons(projected[crs], scene)
         used[here] = True
-        annotations.append(NamedAnnotations(geometry, names[here], difficult[here]))
+        of_scene = None if status is None else status[here]
+        annotations.append(NamedAnnotations(geometry, names[here], difficult[here], of_scene))
     if not used.any():
         raise AnnotationError(
             f"{path}: none of its {len(table)} polygons lies on a scene. Check the CRS of both"
@@ -129,16 +133,19 @@ def _find_layer(file: Path, name: str | None) -> str:
     return layers[0]
 
 
-def _read_names(path: Path, table: gpd.GeoDataFrame, column: str) -> NDArray[np.object_]:
+def _read_names(
+    path: Path, table: gpd.GeoDataFrame, column: str, *, required: NDArray[np.bool_] | bool
+) -> NDArray[np.object_]:
+    """Return (n,) names of classes; `required` is False for polygons that need none."""
     values = table[column]
-    empty = values.isna() | (values.astype(str).str.strip() == "")
+    empty = (values.isna() | (values.astype(str).str.strip() == "")) & required
     if empty.any():
         raise AnnotationError(
             f"{path}: {int(empty.sum())} polygons have no class in column {column!r}, first feature "
             f"{_first(empty.to_numpy()) + 1}. Fill it in, or remove them"
         )
-    if values.dtype.kind == "f" and (values == values.round()).all():
-        values = values.astype("int64")  # integers are read as float where a cell was empty
+    if values.dtype.kind == "f" and (values.dropna() % 1 == 0).all():
+        values = values.astype("Int64")  # integers are read as float where a cell was empty
     return np.array(values.astype(str).str.strip(), object)
 
 

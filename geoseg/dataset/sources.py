@@ -11,6 +11,7 @@ from affine import Affine
 from rasterio.windows import Window
 
 from geoseg.annotations.burn import OUTLINES, QUADS, Annotations
+from geoseg.annotations.corrections import apply_corrections
 from geoseg.annotations.dota import read_dota
 from geoseg.annotations.readers import (
     NamedAnnotations,
@@ -323,7 +324,11 @@ def read_annotated_scenes(
         options.class_column, options.layer, classes.requested, options.colours
     )
     parts = read(annotations, images, reader_options, report)
-    pairs = [(i, p) for i, p in zip(images, parts, strict=True) if p is not None]
+    pairs = [
+        (image, apply_corrections(part, annotations, Path(image.path).stem, report))
+        for image, part in zip(images, parts, strict=True)
+        if part is not None
+    ]
     if not pairs:
         return []
     legend = classes.source_legend or _derive_legend(annotations, [part for _, part in pairs])

@@ -203,8 +203,10 @@ def test_probabilities_are_the_softmax(tmp_path: Path) -> None:
 def entropy_of(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     """Normalised entropy of (classes, h, w), in float64."""
     logarithms = np.log(np.maximum(probabilities, 1e-300))
-    found: NDArray[np.float64] = -(probabilities * logarithms).sum(axis=0)
-    return found / np.log(len(probabilities))
+    total: NDArray[np.float64] = -(probabilities * logarithms).sum(axis=0) / np.log(
+        len(probabilities)
+    )
+    return total
 
 
 def test_the_uncertainty_is_the_normalised_entropy(tmp_path: Path) -> None:
