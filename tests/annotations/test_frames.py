@@ -69,7 +69,8 @@ def test_a_frame_measures_its_counted_pixels_only() -> None:
 
 def test_a_frame_without_pixels_has_no_content() -> None:
     nothing = np.zeros((3, 4), bool)
-    found = measure_frame(np.zeros((2, 3, 4)), *np.zeros((2, 3, 4), np.uint8), nothing, 3)
+    planes = np.zeros((3, 4), np.uint8)
+    found = measure_frame(np.zeros((2, 3, 4)), planes, planes, nothing, 3)
     assert (found.share, found.uncertainty, found.classes.sum()) == (0, 0, 0)
 
 

@@ -79,8 +79,8 @@ def test_the_first_frame_is_the_most_uncertain_without_other_criteria(
     assert table["uncertainty"].tolist() == [0.75]
 
 
-def write_rasters(folder: Path, labels: Any, entropy: Any, **profile: Any) -> dict[str, Path]:
-    paths = {}
+def write_rasters(folder: Path, labels: Any, entropy: Any, **profile: Any) -> dict[str, Any]:
+    paths: dict[str, Any] = {}
     for name, values in (("labels", labels), ("uncertainty", entropy)):
         paths[name] = folder / f"{name}.tif"
         rows, columns = values.shape
@@ -94,7 +94,7 @@ def write_rasters(folder: Path, labels: Any, entropy: Any, **profile: Any) -> di
 
 def test_rasters_of_a_run_give_the_same_frames(tmp_path: Path, scene: Path, model: Path) -> None:
     predicted = read(suggest(scene, tmp_path / "a.gpkg", model=model, options=OPTIONS))
-    rasters = {name: tmp_path / f"{name}.tif" for name in ("labels", "uncertainty")}
+    rasters: dict[str, Any] = {n: tmp_path / f"{n}.tif" for n in ("labels", "uncertainty")}
     segment(scene, tmp_path / "out.gpkg", model=model, split="none", **rasters)
     options = SuggestOptions(frames=3, size=40, **rasters)
     assert read(suggest(scene, tmp_path / "b.gpkg", options=options)).equals(predicted)
