@@ -158,6 +158,15 @@ def parse_bands(text: str) -> Bands:
     return tuple(int(part) if part.isdecimal() else part for part in parts)
 
 
+def parse_names(text: str) -> tuple[str, ...]:
+    """Convert comma-separated names.
+
+    >>> parse_names("plane, ship")
+    ('plane', 'ship')
+    """
+    return tuple(filter(None, map(str.strip, text.split(","))))
+
+
 def parse_gsd(text: str) -> Gsd:
     """Convert ``auto``, ``none`` or a pixel size in metres."""
     try:
@@ -472,6 +481,20 @@ class PolygonOptions:
     )
     oriented_boxes: bool = option(
         False, "Write an oriented box around every object instead of its outline."
+    )
+    min_confidence: float = option(
+        0.0,
+        "Discard polygons with a lower mean confidence. Rasters are not affected.",
+        metavar="SHARE",
+        minimum=0,
+        maximum=1,
+    )
+    classes: tuple[str, ...] = option(
+        (),
+        "Write only polygons of these classes. Rasters are not affected.",
+        metavar="NAME,NAME,…",
+        default_text="all classes",
+        parse=parse_names,
     )
 
     def __post_init__(self) -> None:

@@ -119,13 +119,13 @@ class SceneCounter:
 
     def add(self, polygons: Polygons) -> None:
         """Count a batch of predicted polygons; those below the smallest size are left out."""
-        large = self._table.is_large(polygons.regions, self._scoring.cleaning)
-        class_id, score = polygons.regions.class_id[large], polygons.regions.confidence_mean[large]
-        geometry = polygons.outlines.geometry(Affine.identity())[large]
+        kept = self._table.is_kept(polygons.regions, self._scoring.cleaning)
+        class_id, score = polygons.regions.class_id[kept], polygons.regions.confidence_mean[kept]
+        geometry = polygons.outlines.geometry(Affine.identity())[kept]
         for collector in self._objects.values():
             collector.add(geometry, class_id, score)
         if self._boxes:
-            boxes = fit_oriented_boxes(polygons.regions).geometry(Affine.identity())[large]
+            boxes = fit_oriented_boxes(polygons.regions).geometry(Affine.identity())[kept]
             for collector in self._boxes.values():
                 collector.add(boxes, class_id, score)
 

@@ -13,6 +13,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
+from geoseg.errors import ConfigError
 from geoseg.legend import Legend
 from geoseg.options import PolygonOptions
 from geoseg.polygons.attributes import RowArea, area_m2, perimeter_m
@@ -118,32 +119,47 @@ class AttributeTable:
             columns.insert(_AFTER_CONFIDENCE, _column(mean.astype(np.float64).round(3)))
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
-    def is_large(self, regions: PolygonBatch, options: PolygonOptions) -> NDArray[np.bool_]:
-        """Return (n,) False for polygons below the smallest size; an unknown area is not."""
-        large = regions.pixels >= options.min_pixels
+    def is_kept(self, regions: PolygonBatch, options: PolygonOptions) -> NDArray[np.bool_]:
+        """Return (n,) False for polygons that are too small, too uncertain or of other classes.
+
+        Unknown areas and confidences are no reason.
+        """
+        kept = regions.pixels >= options.min_pixels
         if options.min_area_m2:
-            large &= ~(area_m2(regions, self.transform, self.crs) < options.min_area_m2)
-        return large
+            kept &= ~(area_m2(regions, self.transform, self.crs) < options.min_area_m2)
+        if options.min_confidence:
+            kept &= ~(regions.confidence_mean < options.min_confidence)
+        if options.classes:
+            kept &= np.isin(regions.class_id, find_class_ids(self.legend, options.classes))
+        return kept
+
+
+def find_class_ids(legend: Legend, names: Iterable[str]) -> list[int]:
+    """Return the IDs of classes. Raises ConfigError if one is not in the legend."""
+    try:
+        return [legend.id_of(name) for name in names]
+    except ValueError as error:
+        raise ConfigError(f"--classes: {error}. Name classes of the model or raster") from error
 
 
 def to_record_batches(
     batches: Iterable[Polygons], table: AttributeTable, options: PolygonOptions = PolygonOptions()
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of all polygons that are large enough. Regions are numbered from 1 in this order."""
+    """Yield the rows of all polygons that `options` keep. Regions are numbered from 1 in this order."""
     used = 0
     for polygons in batches:
-        large = table.is_large(polygons.regions, options)
-        numbers = used + large.cumsum()
-        used += int(large.sum())
+        kept = table.is_kept(polygons.regions, options)
+        numbers = used + kept.cumsum()
+        used += int(kept.sum())
         ids = polygons.regions.id
         rows = table.to_record_batch(polygons, numbers if ids is None else ids)
-        yield rows if large.all() else rows.filter(_column(large))
+        yield rows if kept.all() else rows.filter(_column(kept))
 
 
 def to_geodataframe(
     batches: Iterable[Polygons], table: AttributeTable, options: PolygonOptions = PolygonOptions()
 ) -> GeoDataFrame:
-    """Return all polygons that are large enough, with the columns of the files."""
+    """Return all polygons that `options` keep, with the columns of the files."""
     import geopandas
 
     rows = pa.Table.from_batches(to_record_batches(batches, table, options), table.schema)
@@ -168,7 +184,7 @@ def extract_polygons(
     strips
         Labels and confidence, as for `geoseg.polygons.trace.trace`.
     options
-        Cleaning and outlines. Polygons below the smallest size may remain: `AttributeTable.is_large` finds them.
+        Cleaning and outlines. Polygons below the smallest size may remain: `AttributeTable.is_kept` finds them.
     row_area
         Area of a pixel by row, needed for `min_area_m2`.
     class_id

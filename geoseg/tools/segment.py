@@ -37,6 +37,7 @@ from geoseg.options import (
     as_path,
 )
 from geoseg.polygons.styles import uncertainty_style_qml, write_raster_style
+from geoseg.polygons.table import find_class_ids
 from geoseg.polygons.writers.ogr import LayerLayout
 from geoseg.polygons.writers.registry import write_style_sidecar
 from geoseg.progress import Track, silent
@@ -146,6 +147,7 @@ def segment(
             return request.output
         check_existing(request)
         opened = open_model(model_spec(request))
+        find_class_ids(opened.card.legend, polygons.classes)
         request = resolve_split(request, opened)
         spec = model_spec(request)
         settings = PlanSettings(opened, spec, scene, tiling, memory_limit(spec.device, folder))

@@ -341,9 +341,9 @@ def describe_settings(request: SegmentRequest, card: ModelCard) -> dict[str, Any
         RULES: rules and rules.to_json(card.legend),
         "--layer-per-class": request.outputs.layer_per_class,
         **{
-            info.flag or f"--{declared.name.replace('_', '-')}": getattr(
-                request.polygons, declared.name
-            )
+            info.flag or f"--{declared.name.replace('_', '-')}": list(value)
+            if isinstance(value := getattr(request.polygons, declared.name), tuple)
+            else value
             for declared, info in option_fields(PolygonOptions)
         },
     }

@@ -40,7 +40,13 @@ from geoseg.polygons.object_raster import (
     read_energy_strips,
 )
 from geoseg.polygons.objects import Decoding
-from geoseg.polygons.table import AttributeTable, Polygons, extract_polygons, to_geodataframe
+from geoseg.polygons.table import (
+    AttributeTable,
+    Polygons,
+    extract_polygons,
+    find_class_ids,
+    to_geodataframe,
+)
 from geoseg.polygons.trace import Strip
 from geoseg.polygons.writers.gpkg import append_polygons, check_appendable
 from geoseg.polygons.writers.ogr import LayerLayout
@@ -73,7 +79,7 @@ Raster = StrPath | NDArray[Any]
 """A file, or an array (rows, columns)."""
 
 Sink = Callable[[Polygons, NDArray[np.bool_]], None]
-"""Receives every batch of polygons, and (n,) True for those that are large enough."""
+"""Receives every batch of polygons, and (n,) True for those that the options keep."""
 
 
 @overload
@@ -162,6 +168,7 @@ def vectorize(  # type: ignore[misc]
         legend = legend or read_legend(source)
         scene_name, uncertain = name or source.name, entropy is not None
         table = AttributeTable(legend, source.crs, source.transform, scene_name, uncertain)
+        find_class_ids(legend, polygons.classes)
         areas = row_areas(table.transform, table.crs, source.shape[1])
         if polygons.min_area_m2 and np.isnan(areas(0, 1)).any():
             raise SceneError(
@@ -389,9 +396,9 @@ def _feed_sinks(
     """Yield `batches` after every sink has received them."""
     for polygons in batches:
         if sinks:
-            large = table.is_large(polygons.regions, options)
+            kept = table.is_kept(polygons.regions, options)
             for sink in sinks:
-                sink(polygons, large)
+                sink(polygons, kept)
         yield polygons
 
 
@@ -405,7 +412,7 @@ def _open_results(
     with open_dota_results(
         folder, table.legend, image, overwrite=overwrite, append=append
     ) as results:
-        yield lambda polygons, large: results.add(polygons.regions, large)
+        yield lambda polygons, kept: results.add(polygons.regions, kept)
 
 
 @contextmanager
@@ -427,7 +434,7 @@ def _open_picture(
         else blank_quicklook(shape, table.transform, table.crs, size=PICTURE_SIZE)
     )
     drawing = Drawing(background, table.legend, title=table.scene)
-    yield lambda polygons, large: drawing.add(
-        polygons.regions.class_id[large], polygons.outlines.geometry(table.transform)[large]
+    yield lambda polygons, kept: drawing.add(
+        polygons.regions.class_id[kept], polygons.outlines.geometry(table.transform)[kept]
     )
     drawing.save(picture, overwrite=overwrite)

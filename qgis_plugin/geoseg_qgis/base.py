@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -10,27 +9,41 @@ from contextlib import ExitStack
 from typing import Any
 
 from qgis.core import (
+    QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeatureSource,
     QgsProcessingFeedback,
     QgsProcessingOutputLayerDefinition,
+    QgsProcessingParameterBand,
+    QgsProcessingParameterBoolean,
     QgsProcessingParameterDefinition,
     QgsProcessingParameterEnum,
+    QgsProcessingParameterFeatureSource,
     QgsProcessingParameterFile,
-    QgsSettings,
+    QgsProcessingParameterNumber,
 )
 from qgis.PyQt.QtGui import QIcon
 
-from .files import ScratchOutput, export_features, is_same_file, layer_path
-from .i18n import tr
+from .files import (
+    ScratchOutput,
+    export_features,
+    is_same_file,
+    layer_path,
+    load_into_memory,
+    name_result,
+)
+from .i18n import HERE, tr
+from .interpreter import find_configured_python
 from .process import run_geoseg
 
 Parameters = dict[str, Any]
-HERE = os.path.dirname(os.path.abspath(__file__))
 MAX_CLASS_OUTPUTS = 20
 """Class IDs from 1 to this have a numeric output of their own, for the model designer."""
+
+MEMORY = "memory:"
+"""Start of the value of a destination in memory."""
 
 
 class SubprocessAlgorithm(QgsProcessingAlgorithm):
@@ -40,6 +53,9 @@ class SubprocessAlgorithm(QgsProcessingAlgorithm):
     from `collect_results`. Its name must sort before the names of its bases: QGIS takes the first algorithm
     class of a script.
     """
+
+    OPTIONS: Mapping[str, str] = {}
+    """Parameter to the option of the command that takes its value. Error messages show the label of the parameter."""
 
     SUFFIXES: Mapping[str, tuple[str, ...]] = {
         "vectorDestination": (".gpkg",),
@@ -76,6 +92,92 @@ class SubprocessAlgorithm(QgsProcessingAlgorithm):
             parameter.setFlags(parameter.flags() | flag)
         self.addParameter(parameter)
 
+    def add_model(self, text: str, name: str = "MODEL") -> None:
+        """Add the choice of a model file; empty: the shipped model."""
+        filters = tr("geoseg models (*.safetensors *.onnx)")
+        self.add(
+            QgsProcessingParameterFile(name, tr("Model"), optional=True, fileFilter=filters), text
+        )
+
+    def add_polygon_layer(self, name: str, label: str, text: str) -> None:
+        """Add an optional layer of polygons."""
+        polygons = [QgsProcessing.SourceType.TypeVectorPolygon]
+        self.add(
+            QgsProcessingParameterFeatureSource(name, tr(label), polygons, optional=True), text
+        )
+
+    def add_bands(self, layer: str) -> None:
+        """Add the choice of the bands of a raster parameter."""
+        self.add(
+            QgsProcessingParameterBand(
+                "BANDS",
+                tr("Bands"),
+                parentLayerParameterName=layer,
+                optional=True,
+                allowMultiple=True,
+            ),
+            "Pass these bands to the model, in this order. Empty: all bands except alpha, or those that the model "
+            "names.",
+            advanced=True,
+        )
+
+    def add_pixel_size(self, *, resamples: bool = True) -> None:
+        """Add the pixel size of the network, unless `resamples` is false, and that of scenes without a CRS."""
+        if resamples:
+            self.add_number(
+                "GSD",
+                "Pixel size for the network (m)",
+                "Resample the scene to this pixel size for the network; the results have the grid of the scene. Empty: "
+                "the pixel size for which the model was trained. 0: no resampling.",
+                advanced=True,
+            )
+        self.add_number(
+            "PIXEL_SIZE",
+            "Pixel size of scenes without CRS (m)",
+            "Treat pixels of scenes without a coordinate reference system as squares with this side.",
+            advanced=True,
+        )
+
+    def add_number(
+        self,
+        name: str,
+        label: str,
+        text: str,
+        default: float | None = None,
+        maximum: float | None = None,
+        *,
+        integer: bool = False,
+        advanced: bool = False,
+    ) -> None:
+        """Add a number from 0 to `maximum`; without a default it is optional."""
+        types = QgsProcessingParameterNumber.Type
+        number = QgsProcessingParameterNumber(
+            name,
+            tr(label),
+            types.Integer if integer else types.Double,
+            default,
+            optional=default is None,
+            minValue=0,
+        )
+        if maximum is not None:
+            number.setMaximum(maximum)
+        self.add(number, text, advanced)
+
+    def add_boolean(
+        self, name: str, label: str, text: str, default: bool = False, *, advanced: bool = True
+    ) -> None:
+        """Add a check box."""
+        self.add(QgsProcessingParameterBoolean(name, tr(label), default), text, advanced)
+
+    def add_overwrite(self) -> None:
+        """Add the permission to replace existing files."""
+        self.add_boolean(
+            "OVERWRITE",
+            "Replace existing files",
+            "Replace output files that exist. Cleared: stop before the run if one exists.",
+            default=True,
+        )
+
     def add_device(self) -> None:
         """Add the choice of a device for the network."""
         devices = ["auto", "cpu", "cuda", "mps"]
@@ -95,8 +197,8 @@ class SubprocessAlgorithm(QgsProcessingAlgorithm):
                 "PYTHON", tr("Python with geoseg"), optional=True, fileFilter="Python (*)"
             ),
             "Run geoseg with this Python interpreter, of the environment in which geoseg is installed. Empty: the "
-            "environment variable GEOSEG_PYTHON, the setting of the plugin, the setting geoseg/python or the "
-            "interpreter recorded by geoseg qgis-install, whichever is set first.",
+            "environment variable GEOSEG_PYTHON, the setting of the plugin, or the interpreter recorded by geoseg "
+            "qgis-install, whichever is set first.",
             advanced=True,
         )
 
@@ -115,8 +217,8 @@ class SubprocessAlgorithm(QgsProcessingAlgorithm):
         python = self.find_python(parameters, context)
         if not python:
             return tr(
-                "No Python with geoseg is configured. Run geoseg qgis-install in the environment of geoseg, or "
-                "select its Python under Advanced Parameters."
+                "No Python with geoseg is configured. Use Set up under Settings, Options, geoseg, run geoseg "
+                "qgis-install in the environment of geoseg, or select its Python under Advanced Parameters."
             )
         if not os.path.isfile(python):
             text = tr("{}: no such Python. Select another one under Advanced Parameters.")
@@ -143,11 +245,21 @@ class SubprocessAlgorithm(QgsProcessingAlgorithm):
         if isinstance(path, QgsProcessingOutputLayerDefinition):
             path = path.sink.staticValue()
         suffixes = self.SUFFIXES.get(definition.type())
-        if not (suffixes and isinstance(path, str)) or path.startswith(("memory:", "TEMPORARY")):
+        if not isinstance(path, str) or path.startswith((MEMORY, "TEMPORARY")):
+            is_memory = isinstance(path, str) and path.startswith(MEMORY)
+            if is_memory and definition.type() != "vectorDestination":
+                text = tr("{}: cannot be kept in memory. Choose a file.")
+                return text.format(definition.description())
             return ""
-        if not path.lower().endswith(suffixes):
+        if suffixes and not path.lower().endswith(suffixes):
             text = tr("{}: geoseg writes {} files here. Change the extension.")
             return text.format(path, suffixes[0])
+        keeps = self.parameterDefinition("OVERWRITE") and not self.parameterAsBool(
+            parameters, "OVERWRITE", context
+        )
+        if keeps and os.path.exists(path):
+            text = tr("{}: exists. Choose another name, or check Replace existing files.")
+            return text.format(path)
         project = context.project()
         for layer in project.mapLayers().values() if project else ():
             if is_same_file(path, layer_path(layer)):
@@ -171,20 +283,7 @@ class SubprocessAlgorithm(QgsProcessingAlgorithm):
 
     def find_python(self, parameters: Parameters, context: QgsProcessingContext) -> str:
         """Return the Python interpreter that has geoseg, or "" if none is configured."""
-        settings = QgsSettings()
-        for python in (
-            self.parameterAsString(parameters, "PYTHON", context),
-            os.environ.get("GEOSEG_PYTHON"),
-            settings.value("Processing/Configuration/GEOSEG_PYTHON", ""),
-            settings.value("geoseg/python", ""),
-        ):
-            if python:
-                return str(python)
-        try:
-            with open(os.path.join(HERE, "geoseg.json"), encoding="utf-8") as file:
-                return str(json.load(file)["python"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return ""
+        return self.parameterAsString(parameters, "PYTHON", context) or find_configured_python()
 
     # --- run -----------------------------------------------------------------------------------
 
@@ -205,11 +304,18 @@ class SubprocessAlgorithm(QgsProcessingAlgorithm):
                 return {}
             for output in run.outputs.values():
                 output.move()
+            results = self.collect_results(run, paths, event)
+            for name, path in paths.items():
+                self._name_layer(run, name, path)
+            layers = {
+                name: load_into_memory(paths[name], target, run.context)
+                for name, target in run.in_memory.items()
+            }
         feedback.setProgress(100)
-        return {**paths, **self.collect_results(run, paths, event)}
+        return {**paths, **results, **layers}
 
     def destination_paths(self, run: Run) -> dict[str, str]:
-        """Return the path of each destination parameter that has a value."""
+        """Return the path of each destination parameter that has a value; a temporary one for a layer in memory."""
         paths = {}
         for definition in self.destinationParameterDefinitions():
             name = definition.name()
@@ -217,8 +323,27 @@ class SubprocessAlgorithm(QgsProcessingAlgorithm):
                 continue
             is_layer = definition.type() in ("vectorDestination", "rasterDestination")
             get = self.parameterAsOutputLayer if is_layer else self.parameterAsFileOutput
-            paths[name] = get(run.parameters, name, run.context)
+            path = get(run.parameters, name, run.context)
+            if path.startswith(MEMORY):
+                run.in_memory[name] = path
+                path = os.path.join(run.folder, f"{name.lower()}.gpkg")
+            paths[name] = path
         return paths
+
+    def _name_layer(self, run: Run, name: str, path: str) -> None:
+        """Name a result after the scene, if QGIS loads it on completion."""
+        scene = run.scene_name()
+        if scene:
+            label = self.parameterDefinition(name).description()
+            name_result(run.in_memory.get(name, path), f"{scene}: {label}", run.context)
+
+    def option_labels(self) -> dict[str, str]:
+        """Return the label of the parameter of each option of the commands, quoted for messages."""
+        return {
+            option.partition(" ")[0]: f"“{self.parameterDefinition(name).description()}”"
+            for name, option in self.OPTIONS.items()
+            if self.parameterDefinition(name)
+        }
 
     def execute(self, run: Run) -> dict[str, Any] | None:
         """Run the commands of this algorithm; return the last result event, or None if cancelled."""
@@ -237,6 +362,9 @@ class Run:
     outputs: dict[str, ScratchOutput]
     """Output files by the name of their parameter."""
 
+    in_memory: dict[str, str]
+    """Value of the destinations in memory, such as ``memory:objects``, by the name of their parameter."""
+
     folder: str
     """Temporary folder, deleted at the end."""
 
@@ -249,8 +377,11 @@ class Run:
         folder: str,
     ) -> None:
         self.parameters, self.context, self.feedback = parameters, context, feedback
-        self.folder, self.outputs = folder, {}
+        self.folder, self.outputs, self.in_memory = folder, {}, {}
         self._algorithm = algorithm
+        self._names: dict[str, str] = {}
+
+    # --- values --------------------------------------------------------------------------------
 
     def string(self, name: str) -> str:
         """Return the value of a string, field, file or enum parameter."""
@@ -264,17 +395,9 @@ class Run:
         """Return the value of a boolean parameter."""
         return bool(self._algorithm.parameterAsBool(self.parameters, name, self.context))
 
-    def integer(self, name: str) -> int:
-        """Return the value of an integer parameter."""
-        return int(self._algorithm.parameterAsInt(self.parameters, name, self.context))
-
     def number(self, name: str) -> float:
         """Return the value of a number parameter."""
         return float(self._algorithm.parameterAsDouble(self.parameters, name, self.context))
-
-    def bands(self, name: str) -> list[int]:
-        """Return the band numbers of a band parameter."""
-        return list(self._algorithm.parameterAsInts(self.parameters, name, self.context))
 
     def raster_path(self, name: str) -> str:
         """Return the path of a raster parameter."""
@@ -289,12 +412,12 @@ class Run:
         layers = self._algorithm.parameterAsLayerList(self.parameters, name, self.context)
         return [layer_path(layer) for layer in layers]
 
-    def bounding_box(self, name: str, raster: str) -> str:
-        """Return an extent as ``W,S,E,N`` in the CRS of a raster parameter."""
-        layer = self._algorithm.parameterAsRasterLayer(self.parameters, raster, self.context)
-        box = self._algorithm.parameterAsExtent(self.parameters, name, self.context, layer.crs())
-        sides = (box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum())
-        return ",".join(f"{side:.12g}" for side in sides)
+    def scene_name(self) -> str:
+        """Return the name of the raster INPUT, or "" if the algorithm has none."""
+        if self._algorithm.parameterDefinition("INPUT") is None:
+            return ""
+        layer = self._algorithm.parameterAsRasterLayer(self.parameters, "INPUT", self.context)
+        return "" if layer is None else str(layer.name())
 
     def source(self, name: str) -> QgsProcessingFeatureSource:
         """Return the features of a vector parameter."""
@@ -304,28 +427,88 @@ class Run:
             raise QgsProcessingException(text)
         return source
 
-    def export(self, name: str, fields: Sequence[tuple[str, str]]) -> str:
-        """Write the features of a vector parameter to a temporary GeoPackage and return its path."""
-        path = os.path.join(self.folder, f"{name.lower()}.gpkg")
-        return export_features(self.source(name), path, fields, self.context, self.feedback)
+    def export(self, name: str, fields: Sequence[tuple[str, str]] = ()) -> str:
+        """Write the features of a vector parameter to a temporary GeoPackage and return its path.
 
-    def geoseg(
-        self,
-        arguments: Sequence[str],
-        bounds: Sequence[float],
-        names: Mapping[str, str] | None = None,
-    ) -> dict[str, Any] | None:
+        Messages show the name of the layer instead of this path.
+        """
+        path = os.path.join(self.folder, f"{name.lower()}.gpkg")
+        source = self.source(name)
+        self._names[path] = source.sourceName()
+        return export_features(source, path, fields, self.context, self.feedback)
+
+    # --- commands ------------------------------------------------------------------------------
+
+    def arguments(self, options: Mapping[str, str]) -> list[str]:
+        """Return the arguments of the options whose parameters have a value other than their default."""
+        arguments = []
+        for name, option in options.items():
+            if name in self.outputs:
+                arguments += [option, self.outputs[name].scratch]
+                continue
+            value = self._format(name)
+            if value is not None:
+                arguments += [*option.split(), *([value] if value else [])]
+        return arguments
+
+    def _format(self, name: str) -> str | None:
+        """Return the value of a parameter for a command line; "" for a checked box, None for no value."""
+        definition = self._algorithm.parameterDefinition(name)
+        kind = definition.type() if definition else ""
+        if self.parameters.get(name) is None and kind not in ("boolean", "enum"):
+            return None
+        if kind == "boolean":
+            return "" if self.boolean(name) else None
+        if kind == "number":
+            value = self.number(name)
+            unchanged = value == definition.defaultValue()
+            return None if unchanged else "none" if name == "GSD" and not value else f"{value:.12g}"
+        if kind == "extent":
+            return self._format_box(name)
+        if kind == "source":
+            return self.export(name)
+        if kind == "band":
+            bands = self._algorithm.parameterAsInts(self.parameters, name, self.context)
+            return ",".join(map(str, bands)) or None
+        if kind == "raster":
+            return self.raster_path(name)
+        if kind in ("enum", "string", "file", "field"):
+            text = self.string(name)
+            return None if kind == "enum" and text == definition.defaultValue() else text or None
+        return None
+
+    def _format_box(self, name: str) -> str:
+        """Return an extent as ``W,S,E,N`` in the CRS of the raster INPUT."""
+        layer = self._algorithm.parameterAsRasterLayer(self.parameters, "INPUT", self.context)
+        box = self._algorithm.parameterAsExtent(self.parameters, name, self.context, layer.crs())
+        sides = (box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum())
+        return ",".join(f"{side:.12g}" for side in sides)
+
+    def geoseg(self, arguments: Sequence[str], bounds: Sequence[float]) -> dict[str, Any] | None:
         """Run a geoseg command; see `run_geoseg`."""
         python = self._algorithm.find_python(self.parameters, self.context)
-        shown = {output.scratch: output.path for output in self.outputs.values()}
-        return run_geoseg(python, arguments, self.feedback, bounds, {**shown, **(names or {})})
+        outputs = self.outputs.values()
+        return run_geoseg(
+            python,
+            arguments,
+            self.feedback,
+            bounds,
+            {**{output.scratch: output.path for output in outputs}, **self._names},
+            self._algorithm.option_labels(),
+            [self.folder, *(output.folder for output in outputs)],
+        )
+
+    def export_annotations(self) -> str:
+        """Export the polygons of ANNOTATIONS with their classes, from the field CLASS, and their status."""
+        fields = [(self.string("CLASS") or "class", "class")]
+        if self.source("ANNOTATIONS").fields().lookupField("status") >= 0:
+            fields.append(("status", "status"))
+        return self.export("ANNOTATIONS", fields)
 
     def prepare(
         self, dataset: str, options: Sequence[str], bounds: Sequence[float]
     ) -> dict[str, Any] | None:
         """Build a dataset from the parameters SCENES, ANNOTATIONS and CLASS."""
-        column = self.string("CLASS") or "class"
-        annotations = self.export("ANNOTATIONS", [(column, "class")])
-        arguments = ["prepare", *self.layer_paths("SCENES"), "--annotations", annotations]
-        names = {annotations: self.source("ANNOTATIONS").sourceName()}
-        return self.geoseg([*arguments, *options, "-o", dataset], bounds, names)
+        annotations = ["--annotations", self.export_annotations()]
+        arguments = ["prepare", *self.layer_paths("SCENES"), *annotations, *options, "-o", dataset]
+        return self.geoseg(arguments, bounds)

@@ -48,11 +48,8 @@ class GeosegEvaluate(SubprocessAlgorithm):
         )
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
-        filters = tr("geoseg models (*.safetensors)")
-        self.add(
-            QgsProcessingParameterFile("MODEL", tr("Model"), optional=True, fileFilter=filters),
-            "Evaluate this model, a file written by Train model or geoseg train. Empty: the model shipped with "
-            "geoseg.",
+        self.add_model(
+            "Evaluate this model, a file written by Train model or geoseg train. Empty: the model shipped with geoseg."
         )
         self._add_dataset()
         self._add_scenes()

@@ -18,6 +18,7 @@ from qgis.core import (
     QgsProcessingFeedback,
     QgsProviderRegistry,
     QgsVectorFileWriter,
+    QgsVectorLayer,
 )
 
 from .i18n import tr
@@ -36,33 +37,40 @@ class ScratchOutput:
     scratch: str
     """Path to write to."""
 
+    folder: str
+    """Hidden folder of `scratch`."""
+
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
         parent, self._name = os.path.split(self.path)
         try:
-            self._folder = tempfile.mkdtemp(prefix=".geoseg-", dir=parent)
+            self.folder = tempfile.mkdtemp(prefix=".geoseg-", dir=parent)
         except OSError as error:
             text = tr("{}: cannot be written ({}). Check the folder and its permissions.")
             raise QgsProcessingException(text.format(path, error.strerror)) from error
-        self.scratch = os.path.join(self._folder, self._name)
+        self.scratch = os.path.join(self.folder, self._name)
 
     def __enter__(self) -> ScratchOutput:
         return self
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def move(self) -> None:
         """Move the output to its final path, after its sidecar files. Replace former ones."""
         for suffix in ("-wal", "-shm", "-journal"):  # SQLite's files of a former GeoPackage
             if os.path.exists(self.path + suffix):
                 os.remove(self.path + suffix)
-        written = [name for name in os.listdir(self._folder) if not name.startswith(".")]
+        written = [name for name in os.listdir(self.folder) if not name.startswith(".")]
         for name in sorted(written, key=lambda name: name == self._name):
             target = os.path.join(os.path.dirname(self.path), name)
             if os.path.isfile(os.path.join(target, "dataset.json")):
                 shutil.rmtree(target)
-            os.replace(os.path.join(self._folder, name), target)
+            try:
+                os.replace(os.path.join(self.folder, name), target)
+            except OSError as error:
+                text = tr("{}: cannot be replaced ({}). Choose another name.")
+                raise QgsProcessingException(text.format(target, error.strerror)) from error
 
 
 def layer_path(layer: QgsMapLayer) -> str:
@@ -115,3 +123,27 @@ def export_features(
             raise QgsProcessingException(writer.errorMessage())
     del writer
     return path
+
+
+def name_result(destination: str, name: str, context: QgsProcessingContext) -> None:
+    """Name the layer of a destination, if QGIS loads it on completion."""
+    if context.willLoadLayerOnCompletion(destination):
+        details = context.layerToLoadOnCompletionDetails(destination)
+        details.name, details.forceName = name, True
+
+
+def load_into_memory(path: str, destination: str, context: QgsProcessingContext) -> str:
+    """Copy the polygons of a GeoPackage to a styled layer in memory and return its ID.
+
+    The layer belongs to the context, in place of its destination, such as ``memory:objects``.
+    """
+    saved = QgsVectorLayer(path, destination.partition(":")[2] or "geoseg", "ogr")
+    saved.loadDefaultStyle()
+    layer = saved.materialize(QgsFeatureRequest())
+    layer.setRenderer(saved.renderer().clone())
+    context.temporaryLayerStore().addMapLayer(layer)
+    if context.willLoadLayerOnCompletion(destination):
+        layers = context.layersToLoadOnCompletion()
+        layers[layer.id()] = layers.pop(destination)
+        context.setLayersToLoadOnCompletion(layers)
+    return str(layer.id())

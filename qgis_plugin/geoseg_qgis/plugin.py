@@ -1,4 +1,4 @@
-"""The plugin: a Processing provider, its setting, and a menu."""
+"""The plugin: a Processing provider, a page in the options, and a menu."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from processing.core.ProcessingConfig import ProcessingConfig, Setting
 from qgis.core import QgsApplication, QgsProcessingProvider
 from qgis.PyQt.QtCore import Qt, QUrl
 from qgis.PyQt.QtGui import QDesktopServices, QIcon
 
 from .evaluate import GeosegEvaluate
-from .i18n import tr
+from .i18n import HERE, tr
 from .segment import GeosegSegment
 from .train import GeosegTrain
 from .vectorize import GeosegVectorize
 
-FOLDER = os.path.dirname(os.path.abspath(__file__))
-ICON = os.path.join(FOLDER, "icon.svg")
-PYTHON_SETTING = "GEOSEG_PYTHON"
-"""Setting that `SubprocessAlgorithm.find_python` reads."""
+ICON = os.path.join(HERE, "icon.svg")
 
 
 class GeosegProvider(QgsProcessingProvider):
@@ -50,31 +46,20 @@ class GeosegProvider(QgsProcessingProvider):
     def supportedOutputRasterLayerExtensions(self) -> list[str]:
         return ["tif"]
 
-    def load(self) -> bool:
-        ProcessingConfig.settingIcons[self.name()] = self.icon()
-        text = tr("Python of the environment in which geoseg is installed")
-        setting = Setting(self.name(), PYTHON_SETTING, text, "", valuetype=Setting.FILE)
-        ProcessingConfig.addSetting(setting)
-        ProcessingConfig.readSettings()
-        self.refreshAlgorithms()
-        return True
-
-    def unload(self) -> None:
-        ProcessingConfig.removeSetting(PYTHON_SETTING)
-
     def loadAlgorithms(self) -> None:
         for algorithm in (GeosegSegment, GeosegVectorize, GeosegTrain, GeosegEvaluate):
             self.addAlgorithm(algorithm())
 
 
 class GeosegPlugin:
-    """The provider and the menu entries, added and removed by QGIS."""
+    """The provider, the options page and the menu entries, added and removed by QGIS."""
 
     def __init__(self, iface: Any) -> None:
         self._iface = iface
         self._provider: GeosegProvider | None = None
         self._actions: list[Any] = []
         self._panel: Any = None
+        self._settings: Any = None
 
     def initProcessing(self) -> None:
         """Add the provider; qgis_process calls nothing else."""
@@ -82,9 +67,13 @@ class GeosegPlugin:
         QgsApplication.processingRegistry().addProvider(self._provider)
 
     def initGui(self) -> None:
+        from .settings import SettingsFactory
+
         self.initProcessing()
         panel = self._add_action(tr("Panel"), self._show_panel)
         self._iface.addToolBarIcon(panel)
+        self._settings = SettingsFactory(QIcon(ICON))
+        self._iface.registerOptionsWidgetFactory(self._settings)
         self._add_action(tr("Settings…"), self._open_settings)
         self._add_action(tr("Help"), self._open_help)
 
@@ -110,18 +99,22 @@ class GeosegPlugin:
         self._panel.raise_()
 
     def _open_settings(self) -> None:
-        """Open the Processing options; the setting is under Providers, geoseg."""
-        self._iface.showOptionsDialog(self._iface.mainWindow(), "processingOptions")
+        """Open the page of geoseg in the options."""
+        from .settings import PAGE
+
+        self._iface.showOptionsDialog(self._iface.mainWindow(), PAGE)
 
     def _open_help(self) -> None:
         """Open the help page of the plugin."""
-        QDesktopServices.openUrl(QUrl.fromLocalFile(os.path.join(FOLDER, "help.html")))
+        QDesktopServices.openUrl(QUrl.fromLocalFile(os.path.join(HERE, "help.html")))
 
     def unload(self) -> None:
         if self._panel is not None:
             self._panel.shut_down()
             self._iface.removeDockWidget(self._panel)
             self._panel.deleteLater()
+        if self._settings is not None:
+            self._iface.unregisterOptionsWidgetFactory(self._settings)
         for action in self._actions:
             self._iface.removePluginMenu("geoseg", action)
             self._iface.removeToolBarIcon(action)

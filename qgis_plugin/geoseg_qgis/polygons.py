@@ -10,18 +10,20 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from qgis.core import (
+    QgsCategorizedSymbolRenderer,
     QgsMapLayer,
+    QgsPalettedRasterRenderer,
     QgsProcessing,
     QgsProcessingContext,
     QgsProcessingFeedback,
     QgsProcessingLayerPostProcessorInterface,
     QgsProcessingOutputNumber,
     QgsProcessingOutputString,
-    QgsProcessingParameterBoolean,
     QgsProcessingParameterEnum,
-    QgsProcessingParameterNumber,
     QgsProcessingParameterRasterDestination,
+    QgsProcessingParameterString,
     QgsProcessingParameterVectorDestination,
+    QgsRasterLayer,
 )
 
 from .base import MAX_CLASS_OUTPUTS, Run, SubprocessAlgorithm
@@ -30,13 +32,23 @@ from .i18n import tr
 POLYGON_OPTIONS = {
     "MIN_AREA": "--min-area",
     "MIN_PIXELS": "--min-pixels",
+    "MIN_CONFIDENCE": "--min-confidence",
+    "CLASSES": "--classes",
+    "FILL_HOLES": "--fill-holes",
+    "SEPARATION": "--split",
     "SIMPLIFY": "--simplify",
+    "SMOOTH": "--smooth",
+    "REGULARIZE": "--regularize",
+    "BOXES": "--oriented-boxes",
+    "OBJECTS": "--objects",
 }
-"""Parameter to the option of the command that takes its value."""
-
+"""Parameter to the option of the commands that write polygons."""
 
 SEPARATIONS = ["auto", "interior", "confidence", "necks", "none"]
 """Values of SEPARATION, and of the option --split."""
+
+LARGEST_SCAN = 400_000_000
+"""Largest raster, in pixels, that is read to find its classes."""
 
 
 class StylePostProcessor(QgsProcessingLayerPostProcessorInterface):
@@ -45,11 +57,17 @@ class StylePostProcessor(QgsProcessingLayerPostProcessorInterface):
     _references: ClassVar[list[StylePostProcessor]] = []
     """QGIS holds no reference to a post processor, and a post processor serves one layer only."""
 
+    def __init__(self, class_ids: set[int] | None) -> None:
+        super().__init__()
+        self._class_ids = class_ids
+
     @classmethod
-    def attach(cls, path: str, context: QgsProcessingContext) -> None:
-        """Style the layer of `path` if QGIS loads it on completion."""
+    def attach(
+        cls, path: str, context: QgsProcessingContext, class_ids: set[int] | None = None
+    ) -> None:
+        """Style the layer of `path` if QGIS loads it on completion, with these classes in its legend."""
         if context.willLoadLayerOnCompletion(path):
-            processor = cls()
+            processor = cls(class_ids)
             cls._references.append(processor)
             context.layerToLoadOnCompletionDetails(path).setPostProcessor(processor)
 
@@ -57,7 +75,31 @@ class StylePostProcessor(QgsProcessingLayerPostProcessorInterface):
         self, layer: QgsMapLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> None:
         layer.loadDefaultStyle()
+        if self._class_ids is not None:
+            restrict_legend(layer, self._class_ids)
         layer.triggerRepaint()
+
+
+def restrict_legend(layer: QgsMapLayer, class_ids: set[int]) -> None:
+    """Remove the classes from the legend of a layer that do not occur in it."""
+    renderer = layer.renderer()
+    if isinstance(renderer, QgsCategorizedSymbolRenderer):
+        for index in reversed(range(len(renderer.categories()))):
+            value = renderer.categories()[index].value()
+            if isinstance(value, int) and value not in class_ids:
+                renderer.deleteCategory(index)
+    elif isinstance(renderer, QgsPalettedRasterRenderer):
+        classes = [one for one in renderer.classes() if int(one.value) in class_ids]
+        layer.setRenderer(QgsPalettedRasterRenderer(layer.dataProvider(), 1, classes))
+
+
+def find_raster_classes(path: str) -> set[int] | None:
+    """Return the values of a raster of class IDs, or None if it is too large to be read for its legend."""
+    layer = QgsRasterLayer(path, "labels")
+    if not layer.isValid() or layer.width() * layer.height() > LARGEST_SCAN:
+        return None
+    classes = QgsPalettedRasterRenderer.classDataFromRaster(layer.dataProvider(), 1)
+    return {int(one.value) for one in classes}
 
 
 class PolygonAlgorithm(SubprocessAlgorithm):
@@ -65,29 +107,25 @@ class PolygonAlgorithm(SubprocessAlgorithm):
 
     def add_polygons(self) -> None:
         """Add the polygon options, the destination of the polygons, and their counts."""
-        integer = QgsProcessingParameterNumber.Type.Integer
-        double = QgsProcessingParameterNumber.Type.Double
-        self.add(
-            QgsProcessingParameterNumber(
-                "MIN_AREA", tr("Minimum area (m²)"), double, 0, minValue=0
-            ),
+        self.add_number(
+            "MIN_AREA",
+            "Minimum area (m²)",
             "Omit polygons with a smaller area on the ground. 0 keeps all polygons.",
+            0,
+        )
+        self.add_number(
+            "MIN_CONFIDENCE",
+            "Minimum confidence",
+            "Omit polygons with a lower mean confidence, from 0 to 1. Rasters are not affected.",
+            0,
+            1,
         )
         self.add(
-            QgsProcessingParameterNumber(
-                "MIN_PIXELS", tr("Minimum area (pixels)"), integer, 0, minValue=0
-            ),
-            "Omit polygons with fewer pixels. 0 keeps all polygons.",
-            advanced=True,
+            QgsProcessingParameterString("CLASSES", tr("Classes"), optional=True),
+            "Write only polygons of these classes: names with commas between them. Empty: all classes. Rasters are not "
+            "affected.",
         )
-        self.add(
-            QgsProcessingParameterNumber(
-                "SIMPLIFY", tr("Simplification tolerance (pixels)"), double, 0, minValue=0
-            ),
-            "Simplify outlines with the Visvalingam-Whyatt algorithm: remove vertices that span a triangle smaller "
-            "than the square of this tolerance. Shared borders stay shared. 1 removes the pixel steps, 0 "
-            "keeps the pixel edges.",
-        )
+        self._add_outlines()
         self.add(
             QgsProcessingParameterEnum(
                 "SEPARATION",
@@ -102,9 +140,12 @@ class PolygonAlgorithm(SubprocessAlgorithm):
             "none: connected pixels of a class are one polygon; auto: interior where there are object outputs, else "
             "none.",
         )
-        self.add(
-            QgsProcessingParameterBoolean("STYLE", tr("Style results on load"), True),
+        self.add_boolean(
+            "STYLE",
+            "Style results on load",
             "Load the results with the colours of their classes.",
+            default=True,
+            advanced=False,
         )
         polygons = QgsProcessingParameterVectorDestination(
             "OUTPUT", tr("Polygons"), QgsProcessing.SourceType.TypeVectorPolygon
@@ -117,6 +158,51 @@ class PolygonAlgorithm(SubprocessAlgorithm):
             "from north.",
         )
         self._add_counts()
+
+    def _add_outlines(self) -> None:
+        self.add_number(
+            "MIN_PIXELS",
+            "Minimum area (pixels)",
+            "Omit polygons with fewer pixels. 0 keeps all polygons.",
+            0,
+            integer=True,
+            advanced=True,
+        )
+        self.add_number(
+            "FILL_HOLES",
+            "Fill holes up to (pixels)",
+            "Fill holes of up to this number of pixels that a single class or object surrounds. 0 keeps all holes.",
+            0,
+            integer=True,
+            advanced=True,
+        )
+        self.add_number(
+            "SIMPLIFY",
+            "Simplification tolerance (pixels)",
+            "Simplify outlines with the Visvalingam-Whyatt algorithm: remove vertices that span a triangle smaller "
+            "than the square of this tolerance. Shared borders stay shared. 1 removes the pixel steps, 0 "
+            "keeps the pixel edges.",
+            0,
+        )
+        self.add_number(
+            "SMOOTH",
+            "Smoothing distance (pixels)",
+            "Round corners, from at most this distance before them. Shared borders stay shared. 0 keeps corners.",
+            0,
+            advanced=True,
+        )
+        self.add_boolean(
+            "REGULARIZE",
+            "Regularize outlines",
+            "Replace the outlines of countable classes by circles, rectangles, hulls of ships or right-angled polygons "
+            "where they fit.",
+        )
+        self.add_boolean(
+            "BOXES",
+            "Oriented boxes",
+            "Write the oriented box of each object instead of its outline. Cannot be combined with simplified, "
+            "smoothed or regularized outlines.",
+        )
 
     def add_raster(self, name: str, text: str, help_text: str) -> None:
         """Add an optional raster to write."""
@@ -141,36 +227,31 @@ class PolygonAlgorithm(SubprocessAlgorithm):
             text = tr("Number of polygons with class ID {}").format(number)
             self.addOutput(QgsProcessingOutputNumber(f"COUNT_{number}", text))
 
-    def polygon_arguments(self, run: Run) -> list[str]:
-        """Return the arguments of the polygon options that have a value."""
-        arguments = []
-        for name, option in POLYGON_OPTIONS.items():
-            value = run.number(name)
-            if value > 0:
-                arguments += [option, f"{value:.12g}"]
-        separation = run.string("SEPARATION")
-        if separation != "auto":
-            arguments += ["--split", separation]
-        if "OBJECTS" in run.outputs:
-            arguments += ["--objects", run.outputs["OBJECTS"].scratch]
-        return arguments
-
     def collect_results(
         self, run: Run, paths: dict[str, str], event: dict[str, Any]
     ) -> dict[str, Any]:
+        counts = count_polygons(paths["OUTPUT"])
         if run.boolean("STYLE"):
-            for path in paths.values():
-                StylePostProcessor.attach(path, run.context)
-        return count_polygons(paths["OUTPUT"])
+            class_ids = {class_id for class_id, _, _ in counts}
+            for name, path in paths.items():
+                shown = {"OUTPUT": class_ids}.get(name)
+                if name == "LABELS" and run.context.willLoadLayerOnCompletion(path):
+                    shown = find_raster_classes(path)
+                StylePostProcessor.attach(path, run.context, shown)
+        return format_counts(counts)
 
 
-def count_polygons(path: str) -> dict[str, Any]:
-    """Count the polygons of a GeoPackage, in total (COUNT), by class ID (COUNT_1 …) and by name (COUNTS)."""
+def count_polygons(path: str) -> list[tuple[int, str, int]]:
+    """Return class ID, class and number of polygons of the classes in a GeoPackage."""
     uri = "file:{}?mode=ro".format(quote(path.replace(os.sep, "/")))
     query = 'SELECT class_id, class, COUNT(*) FROM segments GROUP BY class_id, "class" ORDER BY 1'
     with closing(sqlite3.connect(uri, uri=True)) as database:
-        rows = database.execute(query).fetchall()
-    counts: dict[str, Any] = {f"COUNT_{number}": 0 for number in range(1, MAX_CLASS_OUTPUTS + 1)}
-    counts.update({f"COUNT_{class_id}": count for class_id, _, count in rows})
-    by_name = json.dumps({name: count for _, name, count in rows}, ensure_ascii=False)
-    return {**counts, "COUNT": sum(count for *_, count in rows), "COUNTS": by_name}
+        return database.execute(query).fetchall()
+
+
+def format_counts(counts: list[tuple[int, str, int]]) -> dict[str, Any]:
+    """Return the numbers of polygons as outputs: in total (COUNT), by class ID (COUNT_1 …) and by name (COUNTS)."""
+    results: dict[str, Any] = {f"COUNT_{number}": 0 for number in range(1, MAX_CLASS_OUTPUTS + 1)}
+    results.update({f"COUNT_{class_id}": count for class_id, _, count in counts})
+    by_name = json.dumps({name: count for _, name, count in counts}, ensure_ascii=False)
+    return {**results, "COUNT": sum(count for *_, count in counts), "COUNTS": by_name}

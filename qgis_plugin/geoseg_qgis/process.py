@@ -1,7 +1,8 @@
 """Run geoseg in a subprocess: arguments in, JSON progress lines out.
 
 QGIS and geoseg have separate Python environments, with different versions of GDAL and PROJ. The interpreter of
-geoseg's environment therefore runs each command in isolated mode, without the variables that QGIS sets.
+geoseg's environment therefore runs each command in isolated mode, without the variables that QGIS sets. The subprocess
+reads its standard input, which closes when QGIS ends for whatever reason, and then ends as well.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import shlex
 import signal
 import subprocess
@@ -41,6 +43,44 @@ QGIS_VARIABLES = (
 )
 """Environment variables that QGIS sets for its own Python and libraries; removed for geoseg."""
 
+ENTRY_POINT = """\
+import json, os, runpy, shutil, signal, sys, threading, time
+
+folders = json.loads(sys.argv.pop(1))
+parent_ended = threading.Event()
+
+
+def remove_folders():
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def wait_for_parent():
+    while os.read(0, 4096):
+        pass
+    parent_ended.set()
+    if callable(signal.getsignal(signal.SIGTERM)):
+        if os.name == "nt":
+            signal.raise_signal(signal.SIGTERM)
+        else:
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    remove_folders()
+    os._exit(143)
+
+
+threading.Thread(target=wait_for_parent, daemon=True).start()
+try:
+    runpy.run_module("geoseg", run_name="__main__", alter_sys=True)
+finally:
+    if parent_ended.is_set():
+        remove_folders()
+"""
+"""Program of the subprocess: run geoseg; if QGIS ends first, end geoseg and delete the folders of its outputs.
+
+Its first argument is the JSON list of these folders, the others are those of geoseg.
+"""
+
 TERMINATION_TIMEOUT = 1.5
 """Seconds between SIGTERM and SIGKILL when a run is cancelled."""
 
@@ -55,6 +95,8 @@ def run_geoseg(
     feedback: QgsProcessingFeedback,
     bounds: Sequence[float],
     names: Mapping[str, str],
+    labels: Mapping[str, str] | None = None,
+    folders: Sequence[str] = (),
 ) -> dict[str, Any] | None:
     """Run a geoseg command and wait for it.
 
@@ -70,6 +112,10 @@ def run_geoseg(
         Percentages at which the stages of the command begin and end: ``(1, 85, 98)`` for two stages.
     names
         Temporary path to the name that messages show instead.
+    labels
+        Option of the command, such as ``--gsd``, to the label that messages show instead.
+    folders
+        Temporary folders that the command deletes if QGIS ends before it.
 
     Returns
     -------
@@ -83,9 +129,8 @@ def run_geoseg(
     """
     shown = [names.get(argument, argument) for argument in arguments]
     feedback.pushCommandInfo(" ".join(map(shlex.quote, [python, "-m", "geoseg", *shown])))
-    command = [python, "-I", "-u", "-X", "utf8", "-m", "geoseg", *arguments]
-    child = Child([*command, "--progress", "json"])
-    output = GeosegOutput(feedback, bounds, names)
+    child = Child([*geoseg_command(python, folders), *arguments, "--progress", "json"])
+    output = GeosegOutput(feedback, bounds, names, labels or {})
     try:
         for stream, line in child.lines():
             if feedback.isCanceled():
@@ -95,6 +140,14 @@ def run_geoseg(
         return output.finish(python, child.wait())
     finally:
         child.stop()
+
+
+def geoseg_command(python: str, folders: Sequence[str] = ()) -> list[str]:
+    """Return the start of a command line that runs geoseg, and ends it when its standard input closes.
+
+    `folders` are deleted then. Add the command of geoseg and its arguments.
+    """
+    return [python, "-I", "-u", "-X", "utf8", "-c", ENTRY_POINT, json.dumps(list(folders))]
 
 
 class Child:
@@ -112,7 +165,7 @@ class Child:
         pipe = subprocess.PIPE
         try:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, **options
+                command, stdin=pipe, stdout=pipe, stderr=pipe, **options
             )
         except OSError as error:
             text = tr("{}: cannot be started ({}). Select the Python that has geoseg.")
@@ -155,6 +208,8 @@ class Child:
             except subprocess.TimeoutExpired:
                 self._signal(force=True)
                 self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
         for stream, thread in self._readers:
             thread.join(1)
             if stream is not None and not thread.is_alive():
@@ -174,9 +229,13 @@ class GeosegOutput:
     """The output of one geoseg command, forwarded to QGIS line by line."""
 
     def __init__(
-        self, feedback: QgsProcessingFeedback, bounds: Sequence[float], names: Mapping[str, str]
+        self,
+        feedback: QgsProcessingFeedback,
+        bounds: Sequence[float],
+        names: Mapping[str, str],
+        labels: Mapping[str, str],
     ) -> None:
-        self._feedback, self._names = feedback, names
+        self._feedback, self._names, self._labels = feedback, names, labels
         self._progress = StageProgress(feedback, bounds)
         self._result: dict[str, Any] = {}
         self._error = self._last_line = ""
@@ -187,7 +246,7 @@ class GeosegOutput:
         if stream == "out":
             self._read_event(line)
         elif line.startswith(ERROR_PREFIX):
-            self._error = self._rename(line[len(ERROR_PREFIX) :])
+            self._error = self._describe(line[len(ERROR_PREFIX) :])
         elif line.startswith(WARNING_PREFIX):
             self._read_warning(line[len(WARNING_PREFIX) :])
         else:
@@ -207,16 +266,24 @@ class GeosegOutput:
             self._result = event
 
     def _read_warning(self, text: str) -> None:
-        renamed = self._rename(text)
-        if renamed == text:
-            self._feedback.pushWarning(text)
+        described = self._describe(text)
+        if self._rename(text) == text:
+            self._feedback.pushWarning(described)
         else:  # about a temporary file, which is deleted if the command fails
-            self._deferred.append(renamed)
+            self._deferred.append(described)
 
     def _rename(self, text: str) -> str:
         for path, name in self._names.items():
             text = text.replace(path, name)
         return text
+
+    def _describe(self, text: str) -> str:
+        """Replace options of the command line by the labels of their parameters."""
+        return re.sub(
+            r"(?<![\w-])--?[a-z][a-z-]*",
+            lambda option: self._labels.get(option[0], option[0]),
+            self._rename(text),
+        )
 
     def finish(self, python: str, code: int) -> dict[str, Any]:
         """Return the result event, or raise QgsProcessingException for a non-zero exit code."""
@@ -229,7 +296,7 @@ class GeosegOutput:
         return self._result
 
     def _describe_exit(self, python: str, code: int) -> str:
-        if self._last_line.endswith("No module named geoseg"):
+        if self._last_line.startswith("ImportError: No module named geoseg"):
             text = tr("{}: has no geoseg. Select another Python under Advanced Parameters.")
             return text.format(python)
         return tr("geoseg ended with code {}. {}").format(code, self._last_line)

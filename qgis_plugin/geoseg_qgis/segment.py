@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from qgis.core import (
     QgsProcessing,
-    QgsProcessingParameterBand,
-    QgsProcessingParameterBoolean,
     QgsProcessingParameterExtent,
-    QgsProcessingParameterFeatureSource,
     QgsProcessingParameterFile,
+    QgsProcessingParameterMultipleLayers,
     QgsProcessingParameterRasterLayer,
 )
 
 from .base import Run
 from .i18n import tr
-from .polygons import PolygonAlgorithm
+from .polygons import POLYGON_OPTIONS, PolygonAlgorithm
 
 
 class GeosegSegment(PolygonAlgorithm):
     """Run ``geoseg segment``."""
+
+    OPTIONS: Mapping[str, str] = {
+        "OUTPUT": "-o",
+        "LABELS": "--labels",
+        "CONFIDENCE": "--confidence",
+        "PROBABILITIES": "--probabilities",
+        "INTERIOR": "--interior",
+        "MODEL": "-m",
+        "CARD": "--card",
+        "EXTENT": "--bbox",
+        "MASK": "--aoi",
+        "BANDS": "--bands",
+        "GSD": "--gsd",
+        "PIXEL_SIZE": "--pixel-size",
+        "EXACT": "--margin exact",
+        "TTA": "--tta",
+        "DEVICE": "--device",
+        **POLYGON_OPTIONS,
+    }
 
     def name(self) -> str:
         return "segmentscene"
@@ -46,14 +64,9 @@ class GeosegSegment(PolygonAlgorithm):
         self._add_inputs()
         self._add_inference_options()
         self.add_polygons()
-        self.add_raster("LABELS", "Labels", "Write the class ID of every pixel to this GeoTIFF.")
-        self.add_raster(
-            "CONFIDENCE",
-            "Confidence",
-            "Write the confidence of every pixel, the softmax of its class, to this GeoTIFF. The values 0 to 200 "
-            "stand for 0 to 1.",
-        )
+        self._add_rasters()
         self.add_objects()
+        self.add_overwrite()
         self.add_device()
         self.add_python()
 
@@ -62,66 +75,76 @@ class GeosegSegment(PolygonAlgorithm):
             QgsProcessingParameterRasterLayer("INPUT", tr("Scene")),
             "Read this raster file: GeoTIFF, PNG, JPEG or JPEG 2000.",
         )
-        filters = tr("geoseg models (*.safetensors)")
         self.add(
-            QgsProcessingParameterFile("MODEL", tr("Model"), optional=True, fileFilter=filters),
-            "Use this model, a file written by Train model or geoseg train. Empty: the model shipped with geoseg.",
+            QgsProcessingParameterMultipleLayers(
+                "MOSAIC",
+                tr("Further scenes of a mosaic"),
+                QgsProcessing.SourceType.TypeRaster,
+                optional=True,
+            ),
+            "Segment these raster files together with the scene, as one mosaic. They share its pixel grid.",
+            advanced=True,
+        )
+        self.add_model(
+            "Use this model, a file written by Train model, geoseg train or geoseg export. Empty: the model shipped "
+            "with geoseg."
+        )
+        filters = tr("Model card (*.json)")
+        self.add(
+            QgsProcessingParameterFile(
+                "CARD", tr("Card of an ONNX model"), optional=True, fileFilter=filters
+            ),
+            "Read classes, mean and standard deviation of an ONNX model of other software from this file.",
+            advanced=True,
         )
         self.add(
             QgsProcessingParameterExtent("EXTENT", tr("Extent"), optional=True),
             "Segment only this extent. Empty: the whole scene.",
         )
-        polygons = [QgsProcessing.SourceType.TypeVectorPolygon]
-        self.add(
-            QgsProcessingParameterFeatureSource(
-                "MASK", tr("Area of interest"), polygons, optional=True
-            ),
+        self.add_polygon_layer(
+            "MASK",
+            "Area of interest",
             "Segment only the area of these polygons. Empty: the whole scene.",
         )
 
     def _add_inference_options(self) -> None:
-        self.add(
-            QgsProcessingParameterBand(
-                "BANDS",
-                tr("Bands"),
-                parentLayerParameterName="INPUT",
-                optional=True,
-                allowMultiple=True,
-            ),
-            "Pass these bands to the model, in this order. Empty: all bands except alpha.",
-            advanced=True,
-        )
-        self.add(
-            QgsProcessingParameterBoolean("EXACT", tr("Exact margin"), False),
+        self.add_bands("INPUT")
+        self.add_pixel_size()
+        self.add_boolean(
+            "EXACT",
+            "Exact margin",
             "Read the whole receptive field of the model around each tile, so that the labels do not depend on the "
             "tiling. Slower.",
-            advanced=True,
         )
-        self.add(
-            QgsProcessingParameterBoolean("TTA", tr("Test-time augmentation"), False),
+        self.add_boolean(
+            "TTA",
+            "Test-time augmentation",
             "Average the predictions for the eight rotations and reflections of each tile. Slightly more accurate, "
             "and eight times slower.",
-            advanced=True,
+        )
+
+    def _add_rasters(self) -> None:
+        self.add_raster("LABELS", "Labels", "Write the class ID of every pixel to this GeoTIFF.")
+        self.add_raster(
+            "CONFIDENCE",
+            "Confidence",
+            "Write the confidence of every pixel, the softmax of its class, to this GeoTIFF. The values 0 to 200 "
+            "stand for 0 to 1.",
+        )
+        self.add_raster(
+            "PROBABILITIES",
+            "Probabilities",
+            "Write the probability of every class, one band each, to this GeoTIFF. The values 0 to 200 stand for 0 to "
+            "1.",
+        )
+        self.add_raster(
+            "INTERIOR",
+            "Interior of objects",
+            "Write the probability that a pixel is in the interior of one object to this GeoTIFF, for Vectorize "
+            "labels. Needs a model with object outputs.",
         )
 
     def execute(self, run: Run) -> dict[str, Any] | None:
-        arguments = ["segment", run.raster_path("INPUT"), "-o", run.outputs["OUTPUT"].scratch]
-        for name, option in (("LABELS", "--labels"), ("CONFIDENCE", "--confidence")):
-            if name in run.outputs:
-                arguments += [option, run.outputs[name].scratch]
-        model = run.string("MODEL")
-        if model:
-            arguments += ["-m", model]
-        if run.parameters.get("EXTENT"):
-            arguments += ["--bbox", run.bounding_box("EXTENT", "INPUT")]
-        if run.parameters.get("MASK"):
-            arguments += ["--aoi", run.export("MASK", [])]
-        bands = run.bands("BANDS")
-        if bands:
-            arguments += ["--bands", ",".join(map(str, bands))]
-        if run.boolean("EXACT"):
-            arguments += ["--margin", "exact"]
-        if run.boolean("TTA"):
-            arguments += ["--tta"]
-        arguments += [*self.polygon_arguments(run), "--device", run.string("DEVICE")]
-        return run.geoseg(arguments, (1, 85, 98))
+        mosaic = run.layer_paths("MOSAIC")
+        scenes = [run.raster_path("INPUT"), *mosaic, *(["--mosaic"] if mosaic else [])]
+        return run.geoseg(["segment", *scenes, *run.arguments(self.OPTIONS)], (1, 85, 98))

@@ -154,12 +154,12 @@ class GeosegTrain(SubprocessAlgorithm):
 
 def format_configuration(run: Run, dataset: str) -> str:
     """Format the training configuration, in TOML; the hyperparameters are those of ``geoseg demo``."""
-    steps = run.integer("STEPS")
+    steps = int(run.number("STEPS"))
     is_finetuning = run.string("START") == "shipped"
     lines = [
         "[data]",
         "dataset = " + json.dumps(dataset, ensure_ascii=False),
-        "window = {}".format(run.integer("WINDOW")),
+        "window = {}".format(int(run.number("WINDOW"))),
         "balanced = 0.8",
         "[network]",
         'architecture = "two-scale-unet"',
@@ -177,7 +177,7 @@ def format_configuration(run: Run, dataset: str) -> str:
         *(['batch_norm = "running"', "encoder_learning_rate = 3e-4"] if is_finetuning else []),
         "warmup = 20",
         "ema = 0.97",
-        "batch_size = {}".format(run.integer("BATCH")),
+        "batch_size = {}".format(int(run.number("BATCH"))),
         f"validate_every = {max(50, steps // 10)}",
         "validation_windows = 64",
         "[card]",

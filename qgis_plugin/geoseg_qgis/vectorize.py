@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from qgis.core import QgsProcessingParameterRasterLayer
 
 from .base import Run
 from .i18n import tr
-from .polygons import PolygonAlgorithm
+from .polygons import POLYGON_OPTIONS, PolygonAlgorithm
 
 
 class GeosegVectorize(PolygonAlgorithm):
     """Run ``geoseg vectorize``."""
+
+    OPTIONS: Mapping[str, str] = {
+        "OUTPUT": "-o",
+        "CONFIDENCE": "--confidence",
+        "INTERIOR": "--interior",
+        **POLYGON_OPTIONS,
+    }
 
     def name(self) -> str:
         return "vectorizelabels"
@@ -43,18 +51,15 @@ class GeosegVectorize(PolygonAlgorithm):
         )
         self.add(
             QgsProcessingParameterRasterLayer("INTERIOR", tr("Interior of objects"), optional=True),
-            "Separate objects of countable classes by this raster with the same grid, written by geoseg segment "
-            "--interior. The values 0 to 200 stand for 0 to 1.",
+            "Separate objects of countable classes by this raster with the same grid, written by Segment "
+            "scene. The values 0 to 200 stand for 0 to 1.",
             advanced=True,
         )
         self.add_polygons()
         self.add_objects()
+        self.add_overwrite()
         self.add_python()
 
     def execute(self, run: Run) -> dict[str, Any] | None:
-        arguments = ["vectorize", run.raster_path("INPUT"), "-o", run.outputs["OUTPUT"].scratch]
-        if run.parameters.get("CONFIDENCE"):
-            arguments += ["--confidence", run.raster_path("CONFIDENCE")]
-        if run.parameters.get("INTERIOR"):
-            arguments += ["--interior", run.raster_path("INTERIOR")]
-        return run.geoseg([*arguments, *self.polygon_arguments(run)], (1, 98))
+        arguments = ["vectorize", run.raster_path("INPUT"), *run.arguments(self.OPTIONS)]
+        return run.geoseg(arguments, (1, 98))

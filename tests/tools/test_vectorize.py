@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 import cv2
 import geopandas
 import numpy as np
+import pandas as pd
 import pyogrio
 import pytest
 import rasterio
@@ -131,6 +132,36 @@ def test_a_scene_with_other_columns_is_not_appended(tmp_path: Path) -> None:
         vectorize(labels, tmp_path / "classes.gpkg", **by_class), layer="house"
     )
     assert table["uncertainty"].tolist() == [1.0]
+
+
+def test_only_chosen_classes_and_confident_polygons_are_written(tmp_path: Path) -> None:
+    labels = save(tmp_path / "labels.tif", blobs(150, 150), tags=legend_tags(LEGEND))
+    ramp = np.tile(np.linspace(0, 200, 150).astype(np.uint8), (150, 1))
+    confidence = save(tmp_path / "confidence.tif", ramp)
+    table = read(vectorize(labels, tmp_path / "all.gpkg", confidence=confidence))
+    kept = vectorize(
+        labels,
+        tmp_path / "kept.gpkg",
+        confidence=confidence,
+        polygons=PolygonOptions(min_confidence=0.5, classes=("house",)),
+    )
+    expected = table[(table["class"] == "house") & (table["confidence"] >= 0.5)]
+    assert 0 < len(expected) < len(table[table["class"] == "house"])
+    columns = ["class", "confidence", "pixels", "geometry"]
+    pd.testing.assert_frame_equal(read(kept)[columns], expected[columns].reset_index(drop=True))
+
+
+def test_polygons_of_unknown_confidence_are_kept(tmp_path: Path) -> None:
+    labels = save(tmp_path / "labels.tif", blobs(20, 20), tags=legend_tags(LEGEND))
+    every = read(vectorize(labels, tmp_path / "all.gpkg"))
+    options = PolygonOptions(min_confidence=0.9)
+    assert len(read(vectorize(labels, tmp_path / "kept.gpkg", polygons=options))) == len(every)
+
+
+def test_an_unknown_class_is_an_error_that_lists_the_classes(tmp_path: Path) -> None:
+    labels = save(tmp_path / "labels.tif", blobs(9, 9), tags=legend_tags(LEGEND))
+    with pytest.raises(ConfigError, match=r"--classes: unknown class 'hause'.*'house'"):
+        vectorize(labels, tmp_path / "out.gpkg", polygons=PolygonOptions(classes=("hause",)))
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int16", "uint16", "int32", "uint32"])
