@@ -166,7 +166,7 @@ def check_steps(python: str, folder: str) -> list[Step]:
 # --- tasks -----------------------------------------------------------------------------------------
 
 
-class CommandTask(QgsTask):
+class EnvironmentTask(QgsTask):
     """Runs commands one after the other, in the background.
 
     `logged` receives each line of their output, `ended` an error message, "" after success, in the thread of QGIS's
@@ -176,7 +176,7 @@ class CommandTask(QgsTask):
     logged = pyqtSignal(str)
     ended = pyqtSignal(str)
 
-    _running: ClassVar[set[CommandTask]] = set()
+    _running: ClassVar[set[EnvironmentTask]] = set()
     """QGIS holds no reference to the Python part of a task."""
 
     def __init__(
@@ -196,7 +196,7 @@ class CommandTask(QgsTask):
         succeeded = False
         try:
             succeeded = all(map(self._run_step, self._steps))
-        except QgsProcessingException as error:
+        except (OSError, QgsProcessingException) as error:
             self._error = str(error)
         finally:
             self._clean(succeeded)
@@ -228,7 +228,7 @@ class CommandTask(QgsTask):
 
 def create_installation_task(
     installation: Installation, folder: str | None = None
-) -> tuple[CommandTask, str]:
+) -> tuple[EnvironmentTask, str]:
     """Return a task that creates a new environment, and its interpreter.
 
     The new environment is a folder of its own in `folder`, by default that of the profile. Earlier ones are deleted
@@ -245,14 +245,14 @@ def create_installation_task(
                 shutil.rmtree(path, ignore_errors=True)
 
     steps = installation_steps(installation, new)
-    task = CommandTask(tr("Set up geoseg"), steps, clean)
+    task = EnvironmentTask(tr("Set up geoseg"), steps, clean)
     return task, environment_python(new)
 
 
-def create_check_task(python: str) -> CommandTask:
+def create_check_task(python: str) -> EnvironmentTask:
     """Return a task that tests an environment."""
     folder = tempfile.mkdtemp(prefix="geoseg-")
     steps = check_steps(python, folder)
-    return CommandTask(
+    return EnvironmentTask(
         tr("Test geoseg"), steps, lambda _: shutil.rmtree(folder, ignore_errors=True)
     )

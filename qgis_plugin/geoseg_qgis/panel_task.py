@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qgis.core import QgsProcessingContext, QgsProcessingException, QgsProcessingFeedback, QgsTask
+from qgis.core import QgsProcessingException, QgsProcessingFeedback, QgsTask
 from qgis.PyQt.QtCore import pyqtSignal
 
-from .base import SubprocessAlgorithm
 from .i18n import tr
-from .process import ERROR_PREFIX, Child, run_geoseg
+from .interpreter import find_configured_python
+from .process import ERROR_PREFIX, Child, geoseg_command, run_geoseg
 
 
 def find_python() -> str:
@@ -25,7 +25,7 @@ def find_python() -> str:
     QgsProcessingException
         If none is configured, or it does not exist.
     """
-    python = SubprocessAlgorithm().find_python({}, QgsProcessingContext())
+    python = find_configured_python()
     if not python:
         text = tr(
             "No Python with geoseg is configured. Open Plugins > geoseg > Settings and set it up."
@@ -128,7 +128,14 @@ class CommandTask(PanelTask):
 
     def execute(self) -> dict[str, Any] | None:
         try:
-            return run_geoseg(self.python, self.arguments, self.feedback, self._bounds, self._names)
+            return run_geoseg(
+                self.python,
+                self.arguments,
+                self.feedback,
+                self._bounds,
+                self._names,
+                folders=[self._folder] if self._folder else [],
+            )
         finally:
             if self._folder:
                 shutil.rmtree(self._folder, ignore_errors=True)
@@ -138,7 +145,7 @@ class InfoTask(PanelTask):
     """``geoseg info``, whose result is the JSON data on stdout."""
 
     def execute(self) -> dict[str, Any] | None:
-        child = Child([self.python, "-I", "-X", "utf8", "-m", "geoseg", *self.arguments])
+        child = Child([*geoseg_command(self.python), *self.arguments])
         lines: list[str] = []
         error = ""
         try:

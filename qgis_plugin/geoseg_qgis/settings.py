@@ -21,7 +21,7 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from .environment import (
-    CommandTask,
+    EnvironmentTask,
     Installation,
     create_check_task,
     create_installation_task,
@@ -60,7 +60,7 @@ class SettingsPage(QgsOptionsPageWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName(PAGE)
-        self._task: CommandTask | None = None
+        self._task: EnvironmentTask | None = None
         self._new_python = ""
         layout = QVBoxLayout(self)
         layout.addWidget(self._build_interpreter())
@@ -157,7 +157,7 @@ class SettingsPage(QgsOptionsPageWidget):
         if self._task is not None:
             self._task.cancel()
 
-    def _start(self, task: CommandTask, new_python: str = "") -> None:
+    def _start(self, task: EnvironmentTask, new_python: str = "") -> None:
         self._task, self._new_python = task, new_python
         self.log.clear()
         self.status.setText(task.description())
