@@ -31,6 +31,7 @@ from geoseg.options import TrainOptions
 from geoseg.tools.evaluate import evaluate
 from geoseg.tools.train import train
 from geoseg.training.config import TrainConfig, read_config
+from geoseg.training.inheritance import DEFAULT_ARCHITECTURE
 
 CONFIGS = Path(__file__).parent.parent / "configs" / "ablation"
 PAGE = Path(__file__).parent.parent / "docs" / "experiments.md"
@@ -94,8 +95,9 @@ def step_flops(config: TrainConfig, bands: int, classes: int) -> int:
     """
     network, size = config.network, config.data.window
     batch = config.training.batch_size * config.training.accumulate
+    architecture = network.architecture or DEFAULT_ARCHITECTURE
     with torch.device("meta"):
-        built = build(network.architecture, bands, classes, network.parameters)
+        built = build(architecture, bands, classes, network.parameters or {})
         images = torch.empty(batch, bands, size, size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         built.train()(images)

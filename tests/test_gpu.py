@@ -65,7 +65,7 @@ def config(drawn: Path, precision: str) -> TrainConfig:
     return parse_config(
         {
             "data": {"dataset": str(drawn), "window": 64},
-            "network": {"parameters": {"width": 16, "depth": 2}},
+            "network": {"architecture": "unet", "parameters": {"width": 16, "depth": 2}},
             "loss": {"weights": "sqrt"},
             "training": {
                 "steps": 150,

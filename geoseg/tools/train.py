@@ -20,11 +20,12 @@ from geoseg.models.model_file import ModelCard, save_model
 from geoseg.models.receptive_field import measure_context
 from geoseg.models.runtime import choose_device
 from geoseg.options import PIXEL_SIZES_M, StrPath, TrainOptions
-from geoseg.polygons.object_rules import default_rules
+from geoseg.polygons.object_rules import ObjectRule, ObjectRules, default_rules
 from geoseg.progress import Track, silent
 from geoseg.report.figures import plot_curves
 from geoseg.training.config import TrainConfig
 from geoseg.training.distributed import connect_processes, local_device
+from geoseg.training.inheritance import range_pixel_sizes
 from geoseg.training.log import TensorBoardLog, write_log
 from geoseg.training.run import TrainingRun
 
@@ -193,6 +194,7 @@ def _save_state(
 def _write_products(
     run: TrainingRun, result: TrainResult, board: TensorBoardLog | None, *, overwrite: bool
 ) -> None:
+    run.interpolate_weights()
     run.adjust_logits()
     assert run.best is not None  # the last step validates
     write_log(result.model, run.history)
@@ -204,10 +206,11 @@ def _write_products(
 
 def _make_card(run: TrainingRun) -> ModelCard:
     dataset, network, card = run.dataset, run.config.network, run.config.card
-    reach = measure_context(run.trainer.network, bands=dataset.bands, stride=run.stride)
+    assert network.architecture is not None
+    reach = _find_context(run)
     return ModelCard(
         architecture=network.architecture,
-        parameters=network.parameters,
+        parameters=network.parameters or {},
         legend=dataset.legend,
         bands=dataset.bands,
         dtype=dataset.dtype,
@@ -218,11 +221,31 @@ def _make_card(run: TrainingRun) -> ModelCard:
         stride=run.stride,
         margin=default_margin(reach, run.stride),
         context=reach,
-        pixel_size_m=_range_pixel_sizes(run) or card.pixel_size_m,
+        pixel_size_m=range_pixel_sizes(_range_pixel_sizes(run) or card.pixel_size_m, run.parent),
         training=_describe_training(run),
-        objects=default_rules(len(dataset.legend)) if run.has_objects else None,
+        objects=_choose_rules(run) if run.has_objects else None,
         scores={"validation_windows": {"miou": round(run.best_miou, 4), "truth": run.layer}},
     )
+
+
+def _find_context(run: TrainingRun) -> int | None:
+    """Return the receptive field: that of the parent, if it is the same network, else a measured one."""
+    network, parent = run.config.network, run.parent
+    same = (network.architecture, network.parameters)
+    if parent and parent.context is not None and (parent.architecture, parent.parameters) == same:
+        return parent.context
+    log.info("measuring the receptive field")
+    return measure_context(run.trainer.network, bands=run.dataset.bands, stride=run.stride)
+
+
+def _choose_rules(run: TrainingRun) -> ObjectRules:
+    """Return the object rules of the parent's classes of the same names, and the default ones of new classes."""
+    parent, legend = run.parent, run.dataset.legend
+    if parent is None or parent.objects is None:
+        return default_rules(len(legend))
+    known = dict(zip(parent.legend.names, parent.objects.rules, strict=True))
+    rules = tuple(known.get(name, ObjectRule()) for name in legend.names)
+    return ObjectRules(rules, reach=parent.objects.reach)
 
 
 def _describe_training(run: TrainingRun) -> dict[str, Any]:

@@ -81,15 +81,18 @@ class DataSection(_Section):
     background: Fraction = 0.0
     """Fraction of windows without objects. The rest, neither `balanced` nor `background`, is placed uniformly."""
 
+    unlabelled: Fraction = 0.0
+    """Fraction of windows placed anywhere in the scenes, even outside the annotated area: for `loss.distillation`."""
+
     held_out: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """Fraction of the training scenes that are not trained on, rounded to one in n and chosen by the CRC-32 of their
     names, for choosing object rules."""
 
     @model_validator(mode="after")
     def _check_fractions(self) -> Self:
-        if self.balanced + self.background > 1:
+        if self.balanced + self.background + self.unlabelled > 1:
             raise ValueError(
-                "balanced and background are fractions of all windows: at most 1 together"
+                "balanced, background and unlabelled are fractions of all windows: at most 1 together"
             )
         return self
 
@@ -97,19 +100,22 @@ class DataSection(_Section):
 class NetworkSection(_Section):
     """``[network]``: architecture, first weights and input scaling."""
 
-    architecture: str = "unet"
-    """Name of the network: "unet", "mobile-unet", "two-scale-unet", "deeplab", or that of an installed package."""
+    architecture: str | None = None
+    """Name of the network: "unet", "mobile-unet", "two-scale-unet", "deeplab", or that of an installed package. None:
+    that of the geoseg model in `pretrained`, else "two-scale-unet"."""
 
-    parameters: dict[str, Any] = {}
-    """Keyword arguments of the architecture."""
+    parameters: dict[str, Any] | None = None
+    """Keyword arguments of the architecture. None: those of the geoseg model in `pretrained`, if it has this
+    architecture."""
 
     pretrained: str | None = None
     """Initial weights. "shipped" or a .safetensors file: all weights of a geoseg model. "package": encoder weights
-    of the extra `pretrained`. Another file: encoder weights. None or "": random. A relative path starts at the
-    working directory."""
+    of the extra `pretrained`. Another file: encoder weights. "": random. None: the shipped model, or random weights if
+    `architecture` is set. A relative path starts at the working directory."""
 
     mean: tuple[float, ...] | None = None
-    """Mean of each band, in units of the scene. None: measured on training windows."""
+    """Mean of each band, in units of the scene. None: that of the geoseg model in `pretrained`, if it has the same
+    number of bands and data type, else from the statistics of the dataset."""
 
     std: tuple[float, ...] | None = None
     """Standard deviation of each band, in units of the scene. Set together with `mean`."""
@@ -118,11 +124,11 @@ class NetworkSection(_Section):
 class LossSection(_Section):
     """``[loss]``: class weights and terms of the loss. `geoseg.training.loss` has the formula."""
 
-    weights: Weighting = "inverse"
+    weights: Weighting = "sqrt"
     """Class weights as a function of pixel counts: "none", "inverse", "sqrt", "enet" or "effective"."""
 
-    cap: Positive | None = None
-    """Largest class weight, as a multiple of the background's."""
+    cap: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 3.0
+    """Largest class weight, as a multiple of the background's; 0: no limit."""
 
     beta: Annotated[float, Field(gt=0, lt=1)] = BETA
     """β of the weights "effective". 1 / (1 - β) is the number of pixels at which the effective number saturates."""
@@ -135,6 +141,10 @@ class LossSection(_Section):
 
     smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """ε of label smoothing; 0 switches it off."""
+
+    distillation: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """Factor of the distillation from the geoseg model in `network.pretrained` on pixels without a label; 0 switches it
+    off."""
 
     logit_adjustment_windows: Annotated[int, Field(ge=0)] = 100
     """Evenly spaced windows of the training split on which the class logits are adjusted after training (logit
@@ -217,9 +227,10 @@ class TrainingSection(_Section):
     accumulate: Count = 1
     """Batches per step (gradient accumulation), for steps of more windows than fit into memory."""
 
-    batch_norm: Literal["batch", "running"] = "batch"
+    batch_norm: Literal["batch", "running"] | None = None
     """Statistics by which batch norm normalizes: those of each batch, or the running ones of the initial weights, which
-    then stay as they are. "running" suits a start from a trained model with batches of few windows."""
+    then stay as they are. "running" suits a start from a trained model with batches of few windows. None: "running"
+    from a geoseg model, else "batch"."""
 
     precision: Precision = "float32"
     """Arithmetic of the forward and backward pass: "float32", "bfloat16" or "float16" (mixed precision, for GPUs).
@@ -242,6 +253,10 @@ class TrainingSection(_Section):
 
     ema: Fraction = 0.99
     """Decay of the exponential moving average of the weights, which becomes the model."""
+
+    interpolation: tuple[Fraction, ...] = ()
+    """Weights α of the trained model in means with the initial one, ``α trained + (1 - α) initial``, of which the one
+    with the best validation mIoU becomes the model (Wortsman et al. 2022). Empty: the trained model itself."""
 
     gradient_norm: Positive = 5.0
     """Largest norm of the gradient; longer gradients are scaled down."""

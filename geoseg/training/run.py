@@ -29,7 +29,9 @@ from geoseg.training.checkpoint import (
 )
 from geoseg.training.class_weights import class_weights
 from geoseg.training.config import TrainConfig
+from geoseg.training.distillation import Distillation
 from geoseg.training.distributed import Processes
+from geoseg.training.inheritance import inherit_settings, read_parent
 from geoseg.training.loading import (
     Batch,
     choose_scaling,
@@ -90,9 +92,12 @@ class TrainingRun:
         threads: int = 2,
         workers: int = 0,
     ) -> None:
-        self.config, self.processes = config, processes or Processes()
+        self.processes = processes or Processes()
         self._threads, self._workers = threads, workers
         self.dataset = open_dataset(config.data)
+        self.parent = read_parent(config.network)
+        """Card of the geoseg model that the run starts from, or None."""
+        self.config = config = inherit_settings(config, self.dataset, self.parent)
         self.layer = choose_layer(config.data, self.dataset)
         self._train = open_split(config.data, self.dataset, "train")
         network, self.ancestor = build_network(config, self.dataset)
@@ -115,7 +120,11 @@ class TrainingRun:
         weights = compute_class_weights(config, self.dataset)
         if self.processes.is_leader:
             log_class_weights(config, self.dataset, weights)
-        self.trainer = Trainer(network, weights, config, device, self.processes)
+        self._initial: Tensors = {}
+        if config.training.interpolation:
+            self._initial = copy_tensors(network.state_dict(), "cpu")
+        distillation = self._load_distillation(device) if config.loss.distillation else None
+        self.trainer = Trainer(network, weights, config, device, self.processes, distillation)
         self.best: Tensors | None = None
         """Averaged weights of the best validation."""
         self.best_miou = -1.0
@@ -265,6 +274,45 @@ class TrainingRun:
         classes = len(self.dataset.legend)
         return score_network(network, self._validation, classes=classes, processes=processes)
 
+    def _load_distillation(self, device: str) -> Distillation:
+        """Load the model that the run starts from as a teacher."""
+        source, bands = self.config.network.pretrained, self.dataset.bands
+        if source is None or self.parent is None:
+            raise ConfigError(
+                "loss.distillation: needs a geoseg model in network.pretrained. Name one, or set 0"
+            )
+        theirs = self.parent.legend
+        teacher = build(self.parent.architecture, bands, len(theirs), self.parent.parameters)
+        load_pretrained(teacher, source, band_names=self.dataset.band_names, legend=theirs)
+        return Distillation(
+            teacher,
+            theirs,
+            self.dataset.legend,
+            objects=self.has_objects and self.parent.objects is not None,
+            device=device,
+            reduce=self.processes.reduce_sum,
+        )
+
+    def interpolate_weights(self) -> None:
+        """Replace the best weights by the mean with the initial ones that has the best mIoU, see `TrainingSection`."""
+        if self.best is None or not self._initial:
+            return
+        trained, best, scores = self.best, 0.0, {}
+        self.best_miou = -1.0
+        for alpha in sorted(self.config.training.interpolation):
+            mixed = {
+                name: torch.lerp(self._initial[name], tensor, alpha)
+                if tensor.is_floating_point()
+                else tensor
+                for name, tensor in trained.items()
+            }
+            network = self.trainer.network_with(mixed)
+            scores[alpha] = _mean_iou(self.score(network, Processes()).labels)
+            if scores[alpha] > self.best_miou:
+                self.best_miou, self.best, best = scores[alpha], mixed, alpha
+        listed = ", ".join(f"{alpha:g} {100 * miou:.1f} %" for alpha, miou in scores.items())
+        log.info("validation mIoU by the weight of the trained model: %s; used %g", listed, best)
+
     def adjust_logits(self) -> None:
         """Adjust the logits of the best weights on training windows, and score them again."""
         most = self.config.loss.logit_adjustment_windows
@@ -360,7 +408,7 @@ class TrainingRun:
 
 
 def build_network(config: TrainConfig, dataset: Dataset) -> tuple[nn.Module, dict[str, Any] | None]:
-    """Build the network with its initial weights, seeded by the configuration.
+    """Build the network with its initial weights, seeded by the configuration after `inherit_settings`.
 
     Returns
     -------
@@ -378,10 +426,14 @@ def build_network(config: TrainConfig, dataset: Dataset) -> tuple[nn.Module, dic
     """
     torch.manual_seed(config.training.seed)
     settings, window = config.network, config.data.window
-    network = build(settings.architecture, dataset.bands, len(dataset.legend), settings.parameters)
+    legend, bands = dataset.legend, dataset.bands
+    assert settings.architecture is not None
+    network = build(settings.architecture, bands, len(legend), settings.parameters or {})
     ancestor = None
     if settings.pretrained:
-        ancestor = load_pretrained(network, settings.pretrained, band_names=dataset.band_names)
+        ancestor = load_pretrained(
+            network, settings.pretrained, band_names=dataset.band_names, legend=legend
+        )
     if window % network.stride:  # type: ignore[operator]
         raise ConfigError(
             f"data.window: {window} is not a multiple of the network's stride {network.stride}. "
@@ -395,7 +447,7 @@ def compute_class_weights(config: TrainConfig, dataset: Dataset) -> NDArray[np.f
     counts = dataset.layers[choose_layer(config.data, dataset)].splits["train"].pixels
     pixels = [counts.get(name, 0) for name in dataset.legend.names]
     loss = config.loss
-    return class_weights(pixels, loss.weights, cap=loss.cap, beta=loss.beta)
+    return class_weights(pixels, loss.weights, cap=loss.cap or None, beta=loss.beta)
 
 
 def log_class_weights(config: TrainConfig, dataset: Dataset, weights: NDArray[np.float64]) -> None:

@@ -100,6 +100,8 @@ class Sampler:
         kind = rng.random()
         if kind < self._data.balanced and self._classes:
             return self._place(rng, *self._draw_near_object(rng))
+        if kind >= 1 - self._data.unlabelled:
+            return self._place(rng, *self._draw_unlabelled(rng))
         view = self._place(rng, *self._draw_anywhere(rng))
         if kind < self._data.balanced + self._data.background:
             for _ in range(_MAX_TRIES):
@@ -113,6 +115,14 @@ class Sampler:
         number = int(np.searchsorted(self._cumulative_area, rng.random(), side="right"))
         scene = self.reader.scenes[number]
         x, y = rng.uniform((0, 0), (scene.width, scene.height))
+        return number, (float(x), float(y))
+
+    def _draw_unlabelled(self, rng: Generator) -> tuple[int, tuple[float, float]]:
+        """Draw a scene with probability proportional to its area, and a point in it, labelled or not."""
+        sizes = np.array([(scene.width, scene.height) for scene in self.reader.scenes], float)
+        areas = sizes.prod(axis=1)
+        number = int(rng.choice(len(areas), p=areas / areas.sum()))
+        x, y = rng.uniform((0, 0), sizes[number])
         return number, (float(x), float(y))
 
     def _draw_near_object(self, rng: Generator) -> tuple[int, tuple[float, float]]:

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from geoseg.errors import ConfigError, ModelError
+from geoseg.legend import IGNORE
 from geoseg.training.config import TrainConfig, TrainingSection
+from geoseg.training.distillation import Distillation
 from geoseg.training.distributed import Processes
 from geoseg.training.loading import Batch
 from geoseg.training.loss import Loss
@@ -104,6 +106,8 @@ class Trainer:
         Device of the network.
     processes
         Processes that share the run.
+    distillation
+        Loss on pixels without a label.
     """
 
     def __init__(
@@ -113,8 +117,10 @@ class Trainer:
         config: TrainConfig,
         device: str,
         processes: Processes | None = None,
+        distillation: Distillation | None = None,
     ) -> None:
         self.processes = processes or Processes()
+        self._distillation, self._distillation_factor = distillation, config.loss.distillation
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device, self.training = device, config.training
         self.step = 0
@@ -224,6 +230,11 @@ class Trainer:
         if batch.objects is not None:
             of_objects = outputs[:, self._classes :]
             loss = loss + self._object_loss(of_objects, batch.objects, batch.labels)
+        if self._distillation:
+            unlabelled = (batch.labels == IGNORE) & batch.inputs.any(dim=1)  # not valid: all 0
+            with self._mixed_precision():
+                distilled = self._distillation(batch.inputs, outputs, unlabelled)
+            loss = loss + self._distillation_factor * distilled
         loss = loss / parts
         if not loss.isfinite():
             raise ModelError(f"step {self.step + 1}: the loss is not finite. Lower learning_rate")

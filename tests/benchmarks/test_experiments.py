@@ -20,6 +20,7 @@ BASE = """# The plain one.
 window = 64
 balanced = 0.0
 [network]
+architecture = "unet"
 parameters = { width = 4, depth = 1 }
 [loss]
 weights = "none"

@@ -100,7 +100,7 @@ def test_a_training_goes_on_from_its_pieces(tmp_path: Path) -> None:
     assert main(["pack", str(source), str(tmp_path / "data")]) == 0
     config = tmp_path / "config.toml"
     config.write_text(
-        "[data]\nwindow = 64\n[network]\nparameters = { width = 4, depth = 1, objects = true }\n"
+        "[data]\nwindow = 64\n[network]\narchitecture = 'unet'\nparameters = { width = 4, depth = 1, objects = true }\n"
         "[training]\nbatch_size = 1\nvalidation_windows = 2\n"
     )
     words = ["--config", str(config), "--device", "cpu"]

@@ -14,7 +14,8 @@ from geoseg.cli import boundary, geoseg
 from tests.scenes import UTM, model_file, picture, write_scene
 from tests.synthetic_dataset import dataset, dota_folder
 
-TRAIN = "[data]\ndataset = 'dataset'\nwindow = 64\n[network]\nparameters = {width = 4, depth = 2}\n"
+NETWORK = "[network]\narchitecture = 'unet'\nparameters = {width = 4, depth = 2}\n"
+TRAIN = f"[data]\ndataset = 'dataset'\nwindow = 64\n{NETWORK}"
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def tiny_config(folder: Path) -> TrainConfig:
     return parse_config(
         {
             "data": {"dataset": str(folder), "window": 32},
-            "network": {"parameters": {"width": 4, "depth": 2}},
+            "network": {"architecture": "unet", "parameters": {"width": 4, "depth": 2}},
             "training": {"steps": 2, "batch_size": 1, "warmup": 0, "validate_every": 2},
         },
         "test",

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from geoseg.models.architectures import build
 from geoseg.models.deeplab import DeepLab
 from geoseg.models.encoder import Encoder
 from geoseg.models.mobile_unet import MobileUNet
-from geoseg.models.receptive_field import measure_context
+from geoseg.models.receptive_field import SpreadNaN, measure_context, replace_convolutions
 from geoseg.models.unet import UNet
 from geoseg.raster.tiles import round_up
 
@@ -51,6 +52,36 @@ def test_the_context_of_a_convolution_is_half_its_kernel(
     kernel: int, dilation: int, reach: int
 ) -> None:
     assert measure_context(Context(kernel, dilation), bands=1, stride=16) == reach
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 3, "padding": 1},
+        {"kernel_size": (1, 5), "padding": (0, 4), "dilation": (1, 2)},
+        {"kernel_size": 4, "stride": 2, "padding": 1},
+        {"kernel_size": 3, "groups": 4},
+    ],
+)
+@torch.inference_mode()
+def test_nan_spreads_as_in_a_convolution(options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(4, 4, **options).double()
+    assert SpreadNaN.fits(convolution)
+    image = torch.rand(2, 4, 9, 11, dtype=torch.float64)
+    image[0, 1, 4, 5] = image[1, :, 0, 0] = torch.nan
+    assert torch.equal(SpreadNaN(convolution)(image).isnan(), convolution(image).isnan())
+
+
+def test_convolutions_that_pad_otherwise_or_have_other_groups_are_kept() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(4, 4, 3, padding="same"),
+        nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"),
+        nn.Conv2d(4, 4, 3, groups=2),
+        nn.Conv2d(4, 4, 1),
+    )
+    kinds = [type(module) for module in replace_convolutions(network).children()]
+    assert kinds == [nn.Conv2d, nn.Conv2d, nn.Conv2d, SpreadNaN]
 
 
 @torch.inference_mode()

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from geoseg.errors import ConfigError, ModelError
+from geoseg.legend import Legend
 from geoseg.models.encoder import Encoder
 from geoseg.models.model_file import load_model
-from geoseg.models.pretrained import load_pretrained
+from geoseg.models.pretrained import load_pretrained, select_classes
 from geoseg.models.two_scale_unet import TwoScaleUNet
 from geoseg.models.unet import UNet
 from tests.scenes import LEGEND, model_file
@@ -98,3 +99,40 @@ def test_encoder_weights_go_into_both_encoders_of_a_two_scale_network(
     assert load_pretrained(network, str(tmp_path / "weights.bin")) is None
     filled = {n for n, t in network.state_dict().items() if t.numel() and bool((t == 3).all())}
     assert filled >= {n for n in network.state_dict() if n.startswith(("encoder.", "fine."))}
+
+
+def test_classes_take_the_weights_of_their_names_and_new_ones_those_of_the_background(
+    tmp_path: Path,
+) -> None:
+    path = model_file(tmp_path / "m.safetensors")
+    names = LEGEND.names
+    ours = Legend.of({names[2]: "#ff0000", "shed": "#00ff00", names[1]: "#0000ff"})
+    network = UNet(3, len(ours), width=4, depth=2)
+    load_pretrained(network, str(path), legend=ours)
+    theirs = load_model(path).network.state_dict()
+    assert torch.equal(network.head.weight, theirs["head.weight"][[0, 2, 0, 1]])
+    bias = theirs["head.bias"][[0, 2, 0, 1]] + torch.tensor([0, 0, -1, 0])
+    assert torch.equal(network.head.bias, bias)  # type: ignore[arg-type]
+
+
+def test_object_outputs_survive_another_number_of_classes() -> None:
+    torch.manual_seed(0)
+    theirs = Legend.of({"plane": "#ff0000", "ship": "#00ff00", "shed": "#0000ff"})
+    ours = Legend.of({"ship": "#00ff00", "roof": "#0000ff"})
+    before = TwoScaleUNet(3, len(theirs)).eval()
+    for parameter in before.subpixel.parameters():
+        parameter.data.normal_()
+    weights = select_classes(before.state_dict(), theirs, ours)
+    after = TwoScaleUNet(3, len(ours)).eval()
+    after.load_state_dict(weights)
+    image = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        expected, got = before(image), after(image)
+    kept = expected[:, [0, 2, 4, 5]]  # background, ship, interior and touching
+    torch.testing.assert_close(got[:, [0, 1, 3, 4]], kept)
+    torch.testing.assert_close(got[:, 2], expected[:, 0] - 1)  # roof: below the background
+
+
+def test_the_same_names_in_the_same_order_keep_all_weights(tmp_path: Path) -> None:
+    weights = load_model(model_file(tmp_path / "m.safetensors")).network.state_dict()
+    assert select_classes(weights, LEGEND, LEGEND) == weights

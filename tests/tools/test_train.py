@@ -450,7 +450,7 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(
     file = tmp_path / "config.toml"
     file.write_text(
         f'[data]\ndataset = "{drawn}"\nwindow = 64\n'
-        "[network]\nparameters = { width = 8, depth = 2 }\n"
+        "[network]\narchitecture = 'unet'\nparameters = { width = 8, depth = 2 }\n"
         "[loss]\ndice = 1.0\n"
         "[augment]\ncopy_paste = 0.5\nnoise = 0.05\nrotate = 0.5\n"
         "[training]\nsteps = 60\nbatch_size = 4\ncheckpoint_every = 1\nvalidate_every = 7\n"
@@ -480,7 +480,7 @@ def test_sigterm_leaves_a_checkpoint_that_resumes(drawn: Path, tmp_path: Path) -
     file = tmp_path / "config.toml"
     file.write_text(
         f'[data]\ndataset = "{drawn}"\nwindow = 64\n'
-        "[network]\nparameters = { width = 8, depth = 2 }\n"
+        "[network]\narchitecture = 'unet'\nparameters = { width = 8, depth = 2 }\n"
         "[training]\nsteps = 1000000\nbatch_size = 2\ncheckpoint_every = 2\n"
     )
     output = tmp_path / "m.safetensors"

@@ -100,7 +100,10 @@ def test_a_config_says_what_the_one_it_extends_does_not(tmp_path: Path) -> None:
         ('extends = "config.toml"', "circular"),
         ('extends = "nowhere.toml"', "nowhere.toml: cannot be read"),
         ("extends = 5", "extends: must name one file"),
-        ("[data]\nbalanced = 0.7\nbackground = 0.4", "data: balanced and background are fractions"),
+        (
+            "[data]\nbalanced = 0.7\nbackground = 0.4",
+            "data: balanced, background and unlabelled are fractions",
+        ),
         ("[augment]\nscale = [2.0, 1.0]", "augment.scale: give the smallest value first"),
         ("[card]\npixel_size_m = [0.8, 0.1]", "card.pixel_size_m: give the smallest value first"),
         ("[training]\nprecision = 'half'", "training.precision: .*'bfloat16'"),

@@ -88,7 +88,7 @@ def test_processes_that_are_killed_go_on_to_the_same_bytes_and_leave_one_model(
     drawn, config = dataset(tmp_path / "drawn"), tmp_path / "config.toml"
     config.write_text(
         f'[data]\ndataset = "{drawn.as_posix()}"\nwindow = 64\n'
-        "[network]\nparameters = { width = 4, depth = 2 }\n[loss]\ndice = 1.0\n"
+        "[network]\narchitecture = 'unet'\nparameters = { width = 4, depth = 2 }\n[loss]\ndice = 1.0\n"
         "[training]\nsteps = 30\nbatch_size = 2\naccumulate = 2\nvalidate_every = 4\n"
         "validation_windows = 5\ncheckpoint_every = 1\n"
     )

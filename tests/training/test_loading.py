@@ -106,7 +106,7 @@ def test_no_worker_outlives_a_training(config: TrainConfig, tmp_path: Path, word
     file = tmp_path / "config.toml"
     file.write_text(
         f'[data]\ndataset = "{Path(config.data.dataset).as_posix()}"\nwindow = 64\n'
-        "[network]\nparameters = { width = 4, depth = 1 }\n"
+        "[network]\narchitecture = 'unet'\nparameters = { width = 4, depth = 1 }\n"
         "[training]\nsteps = 100000\nbatch_size = 1\nvalidate_every = 100000\ncheckpoint_every = 1\n"
     )
     model = tmp_path / "m.safetensors"
