@@ -17,8 +17,9 @@ from geoseg.inference.plan import PlanSettings, plan_scene
 from geoseg.inference.predictor import ModelSpec, create_predictor
 from geoseg.inference.reader import open_scenes
 from geoseg.inference.run import CONFIDENCE, INTERIOR, LABELS, predict_rasters
+from geoseg.inference.value_check import warn_of_dataset_values
 from geoseg.legend import Legend
-from geoseg.models.model_file import load_model
+from geoseg.models.model_file import ModelCard, load_model
 from geoseg.models.runtime import choose_device
 from geoseg.options import SceneOptions
 from geoseg.raster.cog import Resampling, write_cog
@@ -89,7 +90,7 @@ class PredictedLabels:
     ModelError
         If the model cannot be opened.
     DatasetError
-        If the classes differ.
+        If classes, bands or data type differ.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class PredictedLabels:
         self.model = load_model(model)
         self.path = self.model.path
         _check_legend(self.model.card.legend, dataset, self.path.name)
+        _check_bands(self.model.card, dataset, self.path.name)
         self.has_interior = objects and self.model.card.objects is not None
         spec = ModelSpec(model, device=choose_device(device), objects=self.has_interior)
         # annotations are on the pixels of the scene: no resampling
@@ -230,3 +232,20 @@ def _check_legend(legend: Legend, dataset: Dataset, owner: str) -> None:
             f"{dataset.folder}: its classes differ from those of {owner}. Prepare it with "
             f"--legend, or use a model trained on {', '.join(dataset.legend.names)}"
         )
+
+
+def _check_bands(card: ModelCard, dataset: Dataset, owner: str) -> None:
+    """Raise DatasetError if a model cannot read a dataset, and warn if the values differ."""
+    named = all(card.band_names) and set(card.band_names) <= set(dataset.band_names)
+    if dataset.dtype != card.dtype or not (named or dataset.bands == card.bands):
+        theirs, needed = (
+            f"{of.bands} {'band' if of.bands == 1 else 'bands'} of {of.dtype}"
+            f"{format_names(of.band_names)}"
+            for of in (dataset, card)
+        )
+        raise DatasetError(
+            f"{dataset.folder}: has {theirs}, {owner} needs {needed}. Prepare it with --bands, or use "
+            "another model"
+        )
+    if dataset.band_names == card.band_names:
+        warn_of_dataset_values(str(dataset.folder), dataset.statistics, card)

@@ -6,6 +6,7 @@ STAC 1.1, https://stac-extensions.github.io/mlm 1.4 and https://stac-extensions.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import sqrt
 from typing import Any
@@ -15,12 +16,12 @@ from geoseg.legend import LegendClass
 from geoseg.models.model_file import Model, ModelCard
 from geoseg.models.objects import OBJECT_OUTPUTS
 from geoseg.models.onnx import INPUT, OBJECTS, OPSET, PROBABILITIES
+from geoseg.raster.bands import default_band_names
 
 EXTENSIONS = (
     "https://stac-extensions.github.io/mlm/v1.4.0/schema.json",
     "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
 )
-_RGB = ("red", "green", "blue")
 
 
 def stac_item(model: Model, *, name: str, href: str, size: int) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def stac_item(model: Model, *, name: str, href: str, size: int) -> dict[str, Any
     """
     card = model.card
     outputs = _describe_outputs(card, size)
-    bands = _RGB if card.bands == len(_RGB) else tuple(f"band-{i + 1}" for i in range(card.bands))
+    bands = _name_bands(card)
     properties: dict[str, Any] = {
         "datetime": _format_date(card.training.get("date")),
         "title": str(card.training.get("name") or name),
@@ -88,10 +89,29 @@ def stac_item(model: Model, *, name: str, href: str, size: int) -> dict[str, Any
                 "title": "ONNX model",
                 "roles": ["mlm:model", "mlm:weights"],
                 "mlm:artifact_type": "torch.onnx.export",
-                "bands": [{"name": band, "data_type": card.dtype} for band in bands],
+                "bands": _describe_bands(card, bands),
             }
         },
     }
+
+
+def _name_bands(card: ModelCard) -> tuple[str, ...]:
+    """Return the names of the bands; those without one are numbered."""
+    names = card.band_names or default_band_names(card.bands, card.dtype)
+    return tuple(name or f"band-{number}" for number, name in enumerate(names, start=1))
+
+
+def _describe_bands(card: ModelCard, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Describe the bands, with the statistics of the training scenes if the card has them."""
+    bands: list[dict[str, Any]] = [{"name": name, "data_type": card.dtype} for name in names]
+    for band, values in zip(bands, card.statistics, strict=False):
+        band["statistics"] = {
+            "minimum": values.minimum,
+            "maximum": values.maximum,
+            "mean": values.mean,
+            "stddev": values.std,
+        }
+    return bands
 
 
 def _describe_outputs(card: ModelCard, size: int) -> list[dict[str, Any]]:

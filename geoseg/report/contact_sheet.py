@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil, sqrt
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from geoseg.files import replacing
 from geoseg.legend import BACKGROUND, IGNORE, Legend
+from geoseg.raster.stretch import Stretch
 
 _SIDE = 320  # largest side of a window on the sheet in pixels
 _GAP = 8
@@ -25,8 +26,8 @@ class LabelledWindow(Protocol):
     """Pixels and labels of a training window."""
 
     @property
-    def pixels(self) -> NDArray[np.uint8]:
-        """(size, size, bands) values 0 to 255."""
+    def pixels(self) -> NDArray[Any]:
+        """(size, size, bands)."""
         ...
 
     @property
@@ -36,14 +37,30 @@ class LabelledWindow(Protocol):
 
 
 def draw_contact_sheet(
-    windows: Sequence[LabelledWindow], legend: Legend, title: str, output: Path
+    windows: Sequence[LabelledWindow], legend: Legend, stretch: Stretch, title: str, output: Path
 ) -> Path:
     """Draw windows without and with labels, numbered from 0, and a legend of their classes, as PNG.
 
     Labels are outlined and tinted in the colour of their class; ignored pixels are hatched.
+
+    Parameters
+    ----------
+    windows
+        Windows of one size.
+    legend
+        Names and colours of the classes.
+    stretch
+        Which bands are shown, and how their values become colours.
+    title
+        Title of the sheet.
+    output
+        PNG file, which is replaced.
     """
     columns = max(1, round(sqrt(len(windows) / 2)))
-    pairs = [_draw_pair(window, legend, number) for number, window in enumerate(windows)]
+    pairs = [
+        _draw_pair(stretch.apply(window.pixels), window.labels, legend, number)
+        for number, window in enumerate(windows)
+    ]
     height, width = pairs[0].shape[:2]
     rows = ceil(len(pairs) / columns)
     sheet = np.full((rows * (height + _GAP) + _GAP, columns * (width + 2 * _GAP), 3), 255, np.uint8)
@@ -54,9 +71,10 @@ def draw_contact_sheet(
     return _write_png(sheet, _legend_entries(windows, legend), title, output)
 
 
-def _draw_pair(window: LabelledWindow, legend: Legend, number: int) -> NDArray[np.uint8]:
-    picture = window.pixels[..., :3] if window.pixels.shape[2] >= 3 else window.pixels[..., [0] * 3]
-    labels = window.labels
+def _draw_pair(
+    picture: NDArray[np.uint8], labels: NDArray[np.uint8], legend: Legend, number: int
+) -> NDArray[np.uint8]:
+    """Return a picture (size, size, 3) beside the same with labels (size, size)."""
     side = min(_SIDE, len(labels))
     if side < len(labels):
         picture = np.asarray(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA))

@@ -14,6 +14,7 @@ from geoseg.files import check_output
 from geoseg.legend import BACKGROUND, IGNORE
 from geoseg.options import PreviewOptions, StrPath
 from geoseg.progress import Track, silent
+from geoseg.raster.stretch import choose_stretch
 from geoseg.report.contact_sheet import draw_contact_sheet
 from geoseg.training.config import TrainConfig
 from geoseg.training.sampler import build_sampler, log_sampling
@@ -28,6 +29,9 @@ def preview(
     track: Track = silent,
 ) -> Path:
     """Draw the first training windows of a run as a contact sheet, with augmentations and labels.
+
+    Bands named red, green and blue are shown as such, else the first three, or one as grey. uint8 is shown unchanged,
+    other types from the 2nd to the 98th percentile of the dataset.
 
     Parameters
     ----------
@@ -62,7 +66,8 @@ def preview(
         log_sampling(sampler, config.data)
         with ThreadPoolExecutor(2) as pool:
             samples = list(track(pool.map(sampler, range(count)), "windows", total=count))
-    return draw_contact_sheet(samples, dataset.legend, _format_title(samples), picture)
+    stretch = choose_stretch(dataset.band_names, dataset.dtype, dataset.statistics)
+    return draw_contact_sheet(samples, dataset.legend, stretch, _format_title(samples), picture)
 
 
 def _format_title(samples: list[Sample]) -> str:

@@ -22,6 +22,7 @@ from geoseg.inference.run import (
     UNCERTAINTY,
     predict_scene,
 )
+from geoseg.inference.value_check import warn_of_scene_values
 from geoseg.legend import Legend
 from geoseg.models.model_file import Model
 from geoseg.options import (
@@ -188,7 +189,9 @@ def _plan_scenes(
     plans = []
     for group in request.groups:
         with skipped.skip():
-            plans.append(plan_scene(settings, group, handles))
+            plan = plan_scene(settings, group, handles)
+            warn_of_scene_values(handles.open(plan.scene), settings.model.card)
+            plans.append(plan)
     return plans
 
 

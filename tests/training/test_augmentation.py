@@ -1,8 +1,18 @@
+from collections.abc import Callable
+from typing import Any
+
+import cv2
 import numpy as np
 import pytest
 from affine import Affine
+from numpy.typing import NDArray
 
-from geoseg.training.augmentation import blur_and_add_noise, draw_transform, jitter_colours
+from geoseg.training.augmentation import (
+    ValueRange,
+    blur_and_add_noise,
+    draw_transform,
+    jitter_colours,
+)
 from geoseg.training.config import AugmentSection
 from geoseg.training.windows import warp
 
@@ -92,3 +102,101 @@ def test_blur_takes_contrast_and_noise_adds_it() -> None:
     assert (blur_and_add_noise(rng, pixels, AugmentSection()) == pixels).all()
     one_band = blur_and_add_noise(rng, pixels[..., :1], AugmentSection(blur=1.0, noise=0.1))
     assert one_band.shape == (64, 64, 1)
+
+
+DTYPES = ["uint8", "uint16", "int16", "float32"]
+
+
+def draw_bands(bands: int, dtype: str, *, side: int = 40) -> NDArray[Any]:
+    """(side, side, bands) of noise over some of the range of the data type."""
+    low, high = {"uint8": (0, 255), "uint16": (0, 9000), "int16": (-3000, 3000)}.get(dtype, (0, 1))
+    noise = np.random.default_rng(bands).uniform(low, high, (side, side, bands))
+    return noise.astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("bands", [1, 2, 4, 5, 13, 200])
+@pytest.mark.parametrize("scale", [0.3, 1.7])
+def test_each_band_is_resampled_and_blurred_as_if_it_were_alone(
+    bands: int, dtype: str, scale: float
+) -> None:
+    pixels = draw_bands(bands, dtype)
+    transform = Affine.rotation(20) @ Affine.scale(scale)
+    changes: list[Callable[[NDArray[Any]], NDArray[Any]]] = [
+        lambda image: warp(image, transform, 32),
+        lambda image: warp(image, transform, 32, nearest=True),
+        lambda image: blur_and_add_noise(np.random.default_rng(0), image, AugmentSection(blur=1.0)),
+    ]
+    for change in changes:
+        together = change(pixels)
+        assert together.dtype == dtype
+        for band in {0, bands // 2, bands - 1}:
+            alone = change(np.ascontiguousarray(pixels[..., band : band + 1]))
+            assert alone.shape[2] == 1
+            np.testing.assert_allclose(together[..., band], alone[..., 0], rtol=1e-5, atol=1e-4)
+
+
+def test_eight_bit_colours_change_by_the_formula_of_hue_saturation_and_levels() -> None:
+    pixels, augment = draw_bands(3, "uint8"), AugmentSection(hue=0.2, noise=0.1)
+    for seed in range(5):
+        brightness, contrast, saturation, hue = np.random.default_rng(seed).uniform(-1, 1, 4) * (
+            *(augment.brightness, augment.contrast, augment.saturation, augment.hue),
+        )
+        hsv = cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV).astype(np.float32)
+        hsv[..., 0] = (hsv[..., 0] + 180 * hue) % 180
+        hsv[..., 1] *= 1 + saturation
+        colours = cv2.cvtColor(hsv.clip(0, (179, 255, 255)).astype(np.uint8), cv2.COLOR_HSV2RGB)
+        levels = (np.arange(256) - 127.5) * (1 + contrast) + 127.5 + 255 * brightness
+        expected = levels.clip(0, 255).astype(np.uint8)[colours]
+        found = jitter_colours(np.random.default_rng(seed), pixels, augment)
+        assert (found == expected).all()
+        rng = np.random.default_rng(seed)
+        rng.random()  # whether to blur
+        noise = 255 * rng.uniform(0, 0.1) * rng.standard_normal(pixels.shape, np.float32)
+        expected = (pixels + noise).round().clip(0, 255).astype(np.uint8)
+        found = blur_and_add_noise(np.random.default_rng(seed), pixels, augment)
+        assert (found == expected).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES[1:])
+def test_brightness_contrast_and_noise_are_relative_to_the_range_of_a_band(dtype: str) -> None:
+    augment = AugmentSection(brightness=0.3, contrast=0.2, saturation=0, hue=0, noise=0.1)
+    pixels = np.stack([draw_bands(1, dtype)[..., 0], draw_bands(1, dtype)[..., 0]], axis=2)
+    pixels[..., 1] = pixels[..., 1] / 10  # a band with a tenth of the range
+    bounds = tuple((float(band.min()), float(band.max())) for band in np.moveaxis(pixels, 2, 0))
+    values = ValueRange(bounds, is_rgb=False)
+    rounding = 1 if np.dtype(dtype).kind in "iu" else 0
+    for seed in range(5):
+        rng, other = np.random.default_rng(seed), np.random.default_rng(seed)
+        changed = jitter_colours(rng, pixels, augment, values).astype(float)
+        brightness, contrast, *_ = other.uniform(-1, 1, 4) * (0.3, 0.2, 0, 0)
+        for band, (low, high) in enumerate(bounds):
+            relative = (pixels[..., band] - low) / (high - low) - 0.5
+            expected = low + (relative * (1 + contrast) + 0.5 + brightness) * (high - low)
+            if dtype == "uint16":
+                expected = expected.clip(0)
+            error = np.abs(changed[..., band] - expected).max()
+            assert error <= rounding + 1e-5 * (high - low)
+        noisy = blur_and_add_noise(rng, pixels, augment, values) - pixels.astype(float)
+        spread = noisy[5:-5, 5:-5].std((0, 1))
+        if dtype != "uint16":  # whose noise is cut off at 0
+            assert spread[0] / spread[1] == pytest.approx(10, rel=0.3)
+
+
+@pytest.mark.parametrize("dtype", DTYPES[1:])
+def test_hue_and_saturation_of_colours_leave_greys_unchanged(dtype: str) -> None:
+    augment = AugmentSection(brightness=0, contrast=0, saturation=0.9, hue=0.5)
+    grey = draw_bands(1, dtype).repeat(3, axis=2)
+    span = float(grey.max()) - float(grey.min())
+    values = ValueRange(((float(grey.min()), float(grey.max())),) * 3, is_rgb=True)
+    rng = np.random.default_rng(0)
+    np.testing.assert_allclose(
+        jitter_colours(rng, grey, augment, values).astype(float), grey, atol=1e-4 * span + 1
+    )
+    colours = draw_bands(3, dtype)
+    changed = jitter_colours(rng, colours, augment, values).astype(float)
+    assert np.abs(changed - colours).max() > 0.1 * span
+    brightest = np.abs(changed.max(2) - colours.max(2))
+    assert brightest.max() <= 1e-4 * span + 1  # hue and saturation keep the value
+    unnamed = jitter_colours(rng, colours, augment, ValueRange(values.bounds, is_rgb=False))
+    np.testing.assert_allclose(unnamed.astype(float), colours, atol=1e-4 * span)
