@@ -240,7 +240,7 @@ def _check_bands(card: ModelCard, dataset: Dataset, owner: str) -> None:
     if dataset.dtype != card.dtype or not (named or dataset.bands == card.bands):
         theirs, needed = (
             f"{of.bands} {'band' if of.bands == 1 else 'bands'} of {of.dtype}"
-            f"{format_names(of.band_names)}"
+            f""
             for of in (dataset, card)
         )
         raise DatasetError(

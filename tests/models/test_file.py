@@ -21,6 +21,7 @@ from geoseg.models.model_file import (
     write_card,
 )
 from geoseg.models.unet import UNet
+from geoseg.raster.bands import BandStatistics
 
 CARD = ModelCard(
     architecture="unet",
@@ -196,3 +197,21 @@ def test_a_foreign_file_is_refused_and_never_run(tmp_path: Path, kind: str) -> N
     with pytest.raises(ModelError, match=r"damaged, or not a \.safetensors"):
         load_model(path)
     assert not canary.exists()
+
+
+def test_names_and_statistics_of_bands_are_kept_and_an_old_card_of_colours_has_names(
+    tmp_path: Path,
+) -> None:
+    names = ("red", "", "nir")
+    statistics = tuple(BandStatistics(0.5, 1.0, k + 2.0, 90.0, 30.25, 12.0) for k in range(3))
+    card = dataclasses.replace(CARD, band_names=names, statistics=statistics)
+    path = save_model(tmp_path / "m.safetensors", UNet(3, 2, width=4, depth=2).state_dict(), card)
+    assert read_card(path) == card
+    old = CARD.to_json()
+    del old["band_names"], old["statistics"]
+    assert ModelCard.from_json(old).band_names == ("red", "green", "blue")
+    assert ModelCard.from_json(old).statistics == ()
+    assert ModelCard.from_json({**old, "dtype": "uint16"}).band_names == ("", "", "")
+    for wrong in ({"band_names": ["red"]}, {"statistics": [statistics[0].to_json()]}):
+        with pytest.raises(ValueError, match="one entry per band"):
+            ModelCard.from_json({**old, **wrong})

@@ -15,8 +15,9 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from geoseg.legend import Legend
 from geoseg.models.model_file import ModelCard
 from geoseg.models.stac import stac_item
+from geoseg.raster.bands import BandStatistics
 from tests.calls import export
-from tests.scenes import LEGEND, model_file, objects_model, tiny_model
+from tests.scenes import LEGEND, card, model_file, objects_model, tiny_model
 
 
 @pytest.fixture
@@ -90,3 +91,21 @@ def test_the_object_outputs_are_an_output_of_their_own() -> None:
     assert (classes["name"], objects["name"]) == ("probabilities", "objects")
     assert objects["result"]["shape"] == [-1, 2, 64, 64]
     assert told["mlm:tasks"] == ["semantic-segmentation", "instance-segmentation"]
+
+
+def test_bands_have_their_names_data_type_and_statistics() -> None:
+    names = ("blue", "green", "", "nir")
+    statistics = tuple(
+        BandStatistics(0.0, 10.0 * k, 900.0 * k, 4000.0, 300.0, 120.0) for k in range(1, 5)
+    )
+    made = card(bands=4, band_names=names, statistics=statistics)
+    model = replace(tiny_model(), card=replace(made, dtype="uint16"))
+    item = stac_item(model, name="m", href="./m.onnx", size=64)
+    expected = ["blue", "green", "band-3", "nir"]
+    assert item["properties"]["mlm:input"][0]["bands"] == expected
+    assert item["properties"]["mlm:input"][0]["input"]["shape"] == [-1, 4, 64, 64]
+    bands = item["assets"]["model"]["bands"]
+    assert [band["name"] for band in bands] == expected
+    assert {band["data_type"] for band in bands} == {"uint16"}
+    assert bands[1]["statistics"] == {"minimum": 0, "maximum": 4000, "mean": 300, "stddev": 120}
+    JsonSchemaSTACValidator().validate_core(item, pystac.STACObjectType.ITEM, "1.1.0")
