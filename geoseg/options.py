@@ -992,7 +992,7 @@ class CompareOutputs(WriteOptions):
 
 
 @dataclass(frozen=True, slots=True)
-class MarginOptions:
+class MarginOptions(RasterOptions):
     """Output: results of `geoseg.measure_margins`."""
 
     write: bool = option(False, "Record the result in the model card.")

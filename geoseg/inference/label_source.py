@@ -22,6 +22,7 @@ from geoseg.legend import Legend
 from geoseg.models.model_file import ModelCard, load_model
 from geoseg.models.runtime import choose_device
 from geoseg.options import SceneOptions
+from geoseg.raster.bands import describe_bands
 from geoseg.raster.cog import Resampling, write_cog
 from geoseg.raster.labels import (
     LEGEND_TAG,
@@ -238,11 +239,8 @@ def _check_bands(card: ModelCard, dataset: Dataset, owner: str) -> None:
     """Raise DatasetError if a model cannot read a dataset, and warn if the values differ."""
     named = all(card.band_names) and set(card.band_names) <= set(dataset.band_names)
     if dataset.dtype != card.dtype or not (named or dataset.bands == card.bands):
-        theirs, needed = (
-            f"{of.bands} {'band' if of.bands == 1 else 'bands'} of {of.dtype}"
-            f""
-            for of in (dataset, card)
-        )
+        theirs = describe_bands(dataset.band_names, dataset.dtype)
+        needed = describe_bands(card.band_names or ("",) * card.bands, card.dtype)
         raise DatasetError(
             f"{dataset.folder}: has {theirs}, {owner} needs {needed}. Prepare it with --bands, or use "
             "another model"

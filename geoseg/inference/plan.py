@@ -100,6 +100,7 @@ def plan_scene(
     scene = SceneSpec(
         files,
         settings.scene.bands,
+        names=card.band_names,
         bands=card.bands,
         dtype=card.dtype,
         allow_vrt=settings.scene.allow_vrt,

@@ -80,6 +80,19 @@ def default_band_names(count: int, dtype: str) -> tuple[str, ...]:
     return RGB if count == len(RGB) and dtype == "uint8" else ("",) * count
 
 
+def describe_bands(names: Sequence[str], dtype: str) -> str:
+    """Return a phrase with the number, data type and names of bands.
+
+    >>> describe_bands(("red", "", "nir"), "uint16")
+    '3 bands of uint16 (red, 2, nir)'
+    >>> describe_bands(("",), "float32")
+    '1 band of float32'
+    """
+    count = f"{len(names)} {'band' if len(names) == 1 else 'bands'} of {dtype}"
+    listed = ", ".join(name or str(number) for number, name in enumerate(names, start=1))
+    return f"{count} ({listed})" if any(names) else count
+
+
 def normalize_band_name(text: str) -> str:
     """Return the name of a band in lower case, without what follows a comma, and aliases by their usual name.
 

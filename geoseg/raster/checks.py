@@ -52,7 +52,7 @@ _DRIVERS = {
 _PART_DRIVERS = ("GTiff", "PNG", "JPEG", "JP2OpenJPEG")
 """Drivers of the parts of a virtual raster."""
 
-_GDAL_TYPES = {
+GDAL_TYPES = {
     "uint8": "Byte",
     "int8": "Int8",
     "uint16": "UInt16",
@@ -62,6 +62,7 @@ _GDAL_TYPES = {
     "float32": "Float32",
     "float64": "Float64",
 }
+"""GDAL's names of data types."""
 
 _KNOWN_BEGINNINGS = {
     b"<!doctype html": "is a web page: the download failed. Download it again",
@@ -145,7 +146,7 @@ def _check_vrt(file: Path, *, allowed: bool) -> str:
             properties[part] = {
                 "RasterXSize": str(opened.width),
                 "RasterYSize": str(opened.height),
-                "DataType": _GDAL_TYPES.get(opened.dtypes[0], "Byte"),
+                "DataType": GDAL_TYPES.get(opened.dtypes[0], "Byte"),
                 "BlockXSize": str(width),
                 "BlockYSize": str(height),
             }
@@ -319,7 +320,12 @@ def find_alpha_band(dataset: DatasetReader, file: ScenePath) -> int | None:
 
 
 def select_bands(
-    names: Sequence[str], alpha: int | None, *, bands: int | None, file: ScenePath
+    names: Sequence[str],
+    alpha: int | None,
+    *,
+    bands: int | None,
+    file: ScenePath,
+    wanted: Sequence[str] = (),
 ) -> tuple[int, ...]:
     """Return the bands to read, numbered from 1: all but alpha, in the order red, green, blue if they are these.
 
@@ -333,6 +339,8 @@ def select_bands(
         Number of bands needed; None for any.
     file
         Raster, for messages.
+    wanted
+        Names of the bands needed, for messages.
 
     Raises
     ------
@@ -342,9 +350,10 @@ def select_bands(
     found = tuple(b for b in range(1, len(names) + 1) if b != alpha)
     if bands is not None and len(found) != bands:
         few = ",".join(map(str, found[:bands])) if len(found) > bands else ",".join(["1"] * bands)
+        needed = f" ({', '.join(wanted)})" if any(wanted) else ""
         raise SceneError(
             f"{file}: has {len(found)} {'band' if len(found) == 1 else 'bands'}, the model needs "
-            f"{bands}. Choose them, for example --bands {few}"
+            f"{bands}{needed}. Choose them, for example --bands {few}"
         )
     of = [names[b - 1] for b in found]
     if len(found) == len(RGB) and set(of) == set(RGB):

@@ -25,6 +25,7 @@ from geoseg.files import ScenePath, Url
 from geoseg.options import Bands, StrPath
 from geoseg.raster.bands import RGB, find_bands, match_bands, read_band_names
 from geoseg.raster.checks import (
+    GDAL_TYPES,
     check_georeference,
     check_pixels,
     find_alpha_band,
@@ -153,9 +154,11 @@ class Scene:
             info = read_scene_info(dataset, file)
             chosen, alpha = _choose_bands(dataset, info, bands, indexes, names)
             if dtype is not None and info.dtype != dtype:
+                limits = "0 255" if dtype == "uint8" else "TO_MIN TO_MAX"
+                kind = GDAL_TYPES.get(dtype, dtype)
                 raise SceneError(
-                    f"{file}: its pixels are {info.dtype}, the model was trained on {dtype}. "
-                    "Scale them as the training data: gdal_translate -scale MIN MAX 0 255 -ot Byte IN OUT.tif"
+                    f"{file}: its pixels are {info.dtype}, the model was trained on {dtype}. Scale them as "
+                    f"the training data: gdal_translate -scale MIN MAX {limits} -ot {kind} IN OUT.tif"
                 )
             return cls(dataset, info, chosen, alpha)
         except BaseException:
@@ -349,13 +352,15 @@ def _choose_bands(
             f"{file}: --bands names {len(chosen)} bands, the model needs {count}. Name {count}"
         )
     if is_palette(dataset):
-        return chosen or select_bands(info.band_names, None, bands=count, file=file), None
+        return chosen or select_bands(
+            info.band_names, None, bands=count, file=file, wanted=names
+        ), None
     try:
         alpha = find_alpha_band(dataset, file)
     except RasterioError as error:
         raise SceneError(f"{file}: damaged. Copy or download it again") from error
     chosen = chosen or match_bands(names, info.band_names, alpha, file)
-    chosen = chosen or select_bands(info.band_names, alpha, bands=count, file=file)
+    chosen = chosen or select_bands(info.band_names, alpha, bands=count, file=file, wanted=names)
     return chosen, None if alpha in chosen else alpha
 
 

@@ -24,6 +24,8 @@ from geoseg.metrics.object_errors import count_error, group_classes
 from geoseg.models.model_file import Model
 from geoseg.options import PolygonOptions, ScoringOptions
 from geoseg.progress import Track, silent
+from geoseg.raster.bands import describe_bands
+from geoseg.raster.stretch import choose_stretch
 from geoseg.report.page import escape_text, read_asset, render_page, write_page
 from geoseg.report.scene_images import encode_images, read_images
 
@@ -330,7 +332,11 @@ def _show_scene(
     annotations = {layer: of[scene.name] for layer, of in references.items()}
     with source.open(scene) as opened:
         images = read_images(
-            dataset.path(scene), opened.labels, annotations, difficult=scoring.difficult
+            dataset.path(scene),
+            opened.labels,
+            annotations,
+            stretch=choose_stretch(dataset.band_names, dataset.dtype, dataset.statistics),
+            difficult=scoring.difficult,
         )
     size = {"width": scene.width, "height": scene.height}
     return {"name": scene.name, **size, **encode_images(images, dataset.legend)}
@@ -399,7 +405,7 @@ def describe_data(dataset: Dataset, scenes: Sequence[DatasetScene], layers: Iter
         ("dataset", dataset.folder.resolve().name),
         ("split", f"{scenes[0].split}, {len(scenes):,} scenes"),
         ("ground truth", ", ".join(layers)),
-        ("pixels", f"{dataset.bands} bands of {dataset.dtype}"),
+        ("pixels", describe_bands(dataset.band_names, dataset.dtype)),
     ]
     if sizes := [scene.pixel_size_m for scene in scenes if scene.pixel_size_m]:
         facts.append(("pixel size", f"{_format_sizes(sizes)}, known for {len(sizes):,} scenes"))

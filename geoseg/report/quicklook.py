@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,10 @@ from geoseg.raster.checks import (
 )
 from geoseg.raster.georeference import map_transform, pixel_size_m
 from geoseg.raster.scene import CACHE_BYTES
+from geoseg.raster.stretch import Stretch, locate_colours, stretch_to
 
 _NODATA_GREY, _WHITE = 245, 255
 _LARGEST_ZOOM = 4.0
-_STRETCH_PERCENTILES = (1.0, 99.0)  # percentiles that become black and white, except for uint8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,18 +61,22 @@ class Quicklook:
     """Size of a pixel of the scene in map units."""
 
 
-def read_quicklook(path: Path, *, size: int, enlarge: float = _LARGEST_ZOOM) -> Quicklook:
+def read_quicklook(
+    path: Path, *, size: int, enlarge: float = _LARGEST_ZOOM, stretch: Stretch | None = None
+) -> Quicklook:
     """Read a scene at reduced size.
 
     Parameters
     ----------
     path
-        Raster that GDAL reads. uint8 is shown unchanged, other types are stretched between their 1st and
-        99th percentile.
+        Raster that GDAL reads.
     size
         Length of the longer side of the picture in pixels.
     enlarge
         Largest factor by which a small scene is enlarged.
+    stretch
+        Which bands are shown, and how their values become colours. None: bands named red, green and blue, else the
+        first three, or one as grey; uint8 unchanged, other types from the 2nd to the 98th percentile of the scene.
 
     Raises
     ------
@@ -87,14 +91,12 @@ def read_quicklook(path: Path, *, size: int, enlarge: float = _LARGEST_ZOOM) -> 
         zoom = min(size / max(scene.shape), enlarge)
         width, height = (max(1, round(length * zoom)) for length in (scene.width, scene.height))
         try:
-            pixels, valid = _read_rgb(
-                scene, path, min(width, scene.width), min(height, scene.height)
+            small, valid = _read_picture(
+                scene, path, min(width, scene.width), min(height, scene.height), stretch
             )
         except RasterioError as error:
             raise SceneError(f"{path}: the raster is damaged. Copy or download it again") from error
-        picture = cv2.resize(
-            _to_uint8(pixels, valid), (width, height), interpolation=cv2.INTER_CUBIC
-        )
+        picture = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
         shown_valid = cv2.resize(
             valid.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST
         )
@@ -134,40 +136,34 @@ def blank_quicklook(
     )
 
 
-def _read_rgb(
-    scene: DatasetReader, path: Path, width: int, height: int
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Read (3, h, w) decimated pixels as red, green, blue, and (h, w) True where they are valid."""
+def _read_picture(
+    scene: DatasetReader, path: Path, width: int, height: int, stretch: Stretch | None
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Read decimated pixels as (h, w, 3) red, green, blue, and (h, w) True where they are valid."""
+    shape = (height, width)
     if is_palette(scene):
-        index = scene.read(1, out_shape=(height, width))
-        colours = read_palette(scene)[:, index]
-        return colours[:3], (scene.read_masks(1, out_shape=(height, width)) != 0) & (colours[3] > 0)
-    alpha = find_alpha_band(scene, path)
-    bands = select_bands(read_band_names(scene), alpha, bands=None, file=path)
-    bands = bands[:3] if len(bands) >= 3 else bands[:1] * 3
-    pixels = scene.read(list(bands), out_shape=(3, height, width), resampling=Resampling.average)
+        colours = read_palette(scene)[:, scene.read(1, out_shape=shape)]
+        valid = (scene.read_masks(1, out_shape=shape) != 0) & (colours[3] > 0)
+        return _grey_out(np.moveaxis(colours[:3], 0, 2), valid), valid
+    alpha, names = find_alpha_band(scene, path), read_band_names(scene)
+    numbers = select_bands(names, alpha, bands=None, file=path)
+    shown = stretch.bands if stretch else locate_colours([names[n - 1] for n in numbers])
+    bands = [numbers[position] for position in shown]
+    read = scene.read(bands, out_shape=(len(bands), *shape), resampling=Resampling.average)
     valid = (
-        scene.read(alpha, out_shape=(height, width)) != 0
+        scene.read(alpha, out_shape=shape) != 0
         if alpha
-        else scene.read_masks(bands[0], out_shape=(height, width)) != 0
+        else scene.read_masks(bands[0], out_shape=shape) != 0
     )
-    return pixels, valid & np.isfinite(pixels).all(axis=0)
+    valid &= np.isfinite(read).all(axis=0)
+    pixels = np.where(valid[..., None], np.moveaxis(read, 0, 2), 0)
+    order = tuple(range(len(bands)))
+    own = replace(stretch, bands=order) if stretch else stretch_to(order, pixels, valid)
+    return _grey_out(own.apply(pixels), valid), valid
 
 
-def _to_uint8(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Convert (3, h, w) pixels to (h, w, 3) uint8."""
-    if pixels.dtype != np.uint8:
-        pixels = np.stack([_stretch(band, valid) for band in pixels])
-    return np.where(valid[..., None], np.moveaxis(pixels, 0, -1), np.uint8(_NODATA_GREY))
-
-
-def _stretch(band: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    if not valid.any():
-        return np.zeros(band.shape, np.uint8)
-    low, high = np.percentile(band[valid].astype(np.float64), _STRETCH_PERCENTILES)
-    values = np.where(valid, band, low).astype(np.float64)
-    scaled = (values - low) / max(high - low, 1e-9)
-    return np.asarray(np.clip(scaled, 0, 1) * 255, np.uint8)
+def _grey_out(picture: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    return np.where(valid[..., None], picture, np.uint8(_NODATA_GREY))
 
 
 def _bounds(scene: DatasetReader) -> tuple[float, float, float, float]:

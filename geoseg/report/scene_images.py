@@ -20,6 +20,7 @@ from geoseg.annotations.burn import Annotations, burn
 from geoseg.legend import BACKGROUND, IGNORE, Legend
 from geoseg.options import Difficult
 from geoseg.raster.labels import LabelArray, LabelFile
+from geoseg.raster.stretch import Stretch
 from geoseg.report.quicklook import read_quicklook
 
 SIZE = 1024
@@ -58,6 +59,7 @@ def read_images(
     labels: LabelFile | LabelArray,
     references: Mapping[str, Annotations],
     *,
+    stretch: Stretch | None = None,
     difficult: Difficult = "keep",
 ) -> SceneImages:
     """Read a scene at reduced size, and its labels strip by strip.
@@ -70,6 +72,8 @@ def read_images(
         Class IDs on the grid of the scene.
     references
         Layer to annotations in pixels of the scene.
+    stretch
+        Colours of the image, see `read_quicklook`.
     difficult
         Treatment of difficult annotations.
 
@@ -79,7 +83,7 @@ def read_images(
         If the scene or the labels cannot be read.
     """
     rows, columns = labels.shape
-    image = read_quicklook(path, size=min(SIZE, max(rows, columns))).picture
+    image = read_quicklook(path, size=min(SIZE, max(rows, columns)), stretch=stretch).picture
     height, width = image.shape[:2]
     small = np.empty((height, width), np.uint8)
     down, across = _pixel_centres(rows, height), _pixel_centres(columns, width)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import SceneError
-from geoseg.files import scene_path
+from geoseg.files import ScenePath, scene_path
 from geoseg.inference.predictor import (
     ModelSpec,
     Predictor,
@@ -20,7 +20,7 @@ from geoseg.inference.predictor import (
     open_model,
     predict_tiles,
 )
-from geoseg.inference.reader import SceneSpec, TileReader, choose_scale, open_scenes
+from geoseg.inference.reader import OpenScenes, SceneSpec, TileReader, choose_scale, open_scenes
 from geoseg.inference.tiling import choose_tiles, resolve_margin
 from geoseg.legend import IGNORE
 from geoseg.models.model_file import Model, ModelCard, check_card_file, write_card
@@ -143,10 +143,7 @@ def measure_margins(
     for scene in track(scenes, "measure"):
         file = scene_path(scene)
         with open_scenes([file]) as handles:
-            source = SceneSpec((file,), bands=opened.card.bands, dtype=opened.card.dtype)
-            info = assume_pixel_size(handles.open(source).info, options.pixel_size_m)
-            scale = choose_scale(info, opened.card, options.gsd)
-            reader = handles.reader(replace(source, scale=scale))
+            reader = _open_reader(file, opened.card, options, handles)
             reference = _predict(reader, opened, predictor, exact)
             trials = [
                 *(
@@ -161,6 +158,18 @@ def measure_margins(
     if options.write:
         _write_trials(opened, trials)
     return trials
+
+
+def _open_reader(
+    file: ScenePath, card: ModelCard, options: MarginOptions, handles: OpenScenes
+) -> TileReader:
+    """Return a reader of the bands of a scene that a model takes, at the pixel size of the model."""
+    source = SceneSpec(
+        (file,), options.bands, card.band_names, card.bands, card.dtype, options.allow_vrt
+    )
+    info = assume_pixel_size(handles.open(source).info, options.pixel_size_m)
+    scale = choose_scale(info, card, options.gsd)
+    return handles.reader(replace(source, scale=scale))
 
 
 def margin_table(trials: Sequence[MarginTrial]) -> str:
