@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from affine import Affine
@@ -24,6 +25,7 @@ from geoseg.annotations.validation import (
     log_report,
     write_report,
 )
+from geoseg.dataset.bands import BandLayout, align_bands
 from geoseg.dataset.classes import ClassMapping, make_class_error, unite_legends
 from geoseg.dataset.folder import (
     ANNOTATIONS,
@@ -39,7 +41,7 @@ from geoseg.dataset.folder import (
 from geoseg.dataset.images import write_image
 from geoseg.dataset.placement import find_common_crs, place_scenes
 from geoseg.dataset.pool import InputPool
-from geoseg.dataset.record import JOURNAL, BuildJournal, PixelCounts, compute_fingerprint
+from geoseg.dataset.record import JOURNAL, BuildJournal, SceneCounts, compute_fingerprint
 from geoseg.dataset.sources import SourceScene, check_names
 from geoseg.dataset.split import assign_splits
 from geoseg.dataset.validate import report_duplicate_images, report_overlaps, validate_objects
@@ -47,6 +49,12 @@ from geoseg.errors import DatasetError, OutputError
 from geoseg.files import DISK_FULL, check_parent
 from geoseg.legend import Legend
 from geoseg.options import PrepareOptions, RunOptions
+from geoseg.raster.histogram import (
+    add_histograms,
+    compute_statistics,
+    count_values,
+    empty_histograms,
+)
 from geoseg.raster.scene import assume_pixel_size
 from geoseg.work_folder import open_work_folder, publish_folder, restore_folder
 
@@ -62,6 +70,7 @@ def build_dataset(
     report: ValidationReport,
     *,
     spatial: bool,
+    chosen_bands: bool = False,
 ) -> None:
     """Write a dataset into the folder of a journal.
 
@@ -79,6 +88,8 @@ def build_dataset(
         Threads, and the issues they find.
     spatial
         Divide scenes without a split by the ground they cover, else by name.
+    chosen_bands
+        The user chose the bands: their order is kept, whatever their names.
 
     Raises
     ------
@@ -87,6 +98,7 @@ def build_dataset(
     DatasetError
         If no scene is left.
     """
+    bands, scenes = align_bands(scenes, report, chosen=chosen_bands)
     report.raise_rejected()
     _check_any(scenes, journal, report)
     scenes = [assume_gsd(scene, options.pixel_size_m) for scene in scenes]
@@ -103,13 +115,18 @@ def build_dataset(
     # largest first, so that no thread is left alone with a large scene
     placed = sorted(place_scenes(scenes), key=lambda s: -s.image.width * s.image.height)
     write = partial(
-        write_scene, journal=journal, crs=crs, legend=legend, check=pool.raise_if_cancelled
+        write_scene,
+        journal=journal,
+        crs=crs,
+        legend=legend,
+        band_names=bands.names,
+        check=pool.raise_if_cancelled,
     )
     written = pool.map(write, placed, "write scenes", report, stop_at_first=True)
     _check_any(written, journal, report)
     written.sort(key=lambda w: w.scene.name)
     journal.close([w.scene for w in written])
-    _write_tables(written, journal.folder, legend, crs.to_wkt() if crs else None, scenes)
+    _write_tables(written, journal.folder, legend, bands, crs.to_wkt() if crs else None, scenes)
     write_report(journal.folder / REPORT, report)
 
 
@@ -172,10 +189,12 @@ def _write_tables(
     written: Sequence[WrittenScene],
     folder: Path,
     legend: Legend,
+    bands: BandLayout,
     crs: str | None,
     scenes: Sequence[SourceScene],
 ) -> None:
     """Write annotations.gpkg and dataset.json."""
+    training = [w for w in written if w.scene.split == "train"] or written
     entries = [w.scene for w in written]
     layers = {layer: [w.layers[layer] for w in written] for layer in written[0].layers}
     (folder / ANNOTATIONS).unlink(missing_ok=True)  # of an interrupted run
@@ -187,6 +206,9 @@ def _write_tables(
         layers={layer: count_classes(written, layer, legend) for layer in layers},
         crs=crs,
         local_coordinates=crs is None and any(scene.located for scene in scenes),
+        dtype=bands.dtype,
+        band_names=bands.names,
+        statistics=compute_statistics(w.counts.values for w in training),
     )
 
 
@@ -271,7 +293,7 @@ class WrittenScene:
     layers: Mapping[str, Annotations]
     """Annotations by layer, in pixels of the scene."""
 
-    pixels: PixelCounts
+    counts: SceneCounts
 
 
 def write_scene(
@@ -280,6 +302,7 @@ def write_scene(
     journal: BuildJournal,
     crs: CRS | None,
     legend: Legend,
+    band_names: Sequence[str],
     check: Callable[[], None],
 ) -> WrittenScene:
     """Write a scene into the dataset folder, or reuse it if it is unchanged.
@@ -294,6 +317,8 @@ def write_scene(
         CRS of the dataset.
     legend
         Legend of the dataset.
+    band_names
+        Names of its bands.
     check
         Called for every strip; raises to cancel the work.
     """
@@ -308,44 +333,53 @@ def write_scene(
         image_source=source.image_source,
         transform=tuple(image.transform[:6]),
     )
-    key = compute_fingerprint(source, len(legend), crs)
-    pixels = journal.reuse(scene, key)
-    if pixels is None:
-        counters = {n: PixelCounter(o, len(legend)) for n, o in source.layers.items()}
+    key = compute_fingerprint(source, len(legend), band_names, crs)
+    counts = journal.reuse(scene, key)
+    if counts is None:
+        counter = SceneCounter(source.layers, len(legend), len(band_names), image.dtype)
 
-        def count_strip(window: Window, valid: NDArray[np.bool_]) -> None:
+        def count_strip(window: Window, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> None:
             check()
-            for counter in counters.values():
-                counter.add(window, valid)
+            counter.add(window, pixels, valid)
 
         write_image(
-            source.path,
+            source.image,
             journal.folder / scene.file,
+            names=band_names,
             transform=image.transform,
             crs=crs,
             on_strip=count_strip,
             window=source.window,
         )
-        pixels = {layer: counter.pixels for layer, counter in counters.items()}
-        journal.add(scene, key, pixels)
-    return WrittenScene(scene, source.layers, pixels)
+        counts = counter.counts
+        journal.add(scene, key, counts)
+    return WrittenScene(scene, source.layers, counts)
 
 
-class PixelCounter:
-    """Counts the pixels of each class of a scene, window by window."""
+class SceneCounter:
+    """Counts the pixels of each class and the values of each band of a scene, window by window."""
 
-    def __init__(self, annotations: Annotations, classes: int) -> None:
-        self.pixels: NDArray[np.int64] = np.zeros(classes, np.int64)
-        self._index = AnnotationIndex(annotations)
-
-    def add(self, window: Window, valid: NDArray[np.bool_]) -> None:
-        """Count the valid pixels of a window."""
-        labels = burn(
-            self._index.query_window(window),
-            *valid.shape,
-            transform=Affine.translation(-window.col_off, -window.row_off),
+    def __init__(
+        self, layers: Mapping[str, Annotations], classes: int, bands: int, dtype: str
+    ) -> None:
+        self.counts = SceneCounts(
+            {layer: np.zeros(classes, np.int64) for layer in layers}, empty_histograms(bands, dtype)
         )
-        self.pixels += _count_ids(labels[valid], len(self.pixels))
+        self._indexes = {layer: AnnotationIndex(objects) for layer, objects in layers.items()}
+
+    def add(self, window: Window, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+        """Count the valid pixels of a window."""
+        for layer, index in self._indexes.items():
+            labels = burn(
+                index.query_window(window),
+                *valid.shape,
+                transform=Affine.translation(-window.col_off, -window.row_off),
+            )
+            counts = self.counts.pixels[layer]
+            counts += _count_ids(labels[valid], len(counts))
+        found = count_values(pixels, valid)
+        values = map(add_histograms, zip(self.counts.values, found, strict=True))
+        self.counts = SceneCounts(self.counts.pixels, tuple(values))
 
 
 def count_classes(written: Sequence[WrittenScene], layer: str, legend: Legend) -> ClassCounts:
@@ -361,7 +395,7 @@ def count_classes(written: Sequence[WrittenScene], layer: str, legend: Legend) -
 
 def _sum_counts(written: Sequence[WrittenScene], layer: str, legend: Legend) -> Counts:
     objects = np.sum([_count_ids(w.layers[layer].class_id, len(legend)) for w in written], axis=0)
-    pixels = np.sum([w.pixels[layer] for w in written], axis=0)
+    pixels = np.sum([w.counts.pixels[layer] for w in written], axis=0)
     return Counts(
         {c.name: int(objects[c.id]) for c in legend.objects},
         {c.name: int(pixels[c.id]) for c in legend},

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError
+from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
 from geoseg.errors import OutputError, SceneError
 from geoseg.files import replacing
+from geoseg.options import RasterOptions
+from geoseg.raster.bands import RGB
+from geoseg.raster.histogram import DTYPES
 from geoseg.raster.scene import Scene, SceneInfo, open_scene
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -24,69 +29,62 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 BLOCK = 256
 """Side of the tiles of the GeoTIFF, in pixels."""
 
-BANDS = 3
-DTYPE = "uint8"
-
 _OVERVIEWS_ABOVE = 512  # pixels: smaller scenes are read as quickly without
 
-OnStrip = Callable[[Window, NDArray[np.bool_]], None]
+OnStrip = Callable[[Window, NDArray[Any], NDArray[np.bool_]], None]
+"""Function of a window, its (bands, h, w) pixels and its (h, w) valid pixels."""
 
 # Every GIS reads deflate; zstd reads a fifth faster. Level 4 writes twice as fast as 6 and takes 4 % more
 # space.
 _LEVEL = 4
 _PROFILE = {
     "driver": "GTiff",
-    "count": BANDS,
-    "dtype": DTYPE,
     "tiled": True,
     "blockxsize": BLOCK,
     "blockysize": BLOCK,
     "interleave": "pixel",
-    "photometric": "RGB",
     "compress": "deflate",
-    "predictor": 2,
     "zlevel": _LEVEL,
     "BIGTIFF": "IF_SAFER",
 }
 
 
-def inspect_image(path: Path) -> SceneInfo:
-    """Read the metadata of an image. Raises SceneError if it is not 8-bit grey or RGB (alpha aside)."""
-    with open_scene(path) as scene:
-        if scene.info.dtype != DTYPE:
+def inspect_image(path: Path, raster: RasterOptions = RasterOptions()) -> SceneInfo:
+    """Read the metadata of an image. Raises SceneError for another data type than those of a dataset."""
+    with open_scene(path, indexes=raster.bands, allow_vrt=raster.allow_vrt) as scene:
+        if scene.info.dtype not in DTYPES:
             raise SceneError(
-                f"{path}: is {scene.info.dtype}, need 8-bit. Convert it with gdal_translate -ot Byte "
-                "-scale MIN MAX"
-            )
-        if len(scene.indexes) not in (1, BANDS):
-            raise SceneError(
-                f"{path}: has {len(scene.indexes)} bands, need grey or RGB. Choose three with "
-                "gdal_translate -b"
+                f"{path}: is {scene.info.dtype}, need {', '.join(DTYPES)}. Convert it: "
+                "gdal_translate -ot Float32 IN OUT.tif"
             )
         return scene.info
 
 
 def write_image(
-    image: Path,
+    image: SceneInfo,
     output: Path,
     *,
+    names: Sequence[str],
     transform: Affine,
     crs: CRS | None,
     on_strip: OnStrip,
     window: Window | None = None,
 ) -> None:
-    """Write an image as a tiled RGB GeoTIFF with internal overviews.
+    """Write the bands of an image as a tiled GeoTIFF with internal overviews.
 
     Parameters
     ----------
     image
-        Image file; grey becomes three equal bands, transparency and nodata become an internal mask.
+        Image file and the bands to read; transparency and nodata become an internal mask.
     output
         GeoTIFF; an existing one is replaced.
+    names
+        Names of the bands in the dataset, by which red, green, blue and near infrared are marked as such. The
+        descriptions of the image are kept.
     transform, crs
         Georeference of the output.
     on_strip
-        Called with the window of every strip and its (h, w) valid pixels.
+        Called for every strip.
     window
         Part of the image to write; None for the whole image.
 
@@ -97,10 +95,21 @@ def write_image(
     OutputError
         If the GeoTIFF cannot be written.
     """
-    with open_scene(image) as scene, replacing(output, overwrite=True) as scratch:
+    opened = open_scene(image.path, indexes=image.indexes, allow_vrt=image.is_vrt)
+    with opened as scene, replacing(output, overwrite=True) as scratch:
         part = window or Window(0, 0, scene.info.width, scene.info.height)
+        profile = {
+            **_band_profile(scene.info.dtype, names),
+            **{"width": part.width, "height": part.height, "transform": transform, "crs": crs},
+        }
         try:
-            _copy_pixels(scene, part, scratch, transform=transform, crs=crs, on_strip=on_strip)
+            with (
+                rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+                rasterio.open(scratch, "w", **profile) as target,
+            ):
+                target.colorinterp = _choose_colours(names)
+                target.descriptions = [text or None for text in scene.descriptions]
+                _copy_pixels(scene, part, target, on_strip)
             _build_overviews(scratch)
         except RasterioError as error:
             raise OutputError(
@@ -108,32 +117,41 @@ def write_image(
             ) from error
 
 
-def _copy_pixels(
-    scene: Scene,
-    part: Window,
-    output: Path,
-    *,
-    transform: Affine,
-    crs: CRS | None,
-    on_strip: OnStrip,
-) -> None:
-    left, top, width, height = part.col_off, part.row_off, part.width, part.height
-    profile = _PROFILE | {"width": width, "height": height, "transform": transform, "crs": crs}
-    with (
-        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
-        rasterio.open(output, "w", **profile) as target,
-    ):
-        masked = False
-        for window in _iterate_strips(width, height):
-            pixels, valid = scene.read(Window(left, top + window.row_off, width, window.height))
-            target.write(np.broadcast_to(pixels, (BANDS, *valid.shape)), window=window)
-            if not masked and not valid.all():
-                masked = True
-                for above in _iterate_strips(width, window.row_off):
-                    target.write_mask(True, window=above)
-            if masked:
-                target.write_mask(valid, window=window)
-            on_strip(window, valid)
+def _band_profile(dtype: str, names: Sequence[str]) -> dict[str, Any]:
+    """Return the creation options of a GeoTIFF that depend on its bands."""
+    return _PROFILE | {
+        "count": len(names),
+        "dtype": dtype,
+        "predictor": 3 if dtype == "float32" else 2,
+        "photometric": "RGB" if tuple(names[:3]) == RGB else "MINISBLACK",
+        "ALPHA": "NO",  # else GDAL takes a fourth band of uint8 for alpha
+    }
+
+
+def _choose_colours(names: Sequence[str]) -> list[ColorInterp]:
+    """Return the colour of each band: red, green and blue if these are the first three; never alpha."""
+    coloured = tuple(names[:3]) == RGB
+    colours = [
+        ColorInterp[name] if name == "nir" or (name in RGB and coloured) else ColorInterp.undefined
+        for name in names
+    ]
+    return colours if coloured else [ColorInterp.gray, *colours[1:]]
+
+
+def _copy_pixels(scene: Scene, part: Window, target: DatasetWriter, on_strip: OnStrip) -> None:
+    """Copy a window of a scene, with a mask from the first strip on that has pixels which are not valid."""
+    left, top, width = part.col_off, part.row_off, part.width
+    masked = False
+    for window in _iterate_strips(width, part.height):
+        pixels, valid = scene.read(Window(left, top + window.row_off, width, window.height))
+        target.write(pixels, window=window)
+        if not masked and not valid.all():
+            masked = True
+            for above in _iterate_strips(width, window.row_off):
+                target.write_mask(True, window=above)
+        if masked:
+            target.write_mask(valid, window=window)
+        on_strip(window, pixels, valid)
 
 
 def _iterate_strips(width: int, height: int) -> Iterator[Window]:

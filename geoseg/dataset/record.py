@@ -12,7 +12,8 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,29 +27,56 @@ from rasterio.crs import CRS
 from geoseg.dataset.folder import SCENES, DatasetScene
 from geoseg.dataset.sources import SourceScene
 from geoseg.files import replacing, write_json_lines
+from geoseg.raster.histogram import Histogram
+from geoseg.raster.scene import SceneInfo
+from geoseg.raster.vrt import find_parts, read_vrt
 
 JOURNAL = "journal"
 
-_FORMAT = {"format": "geoseg prepare 1"}  # to be changed with the way scenes are written
+_FORMAT = {"format": "geoseg prepare 2"}  # to be changed with the way scenes are written
 _SIDECARS = (".msk", ".aux.xml")  # where GDAL reads masks and nodata from
 _SAMPLE = 1 << 16  # bytes read at either end of a file
-
-PixelCounts = dict[str, NDArray[np.int64]]
-"""(classes,) valid pixels of each class, by annotation layer."""
 
 log = logging.getLogger(__name__)
 
 
-def compute_fingerprint(scene: SourceScene, classes: int, crs: CRS | None) -> str:
+@dataclass(frozen=True, slots=True, eq=False)
+class SceneCounts:
+    """Counts of the valid pixels of a scene."""
+
+    pixels: Mapping[str, NDArray[np.int64]]
+    """(classes,) pixels of each class, by annotation layer."""
+
+    values: tuple[Histogram, ...]
+    """Values of each band."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to JSON data."""
+        return {
+            "pixels": {layer: counts.tolist() for layer, counts in self.pixels.items()},
+            "values": [band.to_json() for band in self.values],
+        }
+
+    @classmethod
+    def from_json(cls, data: Any) -> SceneCounts:
+        """Read JSON data from `to_json`."""
+        pixels = {layer: np.array(counts, np.int64) for layer, counts in data["pixels"].items()}
+        return cls(pixels, tuple(map(Histogram.from_json, data["values"])))
+
+
+def compute_fingerprint(
+    scene: SourceScene, classes: int, band_names: Sequence[str], crs: CRS | None
+) -> str:
     """Return a hexadecimal digest of everything that the pixels and counts of a scene depend on.
 
     Its position is not part of it. Images are compared by size, time of modification and their ends.
     """
     digest = hashlib.sha256()
-    for file in (scene.path, *(Path(f"{scene.path}{suffix}") for suffix in _SIDECARS)):
+    for file in _list_files(scene.image):
         digest.update(repr(_read_state(file)).encode())
+    bands = scene.image.indexes, tuple(band_names)
     state = (scene.window, scene.image.nodata, classes, crs.to_wkt() if crs else None)
-    digest.update(repr(state).encode())
+    digest.update(repr((*state, *bands)).encode())
     for layer, objects in scene.layers.items():
         digest.update(f"{layer} {len(objects)}".encode())
         digest.update(objects.class_id.tobytes())
@@ -79,7 +107,7 @@ class BuildJournal:
         self.reused = 0
         """Number of scenes that were not written again."""
 
-    def reuse(self, scene: DatasetScene, key: str) -> PixelCounts | None:
+    def reuse(self, scene: DatasetScene, key: str) -> SceneCounts | None:
         """Take an unchanged scene from an interrupted run or the former dataset.
 
         Parameters
@@ -91,8 +119,8 @@ class BuildJournal:
 
         Returns
         -------
-        PixelCounts or None
-            Pixel counts of the scene; None if there is no unchanged one.
+        SceneCounts or None
+            Counts of the scene; None if there is no unchanged one.
         """
         target = self.folder / scene.file
         for folder, entries in (
@@ -108,22 +136,22 @@ class BuildJournal:
             same_place = entry["transform"] == list(scene.transform)
             if source != target or not same_place:
                 _copy_scene(source, target, None if same_place else Affine(*scene.transform))
-            pixels = {name: np.array(n, np.int64) for name, n in entry["pixels"].items()}
+            counts = SceneCounts.from_json(entry["counts"])
             if folder is self._former or not same_place:
-                self.add(scene, key, pixels)
+                self.add(scene, key, counts)
             with self._lock:
                 self.reused += 1
-            return pixels
+            return counts
         return None
 
-    def add(self, scene: DatasetScene, key: str, pixels: PixelCounts) -> None:
+    def add(self, scene: DatasetScene, key: str, counts: SceneCounts) -> None:
         """Add a scene that is complete in the folder."""
         entry = {
             "scene": scene.name,
             "key": key,
             "bytes": (self.folder / scene.file).stat().st_size,
             "transform": list(scene.transform),
-            "pixels": {layer: count.tolist() for layer, count in pixels.items()},
+            "counts": counts.to_json(),
         }
         with (
             self._lock,
@@ -174,6 +202,13 @@ def _copy_scene(source: Path, target: Path, transform: Affine | None) -> None:
             shutil.copyfile(source, scratch)
             with rasterio.open(scratch, "r+") as scene:
                 scene.transform = transform
+
+
+def _list_files(image: SceneInfo) -> Iterator[Path]:
+    """Yield the files that an image is read from."""
+    file = Path(image.path)
+    for part in (file, *(find_parts(read_vrt(file)) if image.is_vrt else ())):
+        yield from (Path(f"{part}{suffix}") for suffix in ("", *_SIDECARS))
 
 
 def hash_ends(file: Path) -> str:

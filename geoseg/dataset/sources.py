@@ -32,7 +32,7 @@ from geoseg.dataset.images import SUFFIXES, inspect_image
 from geoseg.dataset.pool import InputPool
 from geoseg.errors import AnnotationError, ConfigError, DatasetError, SceneError
 from geoseg.legend import DOTA_V2, Legend
-from geoseg.options import AnnotationOptions
+from geoseg.options import AnnotationOptions, RasterOptions
 from geoseg.raster.scene import SceneInfo
 
 IMAGES, LABELS = "images", "labelTxt"
@@ -95,6 +95,7 @@ def read_folders(
     splits: Sequence[str] | None,
     outlines: Path | None,
     classes: ClassMapping,
+    raster: RasterOptions,
     pool: InputPool,
     report: ValidationReport,
 ) -> dict[Path, list[SourceScene]]:
@@ -110,6 +111,8 @@ def read_folders(
         GeoParquet file of outlines for the DOTA folders.
     classes
         Legend and renaming of classes.
+    raster
+        Bands to read.
     pool, report
         Threads, and the issues they find.
 
@@ -127,10 +130,10 @@ def read_folders(
     if outlines and not dota:
         raise ConfigError(f"{outlines}: outlines are for DOTA folders. Leave out --outlines")
     if dota:
-        scenes |= _read_dota_folders(dota, splits, outlines, classes, pool, report)
+        scenes |= _read_dota_folders(dota, splits, outlines, classes, raster, pool, report)
     for folder in folders:
         if folder not in scenes:
-            scenes[folder] = _read_dataset(folder, splits, pool, report)
+            scenes[folder] = _read_dataset(folder, splits, raster, pool, report)
     return {folder: scenes[folder] for folder in dict.fromkeys(folders)}
 
 
@@ -140,7 +143,11 @@ def is_dataset(folder: Path) -> bool:
 
 
 def _read_dataset(
-    folder: Path, splits: Sequence[str] | None, pool: InputPool, report: ValidationReport
+    folder: Path,
+    splits: Sequence[str] | None,
+    raster: RasterOptions,
+    pool: InputPool,
+    report: ValidationReport,
 ) -> list[SourceScene]:
     dataset = Dataset.open(folder)
     if splits and (absent := [name for name in splits if name not in dataset.splits]):
@@ -151,7 +158,7 @@ def _read_dataset(
         return SourceScene(
             name=scene.name,
             split=scene.split,
-            image=inspect_image(dataset.path(scene)),
+            image=inspect_image(dataset.path(scene), raster),
             layers={layer: by_scene[scene.name] for layer, by_scene in layers.items()},
             legend=dataset.legend,
             files=dict.fromkeys(layers, folder / ANNOTATIONS),
@@ -179,6 +186,7 @@ def _read_dota_folders(
     splits: Sequence[str] | None,
     outlines: Path | None,
     classes: ClassMapping,
+    raster: RasterOptions,
     pool: InputPool,
     report: ValidationReport,
 ) -> dict[Path, list[SourceScene]]:
@@ -186,7 +194,7 @@ def _read_dota_folders(
     legend = classes.source_legend or extend_legend(DOTA_V2, classes.sources)
     files = {folder: _find_dota_files(folder, splits, report) for folder in folders}
     every = [entry for entries in files.values() for entry in entries]
-    read = partial(_read_dota_scene, legend=legend, report=report)
+    read = partial(_read_dota_scene, legend=legend, raster=raster, report=report)
     scenes = pool.map(read, every, "read labels", report)
     if outlines and scenes:
         by_scene = read_outlines(outlines, legend, [s.name for s in scenes], report)
@@ -206,9 +214,11 @@ def _read_dota_folders(
     return {folder: [s for s in scenes if folder_of[s.path] == folder] for folder in folders}
 
 
-def _read_dota_scene(files: _DotaFiles, *, legend: Legend, report: ValidationReport) -> SourceScene:
+def _read_dota_scene(
+    files: _DotaFiles, *, legend: Legend, raster: RasterOptions, report: ValidationReport
+) -> SourceScene:
     labels = read_dota(files.labels, legend)
-    image = inspect_image(files.image)
+    image = inspect_image(files.image, raster)
     for kind, action, count in (
         (IssueKind.INVALID_RING, Action.REPAIRED, labels.repaired),
         (IssueKind.NO_AREA, Action.LEFT_OUT, labels.skipped),
@@ -288,6 +298,7 @@ def read_annotated_scenes(
     annotations: Path,
     options: AnnotationOptions,
     classes: ClassMapping,
+    raster: RasterOptions,
     pool: InputPool,
     report: ValidationReport,
 ) -> list[SourceScene]:
@@ -303,6 +314,8 @@ def read_annotated_scenes(
         Format of the annotations.
     classes
         Legend and renaming of classes. Without a legend, the class names in the annotations make one.
+    raster
+        Bands to read.
     pool, report
         Threads, and the issues they find.
 
@@ -316,7 +329,8 @@ def read_annotated_scenes(
     ConfigError, DatasetError, AnnotationError, SceneError
     """
     read = find_reader(options.format)
-    images = pool.map(inspect_image, _list_images(paths), "read scenes", report)
+    inspect = partial(inspect_image, raster=raster)
+    images = pool.map(inspect, _list_images(paths), "read scenes", report)
     report.raise_rejected()
     if not images:
         return []

@@ -92,6 +92,17 @@ class SceneInfo:
     band_names: tuple[str, ...] = ()
     """Name of every band in lower case, such as ``red``; empty if unknown."""
 
+    indexes: tuple[int, ...] = ()
+    """Bands to read, numbered from 1, in this order."""
+
+    is_vrt: bool = False
+    """True for a virtual raster, which is only opened where that is allowed."""
+
+    @property
+    def read_names(self) -> tuple[str, ...]:
+        """Names of the bands to read; empty if unknown."""
+        return tuple(self.band_names[index - 1] for index in self.indexes)
+
 
 class Scene:
     """An open scene, read by integer windows that lie inside it."""
@@ -99,7 +110,7 @@ class Scene:
     def __init__(
         self, dataset: DatasetReader, info: SceneInfo, indexes: tuple[int, ...], alpha: int | None
     ) -> None:
-        self.info = info
+        self.info = replace(info, indexes=indexes)
         self.indexes = indexes
         """Bands that `read` returns, numbered from 1, in this order."""
         self._dataset = dataset
@@ -110,7 +121,15 @@ class Scene:
     @property
     def band_names(self) -> tuple[str, ...]:
         """Names of the bands that `read` returns; empty if unknown."""
-        return tuple(self.info.band_names[index - 1] for index in self.indexes)
+        return self.info.read_names
+
+    @property
+    def descriptions(self) -> tuple[str, ...]:
+        """Descriptions of these bands as stored, else their names; empty if they have neither."""
+        if self._palette is not None:
+            return self.band_names
+        stored = (self._dataset.descriptions[index - 1] for index in self.indexes)
+        return tuple(map(lambda text, name: text or name, stored, self.band_names))
 
     @classmethod
     def open(
@@ -382,6 +401,7 @@ def read_scene_info(dataset: DatasetReader, file: ScenePath) -> SceneInfo:
             dataset.crs or None, dataset.transform, dataset.width, dataset.height
         ),
         band_names=RGB if is_palette(dataset) else read_band_names(dataset),
+        is_vrt=dataset.driver == "VRT",
     )
 
 

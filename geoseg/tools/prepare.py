@@ -11,7 +11,14 @@ from geoseg.dataset.build import build_dataset, finish_build, open_build
 from geoseg.dataset.classes import read_class_options
 from geoseg.dataset.pool import InputPool
 from geoseg.dataset.sources import merge_sources, read_annotated_scenes, read_folders
-from geoseg.options import AnnotationOptions, BatchOptions, PrepareOptions, StrPath, as_path
+from geoseg.options import (
+    AnnotationOptions,
+    BatchOptions,
+    PrepareOptions,
+    RasterOptions,
+    StrPath,
+    as_path,
+)
 from geoseg.progress import Track, silent
 
 
@@ -21,6 +28,7 @@ def prepare(
     *,
     splits: Sequence[str] | None = None,
     outlines: StrPath | None = None,
+    raster: RasterOptions = RasterOptions(),
     options: PrepareOptions = PrepareOptions(),
     run: BatchOptions = BatchOptions(),
     track: Track = silent,
@@ -39,6 +47,8 @@ def prepare(
     outlines
         GeoParquet file of outlines for DOTA folders: columns image, category, and geometry in
         pixels.
+    raster
+        Bands to read.
     options
         Splits and classes. The default legend is the smallest of DOTA with all classes found, or
         the union of the datasets' classes by name.
@@ -76,9 +86,12 @@ def prepare(
     report = ValidationReport(skip=run.skip_bad)
     with open_build(output, run) as journal, InputPool(run.jobs, track) as pool:
         paths = _to_paths(folders)
-        sources = read_folders(paths, splits, as_path(outlines), classes, pool, report)
+        sources = read_folders(paths, splits, as_path(outlines), classes, raster, pool, report)
         scenes = merge_sources(sources, report)
-        build_dataset(scenes, journal, options, classes, pool, report, spatial=False)
+        chosen = raster.bands is not None
+        build_dataset(
+            scenes, journal, options, classes, pool, report, spatial=False, chosen_bands=chosen
+        )
     finish_build(output, report)
     return output
 
@@ -89,6 +102,7 @@ def prepare_scenes(
     *,
     annotations: StrPath,
     source: AnnotationOptions = AnnotationOptions(),
+    raster: RasterOptions = RasterOptions(),
     options: PrepareOptions = PrepareOptions(),
     run: BatchOptions = BatchOptions(),
     track: Track = silent,
@@ -107,6 +121,8 @@ def prepare_scenes(
         polygons are background.
     source
         Format of `annotations`.
+    raster
+        Bands of the scenes to read.
     options
         Splits and classes. The default legend has the classes found.
     run
@@ -130,9 +146,12 @@ def prepare_scenes(
     report = ValidationReport(skip=run.skip_bad)
     with open_build(output, run) as journal, InputPool(run.jobs, track) as pool:
         annotated = read_annotated_scenes(
-            _to_paths(scenes), Path(annotations), source, classes, pool, report
+            _to_paths(scenes), Path(annotations), source, classes, raster, pool, report
         )
-        build_dataset(annotated, journal, options, classes, pool, report, spatial=True)
+        chosen = raster.bands is not None
+        build_dataset(
+            annotated, journal, options, classes, pool, report, spatial=True, chosen_bands=chosen
+        )
     finish_build(output, report)
     return output
 

@@ -188,11 +188,24 @@ def test_every_kind_of_image_comes_out_as_it_is_decoded(tmp_path: Path, suffix: 
         assert np.array_equal(scene.read(), source.read())
 
 
-def test_grey_becomes_three_equal_bands(tmp_path: Path) -> None:
+def test_grey_stays_one_band(tmp_path: Path) -> None:
     grey = np.arange(80 * 100, dtype=np.uint8).reshape(1, 80, 100)
     write_image(add(tmp_path / "dota", "a"), grey)
-    with rasterio.open(prepare(tmp_path / "dota", tmp_path / "out") / "scenes" / "a.tif") as scene:
+    folder = prepare(tmp_path / "dota", tmp_path / "out")
+    with rasterio.open(folder / "scenes" / "a.tif") as scene:
+        assert np.array_equal(scene.read(), grey)
+    assert Dataset.open(folder).bands == 1
+
+
+def test_grey_among_colours_becomes_three_equal_bands(tmp_path: Path) -> None:
+    grey = np.arange(80 * 100, dtype=np.uint8).reshape(1, 80, 100)
+    write_image(add(tmp_path / "dota", "a"), grey)
+    write_image(add(tmp_path / "dota", "b"), grey)
+    add(tmp_path / "dota", "c")
+    folder = prepare(tmp_path / "dota", tmp_path / "out")
+    with rasterio.open(folder / "scenes" / "a.tif") as scene:
         assert np.array_equal(scene.read(), np.repeat(grey, 3, axis=0))
+    assert Dataset.open(folder).band_names == ("red", "green", "blue")
 
 
 @pytest.mark.parametrize("clear", [slice(0, 10), slice(400, 600)], ids=["above", "below"])
@@ -414,7 +427,7 @@ def test_all_invalid_inputs_are_named_before_anything_is_written(tmp_path: Path)
     assert error.value.exit_code == 3
     assert all(name in str(error.value) for name in NAMED)
     assert "5 invalid inputs" in str(error.value)
-    assert "is uint16, need 8-bit" in str(error.value)
+    assert "its pixels are uint16, those of" in str(error.value)
     assert len(str(error.value).splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["dota"]
 
