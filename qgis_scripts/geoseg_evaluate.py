@@ -601,11 +601,16 @@ class SubprocessAlgorithm(QgsProcessingAlgorithm):
             parameter.setFlags(parameter.flags() | flag)
         self.addParameter(parameter)
 
-    def add_model(self, text: str, name: str = "MODEL") -> None:
+    def add_model(
+        self,
+        text: str,
+        label: str = "Model",
+        filters: str = "geoseg models (*.safetensors *.onnx)",
+    ) -> None:
         """Add the choice of a model file; empty: the shipped model."""
-        filters = tr("geoseg models (*.safetensors *.onnx)")
         self.add(
-            QgsProcessingParameterFile(name, tr("Model"), optional=True, fileFilter=filters), text
+            QgsProcessingParameterFile("MODEL", tr(label), optional=True, fileFilter=tr(filters)),
+            text,
         )
 
     def add_polygon_layer(self, name: str, label: str, text: str) -> None:
@@ -613,6 +618,27 @@ class SubprocessAlgorithm(QgsProcessingAlgorithm):
         polygons = [QgsProcessing.SourceType.TypeVectorPolygon]
         self.add(
             QgsProcessingParameterFeatureSource(name, tr(label), polygons, optional=True), text
+        )
+
+    def add_scenes(self, text: str, *, optional: bool = False) -> None:
+        """Add a list of scenes."""
+        kind = QgsProcessing.SourceType.TypeRaster
+        self.add(
+            QgsProcessingParameterMultipleLayers("SCENES", tr("Scenes"), kind, optional=optional),
+            text,
+        )
+
+    def add_annotated_area(self, text: str) -> None:
+        """Add the area outside which a scene is not annotated."""
+        self.add_polygon_layer("AREA", "Annotated area", text)
+
+    def add_band_list(self) -> None:
+        """Add the choice of the bands of a list of scenes."""
+        self.add(
+            QgsProcessingParameterString("BANDS", tr("Bands"), optional=True),
+            "Use these bands of the scenes: numbers or names with commas between them, such as 1,2,3 or red,green,nir. "
+            "Empty: all bands except alpha, or those of the initial model.",
+            advanced=True,
         )
 
     def add_bands(self, layer: str) -> None:
@@ -851,7 +877,7 @@ class SubprocessAlgorithm(QgsProcessingAlgorithm):
         return {
             option.partition(" ")[0]: f"“{self.parameterDefinition(name).description()}”"
             for name, option in self.OPTIONS.items()
-            if self.parameterDefinition(name)
+            if self.parameterDefinition(name) and not option.endswith("=")
         }
 
     def execute(self, run: Run) -> dict[str, Any] | None:
@@ -956,7 +982,9 @@ class Run:
                 arguments += [option, self.outputs[name].scratch]
                 continue
             value = self._format(name)
-            if value is not None:
+            if value is not None and option.endswith("="):
+                arguments += (option + value).split(" ", 1)
+            elif value is not None:
                 arguments += [*option.split(), *([value] if value else [])]
         return arguments
 
@@ -1007,24 +1035,26 @@ class Run:
             [self.folder, *(output.folder for output in outputs)],
         )
 
-    def export_annotations(self) -> str:
-        """Export the polygons of ANNOTATIONS with their classes, from the field CLASS, and their status."""
+    def annotated_scenes(self) -> list[str]:
+        """Return the arguments for SCENES and ANNOTATIONS: polygons with classes, from the field CLASS, and status."""
         fields = [(self.string("CLASS") or "class", "class")]
         if self.source("ANNOTATIONS").fields().lookupField("status") >= 0:
             fields.append(("status", "status"))
-        return self.export("ANNOTATIONS", fields)
+        annotations = self.export("ANNOTATIONS", fields)
+        return [*self.layer_paths("SCENES"), "--annotations", annotations]
 
     def prepare(
         self, dataset: str, options: Sequence[str], bounds: Sequence[float]
     ) -> dict[str, Any] | None:
         """Build a dataset from the parameters SCENES, ANNOTATIONS and CLASS."""
-        annotations = ["--annotations", self.export_annotations()]
-        arguments = ["prepare", *self.layer_paths("SCENES"), *annotations, *options, "-o", dataset]
-        return self.geoseg(arguments, bounds)
+        return self.geoseg(["prepare", *self.annotated_scenes(), *options, "-o", dataset], bounds)
 
 
 # --- evaluate.py ---
 
+
+PREPARE_OPTIONS = {"AREA": "--annotated-area", "PIXEL_SIZE": "--pixel-size"}
+"""Parameter to the option of ``geoseg prepare``."""
 
 COLUMNS = {"iou": "IoU", "precision": "precision", "recall": "recall"}
 """Score of a class to its column in the log."""
@@ -1032,6 +1062,13 @@ COLUMNS = {"iou": "IoU", "precision": "precision", "recall": "recall"}
 
 class GeosegEvaluate(SubprocessAlgorithm):
     """Run ``geoseg evaluate``, after ``geoseg prepare`` unless there is a dataset."""
+
+    OPTIONS: Mapping[str, str] = {
+        "MODEL": "-m",
+        "OUTPUT": "--json",
+        "REPORT": "--report",
+        "DEVICE": "--device",
+    }
 
     def name(self) -> str:
         return "evaluatemodel"
@@ -1062,6 +1099,13 @@ class GeosegEvaluate(SubprocessAlgorithm):
             ),
             "Write all scores and the confusion matrix to this JSON file.",
         )
+        self.add(
+            QgsProcessingParameterFileDestination(
+                "REPORT", tr("Report"), "HTML (*.html)", optional=True, createByDefault=False
+            ),
+            "Write a report for a browser: tables, curves, and the best and worst scenes.",
+        )
+        self.add_overwrite()
         self.add_device()
         self.add_python()
         self.addOutput(QgsProcessingOutputNumber("MIOU", tr("Mean IoU of the classes, 0 to 1")))
@@ -1084,11 +1128,10 @@ class GeosegEvaluate(SubprocessAlgorithm):
         )
 
     def _add_scenes(self) -> None:
-        self.add(
-            QgsProcessingParameterMultipleLayers(
-                "SCENES", tr("Scenes"), QgsProcessing.SourceType.TypeRaster, optional=True
-            ),
-            "Evaluate on these raster files instead of a dataset. They must be annotated completely.",
+        self.add_scenes(
+            "Evaluate on these raster files instead of a dataset. They must be annotated completely, or in the "
+            "annotated area.",
+            optional=True,
         )
         polygons = [QgsProcessing.SourceType.TypeVectorPolygon]
         self.add(
@@ -1107,6 +1150,10 @@ class GeosegEvaluate(SubprocessAlgorithm):
             ),
             "Read the class of each polygon from this field. The names must be those of the model's classes.",
         )
+        self.add_annotated_area(
+            "Score only the pixels and objects in these polygons. Empty: the whole scenes."
+        )
+        self.add_pixel_size(resamples=False)
 
     def find_error(self, parameters: Parameters, context: QgsProcessingContext) -> str:
         has_scenes = bool(parameters.get("SCENES") and parameters.get("ANNOTATIONS"))
@@ -1115,19 +1162,15 @@ class GeosegEvaluate(SubprocessAlgorithm):
         return super().find_error(parameters, context)
 
     def execute(self, run: Run) -> dict[str, Any] | None:
-        model = run.string("MODEL")
         dataset, split = run.string("DATASET"), run.string("SPLIT")
         if not dataset:
             dataset, split = os.path.join(run.folder, "dataset"), "train"
-            options = ["--val-share", "0", "--legend", model or "shipped"]
+            options = ["--val-share", "0", "--legend", run.string("MODEL") or "shipped"]
+            options += run.arguments(PREPARE_OPTIONS)
             if run.prepare(dataset, options, (0, 3, 15)) is None:
                 return None
-        arguments = ["evaluate", dataset, "--split", split]
-        if model:
-            arguments += ["-m", model]
-        if "OUTPUT" in run.outputs:
-            arguments += ["--json", run.outputs["OUTPUT"].scratch]
-        return run.geoseg([*arguments, "--device", run.string("DEVICE")], (15, 99))
+        arguments = ["evaluate", dataset, "--split", split, *run.arguments(self.OPTIONS)]
+        return run.geoseg(arguments, (15, 99))
 
     def collect_results(
         self, run: Run, paths: dict[str, str], event: dict[str, Any]

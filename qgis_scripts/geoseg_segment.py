@@ -609,11 +609,16 @@ class SubprocessAlgorithm(QgsProcessingAlgorithm):
             parameter.setFlags(parameter.flags() | flag)
         self.addParameter(parameter)
 
-    def add_model(self, text: str, name: str = "MODEL") -> None:
+    def add_model(
+        self,
+        text: str,
+        label: str = "Model",
+        filters: str = "geoseg models (*.safetensors *.onnx)",
+    ) -> None:
         """Add the choice of a model file; empty: the shipped model."""
-        filters = tr("geoseg models (*.safetensors *.onnx)")
         self.add(
-            QgsProcessingParameterFile(name, tr("Model"), optional=True, fileFilter=filters), text
+            QgsProcessingParameterFile("MODEL", tr(label), optional=True, fileFilter=tr(filters)),
+            text,
         )
 
     def add_polygon_layer(self, name: str, label: str, text: str) -> None:
@@ -621,6 +626,27 @@ class SubprocessAlgorithm(QgsProcessingAlgorithm):
         polygons = [QgsProcessing.SourceType.TypeVectorPolygon]
         self.add(
             QgsProcessingParameterFeatureSource(name, tr(label), polygons, optional=True), text
+        )
+
+    def add_scenes(self, text: str, *, optional: bool = False) -> None:
+        """Add a list of scenes."""
+        kind = QgsProcessing.SourceType.TypeRaster
+        self.add(
+            QgsProcessingParameterMultipleLayers("SCENES", tr("Scenes"), kind, optional=optional),
+            text,
+        )
+
+    def add_annotated_area(self, text: str) -> None:
+        """Add the area outside which a scene is not annotated."""
+        self.add_polygon_layer("AREA", "Annotated area", text)
+
+    def add_band_list(self) -> None:
+        """Add the choice of the bands of a list of scenes."""
+        self.add(
+            QgsProcessingParameterString("BANDS", tr("Bands"), optional=True),
+            "Use these bands of the scenes: numbers or names with commas between them, such as 1,2,3 or red,green,nir. "
+            "Empty: all bands except alpha, or those of the initial model.",
+            advanced=True,
         )
 
     def add_bands(self, layer: str) -> None:
@@ -859,7 +885,7 @@ class SubprocessAlgorithm(QgsProcessingAlgorithm):
         return {
             option.partition(" ")[0]: f"“{self.parameterDefinition(name).description()}”"
             for name, option in self.OPTIONS.items()
-            if self.parameterDefinition(name)
+            if self.parameterDefinition(name) and not option.endswith("=")
         }
 
     def execute(self, run: Run) -> dict[str, Any] | None:
@@ -964,7 +990,9 @@ class Run:
                 arguments += [option, self.outputs[name].scratch]
                 continue
             value = self._format(name)
-            if value is not None:
+            if value is not None and option.endswith("="):
+                arguments += (option + value).split(" ", 1)
+            elif value is not None:
                 arguments += [*option.split(), *([value] if value else [])]
         return arguments
 
@@ -1015,20 +1043,19 @@ class Run:
             [self.folder, *(output.folder for output in outputs)],
         )
 
-    def export_annotations(self) -> str:
-        """Export the polygons of ANNOTATIONS with their classes, from the field CLASS, and their status."""
+    def annotated_scenes(self) -> list[str]:
+        """Return the arguments for SCENES and ANNOTATIONS: polygons with classes, from the field CLASS, and status."""
         fields = [(self.string("CLASS") or "class", "class")]
         if self.source("ANNOTATIONS").fields().lookupField("status") >= 0:
             fields.append(("status", "status"))
-        return self.export("ANNOTATIONS", fields)
+        annotations = self.export("ANNOTATIONS", fields)
+        return [*self.layer_paths("SCENES"), "--annotations", annotations]
 
     def prepare(
         self, dataset: str, options: Sequence[str], bounds: Sequence[float]
     ) -> dict[str, Any] | None:
         """Build a dataset from the parameters SCENES, ANNOTATIONS and CLASS."""
-        annotations = ["--annotations", self.export_annotations()]
-        arguments = ["prepare", *self.layer_paths("SCENES"), *annotations, *options, "-o", dataset]
-        return self.geoseg(arguments, bounds)
+        return self.geoseg(["prepare", *self.annotated_scenes(), *options, "-o", dataset], bounds)
 
 
 # --- polygons.py ---
@@ -1090,8 +1117,8 @@ def restrict_legend(layer: QgsMapLayer, class_ids: set[int]) -> None:
     renderer = layer.renderer()
     if isinstance(renderer, QgsCategorizedSymbolRenderer):
         for index in reversed(range(len(renderer.categories()))):
-            value = renderer.categories()[index].value()
-            if isinstance(value, int) and value not in class_ids:
+            value = str(renderer.categories()[index].value())  # a number or its text
+            if value.isdecimal() and int(value) not in class_ids:
                 renderer.deleteCategory(index)
     elif isinstance(renderer, QgsPalettedRasterRenderer):
         classes = [one for one in renderer.classes() if int(one.value) in class_ids]
@@ -1246,10 +1273,21 @@ class PolygonAlgorithm(SubprocessAlgorithm):
         return format_counts(counts)
 
 
+def count_rows(path: str, table: str) -> int:
+    """Return the number of rows of a table of a GeoPackage."""
+    ((count,),) = query_geopackage(path, f'SELECT COUNT(*) FROM "{table}"')
+    return int(count)
+
+
 def count_polygons(path: str) -> list[tuple[int, str, int]]:
     """Return class ID, class and number of polygons of the classes in a GeoPackage."""
-    uri = "file:{}?mode=ro".format(quote(path.replace(os.sep, "/")))
     query = 'SELECT class_id, class, COUNT(*) FROM segments GROUP BY class_id, "class" ORDER BY 1'
+    return query_geopackage(path, query)
+
+
+def query_geopackage(path: str, query: str) -> list[Any]:
+    """Return the rows of a query."""
+    uri = "file:{}?mode=ro".format(quote(path.replace(os.sep, "/")))
     with closing(sqlite3.connect(uri, uri=True)) as database:
         return database.execute(query).fetchall()
 
@@ -1274,6 +1312,7 @@ class GeosegSegment(PolygonAlgorithm):
         "CONFIDENCE": "--confidence",
         "PROBABILITIES": "--probabilities",
         "INTERIOR": "--interior",
+        "UNCERTAINTY": "--uncertainty",
         "MODEL": "-m",
         "CARD": "--card",
         "EXTENT": "--bbox",
@@ -1389,6 +1428,13 @@ class GeosegSegment(PolygonAlgorithm):
             "Interior of objects",
             "Write the probability that a pixel is in the interior of one object to this GeoTIFF, for Vectorize "
             "labels. Needs a model with object outputs.",
+        )
+
+        self.add_raster(
+            "UNCERTAINTY",
+            "Uncertainty",
+            "Write the uncertainty of every pixel, the entropy of the classes divided by its maximum, to this GeoTIFF, "
+            "and its mean to the attribute uncertainty of the polygons. The values 0 to 200 stand for 0 to 1.",
         )
 
     def execute(self, run: Run) -> dict[str, Any] | None:

@@ -50,6 +50,7 @@ from qgis.core import (
     QgsProcessingParameterEnum,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterFile,
+    QgsProcessingParameterMultipleLayers,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterDestination,
     QgsProcessingParameterRasterLayer,
@@ -607,11 +608,16 @@ class SubprocessAlgorithm(QgsProcessingAlgorithm):
             parameter.setFlags(parameter.flags() | flag)
         self.addParameter(parameter)
 
-    def add_model(self, text: str, name: str = "MODEL") -> None:
+    def add_model(
+        self,
+        text: str,
+        label: str = "Model",
+        filters: str = "geoseg models (*.safetensors *.onnx)",
+    ) -> None:
         """Add the choice of a model file; empty: the shipped model."""
-        filters = tr("geoseg models (*.safetensors *.onnx)")
         self.add(
-            QgsProcessingParameterFile(name, tr("Model"), optional=True, fileFilter=filters), text
+            QgsProcessingParameterFile("MODEL", tr(label), optional=True, fileFilter=tr(filters)),
+            text,
         )
 
     def add_polygon_layer(self, name: str, label: str, text: str) -> None:
@@ -619,6 +625,27 @@ class SubprocessAlgorithm(QgsProcessingAlgorithm):
         polygons = [QgsProcessing.SourceType.TypeVectorPolygon]
         self.add(
             QgsProcessingParameterFeatureSource(name, tr(label), polygons, optional=True), text
+        )
+
+    def add_scenes(self, text: str, *, optional: bool = False) -> None:
+        """Add a list of scenes."""
+        kind = QgsProcessing.SourceType.TypeRaster
+        self.add(
+            QgsProcessingParameterMultipleLayers("SCENES", tr("Scenes"), kind, optional=optional),
+            text,
+        )
+
+    def add_annotated_area(self, text: str) -> None:
+        """Add the area outside which a scene is not annotated."""
+        self.add_polygon_layer("AREA", "Annotated area", text)
+
+    def add_band_list(self) -> None:
+        """Add the choice of the bands of a list of scenes."""
+        self.add(
+            QgsProcessingParameterString("BANDS", tr("Bands"), optional=True),
+            "Use these bands of the scenes: numbers or names with commas between them, such as 1,2,3 or red,green,nir. "
+            "Empty: all bands except alpha, or those of the initial model.",
+            advanced=True,
         )
 
     def add_bands(self, layer: str) -> None:
@@ -857,7 +884,7 @@ class SubprocessAlgorithm(QgsProcessingAlgorithm):
         return {
             option.partition(" ")[0]: f"“{self.parameterDefinition(name).description()}”"
             for name, option in self.OPTIONS.items()
-            if self.parameterDefinition(name)
+            if self.parameterDefinition(name) and not option.endswith("=")
         }
 
     def execute(self, run: Run) -> dict[str, Any] | None:
@@ -962,7 +989,9 @@ class Run:
                 arguments += [option, self.outputs[name].scratch]
                 continue
             value = self._format(name)
-            if value is not None:
+            if value is not None and option.endswith("="):
+                arguments += (option + value).split(" ", 1)
+            elif value is not None:
                 arguments += [*option.split(), *([value] if value else [])]
         return arguments
 
@@ -1013,20 +1042,19 @@ class Run:
             [self.folder, *(output.folder for output in outputs)],
         )
 
-    def export_annotations(self) -> str:
-        """Export the polygons of ANNOTATIONS with their classes, from the field CLASS, and their status."""
+    def annotated_scenes(self) -> list[str]:
+        """Return the arguments for SCENES and ANNOTATIONS: polygons with classes, from the field CLASS, and status."""
         fields = [(self.string("CLASS") or "class", "class")]
         if self.source("ANNOTATIONS").fields().lookupField("status") >= 0:
             fields.append(("status", "status"))
-        return self.export("ANNOTATIONS", fields)
+        annotations = self.export("ANNOTATIONS", fields)
+        return [*self.layer_paths("SCENES"), "--annotations", annotations]
 
     def prepare(
         self, dataset: str, options: Sequence[str], bounds: Sequence[float]
     ) -> dict[str, Any] | None:
         """Build a dataset from the parameters SCENES, ANNOTATIONS and CLASS."""
-        annotations = ["--annotations", self.export_annotations()]
-        arguments = ["prepare", *self.layer_paths("SCENES"), *annotations, *options, "-o", dataset]
-        return self.geoseg(arguments, bounds)
+        return self.geoseg(["prepare", *self.annotated_scenes(), *options, "-o", dataset], bounds)
 
 
 # --- polygons.py ---
@@ -1088,8 +1116,8 @@ def restrict_legend(layer: QgsMapLayer, class_ids: set[int]) -> None:
     renderer = layer.renderer()
     if isinstance(renderer, QgsCategorizedSymbolRenderer):
         for index in reversed(range(len(renderer.categories()))):
-            value = renderer.categories()[index].value()
-            if isinstance(value, int) and value not in class_ids:
+            value = str(renderer.categories()[index].value())  # a number or its text
+            if value.isdecimal() and int(value) not in class_ids:
                 renderer.deleteCategory(index)
     elif isinstance(renderer, QgsPalettedRasterRenderer):
         classes = [one for one in renderer.classes() if int(one.value) in class_ids]
@@ -1244,10 +1272,21 @@ class PolygonAlgorithm(SubprocessAlgorithm):
         return format_counts(counts)
 
 
+def count_rows(path: str, table: str) -> int:
+    """Return the number of rows of a table of a GeoPackage."""
+    ((count,),) = query_geopackage(path, f'SELECT COUNT(*) FROM "{table}"')
+    return int(count)
+
+
 def count_polygons(path: str) -> list[tuple[int, str, int]]:
     """Return class ID, class and number of polygons of the classes in a GeoPackage."""
-    uri = "file:{}?mode=ro".format(quote(path.replace(os.sep, "/")))
     query = 'SELECT class_id, class, COUNT(*) FROM segments GROUP BY class_id, "class" ORDER BY 1'
+    return query_geopackage(path, query)
+
+
+def query_geopackage(path: str, query: str) -> list[Any]:
+    """Return the rows of a query."""
+    uri = "file:{}?mode=ro".format(quote(path.replace(os.sep, "/")))
     with closing(sqlite3.connect(uri, uri=True)) as database:
         return database.execute(query).fetchall()
 
@@ -1270,6 +1309,7 @@ class GeosegVectorize(PolygonAlgorithm):
         "OUTPUT": "-o",
         "CONFIDENCE": "--confidence",
         "INTERIOR": "--interior",
+        "UNCERTAINTY": "--uncertainty",
         **POLYGON_OPTIONS,
     }
 
@@ -1304,6 +1344,12 @@ class GeosegVectorize(PolygonAlgorithm):
             QgsProcessingParameterRasterLayer("INTERIOR", tr("Interior of objects"), optional=True),
             "Separate objects of countable classes by this raster with the same grid, written by Segment "
             "scene. The values 0 to 200 stand for 0 to 1.",
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterRasterLayer("UNCERTAINTY", tr("Uncertainty"), optional=True),
+            "Read the uncertainty from this raster with the same grid, and add its mean to each polygon. The values 0 "
+            "to 200 stand for 0 to 1.",
             advanced=True,
         )
         self.add_polygons()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import json
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -16,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 PLUGIN = ROOT / "qgis_plugin" / "geoseg_qgis"
 SCRIPTS = sorted((ROOT / "qgis_scripts").glob("*.py"))
 MODULES = sorted(PLUGIN.glob("*.py"))
+CATALOGUES = sorted(PLUGIN.glob("geoseg_*.json"))
 
 
 def load(path: Path) -> ModuleType:
@@ -45,6 +48,16 @@ def test_the_committed_scripts_are_those_that_the_build_generates(builder: Modul
         )
 
 
+def test_the_committed_catalogues_are_those_that_the_build_generates(builder: ModuleType) -> None:
+    modules = {m.name for name in builder.ALGORITHMS for m in builder.collect_modules(name)}
+    texts = {text for name in modules for text in builder.find_texts(name)}
+    for source in CATALOGUES:
+        committed = (ROOT / "qgis_scripts" / source.name).read_text(encoding="utf-8")
+        assert committed == builder.generate_catalogue(source, texts), (
+            f"{source.name} is out of date. Run: python qgis_plugin/build.py --scripts"
+        )
+
+
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_a_script_is_marked_as_generated(path: Path) -> None:
     first_line = path.read_text(encoding="utf-8").partition("\n")[0]
@@ -70,6 +83,36 @@ def test_imports_that_cannot_be_merged_are_rejected(
     monkeypatch.setattr(builder, "PLUGIN", tmp_path)
     with pytest.raises(ValueError, match=r"algorithm\.py:\d: import without alias, at the top"):
         builder.generate_script("algorithm")
+
+
+# --- translation --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", CATALOGUES, ids=lambda path: path.stem)
+def test_every_text_has_a_translation_and_no_other_has_one(builder: ModuleType, path: Path) -> None:
+    texts = {text for module in MODULES for text in builder.find_texts(module.stem)}
+    translations = json.loads(path.read_text(encoding="utf-8"))
+    assert sorted(texts - set(translations)) == []
+    assert sorted(set(translations) - texts) == []
+    assert all(translations.values())
+
+
+@pytest.mark.parametrize("path", CATALOGUES, ids=lambda path: path.stem)
+def test_a_translation_keeps_placeholders_tags_and_file_patterns(path: Path) -> None:
+    for text, translation in json.loads(path.read_text(encoding="utf-8")).items():
+        for pattern in (r"\{\}", r"<[^>]+>", r"\*\.\w+"):
+            assert re.findall(pattern, text) == re.findall(pattern, translation), text
+
+
+def test_only_constants_are_translated(builder: ModuleType) -> None:
+    """A text that is put together before it is translated has no translation."""
+    for module in MODULES:
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            is_call = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "tr"
+            if is_call and module.stem not in ("base", "polygons"):  # their methods pass texts on
+                assert isinstance(node, ast.Call)
+                (argument,) = node.args
+                assert isinstance(argument, ast.Constant | ast.Name), f"{module}:{node.lineno}"
 
 
 # --- restrictions of QGIS -----------------------------------------------------------------------
@@ -141,7 +184,7 @@ def test_the_plugin_is_complete_and_reproducible(builder: ModuleType, tmp_path: 
     assert all(name.startswith("geoseg_qgis/") for name in files)
     for module in MODULES:
         assert files[f"geoseg_qgis/{module.name}"] == module.read_bytes()
-    for name in ("LICENSE", "help.html", "icon.svg"):
+    for name in ("LICENSE", "help.html", "icon.svg", "geoseg_de.json"):
         assert f"geoseg_qgis/{name}" in files
     metadata = files["geoseg_qgis/metadata.txt"].decode("utf-8")
     assert "hasProcessingProvider=yes" in metadata

@@ -104,11 +104,11 @@ def qgis_uninstall(*, profile: str | None = None, profiles: StrPath | None = Non
 
 
 def scripts() -> Sequence[Path]:
-    """Return the scripts, of an installation or of a checkout."""
+    """Return the scripts and the catalogues of their translations, of an installation or of a checkout."""
     package = Path(__file__).parents[1]
     for folder in (package / "qgis_scripts", package.parent / "qgis_scripts"):
         if found := sorted(folder.glob("geoseg_*.py")):
-            return found
+            return [*sorted(folder.glob("geoseg_*.json")), *found]
     raise ConfigError("this installation has no QGIS scripts. Install geoseg again")
 
 

@@ -22,7 +22,9 @@ from qgis.core import (
     QgsProcessingParameterEnum,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterFile,
+    QgsProcessingParameterMultipleLayers,
     QgsProcessingParameterNumber,
+    QgsProcessingParameterString,
 )
 from qgis.PyQt.QtGui import QIcon
 
@@ -92,11 +94,16 @@ class SubprocessAlgorithm(QgsProcessingAlgorithm):
             parameter.setFlags(parameter.flags() | flag)
         self.addParameter(parameter)
 
-    def add_model(self, text: str, name: str = "MODEL") -> None:
+    def add_model(
+        self,
+        text: str,
+        label: str = "Model",
+        filters: str = "geoseg models (*.safetensors *.onnx)",
+    ) -> None:
         """Add the choice of a model file; empty: the shipped model."""
-        filters = tr("geoseg models (*.safetensors *.onnx)")
         self.add(
-            QgsProcessingParameterFile(name, tr("Model"), optional=True, fileFilter=filters), text
+            QgsProcessingParameterFile("MODEL", tr(label), optional=True, fileFilter=tr(filters)),
+            text,
         )
 
     def add_polygon_layer(self, name: str, label: str, text: str) -> None:
@@ -104,6 +111,27 @@ class SubprocessAlgorithm(QgsProcessingAlgorithm):
         polygons = [QgsProcessing.SourceType.TypeVectorPolygon]
         self.add(
             QgsProcessingParameterFeatureSource(name, tr(label), polygons, optional=True), text
+        )
+
+    def add_scenes(self, text: str, *, optional: bool = False) -> None:
+        """Add a list of scenes."""
+        kind = QgsProcessing.SourceType.TypeRaster
+        self.add(
+            QgsProcessingParameterMultipleLayers("SCENES", tr("Scenes"), kind, optional=optional),
+            text,
+        )
+
+    def add_annotated_area(self, text: str) -> None:
+        """Add the area outside which a scene is not annotated."""
+        self.add_polygon_layer("AREA", "Annotated area", text)
+
+    def add_band_list(self) -> None:
+        """Add the choice of the bands of a list of scenes."""
+        self.add(
+            QgsProcessingParameterString("BANDS", tr("Bands"), optional=True),
+            "Use these bands of the scenes: numbers or names with commas between them, such as 1,2,3 or red,green,nir. "
+            "Empty: all bands except alpha, or those of the initial model.",
+            advanced=True,
         )
 
     def add_bands(self, layer: str) -> None:
@@ -342,7 +370,7 @@ class SubprocessAlgorithm(QgsProcessingAlgorithm):
         return {
             option.partition(" ")[0]: f"“{self.parameterDefinition(name).description()}”"
             for name, option in self.OPTIONS.items()
-            if self.parameterDefinition(name)
+            if self.parameterDefinition(name) and not option.endswith("=")
         }
 
     def execute(self, run: Run) -> dict[str, Any] | None:
@@ -447,7 +475,9 @@ class Run:
                 arguments += [option, self.outputs[name].scratch]
                 continue
             value = self._format(name)
-            if value is not None:
+            if value is not None and option.endswith("="):
+                arguments += (option + value).split(" ", 1)
+            elif value is not None:
                 arguments += [*option.split(), *([value] if value else [])]
         return arguments
 
@@ -498,17 +528,16 @@ class Run:
             [self.folder, *(output.folder for output in outputs)],
         )
 
-    def export_annotations(self) -> str:
-        """Export the polygons of ANNOTATIONS with their classes, from the field CLASS, and their status."""
+    def annotated_scenes(self) -> list[str]:
+        """Return the arguments for SCENES and ANNOTATIONS: polygons with classes, from the field CLASS, and status."""
         fields = [(self.string("CLASS") or "class", "class")]
         if self.source("ANNOTATIONS").fields().lookupField("status") >= 0:
             fields.append(("status", "status"))
-        return self.export("ANNOTATIONS", fields)
+        annotations = self.export("ANNOTATIONS", fields)
+        return [*self.layer_paths("SCENES"), "--annotations", annotations]
 
     def prepare(
         self, dataset: str, options: Sequence[str], bounds: Sequence[float]
     ) -> dict[str, Any] | None:
         """Build a dataset from the parameters SCENES, ANNOTATIONS and CLASS."""
-        annotations = ["--annotations", self.export_annotations()]
-        arguments = ["prepare", *self.layer_paths("SCENES"), *annotations, *options, "-o", dataset]
-        return self.geoseg(arguments, bounds)
+        return self.geoseg(["prepare", *self.annotated_scenes(), *options, "-o", dataset], bounds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from qgis.core import (
@@ -16,12 +17,14 @@ from qgis.core import (
     QgsProcessingParameterField,
     QgsProcessingParameterFile,
     QgsProcessingParameterFileDestination,
-    QgsProcessingParameterMultipleLayers,
     QgsProcessingParameterString,
 )
 
 from .base import MAX_CLASS_OUTPUTS, Parameters, Run, SubprocessAlgorithm
 from .i18n import tr
+
+PREPARE_OPTIONS = {"AREA": "--annotated-area", "PIXEL_SIZE": "--pixel-size"}
+"""Parameter to the option of ``geoseg prepare``."""
 
 COLUMNS = {"iou": "IoU", "precision": "precision", "recall": "recall"}
 """Score of a class to its column in the log."""
@@ -29,6 +32,13 @@ COLUMNS = {"iou": "IoU", "precision": "precision", "recall": "recall"}
 
 class GeosegEvaluate(SubprocessAlgorithm):
     """Run ``geoseg evaluate``, after ``geoseg prepare`` unless there is a dataset."""
+
+    OPTIONS: Mapping[str, str] = {
+        "MODEL": "-m",
+        "OUTPUT": "--json",
+        "REPORT": "--report",
+        "DEVICE": "--device",
+    }
 
     def name(self) -> str:
         return "evaluatemodel"
@@ -59,6 +69,13 @@ class GeosegEvaluate(SubprocessAlgorithm):
             ),
             "Write all scores and the confusion matrix to this JSON file.",
         )
+        self.add(
+            QgsProcessingParameterFileDestination(
+                "REPORT", tr("Report"), "HTML (*.html)", optional=True, createByDefault=False
+            ),
+            "Write a report for a browser: tables, curves, and the best and worst scenes.",
+        )
+        self.add_overwrite()
         self.add_device()
         self.add_python()
         self.addOutput(QgsProcessingOutputNumber("MIOU", tr("Mean IoU of the classes, 0 to 1")))
@@ -81,11 +98,10 @@ class GeosegEvaluate(SubprocessAlgorithm):
         )
 
     def _add_scenes(self) -> None:
-        self.add(
-            QgsProcessingParameterMultipleLayers(
-                "SCENES", tr("Scenes"), QgsProcessing.SourceType.TypeRaster, optional=True
-            ),
-            "Evaluate on these raster files instead of a dataset. They must be annotated completely.",
+        self.add_scenes(
+            "Evaluate on these raster files instead of a dataset. They must be annotated completely, or in the "
+            "annotated area.",
+            optional=True,
         )
         polygons = [QgsProcessing.SourceType.TypeVectorPolygon]
         self.add(
@@ -104,6 +120,10 @@ class GeosegEvaluate(SubprocessAlgorithm):
             ),
             "Read the class of each polygon from this field. The names must be those of the model's classes.",
         )
+        self.add_annotated_area(
+            "Score only the pixels and objects in these polygons. Empty: the whole scenes."
+        )
+        self.add_pixel_size(resamples=False)
 
     def find_error(self, parameters: Parameters, context: QgsProcessingContext) -> str:
         has_scenes = bool(parameters.get("SCENES") and parameters.get("ANNOTATIONS"))
@@ -112,19 +132,15 @@ class GeosegEvaluate(SubprocessAlgorithm):
         return super().find_error(parameters, context)
 
     def execute(self, run: Run) -> dict[str, Any] | None:
-        model = run.string("MODEL")
         dataset, split = run.string("DATASET"), run.string("SPLIT")
         if not dataset:
             dataset, split = os.path.join(run.folder, "dataset"), "train"
-            options = ["--val-share", "0", "--legend", model or "shipped"]
+            options = ["--val-share", "0", "--legend", run.string("MODEL") or "shipped"]
+            options += run.arguments(PREPARE_OPTIONS)
             if run.prepare(dataset, options, (0, 3, 15)) is None:
                 return None
-        arguments = ["evaluate", dataset, "--split", split]
-        if model:
-            arguments += ["-m", model]
-        if "OUTPUT" in run.outputs:
-            arguments += ["--json", run.outputs["OUTPUT"].scratch]
-        return run.geoseg([*arguments, "--device", run.string("DEVICE")], (15, 99))
+        arguments = ["evaluate", dataset, "--split", split, *run.arguments(self.OPTIONS)]
+        return run.geoseg(arguments, (15, 99))
 
     def collect_results(
         self, run: Run, paths: dict[str, str], event: dict[str, Any]

@@ -13,9 +13,11 @@ from qgis.PyQt.QtGui import QDesktopServices, QIcon
 from .evaluate import GeosegEvaluate
 from .i18n import HERE, tr
 from .segment import GeosegSegment
+from .suggest import GeosegSuggest
 from .train import GeosegTrain
 from .vectorize import GeosegVectorize
 
+ALGORITHMS = (GeosegSegment, GeosegVectorize, GeosegTrain, GeosegEvaluate, GeosegSuggest)
 ICON = os.path.join(HERE, "icon.svg")
 
 
@@ -47,7 +49,7 @@ class GeosegProvider(QgsProcessingProvider):
         return ["tif"]
 
     def loadAlgorithms(self) -> None:
-        for algorithm in (GeosegSegment, GeosegVectorize, GeosegTrain, GeosegEvaluate):
+        for algorithm in ALGORITHMS:
             self.addAlgorithm(algorithm())
 
 

@@ -85,8 +85,8 @@ def restrict_legend(layer: QgsMapLayer, class_ids: set[int]) -> None:
     renderer = layer.renderer()
     if isinstance(renderer, QgsCategorizedSymbolRenderer):
         for index in reversed(range(len(renderer.categories()))):
-            value = renderer.categories()[index].value()
-            if isinstance(value, int) and value not in class_ids:
+            value = str(renderer.categories()[index].value())  # a number or its text
+            if value.isdecimal() and int(value) not in class_ids:
                 renderer.deleteCategory(index)
     elif isinstance(renderer, QgsPalettedRasterRenderer):
         classes = [one for one in renderer.classes() if int(one.value) in class_ids]
@@ -241,10 +241,21 @@ class PolygonAlgorithm(SubprocessAlgorithm):
         return format_counts(counts)
 
 
+def count_rows(path: str, table: str) -> int:
+    """Return the number of rows of a table of a GeoPackage."""
+    ((count,),) = query_geopackage(path, f'SELECT COUNT(*) FROM "{table}"')
+    return int(count)
+
+
 def count_polygons(path: str) -> list[tuple[int, str, int]]:
     """Return class ID, class and number of polygons of the classes in a GeoPackage."""
-    uri = "file:{}?mode=ro".format(quote(path.replace(os.sep, "/")))
     query = 'SELECT class_id, class, COUNT(*) FROM segments GROUP BY class_id, "class" ORDER BY 1'
+    return query_geopackage(path, query)
+
+
+def query_geopackage(path: str, query: str) -> list[Any]:
+    """Return the rows of a query."""
+    uri = "file:{}?mode=ro".format(quote(path.replace(os.sep, "/")))
     with closing(sqlite3.connect(uri, uri=True)) as database:
         return database.execute(query).fetchall()
 

@@ -27,6 +27,7 @@ class GeosegSegment(PolygonAlgorithm):
         "CONFIDENCE": "--confidence",
         "PROBABILITIES": "--probabilities",
         "INTERIOR": "--interior",
+        "UNCERTAINTY": "--uncertainty",
         "MODEL": "-m",
         "CARD": "--card",
         "EXTENT": "--bbox",
@@ -142,6 +143,13 @@ class GeosegSegment(PolygonAlgorithm):
             "Interior of objects",
             "Write the probability that a pixel is in the interior of one object to this GeoTIFF, for Vectorize "
             "labels. Needs a model with object outputs.",
+        )
+
+        self.add_raster(
+            "UNCERTAINTY",
+            "Uncertainty",
+            "Write the uncertainty of every pixel, the entropy of the classes divided by its maximum, to this GeoTIFF, "
+            "and its mean to the attribute uncertainty of the polygons. The values 0 to 200 stand for 0 to 1.",
         )
 
     def execute(self, run: Run) -> dict[str, Any] | None:

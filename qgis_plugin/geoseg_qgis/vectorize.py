@@ -19,6 +19,7 @@ class GeosegVectorize(PolygonAlgorithm):
         "OUTPUT": "-o",
         "CONFIDENCE": "--confidence",
         "INTERIOR": "--interior",
+        "UNCERTAINTY": "--uncertainty",
         **POLYGON_OPTIONS,
     }
 
@@ -53,6 +54,12 @@ class GeosegVectorize(PolygonAlgorithm):
             QgsProcessingParameterRasterLayer("INTERIOR", tr("Interior of objects"), optional=True),
             "Separate objects of countable classes by this raster with the same grid, written by Segment "
             "scene. The values 0 to 200 stand for 0 to 1.",
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterRasterLayer("UNCERTAINTY", tr("Uncertainty"), optional=True),
+            "Read the uncertainty from this raster with the same grid, and add its mean to each polygon. The values 0 "
+            "to 200 stand for 0 to 1.",
             advanced=True,
         )
         self.add_polygons()

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -159,8 +161,9 @@ def cancel_run(folder, python, project, **parameters):
     return seconds, processes
 
 
-def find_processes():
-    """Return the IDs of the child processes that run geoseg."""
+def find_processes(parent_id=None):
+    """Return the IDs of the child processes, of this or another process, that run geoseg."""
+    parent_id = parent_id or os.getpid()
     processes = []
     for entry in os.listdir("/proc"):
         try:
@@ -170,7 +173,7 @@ def find_processes():
                 command = file.read()
         except (OSError, ValueError):
             continue
-        if parent == os.getpid() and b"geoseg" in command:
+        if parent == parent_id and b"geoseg" in command:
             processes.append(int(entry))
     return processes
 
@@ -179,10 +182,10 @@ def is_alive(process):
     """Return whether a process exists and is no zombie."""
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+        with open(f"/proc/{process}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    with open(f"/proc/{process}/stat") as file:
-        return file.read().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_cancel_ends_the_process_within_two_seconds_and_leaves_no_file(folder, python, project):
@@ -222,3 +225,58 @@ def test_a_process_that_ignores_sigterm_is_killed(folder, project, tmp_path):
     assert processes
     assert not any(is_alive(process) for process in processes)
     assert list_visible_inputs(folder) == before
+
+
+# --- end of QGIS --------------------------------------------------------------------------------
+
+RUN_AND_WAIT = """
+import os, sys
+sys.path[:0] = [{tests!r}, {plugins!r}]
+from qgis.core import QgsApplication, QgsProject
+QgsApplication.setPrefixPath("/usr", True)
+application = QgsApplication([], False)
+application.initQgis()
+from processing.core.Processing import Processing
+Processing.initialize()
+from algorithms import RecordingFeedback, create_context, load_script
+feedback = RecordingFeedback()
+feedback.progressChanged.connect(lambda _: print("running", flush=True))
+load_script("geoseg_segment").run({parameters!r}, create_context(QgsProject.instance()), feedback)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_end_of_qgis_ends_the_process_and_removes_its_folders(
+    home, folder, python, tmp_path, number
+):
+    before = sorted(os.listdir(str(folder)))
+    scratch = tmp_path / "temporary"
+    scratch.mkdir()
+    code = RUN_AND_WAIT.format(
+        tests=os.path.dirname(os.path.abspath(__file__)),
+        plugins=sys.path[-1],
+        parameters={
+            "INPUT": str(folder / "large.tif"),
+            "MODEL": str(folder / "slow.safetensors"),
+            "OUTPUT": str(folder / "o.gpkg"),
+            "DEVICE": "cpu",
+            "PYTHON": python,
+        },
+    )
+    environment = dict(os.environ, TMPDIR=str(scratch))
+    qgis = subprocess.Popen(
+        ["/usr/bin/python3", "-c", code], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    with qgis:
+        assert qgis.stdout.readline() == "running\n"
+        children = find_processes(qgis.pid)
+        assert children
+        assert any(name.startswith("geoseg-") for name in os.listdir(str(scratch)))
+        qgis.send_signal(number)
+        qgis.wait()
+    end = time.monotonic() + 60
+    while any(is_alive(child) for child in children):
+        time.sleep(0.1)
+        assert time.monotonic() < end
+    assert list_visible_inputs(folder) == before
+    assert [name for name in os.listdir(str(scratch)) if name.startswith("geoseg-")] == []

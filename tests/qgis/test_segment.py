@@ -23,6 +23,7 @@ from qgis.core import (
     QgsMapRendererParallelJob,
     QgsMapSettings,
     QgsProcessing,
+    QgsProcessingException,
     QgsRasterLayer,
     QgsRectangle,
     QgsReferencedRectangle,
@@ -55,18 +56,25 @@ def test_every_algorithm_and_every_parameter_has_a_description_and_help(qgis, na
 
 
 IDENTIFIERS = {
-    "geoseg_evaluate": "evaluatemodel: MODEL DATASET SPLIT SCENES ANNOTATIONS CLASS OUTPUT DEVICE PYTHON",
+    "geoseg_evaluate": (
+        "evaluatemodel: MODEL DATASET SPLIT SCENES ANNOTATIONS CLASS AREA PIXEL_SIZE OUTPUT REPORT OVERWRITE DEVICE "
+        "PYTHON"
+    ),
     "geoseg_segment": (
         "segmentscene: INPUT MOSAIC MODEL CARD EXTENT MASK BANDS GSD PIXEL_SIZE EXACT TTA MIN_AREA MIN_CONFIDENCE "
         "CLASSES MIN_PIXELS FILL_HOLES SIMPLIFY SMOOTH REGULARIZE BOXES SEPARATION STYLE OUTPUT LABELS CONFIDENCE "
-        "PROBABILITIES INTERIOR OBJECTS OVERWRITE DEVICE PYTHON"
+        "PROBABILITIES INTERIOR UNCERTAINTY OBJECTS OVERWRITE DEVICE PYTHON"
+    ),
+    "geoseg_suggest": (
+        "suggestframes: INPUT MODEL AREA FRAMES SIZE EXTENT MASK GSD PIXEL_SIZE OUTPUT OVERWRITE DEVICE PYTHON"
     ),
     "geoseg_train": (
-        "trainmodel: SCENES ANNOTATIONS CLASS STEPS START WINDOW BATCH VAL_SHARE OUTPUT DATASET DEVICE PYTHON"
+        "trainmodel: SCENES ANNOTATIONS CLASS AREA MODEL MINUTES BANDS PIXEL_SIZE STEPS WINDOW BATCH VAL_SHARE OUTPUT "
+        "DATASET OVERWRITE DEVICE PYTHON"
     ),
     "geoseg_vectorize": (
-        "vectorizelabels: INPUT CONFIDENCE INTERIOR MIN_AREA MIN_CONFIDENCE CLASSES MIN_PIXELS FILL_HOLES SIMPLIFY "
-        "SMOOTH REGULARIZE BOXES SEPARATION STYLE OUTPUT OBJECTS OVERWRITE PYTHON"
+        "vectorizelabels: INPUT CONFIDENCE INTERIOR UNCERTAINTY MIN_AREA MIN_CONFIDENCE CLASSES MIN_PIXELS FILL_HOLES "
+        "SIMPLIFY SMOOTH REGULARIZE BOXES SEPARATION STYLE OUTPUT OBJECTS OVERWRITE PYTHON"
     ),
 }
 
@@ -287,3 +295,105 @@ def test_a_layer_of_the_project_can_be_segmented(folder, python, project):
     layer = QgsRasterLayer(str(folder / "my scene.tif"), "a layer")
     project.addMapLayer(layer)
     assert segment(folder, python, project, INPUT=layer.id())[0]["COUNT"] == 100
+
+
+# --- destinations and legends -------------------------------------------------------------------
+
+
+def test_memory_gives_a_styled_layer_in_memory(folder, python, project):
+    import processing
+
+    parameters = {
+        "INPUT": str(folder / "my scene.tif"),
+        "MODEL": str(folder / "colours.safetensors"),
+        "OUTPUT": "memory:objects",
+        "DEVICE": "cpu",
+        "PYTHON": python,
+    }
+    algorithm = load_script("geoseg_segment")
+    results = processing.run(algorithm, parameters, context=create_context(project))
+    layer = results["OUTPUT"]
+    assert layer.providerType() == "memory"
+    assert layer.name() == "objects"
+    assert layer.featureCount() == results["COUNT"] == 100
+    assert layer.renderer().type() == "categorizedSymbol"
+    processing.runAndLoadResults(algorithm, parameters, context=create_context(project))
+    (loaded,) = project.mapLayers().values()
+    assert loaded.providerType() == "memory"
+    assert loaded.name() == "my scene: Polygons"
+    assert loaded.featureCount() == 100
+
+
+def test_a_raster_in_memory_is_an_error(folder, python, project):
+    parameters = {
+        "INPUT": str(folder / "my scene.tif"),
+        "OUTPUT": "memory:",
+        "LABELS": "memory:",
+        "PYTHON": python,
+    }
+    algorithm = load_script("geoseg_segment")
+    valid, message = algorithm.checkParameterValues(parameters, create_context(project))
+    assert not valid
+    assert message == "Labels: cannot be kept in memory. Choose a file."
+
+
+def test_layers_have_the_name_of_the_scene_and_the_classes_that_occur(folder, python, project):
+    import processing
+
+    parameters = {
+        "INPUT": str(folder / "my scene.tif"),
+        "MODEL": str(folder / "colours.safetensors"),
+        "CLASSES": "roof",
+        "OUTPUT": QgsProcessing.TEMPORARY_OUTPUT,
+        "LABELS": QgsProcessing.TEMPORARY_OUTPUT,
+        "UNCERTAINTY": QgsProcessing.TEMPORARY_OUTPUT,
+        "DEVICE": "cpu",
+        "PYTHON": python,
+    }
+    algorithm, context = load_script("geoseg_segment"), create_context(project)
+    processing.runAndLoadResults(algorithm, parameters, context=context)
+    layers = {layer.name(): layer for layer in project.mapLayers().values()}
+    assert sorted(layers) == ["my scene: Labels", "my scene: Polygons", "my scene: Uncertainty"]
+    categories = layers["my scene: Polygons"].renderer().categories()
+    assert [category.label() for category in categories] == ["roof"]
+    assert "uncertainty" in layers["my scene: Polygons"].fields().names()
+    legend = layers["my scene: Labels"].renderer().classes()
+    assert {int(one.value): one.label for one in legend if one.value} == {1: "roof", 2: "pond"}
+    assert layers["my scene: Uncertainty"].renderer().type() == "singlebandpseudocolor"
+
+
+def test_existing_files_are_kept_if_they_must_not_be_replaced(folder, python, project):
+    output = folder / "o.gpkg"
+    output.write_text("mine")
+    parameters = {
+        "INPUT": str(folder / "my scene.tif"),
+        "OUTPUT": str(output),
+        "OVERWRITE": False,
+        "PYTHON": python,
+    }
+    algorithm = load_script("geoseg_segment")
+    valid, message = algorithm.checkParameterValues(parameters, create_context(project))
+    assert not valid
+    assert "exists" in message
+
+
+def test_errors_name_the_label_of_a_parameter(folder, python, project):
+    with pytest.raises(QgsProcessingException, match="“Classes”: unknown class 'house'"):
+        segment(folder, python, project, CLASSES="house")
+
+
+def test_frames_to_annotate_are_suggested(folder, python, project):
+    results, _ = run_script(
+        "geoseg_suggest",
+        project,
+        INPUT=str(folder / "my scene.tif"),
+        MODEL=str(folder / "colours.safetensors"),
+        FRAMES=3,
+        SIZE=128,
+        OUTPUT=str(folder / "frames.gpkg"),
+        DEVICE="cpu",
+        PYTHON=python,
+    )
+    layer = QgsVectorLayer(results["OUTPUT"], "frames", "ogr")
+    assert layer.featureCount() == results["COUNT"] == 3
+    assert sorted(feature["rank"] for feature in layer.getFeatures()) == [1, 2, 3]

@@ -12,7 +12,10 @@ from geoseg.cli import boundary, geoseg
 from geoseg.tools.qgis import profile_folders, scripts
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = sorted((ROOT / "qgis_scripts").glob("*.py"))
+SCRIPTS = [
+    *sorted((ROOT / "qgis_scripts").glob("*.json")),
+    *sorted((ROOT / "qgis_scripts").glob("*.py")),
+]
 
 
 # --- qgis-install -------------------------------------------------------------------------------
@@ -38,7 +41,8 @@ def test_scripts_are_installed_with_the_path_of_this_python_and_removed(
     assert out == f"{folder}\n"
     assert "Processing > Toolbox" in err
     assert json.loads((folder / "geoseg.json").read_text("utf-8"))["python"] == sys.executable
-    assert {p.name for p in folder.glob("*.py")} == {p.name for p in SCRIPTS}
+    installed = {p.name for p in folder.iterdir()} - {"geoseg.json"}
+    assert installed == {p.name for p in SCRIPTS}
     assert run("--profiles", profiles) == 0  # again, as after an update
 
     (folder / "my own.py").write_text("pass", encoding="utf-8")
