@@ -57,13 +57,15 @@ class GeosegPanel(QgsDockWidget):
         self._scratch = make_scratch_folder()
         self._stop_file = ""
         self._reviewed: int | None = None
-        self._frame_tool: FrameTool | None = None
+        self._frame_tool = FrameTool(iface.mapCanvas())
+        self._frame_tool.drawn.connect(self._guard_frame)
         self.form = PanelForm()
         self.setWidget(self.form.widget)
         self._connect_form()
         project = QgsProject.instance()
         project.readProject.connect(self.restore)
         project.cleared.connect(self.restore)
+        project.layersAdded.connect(self.update_buttons)
         project.layersRemoved.connect(self.update_buttons)
         self.restore()
 
@@ -103,7 +105,7 @@ class GeosegPanel(QgsDockWidget):
 
     def restore(self, *_: object) -> None:
         """Restore the session of the project."""
-        self._close_frame_tool()
+        self._iface.mapCanvas().unsetMapTool(self._frame_tool)
         self._reviewed = None
         self.state.restore()
         scene = self.state.layer("scene")
@@ -251,10 +253,7 @@ class GeosegPanel(QgsDockWidget):
         """Draw rectangles in which all objects will be drawn."""
         self._open_annotations()
         self.state.open_frames()
-        canvas = self._iface.mapCanvas()
-        self._frame_tool = FrameTool(canvas)
-        self._frame_tool.drawn.connect(self._guard_frame)
-        canvas.setMapTool(self._frame_tool)
+        self._iface.mapCanvas().setMapTool(self._frame_tool)
 
     def _guard_frame(self, box: QgsRectangle) -> None:
         self._guard(partial(self.add_frame, box))()
@@ -265,19 +264,11 @@ class GeosegPanel(QgsDockWidget):
         crs = self._iface.mapCanvas().mapSettings().destinationCrs()
         box = panel_layers.transform_rectangle(box, crs, frames.crs())
         panel_layers.add_frame(frames, QgsGeometry.fromRect(box))
-        if self._frame_tool is not None:
-            self._frame_tool.clearRubberBand()
-
-    def _close_frame_tool(self) -> None:
-        if self._frame_tool is not None:
-            with suppress(RuntimeError):  # deleted with its canvas
-                self._iface.mapCanvas().unsetMapTool(self._frame_tool)
-            self._frame_tool = None
 
     def draw_objects(self) -> None:
         """Edit the layer of annotations with the tool for polygons."""
         layer = self._open_annotations()
-        self._close_frame_tool()
+        self._iface.mapCanvas().unsetMapTool(self._frame_tool)
         self._iface.setActiveLayer(layer)
         if not layer.isEditable():
             layer.startEditing()
@@ -580,7 +571,7 @@ class GeosegPanel(QgsDockWidget):
     def closeEvent(self, event: Any) -> None:
         """Cancel the running command when the panel is closed."""
         self.cancel()
-        self._close_frame_tool()
+        self._iface.mapCanvas().unsetMapTool(self._frame_tool)
         super().closeEvent(event)
 
     def shut_down(self) -> None:
@@ -589,11 +580,13 @@ class GeosegPanel(QgsDockWidget):
         for signal, slot in (
             (project.readProject, self.restore),
             (project.cleared, self.restore),
+            (project.layersAdded, self.update_buttons),
             (project.layersRemoved, self.update_buttons),
         ):
             signal.disconnect(slot)
         self.state.watch([])
-        self._close_frame_tool()
+        self._frame_tool.drawn.disconnect(self._guard_frame)
+        self._iface.mapCanvas().unsetMapTool(self._frame_tool)
         for task in (self._info, self.task):
             if task is not None:
                 with suppress(RuntimeError):  # deleted by QGIS

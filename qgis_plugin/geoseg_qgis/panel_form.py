@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qgis.core import QgsMapLayer
-from qgis.gui import QgsFileWidget, QgsMapLayerComboBox
+from qgis.gui import QgsCollapsibleGroupBox, QgsFileWidget, QgsMapLayerComboBox
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtWidgets import (
     QCheckBox,
     QDoubleSpinBox,
     QFormLayout,
     QFrame,
-    QGroupBox,
     QHBoxLayout,
     QLabel,
     QLineEdit,
@@ -60,41 +59,47 @@ class PanelForm:
     def _arrange(self) -> QWidget:
         inner = QWidget()
         layout = QVBoxLayout(inner)
+        layout.setContentsMargins(6, 6, 6, 6)
         layout.addWidget(self._arrange_scene())
         layout.addWidget(self._arrange_annotations())
         layout.addWidget(self._arrange_training())
         layout.addWidget(self._arrange_segmentation())
         layout.addStretch(1)
         scroll = QScrollArea()
+        scroll.setObjectName("scroll")
         scroll.setWidget(inner)
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setMinimumWidth(310)
+        width = inner.minimumSizeHint().width()
+        scroll.setMinimumWidth(width + scroll.verticalScrollBar().sizeHint().width())
         outer = QWidget()
         box = QVBoxLayout(outer)
-        box.setContentsMargins(0, 0, 0, 6)
+        box.setContentsMargins(0, 0, 0, 0)
         box.addWidget(scroll, 1)
         box.addWidget(self.progress)
         return outer
 
-    def _arrange_scene(self) -> QGroupBox:
-        group = QGroupBox(tr("1. Scene and model"))
-        form = QFormLayout(group)
+    def _arrange_scene(self) -> QWidget:
+        group = QgsCollapsibleGroupBox(tr("1. Scene and model"))
+        layout = QVBoxLayout(group)
+        form = QFormLayout()
         form.addRow(tr("Scene"), self.scene)
         self._pixel_label = QLabel(tr("Pixel size"))
         form.addRow(self._pixel_label, self.pixel_size)
         form.addRow(tr("Bands"), self.bands)
         form.addRow(tr("Folder"), self.folder)
         form.addRow(tr("Model"), self.models)
+        layout.addLayout(form)
+        layout.addWidget(self.models.card)  # a form would not grow with its text
         self.bands.setToolTip(
             tr("Numbers or names of bands, separated by commas, for example red,green,blue,nir")
         )
         self.folder.setToolTip(tr("Annotations, models and results are written to this folder"))
         return group
 
-    def _arrange_annotations(self) -> QGroupBox:
-        group = QGroupBox(tr("2. Classes and annotations"))
+    def _arrange_annotations(self) -> QWidget:
+        group = QgsCollapsibleGroupBox(tr("2. Classes and annotations"))
         layout = QVBoxLayout(group)
         layout.addWidget(self.classes)
         frame = tr("Draw rectangles; draw all objects of your classes in them")
@@ -117,8 +122,8 @@ class PanelForm:
         layout.addWidget(self.whole_scene)
         return group
 
-    def _arrange_training(self) -> QGroupBox:
-        group = QGroupBox(tr("3. Train"))
+    def _arrange_training(self) -> QWidget:
+        group = QgsCollapsibleGroupBox(tr("3. Train"))
         layout = QVBoxLayout(group)
         form = QFormLayout()
         form.addRow(tr("Time limit"), self.minutes)
@@ -130,8 +135,8 @@ class PanelForm:
         layout.addLayout(self._row(("train", tr("Train"), train), ("resume", tr("Resume"), resume)))
         return group
 
-    def _arrange_segmentation(self) -> QGroupBox:
-        group = QGroupBox(tr("4. Segment and review"))
+    def _arrange_segmentation(self) -> QWidget:
+        group = QgsCollapsibleGroupBox(tr("4. Segment and review"))
         layout = QVBoxLayout(group)
         preview = tr("Segment the part of the scene that the map shows")
         segment = tr("Segment the whole scene")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from qgis.core import QgsRectangle
-from qgis.gui import QgsColorButton, QgsMapToolExtent
+from qgis.gui import QgsColorButton, QgsMapTool, QgsMapToolExtent
 from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtGui import QColor
 from qgis.PyQt.QtWidgets import (
@@ -39,12 +39,12 @@ from .panel_session import (
     parse_progress,
 )
 
-MAX_CARD_CLASSES = 8
+MAX_CARD_CLASSES = 5
 """Classes that a model card lists by name before it counts the others."""
 
 
 class ModelChooser(QWidget):
-    """A list of models, with the facts of the chosen one."""
+    """A list of models; `card` is a label with the facts of the chosen one."""
 
     model_changed = pyqtSignal(str)
     """Path of the chosen model, `SHIPPED` for the shipped one."""
@@ -66,13 +66,10 @@ class ModelChooser(QWidget):
         self.card.setWordWrap(True)
         self.card.setTextFormat(Qt.TextFormat.RichText)
         self.card.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        row = QHBoxLayout()
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.combo, 1)
         row.addWidget(button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(row)
-        layout.addWidget(self.card)
 
     def set_models(self, paths: Iterable[str], current: str) -> None:
         """List the shipped model and some files; choose one, which is added if it is missing."""
@@ -294,7 +291,7 @@ class ProgressBox(QWidget):
         row.addWidget(self.stop)
         row.addWidget(self.cancel)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setContentsMargins(8, 4, 8, 8)
         for widget in (self.title, self.bar, self.text):
             layout.addWidget(widget)
         layout.addLayout(row)
@@ -332,14 +329,24 @@ class ProgressBox(QWidget):
 
 
 class FrameTool(QgsMapToolExtent):
-    """A map tool that draws one rectangle after the other."""
+    """A map tool that draws one rectangle after the other.
+
+    QGIS keeps pointers to former tools, so a tool must exist as long as the canvas.
+    """
 
     drawn = pyqtSignal(QgsRectangle)
+    _references: ClassVar[list[FrameTool]] = []
 
     def __init__(self, canvas: Any) -> None:
         super().__init__(canvas)
+        self._references.append(self)
         self.extentChanged.connect(self._emit)
+
+    def flags(self) -> Any:
+        """Return the flag of editing tools, after which QGIS returns to the tool before."""
+        return super().flags() | QgsMapTool.Flag.EditTool
 
     def _emit(self, box: QgsRectangle) -> None:
         if box.width() > 0 and box.height() > 0:
             self.drawn.emit(box)
+            self.clearRubberBand()
