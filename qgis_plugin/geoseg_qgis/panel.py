@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -30,13 +30,16 @@ from .i18n import tr
 from .panel_form import PanelForm
 from .panel_project import PanelProject
 from .panel_session import ACCEPTED, REJECTED, ModelFacts, PanelClass
-from .panel_task import CommandTask, InfoTask, find_python, make_scratch_folder
+from .panel_task import CommandTask, InfoThread
 from .panel_widgets import FrameTool
 
 RECENT_SETTING, MAX_RECENT = "geoseg/recent_models", 10
 SUGGESTED_FRAMES = 8
 CONTEXT = 3
 """Size of the map as a multiple of a polygon that is reviewed, if it would not fit otherwise."""
+
+WAIT_MS = 3000
+"""Longest time to wait for a command to end when the plugin is unloaded."""
 
 Result = dict[str, Any]
 """Result event of a command."""
@@ -52,9 +55,10 @@ class GeosegPanel(QgsDockWidget):
         self.task: CommandTask | None = None
         """The running command."""
         self._iface = iface
-        self._info: InfoTask | None = None
+        self._info: InfoThread | None = None
+        self._threads: set[InfoThread] = set()
         self._facts: dict[tuple[str, float], ModelFacts] = {}
-        self._scratch = make_scratch_folder()
+        self._scratch = tempfile.mkdtemp(prefix="geoseg-panel-")
         self._stop_file = ""
         self._reviewed: int | None = None
         self._frame_tool = FrameTool(iface.mapCanvas())
@@ -203,16 +207,21 @@ class GeosegPanel(QgsDockWidget):
             self._show_facts(self._facts[key])
             return
         try:
-            python = find_python()
+            info = InfoThread(key[0])
         except QgsProcessingException as error:
             self.form.models.show_text(str(error))
             return
         self.form.models.show_text(tr("Reading the model card…"))
-        arguments = ["info", *([key[0]] if key[0] else []), "--json"]
-        info = self._info = InfoTask(tr("geoseg: read model card"), python, arguments)
         info.succeeded.connect(partial(self._keep_facts, key))
         info.failed.connect(self._show_unreadable_model)
-        QgsApplication.taskManager().addTask(info)
+        info.finished.connect(partial(self._end_thread, info))
+        self._info = info
+        self._threads.add(info)
+        info.start()
+
+    def _end_thread(self, thread: InfoThread) -> None:
+        thread.wait()  # a thread must not be deleted before it has ended
+        self._threads.discard(thread)
 
     def _keep_facts(self, key: tuple[str, float], info: Result) -> None:
         self._facts[key] = ModelFacts.from_info(info)
@@ -295,9 +304,9 @@ class GeosegPanel(QgsDockWidget):
 
     def suggest(self) -> None:
         """Suggest frames whose annotation would improve the model most."""
-        scene, python = self.state.scene_arguments(), find_python()
+        scene = self.state.scene_arguments()
         output = panel_session.number_path(self.state.make_folder(), "suggested", ".gpkg")
-        folder = make_scratch_folder()
+        folder = tempfile.mkdtemp(dir=self._scratch)
         area = os.path.join(folder, "frames.gpkg") if self.state.has_frames() else ""
         if area:
             self.state.export_frames(area)
@@ -305,7 +314,7 @@ class GeosegPanel(QgsDockWidget):
             scene, output, frames=SUGGESTED_FRAMES, area=area
         )
         names = {area: tr("Frames")} if area else {}
-        task = CommandTask(tr("Suggest frames"), python, arguments, (1, 90, 99), names, folder)
+        task = CommandTask(tr("Suggest frames"), arguments, (1, 90, 99), names, folder)
         self._start(task, partial(self._show_suggestions, output))
 
     def _show_suggestions(self, path: str, _: Result) -> None:
@@ -352,17 +361,13 @@ class GeosegPanel(QgsDockWidget):
         self._fit(self.state.session.unfinished, resume=True)
 
     def _fit(self, output: str, *, resume: bool) -> None:
-        scene, python = self.state.scene_arguments(), find_python()
-        folder = make_scratch_folder()
+        scene = self.state.scene_arguments()
+        folder = tempfile.mkdtemp(dir=self._scratch)
         annotations, area, self._stop_file = (
             os.path.join(folder, name) for name in ("annotations.gpkg", "frames.gpkg", "stop")
         )
-        try:
-            self.state.export_area(area)
-            self.state.export_annotations(annotations)
-        except QgsProcessingException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+        self.state.export_area(area)
+        self.state.export_annotations(annotations)
         arguments = panel_session.fit_arguments(
             scene,
             output,
@@ -373,7 +378,7 @@ class GeosegPanel(QgsDockWidget):
             resume=resume,
         )
         names = {annotations: tr("Annotations"), area: tr("Frames")}
-        task = CommandTask(tr("Train"), python, arguments, (1, 4, 8, 97, 99), names, folder)
+        task = CommandTask(tr("Train"), arguments, (1, 4, 8, 97, 99), names, folder)
         self.state.change(unfinished="")
         self._start(
             task,
@@ -418,7 +423,7 @@ class GeosegPanel(QgsDockWidget):
         output = panel_session.number_path(self._scratch, "preview", ".gpkg")
         sides = (box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum())
         arguments = panel_session.segment_arguments(scene, output, box=sides)
-        task = CommandTask(tr("Preview"), find_python(), arguments, (1, 90, 99), {})
+        task = CommandTask(tr("Preview"), arguments, (1, 90, 99), {})
         self._start(task, partial(self._show_preview, output))
 
     def _show_preview(self, path: str, _: Result) -> None:
@@ -430,11 +435,11 @@ class GeosegPanel(QgsDockWidget):
 
     def segment(self) -> None:
         """Segment the whole scene."""
-        scene, python = self.state.scene_arguments(), find_python()
+        scene = self.state.scene_arguments()
         output = panel_session.number_path(self.state.make_folder(), "objects", ".gpkg")
         uncertainty = os.path.splitext(output)[0] + "_uncertainty.tif"
         arguments = panel_session.segment_arguments(scene, output, uncertainty=uncertainty)
-        task = CommandTask(tr("Segment"), python, arguments, (1, 85, 98), {})
+        task = CommandTask(tr("Segment"), arguments, (1, 85, 98), {})
         self._start(task, partial(self._show_result, output))
 
     def _show_result(self, path: str, _: Result) -> None:
@@ -587,9 +592,14 @@ class GeosegPanel(QgsDockWidget):
         self.state.watch([])
         self._frame_tool.drawn.disconnect(self._guard_frame)
         self._iface.mapCanvas().unsetMapTool(self._frame_tool)
-        for task in (self._info, self.task):
-            if task is not None:
-                with suppress(RuntimeError):  # deleted by QGIS
-                    task.cancel()
-                    task.waitForFinished(3000)
+        for thread in self._threads:
+            thread.cancel()
+            thread.wait(WAIT_MS)
+            for end in (thread.succeeded, thread.failed, thread.finished):
+                end.disconnect()
+        if self.task is not None:
+            self.task.cancel()
+            self.task.waitForFinished(WAIT_MS)
+            for end in (self.task.succeeded, self.task.failed, self.task.cancelled):
+                end.disconnect()
         shutil.rmtree(self._scratch, ignore_errors=True)

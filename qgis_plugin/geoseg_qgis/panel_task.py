@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qgis.core import QgsProcessingException, QgsProcessingFeedback, QgsTask
-from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtCore import QThread, pyqtSignal
 
 from .i18n import tr
 from .interpreter import find_configured_python
@@ -63,27 +62,43 @@ class TaskFeedback(QgsProcessingFeedback):
         self.warned.emit(warning)
 
 
-class PanelTask(QgsTask):
-    """A geoseg command in a thread of its own; subclasses implement `execute`.
+class CommandTask(QgsTask):
+    """A geoseg command with progress, in the background.
 
-    One of the signals `succeeded`, `failed` and `cancelled` is emitted in the main thread at the end.
+    One of the signals `succeeded`, with its result, `failed` and `cancelled` is emitted in the main thread at the end.
     """
 
     succeeded = pyqtSignal(object)
     failed = pyqtSignal(str)
     cancelled = pyqtSignal()
 
-    def __init__(self, title: str, python: str, arguments: Sequence[str]) -> None:
+    def __init__(
+        self,
+        title: str,
+        arguments: Sequence[str],
+        bounds: Sequence[float],
+        names: Mapping[str, str],
+        folder: str = "",
+    ) -> None:
+        """Create a task; `folder` is a temporary folder, which is deleted at the end. Raises as `find_python`."""
         super().__init__(title, QgsTask.Flag.CanCancel)
-        self.python, self.arguments = python, list(arguments)
         self.feedback = TaskFeedback()
         self.feedback.progressChanged.connect(self.setProgress)
+        self._python, self._arguments, self._bounds = find_python(), list(arguments), bounds
+        self._names, self._folder = dict(names), folder
         self._result: dict[str, Any] = {}
         self._error = ""
 
     def run(self) -> bool:
         try:
-            result = self.execute()
+            result = run_geoseg(
+                self._python,
+                self._arguments,
+                self.feedback,
+                self._bounds,
+                self._names,
+                folders=[self._folder] if self._folder else [],
+            )
         except QgsProcessingException as error:
             self._error = str(error)
             return False
@@ -91,18 +106,22 @@ class PanelTask(QgsTask):
             # an exception must not leave a thread of QGIS
             self._error = repr(error)
             return False
+        finally:
+            self.clean()
         self._result = result or {}
         return result is not None
 
-    def execute(self) -> dict[str, Any] | None:
-        """Run the command; return its result, or None if it was cancelled."""
-        raise NotImplementedError
+    def clean(self) -> None:
+        """Delete the temporary folder."""
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def cancel(self) -> None:
         self.feedback.cancel()
         super().cancel()
 
     def finished(self, result: bool) -> None:
+        self.clean()  # of a task that was cancelled before it ran
         if self.isCanceled():
             self.cancelled.emit()
         elif result:
@@ -111,47 +130,41 @@ class PanelTask(QgsTask):
             self.failed.emit(self._error)
 
 
-class CommandTask(PanelTask):
-    """A geoseg command with progress, and temporary files that are deleted at the end."""
+class InfoThread(QThread):
+    """``geoseg info``, in a thread instead of a task, as QGIS shows a message at the end of every task."""
 
-    def __init__(
-        self,
-        title: str,
-        python: str,
-        arguments: Sequence[str],
-        bounds: Sequence[float],
-        names: Mapping[str, str],
-        folder: str = "",
-    ) -> None:
-        super().__init__(title, python, arguments)
-        self._bounds, self._names, self._folder = bounds, dict(names), folder
+    succeeded = pyqtSignal(object)
+    failed = pyqtSignal(str)
 
-    def execute(self) -> dict[str, Any] | None:
+    def __init__(self, path: str) -> None:
+        """Describe a file, or the shipped model if `path` is empty. Raises as `find_python`."""
+        super().__init__()
+        arguments = ["info", *([path] if path else []), "--json"]
+        self._command = [*geoseg_command(find_python()), *arguments]
+        self._is_cancelled = False
+
+    def cancel(self) -> None:
+        """End the command, without a signal of success or failure."""
+        self._is_cancelled = True
+
+    def run(self) -> None:
         try:
-            return run_geoseg(
-                self.python,
-                self.arguments,
-                self.feedback,
-                self._bounds,
-                self._names,
-                folders=[self._folder] if self._folder else [],
-            )
-        finally:
-            if self._folder:
-                shutil.rmtree(self._folder, ignore_errors=True)
+            facts = self._read()
+        except (QgsProcessingException, ValueError) as error:
+            if not self._is_cancelled:
+                self.failed.emit(str(error))
+        else:
+            if not self._is_cancelled:
+                self.succeeded.emit(facts)
 
-
-class InfoTask(PanelTask):
-    """``geoseg info``, whose result is the JSON data on stdout."""
-
-    def execute(self) -> dict[str, Any] | None:
-        child = Child([*geoseg_command(self.python), *self.arguments])
+    def _read(self) -> dict[str, Any]:
+        child = Child(self._command)
         lines: list[str] = []
         error = ""
         try:
             for stream, line in child.lines():
-                if self.feedback.isCanceled():
-                    return None
+                if self._is_cancelled:
+                    return {}
                 if line is not None and stream == "out":
                     lines.append(line)
                 elif line:
@@ -160,10 +173,4 @@ class InfoTask(PanelTask):
                 raise QgsProcessingException(error)
         finally:
             child.stop()
-        facts = json.loads("\n".join(lines))
-        return dict(facts)
-
-
-def make_scratch_folder() -> str:
-    """Create a temporary folder for the files of one command."""
-    return tempfile.mkdtemp(prefix="geoseg-panel-")
+        return dict(json.loads("\n".join(lines)))
