@@ -10,7 +10,13 @@ import click
 from geoseg.cli import options
 from geoseg.cli.command import command, options_of
 from geoseg.cli.progress import report, tracker
-from geoseg.options import ComputeOptions, SceneOptions, SuggestOptions, TilingOptions
+from geoseg.options import (
+    ComputeOptions,
+    SceneOptions,
+    SuggestOptions,
+    TilingOptions,
+    option_fields,
+)
 
 EXAMPLES = """
 geoseg suggest scene.tif -m model.safetensors -o frames.gpkg
@@ -27,7 +33,7 @@ _NOT_OFFERED = ("mosaic", "allow_vrt")
 @options_of(
     SceneOptions,
     "source",
-    only={name for name in SceneOptions.__slots__ if name not in _NOT_OFFERED},
+    only={field.name for field, _ in option_fields(SceneOptions)} - set(_NOT_OFFERED),
 )
 @options.output
 @options_of(SuggestOptions, "options")
