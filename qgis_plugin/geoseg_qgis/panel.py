@@ -29,7 +29,7 @@ from . import panel_layers, panel_review, panel_session
 from .i18n import tr
 from .panel_form import PanelForm
 from .panel_project import PanelProject
-from .panel_session import ACCEPTED, REJECTED, ModelFacts, PanelClass
+from .panel_session import ACCEPTED, REJECTED, ModelFacts, PanelClass, Rasters
 from .panel_task import CommandTask, InfoThread
 from .panel_widgets import FrameTool
 
@@ -311,7 +311,7 @@ class GeosegPanel(QgsDockWidget):
         if area:
             self.state.export_frames(area)
         arguments = panel_session.suggest_arguments(
-            scene, output, frames=SUGGESTED_FRAMES, area=area
+            scene, output, frames=SUGGESTED_FRAMES, area=area, rasters=self.state.rasters()
         )
         names = {area: tr("Frames")} if area else {}
         task = CommandTask(tr("Suggest frames"), arguments, (1, 90, 99), names, folder)
@@ -437,12 +437,12 @@ class GeosegPanel(QgsDockWidget):
         """Segment the whole scene."""
         scene = self.state.scene_arguments()
         output = panel_session.number_path(self.state.make_folder(), "objects", ".gpkg")
-        uncertainty = os.path.splitext(output)[0] + "_uncertainty.tif"
-        arguments = panel_session.segment_arguments(scene, output, uncertainty=uncertainty)
+        rasters = Rasters.beside(output)
+        arguments = panel_session.segment_arguments(scene, output, rasters=rasters)
         task = CommandTask(tr("Segment"), arguments, (1, 85, 98), {})
-        self._start(task, partial(self._show_result, output))
+        self._start(task, partial(self._show_result, output, scene.model))
 
-    def _show_result(self, path: str, _: Result) -> None:
+    def _show_result(self, path: str, model: str, _: Result) -> None:
         title = os.path.splitext(os.path.basename(path))[0]
         layer = panel_layers.open_layer(path, "segments", title)
         panel_layers.prepare_objects(layer, self._known_classes())
@@ -450,6 +450,7 @@ class GeosegPanel(QgsDockWidget):
         self.state.remove_layer("preview")
         self.state.hide_layer("result")
         self.state.add_layer("result", layer)
+        self.state.change(result_model=model)
         self._watch_layers()
         text = tr("{} polygons. Accept or reject some, and train again.")
         self.show_message(text.format(layer.featureCount()), Qgis.MessageLevel.Success)

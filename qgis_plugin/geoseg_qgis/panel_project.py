@@ -13,7 +13,7 @@ from qgis.PyQt import sip
 from . import panel_layers, panel_review
 from .files import layer_path
 from .i18n import tr
-from .panel_session import ACCEPTED, PanelClass, SceneArguments, Session, default_folder
+from .panel_session import ACCEPTED, PanelClass, Rasters, SceneArguments, Session, default_folder
 
 SCOPE, ENTRY = "geoseg", "/panel"
 """Property of the project that keeps the session."""
@@ -177,6 +177,14 @@ class PanelProject:
             if layer is not None:
                 getattr(layer, name).connect(slot)
                 self._connections.append((layer, name, slot))
+
+    def rasters(self) -> Rasters | None:
+        """Return the rasters of the result, or None if there are none of the chosen model."""
+        layer, session = self.layer("result"), self.session
+        if layer is None or session.result_model != session.model:
+            return None
+        rasters = Rasters.beside(layer_path(layer))
+        return rasters if rasters.exist() else None
 
     # --- files for the commands ----------------------------------------------------------------------
 

@@ -94,6 +94,9 @@ class Session:
     result: str = ""
     """ID of the layer of segmented polygons."""
 
+    result_model: str = SHIPPED
+    """Path of the model that segmented them."""
+
     preview: str = ""
     """ID of the layer of the preview."""
 
@@ -273,6 +276,28 @@ class SceneArguments:
         ]
 
 
+@dataclass(frozen=True)
+class Rasters:
+    """Rasters that are written next to the polygons of a scene."""
+
+    labels: str
+    uncertainty: str
+
+    @staticmethod
+    def beside(polygons: str) -> Rasters:
+        """Return the rasters of a file of polygons."""
+        stem = os.path.splitext(polygons)[0]
+        return Rasters(f"{stem}_labels.tif", f"{stem}_uncertainty.tif")
+
+    def exist(self) -> bool:
+        """Return True if both files exist."""
+        return os.path.isfile(self.labels) and os.path.isfile(self.uncertainty)
+
+    def options(self) -> list[str]:
+        """Return the options of the commands that write or read them."""
+        return ["--labels", self.labels, "--uncertainty", self.uncertainty]
+
+
 def fit_arguments(
     scene: SceneArguments,
     output: str,
@@ -306,7 +331,7 @@ def segment_arguments(
     output: str,
     *,
     box: tuple[float, float, float, float] | None = None,
-    uncertainty: str = "",
+    rasters: Rasters | None = None,
 ) -> list[str]:
     """Return the arguments of ``geoseg segment``; `box` is left, bottom, right, top in the CRS of the scene."""
     return [
@@ -316,14 +341,33 @@ def segment_arguments(
         output,
         *scene.options(),
         *([f"--bbox={','.join(f'{side:.12g}' for side in box)}"] if box else []),
-        *(["--uncertainty", uncertainty] if uncertainty else []),
+        *(rasters.options() if rasters else []),
     ]
 
 
 def suggest_arguments(
-    scene: SceneArguments, output: str, *, frames: int, area: str = ""
+    scene: SceneArguments,
+    output: str,
+    *,
+    frames: int,
+    area: str = "",
+    rasters: Rasters | None = None,
 ) -> list[str]:
-    """Return the arguments of ``geoseg suggest``; `area` is a file of frames that are annotated already."""
+    """Return the arguments of ``geoseg suggest``.
+
+    Parameters
+    ----------
+    scene
+        Scene, model, bands and pixel size.
+    output
+        GeoPackage to write.
+    frames
+        Number of frames.
+    area
+        File of frames that are annotated already, or "".
+    rasters
+        Rasters of the same scene and model, instead of predicting them again.
+    """
     return [
         "suggest",
         scene.scene,
@@ -333,4 +377,5 @@ def suggest_arguments(
         "--frames",
         str(frames),
         *(["--annotated-area", area] if area else []),
+        *(rasters.options() if rasters else []),
     ]

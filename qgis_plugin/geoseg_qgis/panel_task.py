@@ -36,6 +36,21 @@ def find_python() -> str:
     return python
 
 
+def option_labels() -> dict[str, str]:
+    """Return the labels in the panel of options of the commands, for messages."""
+    return {
+        "-m": tr("Model"),
+        "--model": tr("Model"),
+        "--bands": tr("Bands"),
+        "--pixel-size": tr("Pixel size"),
+        "--annotations": tr("Annotations"),
+        "--annotated-area": tr("Frames"),
+        "--minutes": tr("Time limit"),
+        "--resume": tr("Resume"),
+        "--stop-file": tr("Stop and keep best"),
+    }
+
+
 class TaskFeedback(QgsProcessingFeedback):
     """Feedback that forwards texts and lines as signals, from the thread of a task."""
 
@@ -97,6 +112,7 @@ class CommandTask(QgsTask):
                 self.feedback,
                 self._bounds,
                 self._names,
+                option_labels(),
                 folders=[self._folder] if self._folder else [],
             )
         except QgsProcessingException as error:

@@ -463,6 +463,27 @@ def test_suggested_frames_become_frames_by_rank(panel, fake, tmp_path):
     assert "--annotated-area" in fake.commands("suggest")[1]
 
 
+def test_suggestions_reuse_the_rasters_of_a_result_of_the_same_model(reviewed, fake):
+    from geoseg_qgis.panel_session import Rasters
+
+    fake.plan(suggest={"error": "stop here"})
+    reviewed.suggest()
+    wait_for_task(reviewed)
+    assert "--labels" not in fake.commands("suggest")[0]  # they do not exist
+    rasters = Rasters.beside(reviewed.state.layer("result").source().partition("|")[0])
+    for path in (rasters.labels, rasters.uncertainty):
+        with open(path, "w", encoding="utf-8"):
+            pass
+    reviewed.suggest()
+    wait_for_task(reviewed)
+    assert fake.commands("suggest")[1][-6:-2] == rasters.options()
+    assert fake.commands("segment")[0][-6:-2] == rasters.options()
+    reviewed.state.change(model="other.safetensors")
+    reviewed.suggest()
+    wait_for_task(reviewed)
+    assert "--labels" not in fake.commands("suggest")[2]
+
+
 # --- project -------------------------------------------------------------------------------------
 
 
