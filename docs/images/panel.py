@@ -140,20 +140,21 @@ def run_stages(
 
     def train_and_segment(number):
         panel.form.buttons["train"].click()
-        yield lambda: "IoU" in panel.form.progress.text.text() or panel.task is None
+        yield lambda: "IoU" in panel.form.progress.text.text() or panel.command is None
         save(f"training-{number}")
-        yield lambda: panel.task is None
-        assert panel.state.session.model, "the training has failed"
+        yield lambda: panel.command is None
+        item = iface.messageBar().currentItem()
+        assert panel.state.session.model, item and item.text()
         yield wait(4)
         panel.form.widget.findChild(object, "scroll").ensureWidgetVisible(panel.form.counts)
         save(f"trained-{number}")
         canvas.setExtent(to_map((750, 730, 1250, 1230)))
         panel.form.buttons["preview"].click()
-        yield lambda: panel.task is None
+        yield lambda: panel.command is None
         yield wait(2)
         save(f"preview-{number}")
         panel.form.buttons["segment"].click()
-        yield lambda: panel.task is None
+        yield lambda: panel.command is None
         canvas.setExtent(panel.state.layer("scene").extent())
         yield wait(3)
         save(f"result-{number}")
@@ -173,7 +174,7 @@ def run_stages(
     yield wait(3)
     save("review")
     panel.form.buttons["suggest"].click()
-    yield lambda: panel.task is None
+    yield lambda: panel.command is None
     canvas.setExtent(panel.state.layer("scene").extent())
     yield wait(3)
     save("suggested")
@@ -202,7 +203,7 @@ def run_stages(
     save("restored")
 
 
-def step(generator, state):
+def step(generator, state, save=save):
     """Advance the stages as far as their conditions hold; end QGIS after the last, or after an error."""
     try:
         while state["condition"]():
@@ -214,6 +215,7 @@ def step(generator, state):
         import traceback
 
         traceback.print_exc()
+        save("failed")
         sys.stderr.flush()
         os._exit(1)
 

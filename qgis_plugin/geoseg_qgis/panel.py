@@ -6,13 +6,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from qgis.core import (
     NULL,
     Qgis,
-    QgsApplication,
     QgsGeometry,
     QgsMapLayerProxyModel,
     QgsMessageLog,
@@ -30,7 +30,7 @@ from .i18n import tr
 from .panel_form import PanelForm
 from .panel_project import PanelProject
 from .panel_session import ACCEPTED, REJECTED, ModelFacts, PanelClass, Rasters
-from .panel_task import CommandTask, InfoThread
+from .panel_thread import CommandThread, InfoThread, PanelThread
 from .panel_widgets import FrameTool
 
 RECENT_SETTING, MAX_RECENT = "geoseg/recent_models", 10
@@ -52,11 +52,11 @@ class GeosegPanel(QgsDockWidget):
         super().__init__(tr("geoseg"), parent)
         self.setObjectName("geoseg_panel")
         self.state = PanelProject()
-        self.task: CommandTask | None = None
+        self.command: CommandThread | None = None
         """The running command."""
         self._iface = iface
         self._info: InfoThread | None = None
-        self._threads: set[InfoThread] = set()
+        self._threads: set[PanelThread] = set()
         self._facts: dict[tuple[str, float], ModelFacts] = {}
         self._scratch = tempfile.mkdtemp(prefix="geoseg-panel-")
         self._stop_file = ""
@@ -126,7 +126,7 @@ class GeosegPanel(QgsDockWidget):
         """Enable the buttons that can do something now."""
         session, layer = self.state.session, self.state.layer
         has_scene, result = layer("scene") is not None, layer("result")
-        can_start = has_scene and self.task is None
+        can_start = has_scene and self.command is None
         enabled = {
             "draw_frame": has_scene,
             "draw_objects": has_scene and bool(session.classes),
@@ -214,14 +214,8 @@ class GeosegPanel(QgsDockWidget):
         self.form.models.show_text(tr("Reading the model card…"))
         info.succeeded.connect(partial(self._keep_facts, key))
         info.failed.connect(self._show_unreadable_model)
-        info.finished.connect(partial(self._end_thread, info))
         self._info = info
-        self._threads.add(info)
-        info.start()
-
-    def _end_thread(self, thread: InfoThread) -> None:
-        thread.wait()  # a thread must not be deleted before it has ended
-        self._threads.discard(thread)
+        self._start_thread(info)
 
     def _keep_facts(self, key: tuple[str, float], info: Result) -> None:
         self._facts[key] = ModelFacts.from_info(info)
@@ -314,8 +308,8 @@ class GeosegPanel(QgsDockWidget):
             scene, output, frames=SUGGESTED_FRAMES, area=area, rasters=self.state.rasters()
         )
         names = {area: tr("Frames")} if area else {}
-        task = CommandTask(tr("Suggest frames"), arguments, (1, 90, 99), names, folder)
-        self._start(task, partial(self._show_suggestions, output))
+        command = CommandThread(arguments, (1, 90, 99), names, folder)
+        self._start(tr("Suggest frames"), command, partial(self._show_suggestions, output))
 
     def _show_suggestions(self, path: str, _: Result) -> None:
         layer = panel_layers.open_layer(path, "frames", tr("Suggested frames"))
@@ -378,10 +372,11 @@ class GeosegPanel(QgsDockWidget):
             resume=resume,
         )
         names = {annotations: tr("Annotations"), area: tr("Frames")}
-        task = CommandTask(tr("Train"), arguments, (1, 4, 8, 97, 99), names, folder)
+        command = CommandThread(arguments, (1, 4, 8, 97, 99), names, folder)
         self.state.change(unfinished="")
         self._start(
-            task,
+            tr("Train"),
+            command,
             partial(self._show_model, output),
             partial(self._keep_unfinished, output),
             can_stop=True,
@@ -423,8 +418,8 @@ class GeosegPanel(QgsDockWidget):
         output = panel_session.number_path(self._scratch, "preview", ".gpkg")
         sides = (box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum())
         arguments = panel_session.segment_arguments(scene, output, box=sides)
-        task = CommandTask(tr("Preview"), arguments, (1, 90, 99), {})
-        self._start(task, partial(self._show_preview, output))
+        command = CommandThread(arguments, (1, 90, 99))
+        self._start(tr("Preview"), command, partial(self._show_preview, output))
 
     def _show_preview(self, path: str, _: Result) -> None:
         layer = panel_layers.open_layer(path, "segments", tr("Preview"))
@@ -439,8 +434,8 @@ class GeosegPanel(QgsDockWidget):
         output = panel_session.number_path(self.state.make_folder(), "objects", ".gpkg")
         rasters = Rasters.beside(output)
         arguments = panel_session.segment_arguments(scene, output, rasters=rasters)
-        task = CommandTask(tr("Segment"), arguments, (1, 85, 98), {})
-        self._start(task, partial(self._show_result, output, scene.model))
+        command = CommandThread(arguments, (1, 85, 98))
+        self._start(tr("Segment"), command, partial(self._show_result, output, scene.model))
 
     def _show_result(self, path: str, model: str, _: Result) -> None:
         title = os.path.splitext(os.path.basename(path))[0]
@@ -529,28 +524,38 @@ class GeosegPanel(QgsDockWidget):
 
     def _start(
         self,
-        task: CommandTask,
+        title: str,
+        command: CommandThread,
         succeed: Callable[[Result], None],
         fail: Callable[[], None] = lambda: None,
         *,
         can_stop: bool = False,
     ) -> None:
         """Run a command in the background; then call `succeed` with its result, or `fail`."""
-        progress, feedback = self.form.progress, task.feedback
-        progress.start(task.description(), can_stop=can_stop)
+        progress, feedback = self.form.progress, command.feedback
+        progress.start(title, can_stop=can_stop)
         feedback.text_changed.connect(progress.set_text)
         feedback.progressChanged.connect(progress.set_percent)
         feedback.line_added.connect(self._log)
         feedback.warned.connect(self._show_warning)
-        task.succeeded.connect(lambda result: self._finish(partial(succeed, result)))
-        task.failed.connect(lambda text: self._finish(partial(self._show_failure, text, fail)))
-        task.cancelled.connect(lambda: self._finish(partial(self._show_cancellation, fail)))
-        self.task = task
-        QgsApplication.taskManager().addTask(task)
+        command.succeeded.connect(lambda result: self._finish(partial(succeed, result)))
+        command.failed.connect(lambda text: self._finish(partial(self._show_failure, text, fail)))
+        command.cancelled.connect(lambda: self._finish(partial(self._show_cancellation, fail)))
+        self.command = command
+        self._start_thread(command)
         self.update_buttons()
 
+    def _start_thread(self, thread: PanelThread) -> None:
+        thread.finished.connect(partial(self._end_thread, thread))
+        self._threads.add(thread)
+        thread.start()
+
+    def _end_thread(self, thread: PanelThread) -> None:
+        thread.wait()  # a thread must not be deleted before it has ended
+        self._threads.discard(thread)
+
     def _finish(self, action: Callable[[], None]) -> None:
-        self.task = None
+        self.command = None
         self.form.progress.hide()
         self._guard(action)()
 
@@ -570,9 +575,9 @@ class GeosegPanel(QgsDockWidget):
 
     def cancel(self) -> None:
         """Cancel the running command."""
-        if self.task is not None:
+        if self.command is not None:
             self.form.progress.cancel.setEnabled(False)
-            self.task.cancel()
+            self.command.cancel()
 
     def closeEvent(self, event: Any) -> None:
         """Cancel the running command when the panel is closed."""
@@ -596,11 +601,7 @@ class GeosegPanel(QgsDockWidget):
         for thread in self._threads:
             thread.cancel()
             thread.wait(WAIT_MS)
-            for end in (thread.succeeded, thread.failed, thread.finished):
-                end.disconnect()
-        if self.task is not None:
-            self.task.cancel()
-            self.task.waitForFinished(WAIT_MS)
-            for end in (self.task.succeeded, self.task.failed, self.task.cancelled):
-                end.disconnect()
+            for end in (thread.succeeded, thread.failed, thread.cancelled, thread.finished):
+                with suppress(TypeError):  # not connected
+                    end.disconnect()
         shutil.rmtree(self._scratch, ignore_errors=True)

@@ -79,9 +79,9 @@ def wait_until(condition, seconds=60):
         time.sleep(0.01)
 
 
-def wait_for_task(panel, seconds=60):
+def wait_for_command(panel, seconds=60):
     """Process events until the command of a panel has ended."""
-    wait_until(lambda: panel.task is None, seconds)
+    wait_until(lambda: panel.command is None, seconds)
 
 
 def open_scene(path, project):

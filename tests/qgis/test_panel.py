@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("qgis.core", reason="needs PyQGIS: apt install qgis")
 
-from panels import FakeGeoseg, Interface, open_scene, wait_for_task, wait_until
+from panels import FakeGeoseg, Interface, open_scene, wait_for_command, wait_until
 from qgis.core import (
     NULL,
     QgsFeature,
@@ -104,7 +104,7 @@ def reviewed(panel, fake, tmp_path):
     rows = [(box(20 * n, 0, 10, 10), "roof", 0.1 * (n + 1)) for n in range(4)]
     fake.plan(segment={"writes": write_result(tmp_path / "result.gpkg", rows)})
     panel.segment()
-    wait_for_task(panel)
+    wait_for_command(panel)
     return panel
 
 
@@ -156,7 +156,7 @@ def test_without_a_python_the_error_names_the_settings(panel, monkeypatch):
     monkeypatch.setenv("GEOSEG_PYTHON", "/nowhere/python")
     panel.form.buttons["preview"].click()
     assert "/nowhere/python" in panel._iface.messages.texts[-1]
-    assert panel.task is None
+    assert panel.command is None
 
 
 def test_a_class_with_a_taken_name_keeps_its_own(panel):
@@ -239,7 +239,7 @@ def test_training_without_frames_or_objects_is_refused(panel):
     panel.add_frame(box(0, 0, 50, 50))
     panel.form.buttons["train"].click()
     assert panel._iface.messages.texts[-1].startswith("No object")
-    assert panel.task is None
+    assert panel.command is None
 
 
 def test_a_training_gets_unsaved_objects_and_frames_and_its_model_is_chosen(panel, fake):
@@ -248,7 +248,7 @@ def test_a_training_gets_unsaved_objects_and_frames_and_its_model_is_chosen(pane
     panel.add_frame(box(0, 0, 50, 50))
     fake.plan(fit={"texts": ["read scenes", "train, loss 0.5, mIoU 60.0 %, 0:01 h left"]})
     panel.train()
-    wait_for_task(panel)
+    wait_for_command(panel)
     rows = read_rows(fake.folder / "annotations.gpkg", ["class", "status"], "annotations")
     assert rows == [("roof", "accepted")] * 2
     assert len(read_rows(fake.folder / "annotated-area.gpkg", ["fid"], "frames")) == 1
@@ -259,7 +259,7 @@ def test_a_training_gets_unsaved_objects_and_frames_and_its_model_is_chosen(pane
     assert panel.state.session.model == model
     assert "62.5 %" in panel._iface.messages.texts[-1]
     panel.train()
-    wait_for_task(panel)
+    wait_for_command(panel)
     command = fake.commands("fit")[1]
     assert command[command.index("-m") + 1] == model
     assert command[command.index("-o") + 1].endswith("model-2.safetensors")
@@ -269,7 +269,7 @@ def test_the_whole_scene_can_be_the_annotated_area(panel, fake):
     draw(panel, "roof", box(10, 10, 20, 20))
     panel.form.whole_scene.setChecked(True)
     panel.train()
-    wait_for_task(panel)
+    wait_for_command(panel)
     area = QgsVectorLayer(str(fake.folder / "annotated-area.gpkg"), "area", "ogr")
     assert next(area.getFeatures()).geometry().boundingBox() == panel.state.scene().extent()
 
@@ -282,7 +282,7 @@ def test_stop_ends_the_training_and_keeps_the_model(panel, fake):
     wait_until(lambda: panel.form.progress.text.text() == "train")
     assert not panel.form.buttons["train"].isEnabled()
     panel.form.progress.stop.click()
-    wait_for_task(panel)
+    wait_for_command(panel)
     assert panel.state.session.model.endswith("model-1.safetensors")
 
 
@@ -296,13 +296,13 @@ def test_a_cancelled_training_with_a_checkpoint_can_be_resumed(panel, fake):
     with open(checkpoint, "w", encoding="utf-8"):
         pass
     panel.form.progress.cancel.click()
-    wait_for_task(panel)
+    wait_for_command(panel)
     assert panel._iface.messages.texts[-1] == "Cancelled."
     assert panel.state.session.model == ""
     assert panel.form.buttons["resume"].isEnabled()
     fake.plan()
     panel.form.buttons["resume"].click()
-    wait_for_task(panel)
+    wait_for_command(panel)
     command = fake.commands("fit")[1]
     assert "--resume" in command
     assert command[command.index("-o") + 1].endswith("model-1.safetensors")
@@ -314,14 +314,14 @@ def test_closing_the_panel_ends_the_command(panel, fake):
     panel.segment()
     wait_until(lambda: panel.form.progress.text.text() == "train")
     panel.close()
-    wait_for_task(panel)
+    wait_for_command(panel)
     assert panel.state.layer("result") is None
 
 
 def test_an_error_of_geoseg_is_shown(panel, fake):
     fake.plan(segment={"error": "my scene.tif: too small. Use another scene"})
     panel.segment()
-    wait_for_task(panel)
+    wait_for_command(panel)
     assert panel._iface.messages.texts[-1] == "my scene.tif: too small. Use another scene"
     assert panel.form.buttons["segment"].isEnabled()
 
@@ -341,14 +341,14 @@ def test_the_preview_segments_the_part_of_the_scene_on_the_map(panel, fake, tmp_
     panel._iface.show(LEFT - 100, TOP - 50, LEFT + 40, TOP + 55)
     view = panel._iface.canvas.extent()
     panel.preview()
-    wait_for_task(panel)
+    wait_for_command(panel)
     command = fake.commands("segment")[0]
     box_argument = next(a for a in command if a.startswith("--bbox="))
     sides = [float(side) for side in box_argument.partition("=")[2].split(",")]
     assert sides == pytest.approx([LEFT, view.yMinimum(), view.xMaximum(), TOP])
     first = panel.state.layer("preview")
     panel.preview()
-    wait_for_task(panel)
+    wait_for_command(panel)
     assert panel.state.layer("preview") is not first
     assert (
         sum(layer.name() == "Preview" for layer in QgsProject.instance().mapLayers().values()) == 1
@@ -437,7 +437,7 @@ def test_reviewed_polygons_join_the_drawn_ones_in_the_next_training(reviewed, fa
     layer.selectByIds([third])
     reviewed.reject()
     reviewed.train()
-    wait_for_task(reviewed)
+    wait_for_command(reviewed)
     rows = read_rows(fake.folder / "annotations.gpkg", ["class", "status"], "annotations")
     assert rows == [("pond", "accepted"), ("roof", "accepted"), ("roof", "rejected")]
 
@@ -450,7 +450,7 @@ def test_suggested_frames_become_frames_by_rank(panel, fake, tmp_path):
     write_features(path, "frames", ["rank"], panel.state.scene().crs(), shapes)
     fake.plan(suggest={"writes": path})
     panel.suggest()
-    wait_for_task(panel)
+    wait_for_command(panel)
     assert "--annotated-area" not in fake.commands("suggest")[0]
     assert panel.state.layer("suggestions").featureCount() == 3
     panel.use_suggestion()
@@ -459,7 +459,7 @@ def test_suggested_frames_become_frames_by_rank(panel, fake, tmp_path):
     assert panel.state.layer("suggestions").featureCount() == 2
     assert panel._iface.canvas.extent().contains(box(100, 0, 40, 40))
     panel.suggest()
-    wait_for_task(panel)
+    wait_for_command(panel)
     assert "--annotated-area" in fake.commands("suggest")[1]
 
 
@@ -468,19 +468,19 @@ def test_suggestions_reuse_the_rasters_of_a_result_of_the_same_model(reviewed, f
 
     fake.plan(suggest={"error": "stop here"})
     reviewed.suggest()
-    wait_for_task(reviewed)
+    wait_for_command(reviewed)
     assert "--labels" not in fake.commands("suggest")[0]  # they do not exist
     rasters = Rasters.beside(reviewed.state.layer("result").source().partition("|")[0])
     for path in (rasters.labels, rasters.uncertainty):
         with open(path, "w", encoding="utf-8"):
             pass
     reviewed.suggest()
-    wait_for_task(reviewed)
+    wait_for_command(reviewed)
     assert fake.commands("suggest")[1][-6:-2] == rasters.options()
     assert fake.commands("segment")[0][-6:-2] == rasters.options()
     reviewed.state.change(model="other.safetensors")
     reviewed.suggest()
-    wait_for_task(reviewed)
+    wait_for_command(reviewed)
     assert "--labels" not in fake.commands("suggest")[2]
 
 

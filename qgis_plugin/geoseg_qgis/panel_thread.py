@@ -1,4 +1,4 @@
-"""Commands of the panel, run in the background of QGIS."""
+"""Commands of the panel, each in a thread of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qgis.core import QgsProcessingException, QgsProcessingFeedback, QgsTask
+from qgis.core import QgsProcessingException, QgsProcessingFeedback
 from qgis.PyQt.QtCore import QThread, pyqtSignal
 
 from .i18n import tr
@@ -51,8 +51,8 @@ def option_labels() -> dict[str, str]:
     }
 
 
-class TaskFeedback(QgsProcessingFeedback):
-    """Feedback that forwards texts and lines as signals, from the thread of a task."""
+class ThreadFeedback(QgsProcessingFeedback):
+    """Feedback that forwards texts and lines as signals, from another thread."""
 
     text_changed = pyqtSignal(str)
     line_added = pyqtSignal(str)
@@ -77,37 +77,72 @@ class TaskFeedback(QgsProcessingFeedback):
         self.warned.emit(warning)
 
 
-class CommandTask(QgsTask):
-    """A geoseg command with progress, in the background.
+class PanelThread(QThread):
+    """A geoseg command in a thread; subclasses implement `execute`.
 
-    One of the signals `succeeded`, with its result, `failed` and `cancelled` is emitted in the main thread at the end.
+    It is no task of QGIS, as QGIS shows a message at the end of every task. One of the signals `succeeded`, with the
+    result, `failed` and `cancelled` is emitted at the end.
     """
 
     succeeded = pyqtSignal(object)
     failed = pyqtSignal(str)
     cancelled = pyqtSignal()
 
+    def __init__(self) -> None:
+        """Create a thread. Raises as `find_python`."""
+        super().__init__()
+        self.python = find_python()
+        self.feedback = ThreadFeedback()
+
+    def cancel(self) -> None:
+        """End the command soon."""
+        self.feedback.cancel()
+
+    def run(self) -> None:
+        try:
+            result = self.execute()
+        except QgsProcessingException as error:
+            self.failed.emit(str(error))
+        except Exception as error:
+            # PyQt ends QGIS at an exception that leaves a thread
+            self.failed.emit(repr(error))
+        else:
+            if result is None:
+                self.cancelled.emit()
+            else:
+                self.succeeded.emit(result)
+
+    def execute(self) -> dict[str, Any] | None:
+        """Run the command and return its result, or None if it was cancelled."""
+        raise NotImplementedError
+
+
+class CommandThread(PanelThread):
+    """A geoseg command with progress.
+
+    Parameters
+    ----------
+    arguments, bounds, names
+        As for `run_geoseg`.
+    folder
+        Temporary folder, which is deleted at the end; "" for none.
+    """
+
     def __init__(
         self,
-        title: str,
         arguments: Sequence[str],
         bounds: Sequence[float],
-        names: Mapping[str, str],
+        names: Mapping[str, str] | None = None,
         folder: str = "",
     ) -> None:
-        """Create a task; `folder` is a temporary folder, which is deleted at the end. Raises as `find_python`."""
-        super().__init__(title, QgsTask.Flag.CanCancel)
-        self.feedback = TaskFeedback()
-        self.feedback.progressChanged.connect(self.setProgress)
-        self._python, self._arguments, self._bounds = find_python(), list(arguments), bounds
-        self._names, self._folder = dict(names), folder
-        self._result: dict[str, Any] = {}
-        self._error = ""
+        super().__init__()
+        self._arguments, self._bounds = list(arguments), bounds
+        self._names, self._folder = dict(names or {}), folder
 
-    def run(self) -> bool:
+    def execute(self) -> dict[str, Any] | None:
         try:
-            result = run_geoseg(
-                self._python,
+            return run_geoseg(
+                self.python,
                 self._arguments,
                 self.feedback,
                 self._bounds,
@@ -115,72 +150,26 @@ class CommandTask(QgsTask):
                 option_labels(),
                 folders=[self._folder] if self._folder else [],
             )
-        except QgsProcessingException as error:
-            self._error = str(error)
-            return False
-        except Exception as error:
-            # an exception must not leave a thread of QGIS
-            self._error = repr(error)
-            return False
         finally:
-            self.clean()
-        self._result = result or {}
-        return result is not None
-
-    def clean(self) -> None:
-        """Delete the temporary folder."""
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
-
-    def cancel(self) -> None:
-        self.feedback.cancel()
-        super().cancel()
-
-    def finished(self, result: bool) -> None:
-        self.clean()  # of a task that was cancelled before it ran
-        if self.isCanceled():
-            self.cancelled.emit()
-        elif result:
-            self.succeeded.emit(self._result)
-        else:
-            self.failed.emit(self._error)
+            if self._folder:
+                shutil.rmtree(self._folder, ignore_errors=True)
 
 
-class InfoThread(QThread):
-    """``geoseg info``, in a thread instead of a task, as QGIS shows a message at the end of every task."""
-
-    succeeded = pyqtSignal(object)
-    failed = pyqtSignal(str)
+class InfoThread(PanelThread):
+    """``geoseg info`` of a file, or of the shipped model if the path is empty; its result is the JSON data."""
 
     def __init__(self, path: str) -> None:
-        """Describe a file, or the shipped model if `path` is empty. Raises as `find_python`."""
         super().__init__()
-        arguments = ["info", *([path] if path else []), "--json"]
-        self._command = [*geoseg_command(find_python()), *arguments]
-        self._is_cancelled = False
+        self._arguments = ["info", *([path] if path else []), "--json"]
 
-    def cancel(self) -> None:
-        """End the command, without a signal of success or failure."""
-        self._is_cancelled = True
-
-    def run(self) -> None:
-        try:
-            facts = self._read()
-        except (QgsProcessingException, ValueError) as error:
-            if not self._is_cancelled:
-                self.failed.emit(str(error))
-        else:
-            if not self._is_cancelled:
-                self.succeeded.emit(facts)
-
-    def _read(self) -> dict[str, Any]:
-        child = Child(self._command)
+    def execute(self) -> dict[str, Any] | None:
+        child = Child([*geoseg_command(self.python), *self._arguments])
         lines: list[str] = []
         error = ""
         try:
             for stream, line in child.lines():
-                if self._is_cancelled:
-                    return {}
+                if self.feedback.isCanceled():
+                    return None
                 if line is not None and stream == "out":
                     lines.append(line)
                 elif line:
