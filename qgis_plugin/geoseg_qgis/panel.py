@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -291,8 +291,7 @@ class GeosegPanel(QgsDockWidget):
     def _accept_edited(self, number: int, *_: object) -> None:
         result = self.state.layer("result")
         if not panel_review.is_reviewed(result.getFeature(number)):
-            panel_review.set_status(result, [number], ACCEPTED)
-            self._show_counts()
+            self._change_status([number], ACCEPTED)
 
     # --- suggested frames ----------------------------------------------------------------------------
 
@@ -472,10 +471,22 @@ class GeosegPanel(QgsDockWidget):
             raise QgsProcessingException(tr("No polygon is selected. Select some, or use Next."))
         order = panel_review.order_unreviewed(result)
         following = panel_review.choose_neighbour(order, self._reviewed, 1)
-        panel_review.set_status(result, chosen, status)
-        self._show_counts()
+        self._change_status(chosen, status)
         if status is not None and list(chosen) == [self._reviewed]:
             self._show_object(None if following == self._reviewed else following)
+
+    def _change_status(self, chosen: Sequence[int], status: str | None) -> None:
+        """Set the status of polygons; add the classes of accepted ones to the table."""
+        result = self.state.layer("result")
+        if status == ACCEPTED:
+            present = {result.getFeature(number)["class"] for number in chosen}
+            own = self.state.session.classes
+            new = [item for item in self._known_classes()[len(own) :] if item.name in present]
+            if new:
+                self.form.classes.set_classes([*own, *new], self.state.session.current_class)
+                self._change_classes()
+        panel_review.set_status(result, chosen, status)
+        self._show_counts()
 
     def accept_in_frames(self) -> None:
         """Accept all polygons in the frames that are not reviewed."""
@@ -484,8 +495,7 @@ class GeosegPanel(QgsDockWidget):
         result = self.state.layer("result")
         area = panel_review.join_frames(self.state.layer("frames"), result.crs())
         chosen = panel_review.find_in_area(result, area)
-        panel_review.set_status(result, chosen, ACCEPTED)
-        self._show_counts()
+        self._change_status(chosen, ACCEPTED)
         self.show_message(tr("{} polygons are accepted.").format(len(chosen)))
 
     def next(self) -> None:

@@ -13,7 +13,15 @@ from qgis.PyQt import sip
 from . import panel_layers, panel_review
 from .files import layer_path
 from .i18n import tr
-from .panel_session import ACCEPTED, PanelClass, Rasters, SceneArguments, Session, default_folder
+from .panel_session import (
+    ACCEPTED,
+    IGNORED,
+    PanelClass,
+    Rasters,
+    SceneArguments,
+    Session,
+    default_folder,
+)
 
 SCOPE, ENTRY = "geoseg", "/panel"
 """Property of the project that keeps the session."""
@@ -108,9 +116,9 @@ class PanelProject:
         position = 0
         if role not in DRAWN_ROLES:
             position = sum(self.layer(drawn) is not None for drawn in DRAWN_ROLES)
+        self.change(**{role: layer.id()})
         project.addMapLayer(layer, False)
         project.layerTreeRoot().insertLayer(position, layer)
-        self.change(**{role: layer.id()})
 
     def remove_layer(self, role: str) -> None:
         """Remove the layer with a role from the project, if there is one."""
@@ -154,11 +162,11 @@ class PanelProject:
         return self.layer(role)
 
     def rename_class(self, former: str, name: str) -> None:
-        """Give drawn objects the new name of their class."""
-        layer = self.layer("annotations")
-        if layer is not None:
-            numbers = [f.id() for f in layer.getFeatures() if f["class"] == former]
-            panel_review.set_value(layer, numbers, "class", name)
+        """Give drawn objects and polygons of the result the new name of their class."""
+        for layer in (self.layer("annotations"), self.layer("result")):
+            if layer is not None:
+                numbers = [f.id() for f in layer.getFeatures() if f["class"] == former]
+                panel_review.set_value(layer, numbers, "class", name)
 
     def style_results(self, classes: Sequence[PanelClass]) -> None:
         """Apply the colours of classes to result and preview."""
@@ -226,14 +234,23 @@ class PanelProject:
         Raises
         ------
         QgsProcessingException
-            If there is no object.
+            If there is no object, or one has a class that the panel does not have.
         """
         drawn = self.layer("annotations")
         found = []
         if drawn is not None:
             found = list(panel_review.collect_annotations(drawn, self.layer("result")))
-        if not any(values[1] == ACCEPTED for _, values in found):
+        objects = [values[0] for _, values in found if values[1] == ACCEPTED]
+        if not objects:
             text = tr("No object is drawn. Draw the objects of the frame first.")
             raise QgsProcessingException(text)
+        known = {item.name for item in self.session.classes} | {IGNORED}
+        unknown = [name for name in objects if name not in known]
+        if unknown:
+            text = tr(
+                "Class {} is not in the table (number of polygons: {}). Add it, or change or delete these polygons."
+            )
+            named = unknown[0] or tr("(none)")
+            raise QgsProcessingException(text.format(named, unknown.count(unknown[0])))
         fields = panel_layers.ANNOTATION_FIELDS
         panel_layers.write_features(path, "annotations", fields, drawn.crs(), found)

@@ -132,8 +132,8 @@ def collect_annotations(
 ) -> Iterator[Annotation]:
     """Yield the drawn polygons, and the reviewed polygons of a result, in the CRS of the drawn ones.
 
-    Drawn polygons count as accepted, so that those outside the frames are objects, too. Polygons without class are
-    left out, and so are accepted polygons of which more than `SAME_OBJECT` is drawn.
+    Drawn polygons count as accepted, so that those outside the frames are objects, too. Their class is "" if they have
+    none. Accepted polygons of which more than `SAME_OBJECT` is drawn are left out.
 
     Parameters
     ----------
@@ -145,11 +145,12 @@ def collect_annotations(
     index = QgsSpatialIndex()
     shapes: dict[int, QgsGeometry] = {}
     for feature in drawn.getFeatures():
-        if feature["class"] in (None, NULL, "") or feature.geometry().isEmpty():
+        if feature.geometry().isEmpty():
             continue
+        name = "" if feature["class"] in (None, NULL) else feature["class"]
         index.addFeature(feature)
         shapes[feature.id()] = feature.geometry()
-        yield feature.geometry(), [feature["class"], ACCEPTED]
+        yield feature.geometry(), [name, ACCEPTED]
     if result is None:
         return
     to_crs = make_transform(result, drawn.crs())

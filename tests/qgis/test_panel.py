@@ -265,6 +265,17 @@ def test_a_training_gets_unsaved_objects_and_frames_and_its_model_is_chosen(pane
     assert command[command.index("-o") + 1].endswith("model-2.safetensors")
 
 
+def test_an_object_whose_class_is_not_in_the_table_is_refused(panel):
+    layer = draw(panel, "roof", box(10, 10, 20, 20))
+    panel.form.whole_scene.setChecked(True)
+    feature = next(layer.getFeatures())
+    for name, shown in (("barn", "barn"), (NULL, "(none)")):
+        layer.changeAttributeValue(feature.id(), layer.fields().lookupField("class"), name)
+        panel.form.buttons["train"].click()
+        assert f"Class {shown} is not in the table" in panel._iface.messages.texts[-1]
+        assert panel.command is None
+
+
 def test_the_whole_scene_can_be_the_annotated_area(panel, fake):
     draw(panel, "roof", box(10, 10, 20, 20))
     panel.form.whole_scene.setChecked(True)
@@ -415,6 +426,26 @@ def test_an_edited_polygon_counts_as_accepted(reviewed):
     assert layer.getFeature(number)["status"] == NULL
     index = drawn.fields().lookupField("status")
     assert layer.defaultValue(index) == "accepted"
+
+
+def test_the_class_of_an_accepted_polygon_of_the_model_joins_the_table(panel, fake, tmp_path):
+    legend = [{"name": "background", "colour": "#000000"}, {"name": "ship", "colour": "#123456"}]
+    rows = [(box(0, 0, 10, 10), "ship", 0.5)]
+    result = write_result(tmp_path / "result.gpkg", rows)
+    fake.plan(info={"legend": legend}, segment={"writes": result})
+    (tmp_path / "m.safetensors").touch()
+    panel.choose_model(str(tmp_path / "m.safetensors"))
+    wait_until(lambda: "ship" in panel.form.models.card.text())
+    panel.segment()
+    wait_for_command(panel)
+    panel.next()
+    panel.reject()
+    assert panel.state.session.colour_of("ship") is None
+    panel.previous()
+    panel.state.layer("result").selectAll()
+    panel.accept()
+    assert panel.state.session.colour_of("ship") == "#123456"
+    assert panel.form.classes.current_class() == "pond"
 
 
 def test_all_polygons_in_the_frames_can_be_accepted(reviewed):
