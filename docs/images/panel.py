@@ -18,6 +18,7 @@ from qgis.core import (
     QgsRectangle,
     QgsVectorLayer,
 )
+from qgis.gui import QgsCollapsibleGroupBox
 from qgis.PyQt.QtCore import Qt, QTimer
 from qgis.PyQt.QtWidgets import QDockWidget, QToolBar
 from qgis.utils import iface, plugins
@@ -146,7 +147,6 @@ def run_stages(
         item = iface.messageBar().currentItem()
         assert panel.state.session.model, item and item.text()
         yield wait(4)
-        panel.form.widget.findChild(object, "scroll").ensureWidgetVisible(panel.form.counts)
         save(f"trained-{number}")
         canvas.setExtent(to_map((750, 730, 1250, 1230)))
         panel.form.buttons["preview"].click()
@@ -171,6 +171,9 @@ def run_stages(
             panel.accept()
         else:
             panel.reject()
+    groups = panel.form.widget.findChildren(QgsCollapsibleGroupBox)
+    groups[0].setCollapsed(True)  # to show the buttons of the review
+    panel.next()
     yield wait(3)
     save("review")
     panel.form.buttons["suggest"].click()

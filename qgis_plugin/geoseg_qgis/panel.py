@@ -35,8 +35,11 @@ from .panel_widgets import FrameTool
 
 RECENT_SETTING, MAX_RECENT = "geoseg/recent_models", 10
 SUGGESTED_FRAMES = 8
-CONTEXT = 3
-"""Size of the map as a multiple of a polygon that is reviewed, if it would not fit otherwise."""
+CONTEXT = 6.0
+"""Size of the map as a multiple of a polygon that is reviewed, if the scale of the map has to change."""
+
+MIN_SHARE, MAX_SHARE = 0.04, 0.7
+"""Least and largest share of the side of the map that a polygon takes at the present scale."""
 
 WAIT_MS = 3000
 """Longest time to wait for a command to end when the plugin is unloaded."""
@@ -378,16 +381,15 @@ class GeosegPanel(QgsDockWidget):
             command,
             partial(self._show_model, output),
             partial(self._keep_unfinished, output),
-            can_stop=True,
+            minutes=self.state.session.minutes,
         )
 
     def _show_model(self, path: str, result: Result) -> None:
         self.choose_model(path)
-        text = tr("{} is trained.").format(os.path.basename(path))
+        text = tr("{} is trained.").format(os.path.splitext(os.path.basename(path))[0])
         score = result.get("miou")
         if isinstance(score, (int, float)):
             text += " " + tr("Best mean IoU: {} %.").format(f"{100 * score:.1f}")
-        text += " " + tr("Check it with Preview, then segment the scene.")
         self.show_message(text, Qgis.MessageLevel.Success)
 
     def _keep_unfinished(self, output: str) -> None:
@@ -524,7 +526,8 @@ class GeosegPanel(QgsDockWidget):
         canvas = self._iface.mapCanvas()
         crs, view = canvas.mapSettings().destinationCrs(), canvas.extent()
         target = panel_layers.transform_rectangle(box, result.crs(), crs)
-        if target.width() > view.width() or target.height() > view.height():
+        share = max(target.width() / view.width(), target.height() / view.height())
+        if not MIN_SHARE <= share <= MAX_SHARE:
             self._zoom(result, box, CONTEXT)
         else:
             canvas.setCenter(target.center())
@@ -539,11 +542,14 @@ class GeosegPanel(QgsDockWidget):
         succeed: Callable[[Result], None],
         fail: Callable[[], None] = lambda: None,
         *,
-        can_stop: bool = False,
+        minutes: float = 0,
     ) -> None:
-        """Run a command in the background; then call `succeed` with its result, or `fail`."""
+        """Run a command in the background; then call `succeed` with its result, or `fail`.
+
+        A command with a time limit in minutes can be stopped.
+        """
         progress, feedback = self.form.progress, command.feedback
-        progress.start(title, can_stop=can_stop)
+        progress.start(title, minutes)
         feedback.text_changed.connect(progress.set_text)
         feedback.progressChanged.connect(progress.set_percent)
         feedback.line_added.connect(self._log)

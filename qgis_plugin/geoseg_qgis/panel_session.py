@@ -368,10 +368,11 @@ def suggest_arguments(
     rasters
         Rasters of the same scene and model, instead of predicting them again.
     """
+    known = replace(scene, model=SHIPPED, bands="") if rasters else scene
     return [
         "suggest",
         scene.scene,
-        *scene.options(),
+        *known.options(),
         "-o",
         output,
         "--frames",

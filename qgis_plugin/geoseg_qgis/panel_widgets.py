@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Iterable, Sequence
+from time import monotonic
 from typing import Any, ClassVar
 
 from qgis.core import QgsRectangle
@@ -41,6 +42,10 @@ from .panel_session import (
 
 MAX_CARD_CLASSES = 5
 """Classes that a model card lists by name before it counts the others."""
+
+
+TRAINING_PERCENT = (8, 95)
+"""Percentages at which the steps of a training begin and end."""
 
 
 class ModelChooser(QWidget):
@@ -295,23 +300,26 @@ class ProgressBox(QWidget):
         for widget in (self.title, self.bar, self.text):
             layout.addWidget(widget)
         layout.addLayout(row)
+        self._limit = self._started = 0.0
         self.hide()
 
-    def start(self, title: str, *, can_stop: bool) -> None:
-        """Show the box for a new command."""
+    def start(self, title: str, minutes: float = 0) -> None:
+        """Show the box for a new command; that of a training has a time limit in minutes, and can be stopped."""
+        self._limit, self._started = 60 * minutes, 0.0
         self.title.setText(f"<b>{html.escape(title)}</b>")
         self.text.clear()
+        self.bar.reset()
         self.bar.setRange(0, 0)  # a busy indicator until there is a percentage
-        self.stop.setVisible(can_stop)
+        self.stop.setVisible(minutes > 0)
         self.stop.setEnabled(True)
         self.cancel.setEnabled(True)
         self.show()
 
     def set_percent(self, percent: float) -> None:
-        """Show how much is done."""
+        """Show how much is done; it never decreases."""
         if percent > 0:
             self.bar.setRange(0, 100)
-            self.bar.setValue(int(percent))
+            self.bar.setValue(max(int(percent), self.bar.value()))
 
     def set_text(self, text: str) -> None:
         """Show the stage of the command; loss and score of a training are set in words."""
@@ -319,6 +327,7 @@ class ProgressBox(QWidget):
         if progress.loss is None:
             self.text.setText(text)
             return
+        self._show_elapsed()
         parts = [tr("loss {}").format(f"{progress.loss:.3f}")]
         if progress.miou is not None:
             parts.append(tr("best mean IoU {} %").format(f"{100 * progress.miou:.1f}"))
@@ -326,6 +335,14 @@ class ProgressBox(QWidget):
         if left.endswith("left"):
             parts.append(left)
         self.text.setText(", ".join(parts))
+
+    def _show_elapsed(self) -> None:
+        """Show the share of the time limit, as the number of steps of a training is unknown."""
+        self._started = self._started or monotonic()
+        if self._limit:
+            share = min(1.0, (monotonic() - self._started) / self._limit)
+            begin, end = TRAINING_PERCENT
+            self.set_percent(begin + (end - begin) * share)
 
 
 class FrameTool(QgsMapToolExtent):

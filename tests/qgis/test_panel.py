@@ -339,7 +339,11 @@ def test_an_error_of_geoseg_is_shown(panel, fake):
 
 def test_loss_and_score_are_shown_while_training(panel):
     progress = panel.form.progress
+    progress.start("Train", minutes=1e-9)
+    progress.set_percent(3)
     progress.set_text("train, loss 0.412, mIoU 63.1 %, 0:02 h left")
+    progress.set_text("train, loss 0.412, mIoU 63.1 %, 0:02 h left")
+    assert progress.bar.value() == 95
     assert progress.text.text() == "loss 0.412, best mean IoU 63.1 %, 0:02 h left"
 
 
@@ -375,8 +379,11 @@ def test_a_map_beside_the_scene_has_no_preview(panel):
 def test_results_are_reviewed_from_the_most_uncertain_on(reviewed):
     layer = reviewed.state.layer("result")
     first, second, third, fourth = ids(layer)
+    reviewed._iface.show(LEFT - 1e5, TOP - 1e5, LEFT + 1e5, TOP + 1e5)
     reviewed.next()
     assert layer.selectedFeatureIds() == [first]
+    assert reviewed._iface.canvas.extent().contains(box(0, 0, 10, 10))
+    assert reviewed._iface.canvas.extent().width() < 200  # a polygon can be seen
     reviewed.accept()
     assert layer.selectedFeatureIds() == [second]
     reviewed.reject()

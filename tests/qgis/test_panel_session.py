@@ -10,6 +10,7 @@ import panels
 from geoseg_qgis.panel_session import (
     ModelFacts,
     PanelClass,
+    Rasters,
     SceneArguments,
     Session,
     choose_colour,
@@ -160,6 +161,18 @@ def test_options_without_a_value_are_left_out():
     ]
     suggested = suggest_arguments(SceneArguments("s.tif"), "f.gpkg", frames=3)
     assert suggested == ["suggest", "s.tif", "-o", "f.gpkg", "--frames", "3"]
+
+
+def test_the_rasters_of_a_result_stand_for_its_model_and_bands():
+    rasters = Rasters.beside("folder/objects-1.gpkg")
+    scene = SceneArguments("s.tif", "own.safetensors", "1,2,3", 0.25)
+    assert options(suggest_arguments(scene, "f.gpkg", frames=3, rasters=rasters)[2:]) == {
+        "--pixel-size": "0.25",
+        "-o": "f.gpkg",
+        "--frames": "3",
+        "--labels": "folder/objects-1_labels.tif",
+        "--uncertainty": "folder/objects-1_uncertainty.tif",
+    }
 
 
 def test_negative_coordinates_are_no_options():
