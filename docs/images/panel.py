@@ -70,7 +70,7 @@ def save(name, folder=PICTURES, window=iface.mainWindow(), app=QgsApplication):
 
 
 def arrange(window=iface.mainWindow()):
-    window.resize(1300, 860)
+    window.resize(1300, 960)
     for bar in window.findChildren(QToolBar):
         bar.setVisible(bar.objectName() in ("mMapNavToolBar", "mDigitizeToolBar"))
     for dock in window.findChildren(QDockWidget):

@@ -26,7 +26,7 @@ PYTHONPATH="$root" "$python" "$here/panel_scene.py" "$scratch"
 export HOME="$scratch" XDG_RUNTIME_DIR="$scratch/run" QGIS_CUSTOM_CONFIG_PATH="$scratch/QGIS"
 export GEOSEG_SHOW="$scratch" GEOSEG_PICTURES="$pictures" GEOSEG_PYTHON="$scratch/python"
 cd "$scratch"  # a checkout in the current folder would be imported first
-timeout "${GEOSEG_TIMEOUT:-3000}" xvfb-run -a -s '-screen 0 1300x860x24' \
+timeout "${GEOSEG_TIMEOUT:-3000}" xvfb-run -a -s '-screen 0 1300x960x24' \
     "$(command -v qgis.bin || command -v qgis)" --nologo --noversioncheck --code "$here/panel.py" \
     >"$pictures/log" 2>&1 || { tail -30 "$pictures/log" >&2; exit 1; }
 grep -E '^([0-9]+ |done)' "$pictures/log"

@@ -36,7 +36,7 @@ from qgis.PyQt.QtGui import QColor
 from .i18n import tr
 from .panel_session import ACCEPTED, IGNORED, REJECTED, PanelClass
 
-OTHER_COLOUR, IGNORED_COLOUR, REJECTED_COLOUR = "#b0b0b0", "#ffffff", "#606060"
+OTHER_COLOUR, IGNORED_COLOUR, REJECTED_COLOUR = "#b0b0b0", "#ffffff", "#c8c8c8"
 FRAME_COLOUR, SUGGESTION_COLOUR = "#ffd400", "#00c8ff"
 ANNOTATION_FIELDS = ("class", "status")
 
@@ -174,8 +174,10 @@ def make_fill(colour: str, opacity: float = 0.35, width: float = 0.5) -> QgsFill
     return symbol
 
 
-def make_hatch(colour: str, distance: float, width: float = 0.7) -> QgsFillSymbol:
-    """Create a sparse hatch with a dashed outline, through which the scene can be seen."""
+def make_hatch(
+    colour: str, distance: float, width: float = 0.7, opacity: float = 0.45
+) -> QgsFillSymbol:
+    """Create a hatch with a dashed outline, through which the scene can be seen; lengths in millimetres."""
     symbol = QgsFillSymbol.createSimple(
         {
             "style": "no",
@@ -188,7 +190,7 @@ def make_hatch(colour: str, distance: float, width: float = 0.7) -> QgsFillSymbo
     hatch.setLineAngle(45)
     hatch.setDistance(distance)
     line = QColor(colour)
-    line.setAlphaF(0.45)
+    line.setAlphaF(opacity)
     hatch.subSymbol().changeSymbolLayer(0, QgsSimpleLineSymbolLayer(line, 0.2))
     symbol.appendSymbolLayer(hatch)
     return symbol
@@ -254,7 +256,7 @@ def style_objects(layer: QgsVectorLayer, classes: Sequence[PanelClass]) -> None:
         title = tr("{}, accepted").format(name)
         _add_rule(root, make_fill(colour, 0.5, 0.9), accepted, title)
     if has_status:
-        hatch = make_hatch(REJECTED_COLOUR, 2, 0.4)
+        hatch = make_hatch(REJECTED_COLOUR, 1.2, 0.5, 1)
         _add_rule(root, hatch, f"\"status\" = '{REJECTED}'", tr("rejected"))
     layer.setRenderer(QgsRuleBasedRenderer(root))
     layer.triggerRepaint()
