@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import cache
 from typing import IO, Any
@@ -302,7 +302,7 @@ Its first argument is the JSON list of these folders, the others are those of ge
 """
 
 TERMINATION_TIMEOUT = 1.5
-"""Seconds between SIGTERM and SIGKILL when a run is cancelled."""
+"""Seconds between SIGTERM and SIGKILL when a run is cancelled, by default."""
 
 ERROR_PREFIX, WARNING_PREFIX = "geoseg: error: ", "geoseg: warning: "
 SKIPPED_INPUTS = 6
@@ -317,6 +317,7 @@ def run_geoseg(
     names: Mapping[str, str],
     labels: Mapping[str, str] | None = None,
     folders: Sequence[str] = (),
+    patience: Callable[[], float] = lambda: TERMINATION_TIMEOUT,
 ) -> dict[str, Any] | None:
     """Run a geoseg command and wait for it.
 
@@ -336,6 +337,8 @@ def run_geoseg(
         Option of the command, such as ``--gsd``, to the label that messages show instead.
     folders
         Temporary folders that the command deletes if QGIS ends before it.
+    patience
+        Returns the number of seconds that a cancelled command gets to end, before it is killed.
 
     Returns
     -------
@@ -359,7 +362,7 @@ def run_geoseg(
                 output.read(stream, line)
         return output.finish(python, child.wait())
     finally:
-        child.stop()
+        child.stop(patience())
 
 
 def geoseg_command(python: str, folders: Sequence[str] = ()) -> list[str]:
@@ -419,12 +422,12 @@ class Child:
         """Wait for the exit code."""
         return self._process.wait()
 
-    def stop(self) -> None:
-        """Terminate the process group if it still runs, then kill it, and close the pipes."""
+    def stop(self, patience: float = TERMINATION_TIMEOUT) -> None:
+        """Terminate the process group if it still runs, kill it after some seconds, and close the pipes."""
         if self._process.poll() is None:
             self._signal(force=sys.platform == "win32")
             try:
-                self._process.wait(TERMINATION_TIMEOUT)
+                self._process.wait(patience)
             except subprocess.TimeoutExpired:
                 self._signal(force=True)
                 self._process.wait()

@@ -41,6 +41,9 @@ CONTEXT = 6.0
 MIN_SHARE, MAX_SHARE = 0.04, 0.7
 """Least and largest share of the side of the map that a polygon takes at the present scale."""
 
+PATIENCE = 30.0
+"""Seconds that a training gets to finish its step and save its state when it is cancelled."""
+
 WAIT_MS = 3000
 """Longest time to wait for a command to end when the plugin is unloaded."""
 
@@ -374,7 +377,7 @@ class GeosegPanel(QgsDockWidget):
             resume=resume,
         )
         names = {annotations: tr("Annotations"), area: tr("Frames")}
-        command = CommandThread(arguments, (1, 4, 8, 97, 99), names, folder)
+        command = CommandThread(arguments, (1, 4, 8, 97, 99), names, folder, PATIENCE)
         self.state.change(unfinished="")
         self._start(
             tr("Train"),
@@ -593,6 +596,8 @@ class GeosegPanel(QgsDockWidget):
         """Cancel the running command."""
         if self.command is not None:
             self.form.progress.cancel.setEnabled(False)
+            self.form.progress.stop.setEnabled(False)
+            self.form.progress.text.setText(tr("Cancelling…"))
             self.command.cancel()
 
     def closeEvent(self, event: Any) -> None:
@@ -615,7 +620,7 @@ class GeosegPanel(QgsDockWidget):
         self._frame_tool.drawn.disconnect(self._guard_frame)
         self._iface.mapCanvas().unsetMapTool(self._frame_tool)
         for thread in self._threads:
-            thread.cancel()
+            thread.end()
             thread.wait(WAIT_MS)
             for end in (thread.succeeded, thread.failed, thread.cancelled, thread.finished):
                 with suppress(TypeError):  # not connected

@@ -13,7 +13,7 @@ from qgis.PyQt.QtCore import QThread, pyqtSignal
 
 from .i18n import tr
 from .interpreter import find_configured_python
-from .process import ERROR_PREFIX, Child, geoseg_command, run_geoseg
+from .process import ERROR_PREFIX, TERMINATION_TIMEOUT, Child, geoseg_command, run_geoseg
 
 
 def find_python() -> str:
@@ -93,9 +93,15 @@ class PanelThread(QThread):
         super().__init__()
         self.python = find_python()
         self.feedback = ThreadFeedback()
+        self.patience = TERMINATION_TIMEOUT
 
     def cancel(self) -> None:
-        """End the command soon."""
+        """End the command, which gets `patience` seconds to save its state."""
+        self.feedback.cancel()
+
+    def end(self) -> None:
+        """End the command at once."""
+        self.patience = TERMINATION_TIMEOUT
         self.feedback.cancel()
 
     def run(self) -> None:
@@ -126,6 +132,8 @@ class CommandThread(PanelThread):
         As for `run_geoseg`.
     folder
         Temporary folder, which is deleted at the end; "" for none.
+    patience
+        Seconds that the command gets to end when it is cancelled.
     """
 
     def __init__(
@@ -134,8 +142,10 @@ class CommandThread(PanelThread):
         bounds: Sequence[float],
         names: Mapping[str, str] | None = None,
         folder: str = "",
+        patience: float = TERMINATION_TIMEOUT,
     ) -> None:
         super().__init__()
+        self.patience = patience
         self._arguments, self._bounds = list(arguments), bounds
         self._names, self._folder = dict(names or {}), folder
 
@@ -149,6 +159,7 @@ class CommandThread(PanelThread):
                 self._names,
                 option_labels(),
                 folders=[self._folder] if self._folder else [],
+                patience=lambda: self.patience,
             )
         finally:
             if self._folder:

@@ -96,7 +96,7 @@ class FakeGeoseg:
     """A program that is started like a Python with geoseg, records its arguments and writes given files."""
 
     CODE = """
-import json, os, pathlib, shutil, sys, time
+import json, os, pathlib, shutil, signal, sys, time
 folder = pathlib.Path(__file__).parent
 plan = json.loads((folder / "plan.json").read_text())
 commands = ("info", "fit", "segment", "suggest")
@@ -115,6 +115,12 @@ entry = plan.get(arguments[0], {})
 for text in entry.get("texts", []):
     print(json.dumps({"event": "progress", "done": 1, "total": 4, "text": text}), flush=True)
 stop = option("--stop-file")
+def leave(*_):
+    time.sleep(entry["seconds"])
+    pathlib.Path(entry["leaves"]).touch()
+    os._exit(143)
+if entry.get("leaves"):
+    signal.signal(signal.SIGTERM, leave)
 while entry.get("waits") and not (stop and os.path.exists(stop)):
     print(json.dumps({"event": "progress", "done": 1, "total": 4, "text": "train"}), flush=True)
     time.sleep(0.05)
@@ -137,7 +143,11 @@ print(json.dumps({"event": "result", "path": option("-o"), "miou": 0.625}))
         self.plan(info={})
 
     def plan(self, **entries):
-        """Set what each command does: `texts` of progress, `waits` for the stop file, `error`, `writes` a copy."""
+        """Set what each command does.
+
+        `texts` of progress, `waits` for the stop file, `error`, `writes` a copy of a file, `leaves` a file
+        some `seconds` after it was terminated.
+        """
         text = json.dumps({"info": {}, **entries})
         (self.folder / "plan.json").write_text(text, encoding="utf-8")
 

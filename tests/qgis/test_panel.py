@@ -300,12 +300,10 @@ def test_stop_ends_the_training_and_keeps_the_model(panel, fake):
 def test_a_cancelled_training_with_a_checkpoint_can_be_resumed(panel, fake):
     draw(panel, "roof", box(10, 10, 20, 20))
     panel.form.whole_scene.setChecked(True)
-    fake.plan(fit={"waits": True})
+    checkpoint = os.path.join(panel.state.session.folder, "model-1.checkpoint.safetensors")
+    fake.plan(fit={"waits": True, "leaves": checkpoint, "seconds": 2})
     panel.train()
     wait_until(lambda: panel.form.progress.text.text() == "train")
-    checkpoint = os.path.join(panel.state.session.folder, "model-1.checkpoint.safetensors")
-    with open(checkpoint, "w", encoding="utf-8"):
-        pass
     panel.form.progress.cancel.click()
     wait_for_command(panel)
     assert panel._iface.messages.texts[-1] == "Cancelled."
