@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from threading import current_thread, main_thread
+from types import FrameType
 from typing import Any
 
 from geoseg._version import __version__
@@ -109,7 +112,7 @@ def train(
             stack.callback(board.close)
         save = partial(_save_state, run, model, checkpoint, board)
         stop_file = None if options.stop_file is None else Path(options.stop_file)
-        _train_steps(run, save, stop_file, track if processes.is_leader else silent)
+        _train_steps(run, save, checkpoint, stop_file, track if processes.is_leader else silent)
         result = TrainResult(
             model, model.with_suffix(".log.jsonl"), model.with_suffix(".curves.png"), run.best_miou
         )
@@ -157,7 +160,11 @@ def check_files(output: Path, options: TrainOptions) -> Path:
 
 
 def _train_steps(
-    run: TrainingRun, save: Callable[[], None], stop_file: Path | None, track: Track
+    run: TrainingRun,
+    save: Callable[[], None],
+    checkpoint: Path,
+    stop_file: Path | None,
+    track: Track,
 ) -> None:
     """Train all remaining steps, and save checkpoints."""
     training = run.config.training
@@ -171,14 +178,40 @@ def _train_steps(
                             "stopped early: no better mIoU in %d validations", training.patience
                         )
                     break
-                run.train_step(batches, is_stopped=is_stopped)
+                with defer_interrupt():
+                    run.train_step(batches, is_stopped=is_stopped)
                 if run.trainer.step % training.checkpoint_every == 0:
                     save()
         except (KeyboardInterrupt, SystemExit):  # SIGTERM raises SystemExit
             if run.between_steps:  # else the last checkpoint is the last consistent state
                 save()
-            log.warning("interrupted at step %d. Continue with --resume", run.trainer.step)
+            if checkpoint.is_file():
+                log.warning("interrupted at step %d. Continue with --resume", run.trainer.step)
             raise
+
+
+@contextmanager
+def defer_interrupt() -> Iterator[None]:
+    """Raise KeyboardInterrupt for a Ctrl-C in the block when that ends; a second Ctrl-C raises it at once."""
+    before = signal.getsignal(signal.SIGINT)
+    if current_thread() is not main_thread() or before is not signal.default_int_handler:
+        yield
+        return
+    received = False
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        nonlocal received
+        if received:
+            signal.default_int_handler(number, frame)
+        received = True
+
+    signal.signal(signal.SIGINT, remember)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if received:
+        raise KeyboardInterrupt
 
 
 def _save_state(

@@ -22,7 +22,7 @@ from geoseg.metrics.confusion import Scores
 from geoseg.models.model_file import load_model
 from geoseg.progress import Text
 from geoseg.report.tables import format_scores
-from geoseg.tools.train import default_workers
+from geoseg.tools.train import default_workers, defer_interrupt
 from geoseg.training.checkpoint import Checkpoint
 from geoseg.training.config import RENAMED_KEYS, TrainConfig, parse_config
 from geoseg.training.run import TrainingRun
@@ -174,6 +174,32 @@ def test_a_run_that_is_stopped_in_the_middle_of_a_step_keeps_its_last_whole_stat
             train(config(drawn), tmp_path / "m.safetensors")
     resumed = train(config(drawn), tmp_path / "m.safetensors", resume=True)
     assert weights(resumed.model) == weights(whole.model)
+
+
+def test_an_interrupt_in_a_step_ends_the_run_after_it_with_a_checkpoint(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = TrainingRun.train_step
+
+    def interrupted(run: TrainingRun, *given: Any, **named: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        step(run, *given, **named)
+
+    monkeypatch.setattr(TrainingRun, "train_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(config(drawn), tmp_path / "m.safetensors")
+    assert Checkpoint.load(tmp_path / "m.checkpoint.safetensors").step == 1
+
+
+def test_a_second_interrupt_ends_a_block_at_once() -> None:
+    reached = []
+    with pytest.raises(KeyboardInterrupt), defer_interrupt():
+        os.kill(os.getpid(), signal.SIGINT)
+        reached.append(1)
+        os.kill(os.getpid(), signal.SIGINT)
+        reached.append(2)
+    assert reached == [1]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_an_interrupted_run_is_not_thrown_away_unasked(drawn: Path, tmp_path: Path) -> None:
