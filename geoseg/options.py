@@ -579,6 +579,24 @@ class AnnotationOptions:
     )
 
 
+ALL_CLASSES = "all"
+"""Stands for every class in `PrepareOptions.countable`."""
+
+
+def parse_class_names(text: str) -> tuple[str, ...]:
+    """Convert comma-separated class names; ``none`` is no class.
+
+    >>> parse_class_names("roof, shed")
+    ('roof', 'shed')
+    >>> parse_class_names("none")
+    ()
+    """
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise ValueError(f"{text!r} is not a list of class names such as roof,shed")
+    return () if names == ["none"] else tuple(names)
+
+
 @dataclass(frozen=True, slots=True)
 class PrepareOptions:
     """Data: splits and classes of the dataset."""
@@ -619,6 +637,13 @@ class PrepareOptions:
         "Rename, merge and drop classes by this file, with lines such as "
         '"large-vehicle" = "vehicle" or "helipad" = "".',
         metavar="TOML",
+    )
+    countable: tuple[str, ...] | None = option(
+        None,
+        "Count the objects of these classes: each is a polygon of its own, also where it touches others.",
+        metavar="all|none|NAME,…",
+        parse=parse_class_names,
+        default_text="of DOTA's classes those that are countable; in fit, without --legend, all",
     )
     difficult: Literal["keep", "drop"] = option(
         "keep",

@@ -26,7 +26,12 @@ from geoseg.annotations.validation import (
     write_report,
 )
 from geoseg.dataset.bands import BandLayout, align_bands
-from geoseg.dataset.classes import ClassMapping, make_class_error, unite_legends
+from geoseg.dataset.classes import (
+    ClassMapping,
+    make_class_error,
+    mark_countable,
+    unite_legends,
+)
 from geoseg.dataset.folder import (
     ANNOTATIONS,
     DESCRIPTION,
@@ -156,6 +161,8 @@ def map_classes(
     classes.check_sources(name for legend in files for name in legend.names[1:])
     mapped = {file: classes.map_legend(legend) for legend, file in files.items()}
     legend = classes.requested or unite_legends(mapped, report)
+    if classes.countable is not None:
+        legend = mark_countable(legend, classes.countable)
     tables = {}
     for source, file in files.items():
         try:

@@ -26,7 +26,7 @@ from geoseg.annotations.validation import Action, IssueKind, ValidationReport
 from geoseg.errors import AnnotationError, ConfigError
 from geoseg.files import input_file
 from geoseg.legend import BACKGROUND, DOTA_V1, DOTA_V2, DOTA_V15, IGNORE, Legend, hue
-from geoseg.options import PrepareOptions
+from geoseg.options import ALL_CLASSES, PrepareOptions
 
 ALL_OTHERS = "*"
 DROPPED = ""
@@ -50,6 +50,9 @@ class ClassMapping:
 
     requested: Legend | None = None
     """Legend of the dataset, if the user names one."""
+
+    countable: tuple[str, ...] | None = None
+    """Countable classes of the dataset, or ALL_CLASSES; None: as in the legend."""
 
     def __call__(self, name: str) -> str:
         """Return the class that `name` becomes, or DROPPED."""
@@ -110,7 +113,21 @@ def read_class_options(options: PrepareOptions) -> ClassMapping:
     """Read the legend and the renaming of classes that the options name. Raises ConfigError, ModelError."""
     requested = find_legend(options.legend) if options.legend else None
     mapping = read_class_mapping(Path(options.classes)) if options.classes else ClassMapping()
-    return replace(mapping, requested=requested)
+    return replace(mapping, requested=requested, countable=options.countable)
+
+
+def mark_countable(legend: Legend, names: tuple[str, ...]) -> Legend:
+    """Return a legend of which these classes are countable, or every one for ALL_CLASSES.
+
+    Raises ConfigError for an unknown class.
+    """
+    every = names == (ALL_CLASSES,)
+    try:
+        chosen = set() if every else {legend.id_of(name) for name in names}
+    except ValueError as error:
+        raise ConfigError(f"--countable: {error}. Correct it") from error
+    marked = [replace(c, countable=every or c.id in chosen) for c in legend.objects]
+    return Legend((legend[BACKGROUND], *marked))
 
 
 def read_class_mapping(path: Path) -> ClassMapping:

@@ -5,22 +5,33 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from geoseg.dataset.folder import Dataset
+from geoseg.dataset.split import TRAIN, VAL
 from geoseg.errors import OutputError
+from geoseg.models.model_file import load_model, read_card, write_card
 from geoseg.options import (
+    ALL_CLASSES,
     AnnotationOptions,
     BatchOptions,
     FitOptions,
     PrepareOptions,
     StrPath,
+    TuneOptions,
 )
+from geoseg.polygons.object_rules import ObjectRules
 from geoseg.progress import Track, silent
 from geoseg.tools.init import TEMPLATES
 from geoseg.tools.prepare import prepare_scenes
 from geoseg.tools.train import check_files, train
+from geoseg.tools.tune import tune
 from geoseg.training.config import TrainConfig, read_config
+
+MIN_OBJECTS = 30
+"""Objects of a class for training from which on its object rules are tuned; with fewer they are those of the initial
+model, or the default ones."""
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +103,10 @@ def fit(
     checkpoint = check_files(made, options)
     kept = options.dataset is not None
     folder = Path(options.dataset) if options.dataset else made.with_suffix(".dataset")
+    if data.countable is None and data.legend is None:
+        data = replace(data, countable=(ALL_CLASSES,))
+    if not kept and folder.exists() and not checkpoint.is_file():  # it would be removed
+        raise OutputError(f"{folder}: exists already. Remove it, or name a folder with --dataset")
     run = BatchOptions(overwrite=options.overwrite or options.resume)
     configuration = _configure(config, folder, start, options.minutes)
     try:
@@ -104,7 +119,9 @@ def fit(
             run=run,
             track=track,
         )
+        _log_objects(folder)
         result = train(configuration, made, options=options, device=device, track=track)
+        _tune_rules(folder, made, device, track)
     finally:
         if not kept and not checkpoint.is_file():
             shutil.rmtree(folder, ignore_errors=True)
@@ -126,3 +143,31 @@ def _configure(
             "training": training,
         }
     )
+
+
+def _log_objects(folder: Path) -> None:
+    """Log how many objects of each class are trained on, and how many are for validation."""
+    dataset = Dataset.open(folder)
+    splits = dataset.layers[dataset.default_layer].splits
+    for split, purpose in ((TRAIN, "training"), (VAL, "validation")):
+        objects = splits[split].objects
+        listed = ", ".join(f"{number} {name}" for name, number in objects.items())
+        log.info("objects for %s: %s", purpose, listed)
+
+
+def _tune_rules(folder: Path, model: Path, device: str, track: Track) -> None:
+    """Tune the object rules of the classes with enough objects for training, and record them in the model card."""
+    dataset, card = Dataset.open(folder), read_card(model)
+    objects = dataset.layers[dataset.default_layer].splits[TRAIN].objects
+    many = {c.id for c in dataset.legend.objects if objects[c.name] >= MIN_OBJECTS and c.countable}
+    if card.objects is None or not many:
+        return
+    options = TuneOptions(split=TRAIN)
+    chosen = tune(folder, model=model, options=options, device=device, track=track).rules
+    pairs = zip(card.objects.rules, chosen.rules, strict=True)
+    rules = tuple(new if number in many else old for number, (old, new) in enumerate(pairs))
+    reach = chosen.reach if len(many) == len(dataset.legend.objects) else card.objects.reach
+    tuned = ObjectRules(rules, reach=reach)
+    write_card(load_model(model), lambda written: replace(written, objects=tuned))
+    names = ", ".join(dataset.legend.names[number] for number in sorted(many))
+    log.info("object rules tuned on the training area: %s", names)

@@ -13,7 +13,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geoseg.annotations.burn import AnnotationIndex, Annotations, transform_geometry
+from geoseg.annotations.burn import AnnotationIndex, Annotations, burn_area, transform_geometry
 from geoseg.dataset.folder import Dataset, DatasetScene
 from geoseg.errors import DatasetError, ModelError
 from geoseg.inference.label_source import PredictedLabels, SceneLabels
@@ -82,6 +82,8 @@ def tune(
         index = AnnotationIndex(annotations[scene.name])
         with source.open(scene) as opened:
             for window, labels, interior in _read_blocks(opened):
+                if index.annotations.area is not None:
+                    labels[~_burn_area(index.annotations.area, window)] = BACKGROUND
                 search.add(labels, interior, _shift(index.query_window(window), window))
     choice = search.choose()
     if options.write:
@@ -145,6 +147,12 @@ def _read_blocks(
         interior = opened.interior.read(tile.core)
         interior[interior == IGNORE] = 0
         yield tile.core, labels, interior
+
+
+def _burn_area(area: shapely.Geometry, window: Window) -> NDArray[np.bool_]:
+    """Burn the annotated area of a scene in a window."""
+    to_window = Affine.translation(-window.col_off, -window.row_off)
+    return burn_area(area, window.height, window.width, transform=to_window)
 
 
 def _shift(annotations: Annotations, window: Window) -> Annotations:

@@ -144,7 +144,7 @@ class LossSection(_Section):
 
     distillation: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """Factor of the distillation from the geoseg model in `network.pretrained` on pixels without a label; 0 switches it
-    off."""
+    off. Other initial weights have none."""
 
     logit_adjustment_windows: Annotated[int, Field(ge=0)] = 100
     """Evenly spaced windows of the training split on which the class logits are adjusted after training (logit
@@ -255,8 +255,9 @@ class TrainingSection(_Section):
     """Decay of the exponential moving average of the weights, which becomes the model."""
 
     interpolation: tuple[Fraction, ...] = ()
-    """Weights α of the trained model in means with the initial one, ``α trained + (1 - α) initial``, of which the one
-    with the best validation mIoU becomes the model (Wortsman et al. 2022). Empty: the trained model itself."""
+    """Weights α of the trained model in means with the geoseg model in `network.pretrained`,
+    ``α trained + (1 - α) initial``, of which the one with the best validation mIoU becomes the model (Wortsman et al.
+    2022, arXiv 2109.01903). Empty: the trained model itself."""
 
     gradient_norm: Positive = 5.0
     """Largest norm of the gradient; longer gradients are scaled down."""

@@ -121,9 +121,9 @@ class TrainingRun:
         if self.processes.is_leader:
             log_class_weights(config, self.dataset, weights)
         self._initial: Tensors = {}
-        if config.training.interpolation:
+        if config.training.interpolation and self.parent:
             self._initial = copy_tensors(network.state_dict(), "cpu")
-        distillation = self._load_distillation(device) if config.loss.distillation else None
+        distillation = self._load_distillation(device)
         self.trainer = Trainer(network, weights, config, device, self.processes, distillation)
         self.best: Tensors | None = None
         """Averaged weights of the best validation."""
@@ -274,13 +274,11 @@ class TrainingRun:
         classes = len(self.dataset.legend)
         return score_network(network, self._validation, classes=classes, processes=processes)
 
-    def _load_distillation(self, device: str) -> Distillation:
-        """Load the model that the run starts from as a teacher."""
+    def _load_distillation(self, device: str) -> Distillation | None:
+        """Load the model that the run starts from as a teacher, if it is a geoseg model."""
         source, bands = self.config.network.pretrained, self.dataset.bands
-        if source is None or self.parent is None:
-            raise ConfigError(
-                "loss.distillation: needs a geoseg model in network.pretrained. Name one, or set 0"
-            )
+        if source is None or self.parent is None or not self.config.loss.distillation:
+            return None
         theirs = self.parent.legend
         teacher = build(self.parent.architecture, bands, len(theirs), self.parent.parameters)
         load_pretrained(teacher, source, band_names=self.dataset.band_names, legend=theirs)

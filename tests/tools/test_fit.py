@@ -9,19 +9,21 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
+import torch
 from rasterio.transform import from_origin
 
 from geoseg.cli import boundary, geoseg
 from geoseg.errors import ConfigError, OutputError
 from geoseg.models.model_file import load_model
-from geoseg.options import FitOptions
+from geoseg.options import FitOptions, PrepareOptions
+from geoseg.polygons.object_rules import ObjectRule, ObjectRules
+from geoseg.progress import Text
 from geoseg.tools.fit import fit
 from geoseg.tools.init import TEMPLATES, init
 from geoseg.training.config import TrainConfig, parse_config, read_config
-from tests.scenes import model_file, write_scene
+from tests.scenes import LEGEND, RULES, model_file, objects_model_file, write_scene
 
 TRANSFORM = from_origin(500_000, 5_000_000, 0.5, 0.5)
-START = {"network": {"architecture": "unet", "parameters": {"width": 4, "depth": 2}}}
 
 
 def annotated_scene(folder: Path, *, name: str = "shed") -> tuple[Path, Path]:
@@ -50,7 +52,7 @@ def short(**training: object) -> TrainConfig:
         "checkpoint_every": 2,
         **training,
     }
-    return parse_config({**START, "data": {"window": 64}, "training": settings}, "test")
+    return parse_config({"data": {"window": 64}, "training": settings}, "test")
 
 
 def test_a_model_has_the_classes_of_the_polygons_and_its_dataset_is_removed(tmp_path: Path) -> None:
@@ -62,6 +64,33 @@ def test_a_model_has_the_classes_of_the_polygons_and_its_dataset_is_removed(tmp_
     names = {path.name for path in tmp_path.iterdir()}
     products = {"m.safetensors", "m.log.jsonl", "m.log.csv", "m.curves.png"}
     assert names == products | {"scene.tif", "polygons.gpkg", "start.safetensors"}
+
+
+def test_a_fit_that_learns_nothing_gives_the_logits_of_its_start(tmp_path: Path) -> None:
+    scene, polygons = annotated_scene(tmp_path, name=LEGEND.names[1])
+    start = load_model(model_file(tmp_path / "start.safetensors"))
+    config = parse_config(
+        {
+            "data": {"window": 64},
+            "loss": {"logit_adjustment_windows": 0},
+            "training": {"steps": 2, "batch_size": 1, "learning_rate": 1e-12},
+        },
+        "test",
+    )
+    made = fit(
+        scene,
+        tmp_path / "m.safetensors",
+        annotations=polygons,
+        model=start.path,
+        config=config,
+        data=PrepareOptions(legend=str(start.path)),
+    )
+    after = load_model(made.model)
+    assert (after.card.mean, after.card.std) == (start.card.mean, start.card.std)
+    image = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        logits, expected = (model.network(image) for model in (after, start))
+    torch.testing.assert_close(logits, expected, atol=0.05, rtol=1e-3)  # stored in half precision
 
 
 def test_a_named_dataset_is_kept(tmp_path: Path) -> None:
@@ -77,6 +106,75 @@ def test_a_named_dataset_is_kept(tmp_path: Path) -> None:
     )
     assert made.dataset == tmp_path / "data"
     assert (tmp_path / "data" / "dataset.json").is_file()
+
+
+def test_a_folder_of_the_users_is_not_taken_for_the_dataset_that_is_removed(tmp_path: Path) -> None:
+    scene, polygons = annotated_scene(tmp_path)
+    (tmp_path / "m.dataset").mkdir()
+    (tmp_path / "m.dataset" / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match="name a folder with --dataset"):
+        fit(
+            scene,
+            tmp_path / "m.safetensors",
+            annotations=polygons,
+            options=FitOptions(overwrite=True),
+        )
+    assert (tmp_path / "m.dataset" / "notes.txt").read_text() == "mine"
+
+
+def test_an_interrupted_fit_keeps_its_dataset_and_resumes(tmp_path: Path) -> None:
+    scene, polygons = annotated_scene(tmp_path)
+    start, output = model_file(tmp_path / "start.safetensors"), tmp_path / "m.safetensors"
+
+    def track(items, /, text: Text = "", total: int | None = None):  # type: ignore[no-untyped-def]
+        for number, item in enumerate(items):
+            yield item
+            if callable(text) and number == 2:  # of the steps
+                raise KeyboardInterrupt
+
+    given = {"annotations": polygons, "model": start, "config": short()}
+    with pytest.raises(KeyboardInterrupt):
+        fit(scene, output, **given, track=track)
+    assert (tmp_path / "m.dataset" / "dataset.json").is_file()
+    made = fit(scene, output, **given, options=FitOptions(resume=True))
+    assert load_model(made.model).card.training["steps"] == 8
+    assert not (tmp_path / "m.dataset").exists()
+
+
+@pytest.mark.parametrize(("countable", "expected"), [(None, True), ((), False), (("shed",), True)])
+def test_objects_of_the_classes_are_counted_unless_others_are_named(
+    countable: tuple[str, ...] | None, expected: bool, tmp_path: Path
+) -> None:
+    scene, polygons = annotated_scene(tmp_path)
+    made = fit(
+        scene,
+        tmp_path / "m.safetensors",
+        annotations=polygons,
+        model=model_file(tmp_path / "start.safetensors"),
+        config=short(steps=1),
+        data=PrepareOptions(countable=countable),
+    )
+    assert load_model(made.model).card.legend.countable == (False, expected)
+
+
+def test_rules_of_a_class_with_enough_objects_are_tuned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, polygons = annotated_scene(tmp_path)
+    start = objects_model_file(tmp_path / "start.safetensors")
+    rules = {}
+    for enough in (5, 99):
+        monkeypatch.setattr("geoseg.tools.fit.MIN_OBJECTS", enough)
+        made = fit(
+            scene,
+            tmp_path / f"m{enough}.safetensors",
+            annotations=polygons,
+            model=start,
+            config=short(steps=1),
+        )
+        rules[enough] = load_model(made.model).card.objects
+    assert rules[99] == ObjectRules((ObjectRule(), ObjectRule()), reach=RULES.reach)
+    assert rules[5] != rules[99]
 
 
 def test_the_start_is_no_output(tmp_path: Path) -> None:
@@ -114,10 +212,7 @@ def test_the_command_stops_at_a_file_and_writes_the_model(
     scene, polygons = annotated_scene(tmp_path)
     start = model_file(tmp_path / "start.safetensors")
     config = tmp_path / "c.toml"
-    config.write_text(
-        '[network]\narchitecture = "unet"\nparameters = { width = 4, depth = 2 }\n'
-        "[data]\nwindow = 64\n[training]\nsteps = 500\nbatch_size = 1\n"
-    )
+    config.write_text("[data]\nwindow = 64\n[training]\nsteps = 500\nbatch_size = 1\n")
     (tmp_path / "stop").touch()
     words = ["fit", str(scene), "--annotations", str(polygons), "-m", str(start)]
     words += ["--config", str(config), "-o", str(tmp_path / "m.safetensors")]
