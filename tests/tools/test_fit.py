@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -132,7 +133,7 @@ def test_an_interrupted_fit_keeps_its_dataset_and_resumes(tmp_path: Path) -> Non
             if callable(text) and number == 2:  # of the steps
                 raise KeyboardInterrupt
 
-    given = {"annotations": polygons, "model": start, "config": short()}
+    given: dict[str, Any] = {"annotations": polygons, "model": start, "config": short()}
     with pytest.raises(KeyboardInterrupt):
         fit(scene, output, **given, track=track)
     assert (tmp_path / "m.dataset" / "dataset.json").is_file()
