@@ -240,7 +240,7 @@ class TrainingSection(_Section):
     """Largest learning rate, after the warm-up."""
 
     encoder_learning_rate: Positive | None = None
-    """Learning rate of the encoder. None: `learning_rate`."""
+    """Learning rate of the encoders. None: `learning_rate`."""
 
     learning_rates: dict[str, Positive] = {}
     """Learning rates of other parts of the network by the names of its attributes, for example ``{ head = 2e-3 }``."""

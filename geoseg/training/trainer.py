@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from geoseg.errors import ConfigError, ModelError
 from geoseg.legend import IGNORE
+from geoseg.models.encoder import Encoder
 from geoseg.training.config import TrainConfig, TrainingSection
 from geoseg.training.distillation import Distillation
 from geoseg.training.distributed import Processes
@@ -69,7 +70,10 @@ def group_parameters(network: nn.Module, training: TrainingSection) -> list[Para
     ConfigError
         If `training` has a rate for a part that the network does not have.
     """
-    rates = {"encoder": training.encoder_learning_rate or training.learning_rate}
+    encoders = [n for n, part in network.named_children() if isinstance(part, Encoder)]
+    rates = dict.fromkeys(
+        ("encoder", *encoders), training.encoder_learning_rate or training.learning_rate
+    )
     rates |= training.learning_rates
     parts = {name.partition(".")[0] for name, _ in network.named_parameters()}
     if unknown := sorted(training.learning_rates.keys() - parts):

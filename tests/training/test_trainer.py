@@ -163,6 +163,13 @@ def test_the_rate_of_a_run_limited_by_time_falls_with_the_time() -> None:
     assert rates == pytest.approx([1.0, 0.505, 0.01])
 
 
+def test_both_encoders_of_a_network_have_the_rate_of_encoders() -> None:
+    training = TrainingSection(learning_rate=1e-3, encoder_learning_rate=1e-4)
+    groups = group_parameters(TwoScaleUNet(3, 4), training)
+    slow = {name.partition(".")[0] for g in groups if g.factor < 0.5 for name in g.named}
+    assert slow == {"encoder", "fine"}
+
+
 def test_parts_of_a_network_have_rates_of_their_own() -> None:
     network = TwoScaleUNet(3, 4)
     training = TrainingSection(
