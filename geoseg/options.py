@@ -414,6 +414,8 @@ class VectorizeOutputs(VectorOutputs):
     pixel_size_m: float | None = pixel_size_option("labels")
     name: str | None = None
     """Text for column `scene`. Default: the file name of `scene`, else that of the labels."""
+    allow_vrt: bool = False
+    """Draw --picture over a virtual raster too, see `RasterOptions`."""
 
     def __post_init__(self) -> None:
         check_range(self)

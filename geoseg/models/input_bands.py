@@ -59,13 +59,28 @@ def mix_bands(source: Sequence[str], target: Sequence[str]) -> Tensor:
     >>> mix_bands(("red", "green", "blue"), ("",))
     tensor([[1., 1., 1.]])
     """
-    source, target = _assume_names(source), _assume_names(target)
     mixed = torch.full((len(target), len(source)), 1 / len(source), dtype=torch.float64)
-    for row, name in enumerate(target):
-        if name and name in source and len(target) > 1:
+    for row, trained in enumerate(match_trained_bands(source, target)):
+        if trained is not None:
             mixed[row] = 0
-            mixed[row, source.index(name)] = 1
+            mixed[row, trained] = 1
     return (mixed * (len(source) / len(target))).float()
+
+
+def match_trained_bands(source: Sequence[str], target: Sequence[str]) -> list[int | None]:
+    """Return the position of the trained band of the same name for each new band; None for any other, and a single one.
+
+    Parameters
+    ----------
+    source
+        Names of the trained bands.
+    target
+        Names of the new bands. Bands without names are taken for red, green, blue and others, as in `mix_bands`.
+    """
+    source, target = _assume_names(source), _assume_names(target)
+    if len(target) == 1 < len(source):
+        return [None]
+    return [source.index(name) if name and name in source else None for name in target]
 
 
 def adapt_bands(

@@ -349,11 +349,16 @@ def select_bands(
     """
     found = tuple(b for b in range(1, len(names) + 1) if b != alpha)
     if bands is not None and len(found) != bands:
-        few = ",".join(map(str, found[:bands])) if len(found) > bands else ",".join(["1"] * bands)
+        few = ",".join(map(str, found[:bands]))
+        advice = f"Choose them, for example --bands {few}"
+        if len(found) == 1:
+            advice = f"Repeat it, --bands {','.join(['1'] * bands)}, or use another model"
+        elif len(found) < bands:
+            advice = "Repeat some of them with --bands, or use another model"
         needed = f" ({', '.join(wanted)})" if any(wanted) else ""
         raise SceneError(
             f"{file}: has {len(found)} {'band' if len(found) == 1 else 'bands'}, the model needs "
-            f"{bands}{needed}. Choose them, for example --bands {few}"
+            f"{bands}{needed}. {advice}"
         )
     of = [names[b - 1] for b in found]
     if len(found) == len(RGB) and set(of) == set(RGB):

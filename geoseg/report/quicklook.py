@@ -62,7 +62,12 @@ class Quicklook:
 
 
 def read_quicklook(
-    path: Path, *, size: int, enlarge: float = _LARGEST_ZOOM, stretch: Stretch | None = None
+    path: Path,
+    *,
+    size: int,
+    enlarge: float = _LARGEST_ZOOM,
+    stretch: Stretch | None = None,
+    allow_vrt: bool = False,
 ) -> Quicklook:
     """Read a scene at reduced size.
 
@@ -77,6 +82,8 @@ def read_quicklook(
     stretch
         Which bands are shown, and how their values become colours. None: bands named red, green and blue, else the
         first three, or one as grey; uint8 unchanged, other types from the 2nd to the 98th percentile of the scene.
+    allow_vrt
+        Also read a virtual raster of files in its folder.
 
     Raises
     ------
@@ -85,7 +92,7 @@ def read_quicklook(
     """
     with (
         rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"),
-        open_raster(path) as scene,
+        open_raster(path, allow_vrt=allow_vrt) as scene,
     ):
         check_pixels(scene, path)
         zoom = min(size / max(scene.shape), enlarge)

@@ -240,6 +240,7 @@ def _publish(
                 objects=objects if OBJECTS in request.rasters else None,
                 scene=_single_file(plan),
                 name=plan.name,
+                allow_vrt=request.scene.allow_vrt,
                 provenance=layers.provenance,
             ),
             run=WriteOptions(overwrite=True),

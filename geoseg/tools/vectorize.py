@@ -381,7 +381,7 @@ def _open_sinks(
             scene = as_path(outputs.scene)
             sinks.append(
                 stack.enter_context(
-                    _open_picture(picture, scene, table, shape, overwrite=run.overwrite)
+                    _open_picture(picture, scene, table, shape, outputs, overwrite=run.overwrite)
                 )
             )
         yield sinks
@@ -421,6 +421,7 @@ def _open_picture(
     scene: Path | None,
     table: AttributeTable,
     shape: tuple[int, int],
+    outputs: VectorizeOutputs,
     *,
     overwrite: bool,
 ) -> Iterator[Sink]:
@@ -429,7 +430,7 @@ def _open_picture(
 
     check_picture(picture, overwrite=overwrite)
     background = (
-        read_quicklook(scene, size=PICTURE_SIZE)
+        read_quicklook(scene, size=PICTURE_SIZE, allow_vrt=outputs.allow_vrt)
         if scene
         else blank_quicklook(shape, table.transform, table.crs, size=PICTURE_SIZE)
     )

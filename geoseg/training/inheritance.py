@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from statistics import fmean
+
 from geoseg.dataset.folder import Dataset
+from geoseg.models.input_bands import match_trained_bands
 from geoseg.models.model_file import ModelCard, read_card
 from geoseg.models.pretrained import SHIPPED, find_model
+from geoseg.raster.bands import default_band_names
 from geoseg.training.config import NetworkSection, TrainConfig
 
 DEFAULT_ARCHITECTURE = "two-scale-unet"
@@ -33,7 +37,7 @@ def inherit_settings(
     config
         Configuration of the run.
     dataset
-        Its dataset. Mean and std are inherited if it has the bands and data type of the parent.
+        Its dataset, whose bands and data type decide whether mean and std are inherited.
     parent
         Card of the model that it starts from; None without one.
     """
@@ -45,8 +49,8 @@ def inherit_settings(
         parameters = dict(parent.parameters) if parent is not None and same else {}
     scaling = {"mean": network.mean, "std": network.std}
     unset = network.mean is None and network.std is None
-    if parent and unset and (parent.bands, parent.dtype) == (dataset.bands, dataset.dtype):
-        scaling = {"mean": parent.mean, "std": parent.std}
+    if parent and unset:
+        scaling = _inherit_scaling(parent, dataset)
     inherited = {
         "architecture": architecture,
         "parameters": parameters,
@@ -60,6 +64,24 @@ def inherit_settings(
             "training": training.model_copy(update={"batch_norm": batch_norm}),
         }
     )
+
+
+def _inherit_scaling(parent: ModelCard, dataset: Dataset) -> dict[str, tuple[float, ...] | None]:
+    """Return mean and std of the parent for the bands of a dataset of the same data type, or None.
+
+    A band takes those of the parent's band of the same name. Another band of uint8 takes their averages, since its
+    values have the same range; of another type it has a range of its own, and nothing is inherited.
+    """
+    names = parent.band_names or default_band_names(parent.bands, parent.dtype)
+    trained = match_trained_bands(names, dataset.band_names)
+    if dataset.bands == parent.bands and not (any(names) and any(dataset.band_names)):
+        trained = list(range(parent.bands))
+    if parent.dtype != dataset.dtype or (None in trained and dataset.dtype != "uint8"):
+        return {"mean": None, "std": None}
+    return {
+        key: tuple(fmean(values) if band is None else values[band] for band in trained)
+        for key, values in (("mean", parent.mean), ("std", parent.std))
+    }
 
 
 def range_pixel_sizes(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from geoseg.dataset.folder import Dataset
-from geoseg.models.model_file import ModelCard, read_card
+from geoseg.models.model_file import ModelCard, read_card, save_model
+from geoseg.raster.bands import RGB
 from geoseg.training.config import TrainConfig, parse_config
 from geoseg.training.inheritance import inherit_settings, range_pixel_sizes, read_parent
-from tests.scenes import model_file
+from tests.scenes import card, model_file, tiny_network
 from tests.synthetic_dataset import dataset
 
 
@@ -76,3 +78,33 @@ def test_a_range_of_pixel_sizes_is_extended_but_not_to_distant_ones(
     card = ModelCard.from_json({**read_card(start).to_json(), "pixel_size_m": [0.1, 0.8]})
     assert range_pixel_sizes(own, card) == expected
     assert range_pixel_sizes(own, None) == own
+
+
+@pytest.mark.parametrize(
+    ("dtype", "names", "expected"),
+    [
+        ("uint8", ("blue", "green", "red"), (90, 120, 100)),
+        ("uint8", ("",), (310 / 3,)),
+        ("uint8", ("nir", "red"), (310 / 3, 100)),
+        ("uint8", ("", "", ""), (100, 120, 90)),
+        ("uint16", ("red", "green", "blue"), None),
+    ],
+)
+def test_mean_and_std_follow_the_names_of_the_bands(
+    drawn: Dataset, start: Path, dtype: str, names: tuple[str, ...], expected: tuple[float] | None
+) -> None:
+    other = replace(drawn, bands=len(names), dtype=dtype, band_names=names)
+    network = inherited(other, pretrained=str(start)).network
+    assert network.mean == (None if expected is None else pytest.approx(expected))
+    assert (network.std is None) == (expected is None)
+
+
+def test_a_parent_of_other_bands_and_16_bits_gives_no_scaling(
+    drawn: Dataset, tmp_path: Path
+) -> None:
+    deep = replace(card(band_names=RGB), dtype="uint16")
+    path = save_model(tmp_path / "deep.safetensors", tiny_network().state_dict(), deep, half=False)
+    for names, is_inherited in ((("green", "red"), True), (("green", "nir"), False)):
+        other = replace(drawn, bands=2, dtype="uint16", band_names=names)
+        network = inherited(other, pretrained=str(path)).network
+        assert network.mean == ((120, 100) if is_inherited else None)
