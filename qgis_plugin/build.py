@@ -14,7 +14,7 @@ import tomllib
 import zipfile
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGIN = ROOT / "qgis_plugin" / "geoseg_qgis"
@@ -224,8 +224,7 @@ def format_catalogue(entries: dict[str, str]) -> str:
 def build(folder: Path) -> Path:
     """Write the zip file that QGIS installs, and return its path."""
     members = {path.name: path.read_bytes() for path in [*PLUGIN.glob("*.*"), ROOT / "LICENSE"]}
-    metadata = members["metadata.txt"].decode("utf-8").replace("@VERSION@", read_version())
-    members["metadata.txt"] = metadata.encode("utf-8")
+    members["metadata.txt"] = format_metadata(read_project()).encode("utf-8")
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / "geoseg_qgis.zip"
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -235,9 +234,33 @@ def build(folder: Path) -> Path:
     return target
 
 
-def read_version() -> str:
+def format_metadata(project: dict[str, Any]) -> str:
+    """Format the metadata of the plugin, with the version and the addresses of pyproject.toml.
+
+    The plugin repository of QGIS needs the addresses: Homepage, Repository and Issues of project.urls, and an e-mail
+    address of an author.
+    """
+    metadata = (PLUGIN / "metadata.txt").read_text(encoding="utf-8")
+    urls = project["project"].get("urls", {})
+    facts = {
+        "homepage": urls.get("Homepage"),
+        "repository": urls.get("Repository"),
+        "tracker": urls.get("Issues"),
+        "email": next(
+            (one["email"] for one in project["project"]["authors"] if "email" in one), None
+        ),
+    }
+    lines = "".join(f"{name}={value}\n" for name, value in facts.items() if value)
+    return metadata.replace("@VERSION@", read_version(project)) + lines
+
+
+def read_project() -> dict[str, Any]:
+    """Read pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def read_version(project: dict[str, Any]) -> str:
     """Read the version of geoseg from the file that pyproject.toml names."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     source = (ROOT / project["tool"]["hatch"]["version"]["path"]).read_text(encoding="utf-8")
     version = re.search(r'^__version__ = "(.+)"', source, re.M)
     assert version

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import importlib.util
 import inspect
 import json
@@ -189,6 +190,21 @@ def test_the_plugin_is_complete_and_reproducible(builder: ModuleType, tmp_path: 
     metadata = files["geoseg_qgis/metadata.txt"].decode("utf-8")
     assert "hasProcessingProvider=yes" in metadata
     assert "version=0." in metadata
-    for line in ("qgisMinimumVersion=3.22", "supportsQt6=True", "icon=icon.svg"):
+    for line in ("qgisMinimumVersion=3.22", "supportsQt6=True", "icon=icon.svg", "license=MIT"):
         assert line in metadata
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(metadata)
+    for key in ("name", "description", "about", "author", "tags", "changelog", "category"):
+        assert len(parser["general"][key]) > 3
     assert target.read_bytes() == builder.build(tmp_path / "again").read_bytes()
+
+
+def test_the_metadata_have_the_addresses_of_the_project(builder: ModuleType) -> None:
+    project = builder.read_project()
+    addresses = {"Repository": "https://example.org/geoseg", "Issues": "https://example.org/issues"}
+    project["project"]["urls"] = addresses
+    project["project"]["authors"] = [{"name": "A", "email": "a@example.org"}]
+    lines = builder.format_metadata(project).splitlines()
+    assert "repository=https://example.org/geoseg" in lines
+    assert "tracker=https://example.org/issues" in lines
+    assert "email=a@example.org" in lines
