@@ -59,6 +59,7 @@ from qgis.core import (
     QgsProcessingParameterVectorDestination,
     QgsProviderRegistry,
     QgsRasterLayer,
+    QgsRectangle,
     QgsSettings,
     QgsVectorFileWriter,
     QgsVectorLayer,
@@ -957,6 +958,11 @@ class Run:
         """Return the paths of a parameter for several layers."""
         layers = self._algorithm.parameterAsLayerList(self.parameters, name, self.context)
         return [layer_path(layer) for layer in layers]
+
+    def scene_extent(self, path: str) -> QgsRectangle:
+        """Return the extent of a scene of SCENES by its path."""
+        layers = self._algorithm.parameterAsLayerList(self.parameters, "SCENES", self.context)
+        return next(layer.extent() for layer in layers if layer_path(layer) == path)
 
     def scene_name(self) -> str:
         """Return the name of the raster INPUT, or "" if the algorithm has none."""

@@ -18,10 +18,13 @@ from qgis.core import (
     QgsProcessingParameterFile,
     QgsProcessingParameterFileDestination,
     QgsProcessingParameterString,
+    QgsProcessingParameterVectorDestination,
 )
 
 from .base import MAX_CLASS_OUTPUTS, Parameters, Run, SubprocessAlgorithm
 from .i18n import tr
+from .outcomes import write_outcomes
+from .polygons import StylePostProcessor
 
 PREPARE_OPTIONS = {"AREA": "--annotated-area", "PIXEL_SIZE": "--pixel-size"}
 """Parameter to the option of ``geoseg prepare``."""
@@ -74,6 +77,19 @@ class GeosegEvaluate(SubprocessAlgorithm):
                 "REPORT", tr("Report"), "HTML (*.html)", optional=True, createByDefault=False
             ),
             "Write a report for a browser: tables, curves, and the best and worst scenes.",
+        )
+        outcomes = QgsProcessingParameterVectorDestination(
+            "OUTCOMES",
+            tr("Matches, misses and false alarms"),
+            QgsProcessing.SourceType.TypeVectorPolygon,
+            optional=True,
+            createByDefault=False,
+        )
+        outcomes.setSupportsNonFileBasedOutput(False)
+        self.add(
+            outcomes,
+            "Segment the scenes once more, and write predicted objects that match, annotated objects that are missed "
+            "and false alarms to this GeoPackage (.gpkg). Objects of one class match from an IoU of 0.5 on.",
         )
         self.add_overwrite()
         self.add_device()
@@ -129,6 +145,8 @@ class GeosegEvaluate(SubprocessAlgorithm):
         has_scenes = bool(parameters.get("SCENES") and parameters.get("ANNOTATIONS"))
         if bool(parameters.get("DATASET")) == has_scenes:
             return tr("Select either a dataset, or scenes and annotations.")
+        if parameters.get("OUTCOMES") and not has_scenes:
+            return tr("Matches, misses and false alarms need scenes and annotations.")
         return super().find_error(parameters, context)
 
     def execute(self, run: Run) -> dict[str, Any] | None:
@@ -140,11 +158,17 @@ class GeosegEvaluate(SubprocessAlgorithm):
             if run.prepare(dataset, options, (0, 3, 15)) is None:
                 return None
         arguments = ["evaluate", dataset, "--split", split, *run.arguments(self.OPTIONS)]
-        return run.geoseg(arguments, (15, 99))
+        event = run.geoseg(arguments, (15, 99))
+        outcomes = run.outputs.get("OUTCOMES")
+        if event is None or (outcomes and not write_outcomes(run, outcomes.scratch)):
+            return None
+        return event
 
     def collect_results(
         self, run: Run, paths: dict[str, str], event: dict[str, Any]
     ) -> dict[str, Any]:
+        if "OUTCOMES" in paths:
+            StylePostProcessor.attach(paths["OUTCOMES"], run.context)
         scores = event["scores"][-1]
         classes = scores["classes"]
         log_scores(classes, run.feedback)

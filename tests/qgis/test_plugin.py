@@ -65,6 +65,40 @@ def test_labels_and_messages_are_german_in_a_german_qgis(settings):
     assert GeosegSegment().displayName() == "Segment scene"
 
 
+# --- outcomes of an evaluation ------------------------------------------------------------------
+
+
+def test_objects_match_misses_and_false_alarms_by_class_and_iou(qgis):
+    from geoseg_qgis.outcomes import find_outcomes, leave_out_unannotated
+    from qgis.core import QgsGeometry, QgsRectangle
+
+    def box(left, right, top=10):
+        return QgsGeometry.fromRect(QgsRectangle(left, 0, right, top))
+
+    reference = [("ship", box(0, 10)), ("ship", box(20, 30)), ("plane", box(40, 50))]
+    predicted = [
+        ("ship", box(0, 9)),  # IoU 0.9
+        ("ship", box(1, 10, 8)),  # IoU 0.72: the annotation has a better match
+        ("ship", box(24, 34)),  # IoU 0.43
+        ("ship", box(40, 50)),  # another class
+    ]
+    outcomes = find_outcomes(reference, predicted)
+    kinds = [
+        (kind, class_name, round(iou, 2) if iou else None) for kind, class_name, _, iou in outcomes
+    ]
+    assert kinds == [
+        ("match", "ship", 0.9),
+        ("false alarm", "ship", None),
+        ("false alarm", "ship", None),
+        ("false alarm", "ship", None),
+        ("miss", "ship", None),
+        ("miss", "plane", None),
+    ]
+    ignored = [("ignore", box(20, 32))]
+    kept = leave_out_unannotated(predicted, ignored, [box(0, 38)])
+    assert kept == predicted[:2]
+
+
 # --- configured Python --------------------------------------------------------------------------
 
 

@@ -57,8 +57,8 @@ def test_every_algorithm_and_every_parameter_has_a_description_and_help(qgis, na
 
 IDENTIFIERS = {
     "geoseg_evaluate": (
-        "evaluatemodel: MODEL DATASET SPLIT SCENES ANNOTATIONS CLASS AREA PIXEL_SIZE OUTPUT REPORT OVERWRITE DEVICE "
-        "PYTHON"
+        "evaluatemodel: MODEL DATASET SPLIT SCENES ANNOTATIONS CLASS AREA PIXEL_SIZE OUTPUT REPORT OUTCOMES "
+        "OVERWRITE DEVICE PYTHON"
     ),
     "geoseg_segment": (
         "segmentscene: INPUT MOSAIC MODEL CARD EXTENT MASK BANDS GSD PIXEL_SIZE EXACT TTA MIN_AREA MIN_CONFIDENCE "

@@ -163,8 +163,18 @@ def test_a_model_is_evaluated_on_annotations_over_a_scene(folder, python, projec
         ANNOTATIONS=str(folder / "annotations.gpkg"),
         CLASS="what",
         OUTPUT=str(folder / "scores.json"),
+        REPORT=str(folder / "report.html"),
+        OUTCOMES=str(folder / "outcomes.gpkg"),
         DEVICE="cpu",
         PYTHON=python,
     )
     assert scores["MIOU"] > 0.99
     assert (folder / "scores.json").is_file()
+    assert (folder / "report.html").is_file()
+    layer = QgsVectorLayer(scores["OUTCOMES"], "outcomes", "ogr")
+    assert [feature["outcome"] for feature in layer.getFeatures()] == ["match"] * 100
+    assert [one.value() for one in layer.renderer().categories()] == [
+        "match",
+        "miss",
+        "false alarm",
+    ]
