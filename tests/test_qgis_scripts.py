@@ -90,11 +90,10 @@ def test_imports_that_cannot_be_merged_are_rejected(
 
 
 @pytest.mark.parametrize("path", CATALOGUES, ids=lambda path: path.stem)
-def test_every_text_has_a_translation_and_no_other_has_one(builder: ModuleType, path: Path) -> None:
+def test_every_text_has_a_translation(builder: ModuleType, path: Path) -> None:
     texts = {text for module in MODULES for text in builder.find_texts(module.stem)}
     translations = json.loads(path.read_text(encoding="utf-8"))
     assert sorted(texts - set(translations)) == []
-    assert sorted(set(translations) - texts) == []
     assert all(translations.values())
 
 
