@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 
@@ -19,6 +18,7 @@ from algorithms import (
     load_script,
     segment,
 )
+from conftest import PLUGINS
 from qgis.core import QgsProcessingException, QgsRasterLayer, QgsVectorLayer
 
 
@@ -254,7 +254,7 @@ def test_the_end_of_qgis_ends_the_process_and_removes_its_folders(
     scratch.mkdir()
     code = RUN_AND_WAIT.format(
         tests=os.path.dirname(os.path.abspath(__file__)),
-        plugins=sys.path[-1],
+        plugins=os.environ.get("QGIS_PLUGINS", PLUGINS),
         parameters={
             "INPUT": str(folder / "large.tif"),
             "MODEL": str(folder / "slow.safetensors"),
