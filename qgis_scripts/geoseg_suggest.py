@@ -29,6 +29,7 @@ from urllib.parse import quote
 from qgis.core import (
     QgsApplication,
     QgsCategorizedSymbolRenderer,
+    QgsColorRampShader,
     QgsFeature,
     QgsFeatureRequest,
     QgsFields,
@@ -59,12 +60,14 @@ from qgis.core import (
     QgsProcessingParameterVectorDestination,
     QgsProviderRegistry,
     QgsRasterLayer,
+    QgsRasterShader,
     QgsRectangle,
     QgsSettings,
+    QgsSingleBandPseudoColorRenderer,
     QgsVectorFileWriter,
     QgsVectorLayer,
 )
-from qgis.PyQt.QtGui import QIcon
+from qgis.PyQt.QtGui import QColor, QIcon
 
 # --- i18n.py ---
 
@@ -1088,6 +1091,9 @@ POLYGON_OPTIONS = {
 SEPARATIONS = ["auto", "interior", "confidence", "necks", "none"]
 """Values of SEPARATION, and of the option --split."""
 
+VIRIDIS = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
+"""Colours of the map *viridis* of matplotlib at equal steps."""
+
 LARGEST_SCAN = 400_000_000
 """Largest raster, in pixels, that is read to find its classes."""
 
@@ -1098,17 +1104,25 @@ class StylePostProcessor(QgsProcessingLayerPostProcessorInterface):
     _references: ClassVar[list[StylePostProcessor]] = []
     """QGIS holds no reference to a post processor, and a post processor serves one layer only."""
 
-    def __init__(self, class_ids: set[int] | None) -> None:
+    def __init__(self, class_ids: set[int] | None, is_share: bool) -> None:
         super().__init__()
-        self._class_ids = class_ids
+        self._class_ids, self._is_share = class_ids, is_share
 
     @classmethod
     def attach(
-        cls, path: str, context: QgsProcessingContext, class_ids: set[int] | None = None
+        cls,
+        path: str,
+        context: QgsProcessingContext,
+        class_ids: set[int] | None = None,
+        *,
+        is_share: bool = False,
     ) -> None:
-        """Style the layer of `path` if QGIS loads it on completion, with these classes in its legend."""
+        """Style the layer of `path` if QGIS loads it on completion.
+
+        Its legend has only the classes of `class_ids`. With `is_share`, its values 0 to 200 stand for 0 to 1.
+        """
         if context.willLoadLayerOnCompletion(path):
-            processor = cls(class_ids)
+            processor = cls(class_ids, is_share)
             cls._references.append(processor)
             context.layerToLoadOnCompletionDetails(path).setPostProcessor(processor)
 
@@ -1118,7 +1132,25 @@ class StylePostProcessor(QgsProcessingLayerPostProcessorInterface):
         layer.loadDefaultStyle()
         if self._class_ids is not None:
             restrict_legend(layer, self._class_ids)
+        if self._is_share:
+            shade_share(layer)
         layer.triggerRepaint()
+
+
+def shade_share(layer: QgsMapLayer) -> None:
+    """Show a raster whose values 0 to 200 stand for 0 to 1 from dark to bright, unless it has colours already."""
+    if isinstance(layer.renderer(), QgsSingleBandPseudoColorRenderer):
+        return
+    ramp = QgsColorRampShader(0, 200)
+    ramp.setColorRampItemList(
+        [
+            QgsColorRampShader.ColorRampItem(50 * step, QColor(colour), f"{step / 4:g}")
+            for step, colour in enumerate(VIRIDIS)
+        ]
+    )
+    shader = QgsRasterShader(0, 200)
+    shader.setRasterShaderFunction(ramp)
+    layer.setRenderer(QgsSingleBandPseudoColorRenderer(layer.dataProvider(), 1, shader))
 
 
 def restrict_legend(layer: QgsMapLayer, class_ids: set[int]) -> None:
@@ -1278,7 +1310,8 @@ class PolygonAlgorithm(SubprocessAlgorithm):
                 shown = {"OUTPUT": class_ids}.get(name)
                 if name == "LABELS" and run.context.willLoadLayerOnCompletion(path):
                     shown = find_raster_classes(path)
-                StylePostProcessor.attach(path, run.context, shown)
+                is_share = name in ("CONFIDENCE", "INTERIOR")
+                StylePostProcessor.attach(path, run.context, shown, is_share=is_share)
         return format_counts(counts)
 
 

@@ -346,6 +346,7 @@ def test_layers_have_the_name_of_the_scene_and_the_classes_that_occur(folder, py
         "CLASSES": "roof",
         "OUTPUT": QgsProcessing.TEMPORARY_OUTPUT,
         "LABELS": QgsProcessing.TEMPORARY_OUTPUT,
+        "CONFIDENCE": QgsProcessing.TEMPORARY_OUTPUT,
         "UNCERTAINTY": QgsProcessing.TEMPORARY_OUTPUT,
         "DEVICE": "cpu",
         "PYTHON": python,
@@ -353,13 +354,15 @@ def test_layers_have_the_name_of_the_scene_and_the_classes_that_occur(folder, py
     algorithm, context = load_script("geoseg_segment"), create_context(project)
     processing.runAndLoadResults(algorithm, parameters, context=context)
     layers = {layer.name(): layer for layer in project.mapLayers().values()}
-    assert sorted(layers) == ["my scene: Labels", "my scene: Polygons", "my scene: Uncertainty"]
+    kinds = ["Confidence", "Labels", "Polygons", "Uncertainty"]
+    assert sorted(layers) == [f"my scene: {kind}" for kind in kinds]
     categories = layers["my scene: Polygons"].renderer().categories()
     assert [category.label() for category in categories] == ["roof"]
     assert "uncertainty" in layers["my scene: Polygons"].fields().names()
     legend = layers["my scene: Labels"].renderer().classes()
     assert {int(one.value): one.label for one in legend if one.value} == {1: "roof", 2: "pond"}
-    assert layers["my scene: Uncertainty"].renderer().type() == "singlebandpseudocolor"
+    for kind in ("Confidence", "Uncertainty"):
+        assert layers[f"my scene: {kind}"].renderer().type() == "singlebandpseudocolor"
 
 
 def test_existing_files_are_kept_if_they_must_not_be_replaced(folder, python, project):
