@@ -32,7 +32,7 @@ from geoseg.polygons.object_rules import rule_tags
 from geoseg.polygons.styles import raster_colormap
 from geoseg.progress import Track, silent
 from geoseg.raster.cog import create_working_raster
-from geoseg.raster.labels import legend_tags
+from geoseg.raster.labels import legend_tags, pixel_size_tags
 from geoseg.raster.scene import gdal_env
 from geoseg.raster.tiles import Tile
 
@@ -257,7 +257,7 @@ def _create_rasters(
     bands: Mapping[str, Sequence[str]],
     card: ModelCard,
 ) -> list[DatasetWriter]:
-    tags = {LABELS: legend_tags(card.legend)}
+    tags = {LABELS: legend_tags(card.legend) | pixel_size_tags(plan.info)}
     if card.objects is not None:
         tags[INTERIOR] = rule_tags(card.objects, card.legend)
     rasters = []

@@ -34,7 +34,6 @@ from geoseg.metrics.confusion import Scores, divide, mean_score, round_score
 from geoseg.metrics.object_scores import ObjectCounts
 from geoseg.metrics.objects import ObjectCollector, resample_f1, resample_pq
 from geoseg.options import ScoringOptions
-from geoseg.polygons.attributes import row_areas
 from geoseg.polygons.boxes import fit_oriented_boxes
 from geoseg.polygons.table import AttributeTable, Polygons, extract_polygons
 
@@ -166,7 +165,7 @@ def count_scene(
         Layer to counts.
     """
     counter = SceneCounter(references, table, width=width, height=height, scoring=scoring)
-    areas = row_areas(table.transform, table.crs, width)
+    areas = table.row_areas(width)
     counted = counter.count_strips(strips)
     countable = table.legend.countable
     for batch in extract_polygons(counted, scoring.cleaning, areas, countable=countable):

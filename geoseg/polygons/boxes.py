@@ -63,7 +63,9 @@ def oriented_boxes(traced: PolygonBatch) -> Floats:
     return np.column_stack([centre, sizes, angle])
 
 
-def measure_boxes(traced: PolygonBatch, transform: Affine, crs: CRS | None) -> Floats:
+def measure_boxes(
+    traced: PolygonBatch, transform: Affine, crs: CRS | None, unit_m: float | None = None
+) -> Floats:
     """Fit an oriented box on the ground to each polygon.
 
     Parameters
@@ -72,6 +74,8 @@ def measure_boxes(traced: PolygonBatch, transform: Affine, crs: CRS | None) -> F
         n polygons along pixel edges.
     transform, crs
         Georeference of the scene.
+    unit_m
+        Metres of a unit of the map where the CRS is None.
 
     Returns
     -------
@@ -79,7 +83,7 @@ def measure_boxes(traced: PolygonBatch, transform: Affine, crs: CRS | None) -> F
         Length and width in metres, NaN if they are unknown, and the direction of the long side in degrees clockwise
         from north, 0 <= angle < 180: north of the grid for a projected CRS, and upward on the map without a CRS.
     """
-    vectors, metres = ground_vectors(traced, transform, crs)
+    vectors, metres = ground_vectors(traced, transform, crs, unit_m)
     known: NDArray[np.bool_] = np.all(np.isfinite(vectors), axis=(1, 2))
     vectors = np.where(known[:, None, None], vectors, np.eye(2))
     _, long_side, sizes = _fit(traced, vectors)

@@ -16,7 +16,7 @@ from rasterio.crs import CRS
 from geoseg.errors import ConfigError
 from geoseg.legend import Legend
 from geoseg.options import PolygonOptions
-from geoseg.polygons.attributes import RowArea, area_m2, perimeter_m
+from geoseg.polygons.attributes import RowArea, area_m2, perimeter_m, row_areas
 from geoseg.polygons.boxes import measure_boxes
 from geoseg.polygons.trace import PolygonBatch, Strip, trace
 
@@ -82,6 +82,17 @@ class AttributeTable:
     uncertainty: bool = False
     """True for a column with the mean uncertainty."""
 
+    unit_m: float | None = None
+    """Metres of a unit of the map where the CRS is None; None: unknown."""
+
+    @property
+    def _ground(self) -> tuple[Affine, CRS | None, float | None]:
+        return self.transform, self.crs, self.unit_m
+
+    def row_areas(self, width: int) -> RowArea:
+        """Return a function that computes the area of a pixel in each row of a raster of this width."""
+        return row_areas(self.transform, self.crs, width, self.unit_m)
+
     @property
     def schema(self) -> pa.Schema:
         """`SCHEMA`, with the column of the uncertainty if there is one."""
@@ -96,7 +107,7 @@ class AttributeTable:
         """
         regions = polygons.regions
         class_id = regions.class_id.astype(np.int32)
-        length, width, angle = measure_boxes(regions, self.transform, self.crs).T
+        length, width, angle = measure_boxes(regions, *self._ground).T
         columns = [
             _column(ids),
             _column(class_id),
@@ -104,8 +115,8 @@ class AttributeTable:
             _column(regions.confidence_mean.astype(np.float64).round(3)),
             _column(regions.confidence_min.astype(np.float64).round(3)),
             _column(regions.pixels),
-            _column(area_m2(regions, self.transform, self.crs)),
-            _column(perimeter_m(polygons.outlines, self.transform, self.crs)),
+            _column(area_m2(regions, *self._ground)),
+            _column(perimeter_m(polygons.outlines, *self._ground)),
             _column(length.round(3)),
             _column(width.round(3)),
             _column(angle.round(2) % 180),
@@ -122,11 +133,12 @@ class AttributeTable:
     def is_kept(self, regions: PolygonBatch, options: PolygonOptions) -> NDArray[np.bool_]:
         """Return (n,) False for polygons that are too small, too uncertain or of other classes.
 
-        Unknown areas and confidences are no reason.
+        Unknown areas and confidences are no reason. Objects with IDs have been selected by area when they were
+        decoded.
         """
         kept = regions.pixels >= options.min_pixels
-        if options.min_area_m2:
-            kept &= ~(area_m2(regions, self.transform, self.crs) < options.min_area_m2)
+        if options.min_area_m2 and regions.id is None:
+            kept &= ~(area_m2(regions, *self._ground) < options.min_area_m2)
         if options.min_confidence:
             kept &= ~(regions.confidence_mean < options.min_confidence)
         if options.classes:

@@ -108,7 +108,7 @@ def create_working_raster(
                 height=info.height,
                 count=len(bands),
                 crs=info.crs,
-                transform=info.transform,
+                transform=stored_transform(info.transform),
                 **WORKING,
             ) as raster,
         ):
@@ -121,6 +121,14 @@ def create_working_raster(
             yield raster
     except (RasterioError, CPLE_BaseError) as error:
         raise disk_full_error(path) from error
+
+
+def stored_transform(transform: Affine | None) -> Affine | None:
+    """Return the geotransform to write: none where a raster has none.
+
+    GDAL stores an identity as a geotransform with y pointing down, and QGIS would place the product above the scene.
+    """
+    return None if transform == Affine.identity() else transform
 
 
 class RowWriter:
@@ -159,7 +167,7 @@ class RowWriter:
         with _translate_errors(path), ignore_missing_georeference():
             self._raster = rasterio.open(
                 path.absolute(), "w", width=width, height=height, count=1, crs=crs,
-                transform=transform or Affine.identity(), **options,
+                transform=stored_transform(transform), **options,
             )  # fmt: skip
 
     def write(self, rows: Pixels) -> None:

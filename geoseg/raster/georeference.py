@@ -98,7 +98,7 @@ def _metres_per_unit(
             to_degrees = degrees(crs.units_factor[1])
             return _metres_of_degrees(y * to_degrees, to_degrees)
         metres = float(crs.units_factor[1])
-        if not _is_mercator(crs):
+        if not is_mercator(crs):
             return metres, metres
         _, (latitude,) = warp(crs, CRS.from_epsg(4326), [x], [y])
         metres *= cos(radians(latitude))
@@ -117,7 +117,13 @@ def _metres_of_degrees(latitude: float, degree: float) -> tuple[float, float] | 
     return east * degree, north * degree
 
 
-def _is_mercator(crs: CRS) -> bool:
+def metres_per_unit(transform: Affine, pixel_size_m: float | None) -> float | None:
+    """Return the metres of a unit of a map without a CRS, whose pixels have the area of a square of this side."""
+    return None if pixel_size_m is None else pixel_size_m / sqrt(abs(transform.determinant))
+
+
+def is_mercator(crs: CRS) -> bool:
+    """Return True for a Mercator projection of normal aspect, whose meridians and parallels are straight."""
     conversion = crs.to_dict(projjson=True).get("conversion") or {}
     method: str = conversion.get("method", {}).get("name", "")
     return "Mercator" in method and "Transverse" not in method and "Oblique" not in method

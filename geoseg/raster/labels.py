@@ -21,12 +21,17 @@ from rasterio.windows import Window
 
 from geoseg.errors import SceneError
 from geoseg.legend import BACKGROUND, COUNTABLE_NAMES, IGNORE, Legend, LegendClass
+from geoseg.options import PIXEL_SIZES_M
 from geoseg.progress import Track, silent
 from geoseg.raster.checks import check_georeference, open_raster
 from geoseg.raster.georeference import map_transform, on_one_grid
+from geoseg.raster.scene import SceneInfo
 
 LEGEND_TAG = "GEOSEG_LEGEND"
 """GDAL metadata item with the legend as JSON; in a TIFF it is inside the file."""
+
+PIXEL_SIZE_TAG = "GEOSEG_PIXEL_SIZE"
+"""GDAL metadata item with the pixel size in metres of labels without a CRS."""
 
 _RGBA = tuple[int, int, int, int]
 
@@ -34,6 +39,12 @@ _RGBA = tuple[int, int, int, int]
 def legend_tags(legend: Legend) -> dict[str, str]:
     """Return the tags, for ``dataset.update_tags``, that store a legend in a label raster."""
     return {LEGEND_TAG: json.dumps(legend.to_json(), ensure_ascii=False)}
+
+
+def pixel_size_tags(info: SceneInfo) -> dict[str, str]:
+    """Return the tags that store the pixel size of a scene in its labels, if it has no CRS."""
+    known = info.crs is None and info.pixel_size_m is not None
+    return {PIXEL_SIZE_TAG: f"{info.pixel_size_m:.9g}"} if known else {}
 
 
 def read_legend(labels: LabelFile | LabelArray) -> Legend:
@@ -128,6 +139,15 @@ class LabelFile:
         return map_transform(self.dataset.transform)
 
     @property
+    def pixel_size_m(self) -> float | None:
+        """Pixel size in metres that the raster stores if it has no CRS; None if it is unknown."""
+        try:
+            size = float(self.dataset.tags().get(PIXEL_SIZE_TAG, "nan"))
+        except ValueError:
+            return None
+        return size if self.crs is None and PIXEL_SIZES_M[0] <= size <= PIXEL_SIZES_M[1] else None
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         rows, columns = self.dataset.shape
@@ -156,6 +176,9 @@ class LabelFile:
 
 class LabelArray:
     """Class IDs in memory, (rows, columns) of any integer type, with the interface of `LabelFile`."""
+
+    pixel_size_m: float | None = None
+    """Always unknown."""
 
     def __init__(
         self,

@@ -31,7 +31,6 @@ from geoseg.metrics.evaluation import (
 )
 from geoseg.models.model_file import Model, check_card_file, write_card
 from geoseg.options import EvaluateOutputs, ScoringOptions, StrPath, as_path
-from geoseg.polygons.attributes import row_areas
 from geoseg.polygons.object_raster import choose_decoding, open_objects, read_energy_strips
 from geoseg.polygons.table import AttributeTable, extract_polygons
 from geoseg.progress import Track, silent
@@ -214,7 +213,7 @@ def _count_scene(
     """Count a scene against every reference, with the polygons that `segment` would write."""
     labels, legend, cleaning = opened.labels, table.legend, scoring.cleaning
     height, width = labels.shape
-    areas = row_areas(table.transform, table.crs, width)
+    areas = table.row_areas(width)
     strips = read_strips(labels, opened.confidence, legend)
     separation = choose_decoding(
         cleaning, legend, confidence=opened.confidence, interior=opened.interior, row_area=areas

@@ -32,7 +32,6 @@ from geoseg.options import (
     WriteOptions,
     as_path,
 )
-from geoseg.polygons.attributes import row_areas
 from geoseg.polygons.object_raster import (
     Energy,
     choose_decoding,
@@ -53,6 +52,7 @@ from geoseg.polygons.writers.ogr import LayerLayout
 from geoseg.polygons.writers.registry import check_format, find_writer, write_style_sidecar
 from geoseg.progress import Track, silent
 from geoseg.raster.cog import RowWriter, check_cog_name, write_cog
+from geoseg.raster.georeference import metres_per_unit
 from geoseg.raster.labels import (
     Certainty,
     CertaintyPlanes,
@@ -167,13 +167,15 @@ def vectorize(  # type: ignore[misc]
         planes = certainty if entropy is None else CertaintyPlanes(certainty, entropy)
         legend = legend or read_legend(source)
         scene_name, uncertain = name or source.name, entropy is not None
-        table = AttributeTable(legend, source.crs, source.transform, scene_name, uncertain)
+        size = source.pixel_size_m if outputs.pixel_size_m is None else outputs.pixel_size_m
+        unit_m = metres_per_unit(source.transform, size)
+        table = AttributeTable(legend, source.crs, source.transform, scene_name, uncertain, unit_m)
         find_class_ids(legend, polygons.classes)
-        areas = row_areas(table.transform, table.crs, source.shape[1])
+        areas = table.row_areas(source.shape[1])
         if polygons.min_area_m2 and np.isnan(areas(0, 1)).any():
             raise SceneError(
                 f"{table.scene}: pixel size unknown, --min-area needs square metres. "
-                "Pass --min-pixels, or assign a coordinate reference system: gdal_edit.py -a_srs"
+                "Pass --min-pixels, --pixel-size METRES, or assign a CRS with gdal_edit.py -a_srs"
             )
         separation = choose_decoding(
             polygons, legend, confidence=certainty, interior=inside, row_area=areas

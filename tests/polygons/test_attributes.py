@@ -14,6 +14,7 @@ from rasterio.crs import CRS
 
 from geoseg.options import PolygonOptions
 from geoseg.polygons.attributes import area_m2, perimeter_m, row_areas
+from geoseg.polygons.boxes import measure_boxes
 from geoseg.polygons.table import extract_polygons
 from geoseg.polygons.trace import PolygonBatch, trace
 
@@ -47,19 +48,86 @@ def geodesic_areas(transform: Affine, geod: pyproj.Geod, degrees: float = 1) -> 
     return [abs(geod.geometry_area_perimeter(polygon)[0]) for polygon in dense]
 
 
-def test_a_metre_grid_gives_pixels_times_pixel_area() -> None:
-    assert area_by_class(METRES, CRS.from_epsg(32632)) == {1: 4.0, 2: 0.25, 3: 0.75}
+def ground_areas(transform: Affine, epsg: int) -> list[float]:
+    """By pyproj, of outlines on the ellipsoid of the CRS, densified."""
+    crs = pyproj.CRS.from_epsg(epsg)
+    geod = crs.get_geod()
+    assert geod is not None
+    inverse = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
+    side = np.sqrt(abs(transform.determinant))
+    polygons = np.concatenate([batch.geometry(transform) for batch in trace([(RING, None)])])
+    dense = shapely.transform(
+        shapely.segmentize(polygons, side / 4), lambda xy: np.transpose(inverse.transform(*xy.T))
+    )
+    return [abs(geod.geometry_area_perimeter(polygon)[0]) for polygon in dense]
 
 
-def test_feet_become_metres() -> None:
-    foot = 1200 / 3937
-    areas = area_by_class(METRES, CRS.from_epsg(2263))
-    assert areas == pytest.approx({1: 4 * foot**2, 2: 0.25 * foot**2, 3: 0.75 * foot**2})
+PLACES = {
+    32632: (700_000, 5_800_000),  # UTM
+    2263: (1_000_000, 200_000),  # New York, in feet
+    2154: (700_000, 6_600_000),  # Lambert-93
+    28992: (120_000, 480_000),  # oblique stereographic
+    3031: (1_500_000, 900_000),  # polar stereographic
+    3035: (4_900_000, 2_300_000),  # equal area
+    3034: (5_500_000, 3_400_000),  # conformal conic of Europe
+    3395: (2_086_982, 7_239_030),  # ellipsoidal Mercator
+    3832: (-1_000_000, 5_000_000),  # Mercator of the Pacific
+    3857: (2_086_982, 7_239_030),
+}
+"""EPSG code to a position within the area of use."""
 
 
-def test_a_rotated_or_mirrored_grid_has_the_area_of_its_determinant() -> None:
-    rotated = Affine.translation(600000, 5800000) @ Affine.rotation(30) @ Affine.scale(2, 3)
-    assert area_by_class(rotated, CRS.from_epsg(32632))[2] == pytest.approx(6)
+@pytest.mark.parametrize("epsg", PLACES)
+@pytest.mark.parametrize("turn", [0, 30], ids=["north up", "turned"])
+def test_areas_on_a_projected_grid_are_those_on_the_ellipsoid(epsg: int, turn: float) -> None:
+    grid = Affine.translation(*PLACES[epsg]) @ Affine.rotation(turn) @ Affine.scale(20, -30)
+    found = areas(RING, grid, CRS.from_epsg(epsg))
+    assert found == pytest.approx(ground_areas(grid, epsg), rel=1e-5)
+
+
+@pytest.mark.parametrize("epsg", PLACES)
+def test_lengths_on_a_projected_grid_are_those_on_the_ellipsoid(epsg: int) -> None:
+    grid = Affine.translation(*PLACES[epsg]) @ Affine.rotation(25) @ Affine.scale(20, -30)
+    crs = pyproj.CRS.from_epsg(epsg)
+    geod, base = crs.get_geod(), crs.geodetic_crs
+    assert geod is not None
+    inverse = pyproj.Transformer.from_crs(crs, base, always_xy=True)
+    polygons = np.concatenate([batch.geometry(grid) for batch in trace([(RING, None)])])
+    placed = shapely.transform(polygons, lambda xy: np.transpose(inverse.transform(*xy.T)))
+    assert perimeters(grid, CRS.from_epsg(epsg)) == pytest.approx(
+        geodesic_lengths(placed, geod), rel=1e-5
+    )
+    (batch, *_) = trace([(np.ones((1, 9), np.uint8), None)])
+    length, width, _ = measure_boxes(batch, grid, CRS.from_epsg(epsg))[0]
+    corners = [grid @ corner for corner in ((0, 0), (9, 0), (0, 1))]
+    (x, *xs), (y, *ys) = inverse.transform(*zip(*corners, strict=True))
+    _, _, sides = geod.inv([x, x], [y, y], xs, ys)
+    # on a grid that is not conformal, pixels are not quite rectangles
+    assert (length, width) == pytest.approx(sides, rel=5e-4)
+
+
+def test_a_large_polygon_in_utm_has_the_area_on_the_ellipsoid() -> None:
+    grid = Affine(2000, 0, 700_000, 0, -2000, 5_800_000)  # 12 km wide
+    found = areas(RING, grid, CRS.from_epsg(32632))
+    assert found == pytest.approx(ground_areas(grid, 32632), rel=1e-4)
+
+
+def test_a_vertical_datum_does_not_change_the_area() -> None:
+    compound = CRS.from_user_input("EPSG:32632+5783")
+    assert areas(RING, METRES, compound) == pytest.approx(areas(RING, METRES, CRS.from_epsg(32632)))
+
+
+def test_the_unit_of_a_map_without_crs_gives_its_metres() -> None:
+    def measure(grid: Affine, unit: float) -> list[float]:
+        (batch, *_) = trace([(np.ones((2, 5), np.uint8), None)])
+        box = measure_boxes(batch, grid, None, unit)[0, :2]
+        return [*area_m2(batch, grid, None, unit), *perimeter_m(batch, grid, None, unit), *box]
+
+    assert measure(Affine.scale(1, -1), 0.5) == pytest.approx([2.5, 7, 2.5, 1])
+    assert measure(Affine.rotation(40) @ Affine.scale(2, -2), 0.25) == pytest.approx(
+        [2.5, 7, 2.5, 1]
+    )
+    assert row_areas(Affine.scale(2, -2), None, 4, 0.25)(0, 3) == pytest.approx([0.25] * 3)
 
 
 @pytest.mark.parametrize(
@@ -154,23 +222,13 @@ def geodesic_lengths(polygons: np.ndarray, geod: pyproj.Geod) -> list[float]:
     return [sum(geod.geometry_length(line) for line in rings) for rings in lines]
 
 
-@pytest.mark.parametrize(("epsg", "metre"), [(32632, 1.0), (2263, 1200 / 3937)])
-def test_lengths_on_a_plane_are_those_of_the_outline_with_its_holes(
-    epsg: int, metre: float
-) -> None:
-    turned = Affine.translation(600000, 5800000) @ Affine.rotation(30) @ Affine.scale(2, 3)
-    polygons = np.concatenate([batch.geometry(turned) for batch in trace([(RING, None)])])
-    expected = shapely.length(polygons) * metre
-    assert perimeters(turned, CRS.from_epsg(epsg)) == pytest.approx(expected, rel=1e-9)
-
-
 @pytest.mark.parametrize(
     "cleaning", [PolygonOptions(simplify=1), PolygonOptions(smooth=2)], ids=str
 )
 def test_lengths_are_those_of_the_outlines_that_are_drawn(cleaning: PolygonOptions) -> None:
     (batch,) = extract_polygons([(RING, None)], cleaning)
     polygons = batch.outlines.geometry(METRES)
-    found = perimeter_m(batch.outlines, METRES, CRS.from_epsg(32632))
+    found = perimeter_m(batch.outlines, METRES, None, 1.0)
     assert found == pytest.approx(shapely.length(polygons))
 
 

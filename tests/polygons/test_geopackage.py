@@ -92,11 +92,13 @@ def test_the_table_has_what_a_polygon_is_known_by(path: Path) -> None:
     assert list(table["confidence"]) == [0.6, 1.0, 0.335]  # (7 * 130 + 50) / 8 / 200
     assert list(table["confidence_min"]) == [0.25, 1.0, 0.335]
     assert list(table["pixels"]) == [8, 2, 1]
-    assert list(table["area_m2"]) == [2.0, 0.5, 0.25]
+    # the ground is up to 0.1 % larger than UTM
+    assert list(table["area_m2"]) == pytest.approx([2.0, 0.5, 0.25], rel=1e-3)
     assert list(table.area) == [2.0, 0.5, 0.25]
-    assert list(table["perimeter_m"]) == list(table.length) == [8.0, 3.0, 2.0]
+    assert list(table.length) == [8.0, 3.0, 2.0]
+    assert list(table["perimeter_m"]) == pytest.approx([8.0, 3.0, 2.0], rel=1e-3)
     assert sorted(table["id"]) == [1, 2, 3]
-    assert (table["box_length_m"] * table["box_width_m"] >= table["area_m2"] - 1e-9).all()
+    assert (table["box_length_m"] * table["box_width_m"] >= table["area_m2"] - 1e-3).all()
     assert list(table["touches_edge"]) == [True, True, True]
     assert set(table["scene"]) == {"scene.tif"}
     assert table.crs.to_epsg() == 32632

@@ -75,7 +75,7 @@ def test_scores_equal_those_of_scikit_learn_for_any_strips(
         assert (found is None) == np.isnan(score)
         assert found is None or found == pytest.approx(score, abs=1e-4)
     assert told["changed"] == sum(change["pixels"] for change in told["changes"])
-    assert told["changed_m2"] == pytest.approx(told["changed"] * 0.09, abs=0.01)
+    assert told["changed_m2"] == pytest.approx(told["changed"] * 0.09, rel=1e-3)
 
 
 def test_areas_are_those_of_the_polygons_of_the_differences(tmp_path: Path) -> None:
