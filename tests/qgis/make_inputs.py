@@ -47,6 +47,7 @@ def main(folder: Path) -> None:
                 (name, shapely.transform(box, lambda xy: xy * (0.5, -0.5) + (500_000, 5_800_000)))
             )
     write_scene(folder / "my scene.tif", pixels, **PLACE)
+    write_scene(folder / "plain.png", pixels, driver="PNG")
     write_scene(folder / "large.tif", np.tile(pixels, (1, 6, 6)), **PLACE, compress="deflate")
     write_scene(folder / "labels.tif", labels, **PLACE)
     names, shapes = zip(*rows, strict=True)

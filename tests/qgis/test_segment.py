@@ -125,6 +125,19 @@ def test_polygons_labels_and_counts_match_the_scene(folder, python, project):
     assert ".geoseg-" not in command
 
 
+def test_products_of_an_image_without_georeference_lie_on_it(folder, python, project):
+    products = {name: str(folder / f"{name}.tif") for name in ("LABELS", "CONFIDENCE", "OBJECTS")}
+    image = str(folder / "plain.png")
+    results, _ = segment(folder, python, project, INPUT=image, SEPARATION="confidence", **products)
+    extent = QgsRasterLayer(image, "image").extent()
+    assert extent.height() == 512
+    for name in products:
+        assert QgsRasterLayer(results[name], name).extent() == extent
+    polygons = QgsVectorLayer(results["OUTPUT"], "polygons", "ogr")
+    assert polygons.featureCount() == results["COUNT"] == 100
+    assert extent.contains(polygons.extent())
+
+
 def test_progress_increases_to_100_percent(folder, python, project):
     _, feedback = segment(folder, python, project)
     assert feedback.percents == sorted(feedback.percents)

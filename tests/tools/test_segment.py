@@ -19,6 +19,7 @@ import rasterio
 import shapely
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.errors import NotGeoreferencedWarning
 
 import geoseg
 from geoseg.errors import ConfigError, ModelError, OutputError, SceneError
@@ -406,3 +407,13 @@ def test_a_pixel_size_without_crs_gives_the_labels_and_metres_of_a_scene_with_on
         assert tables[0][column].to_numpy() == pytest.approx(tables[1][column], rel=1e-3, abs=2e-3)
     again = geoseg.vectorize(tmp_path / "plain-labels.tif", polygons=PolygonOptions(min_area_m2=1))
     assert sorted(again["area_m2"]) == sorted(tables[0]["area_m2"])
+
+
+def test_rasters_of_a_scene_without_geotransform_have_none_either(tmp_path: Path) -> None:
+    model = objects_model_file(tmp_path / "model.safetensors")
+    scene = write_scene(tmp_path / "plain.png", picture(60, 50), driver="PNG")
+    products = {kind: tmp_path / f"{kind}.tif" for kind in ("labels", "confidence", "objects")}
+    segment(scene, tmp_path / "out.gpkg", model=model, **products)
+    for product in products.values():
+        with pytest.warns(NotGeoreferencedWarning), rasterio.open(product):
+            pass
