@@ -412,6 +412,9 @@ class VectorizeOutputs(VectorOutputs):
         group="Input",
     )
     pixel_size_m: float | None = pixel_size_option("labels")
+    mosaic: tuple[StrPath, ...] = ()
+    """Scenes on one pixel grid, over which the picture is drawn instead."""
+
     name: str | None = None
     """Text for column `scene`. Default: the file name of `scene`, else that of the labels."""
     allow_vrt: bool = False

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _POLYGONAL = (GeometryType.POLYGON, GeometryType.MULTIPOLYGON)
 _OUTLINE_COLUMNS = ("image", "category", "geometry")
+_MAX_CLASSES = 254
 _LISTED = 10  # layers that a message lists
 
 
@@ -54,13 +55,8 @@ def read_vector(
     _check_georeferences(scenes)
     table = _read_table(path, options.layer, report)
     column = options.class_column
-    if column not in table.columns:
-        columns = ", ".join(c for c in table.columns if c != table.geometry.name)
-        raise AnnotationError(
-            f"{path}: no column {column!r}. Name the column with the classes by --class-column: "
-            f"{columns or 'the file has none'}"
-        )
     status = read_statuses(path, table)
+    _check_class_column(path, table, column)
     names = _read_names(path, table, column, required=status != REJECTED)
     difficult = _read_difficult(table)
     annotations = []
@@ -131,6 +127,23 @@ def _find_layer(file: Path, name: str | None) -> str:
     if not layers:
         raise AnnotationError(f"{file}: no layer with geometries. Name another file")
     return layers[0]
+
+
+def _check_class_column(path: Path, table: gpd.GeoDataFrame, column: str) -> None:
+    """Raise AnnotationError with the columns of a file, if `column` is none of them or cannot hold classes."""
+    columns = [str(c) for c in table.columns if c != table.geometry.name]
+    fault = None
+    if column not in columns:
+        fault = f"no column {column!r}"
+    elif columns.count(column) > 1:
+        fault = f"{columns.count(column)} columns {column!r}"
+    elif (number := table[column].astype(str).nunique()) > _MAX_CLASSES:
+        fault = f"column {column!r} has {number} different values, more than {_MAX_CLASSES} classes"
+    if fault:
+        listed = ", ".join(columns) or "the file has none"
+        raise AnnotationError(
+            f"{path}: {fault}. Name the column with the classes by --class-column: {listed}"
+        )
 
 
 def _read_names(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 import shlex
 import sys
@@ -105,8 +106,11 @@ def scoring(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def command_line() -> str:
-    """Return the command of this process for a product's provenance, without secrets in addresses."""
-    typed = shlex.join(["geoseg", *sys.argv[1:]])
+    """Return the command of this process for a product's provenance, without secrets in addresses.
+
+    A program that passes temporary names sets the variable GEOSEG_COMMAND to the command that a user would type.
+    """
+    typed = os.environ.get("GEOSEG_COMMAND") or shlex.join(["geoseg", *sys.argv[1:]])
     return re.sub(r"(\w+://)(?:[^/\s@]*@)?([^\s?']+)(?:\?[^\s']*)?", r"\1\2", typed)
 
 

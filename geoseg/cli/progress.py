@@ -1,8 +1,9 @@
 """Progress of a command: a bar on a terminal, lines in a log file, JSON lines for a program.
 
 With `json`, stdout gets one object per line: ``{"event": "progress", "done": 3, "total": 20, "text": "segment"}``
-(total is null where it is unknown), then ``{"event": "result", "path": …}``. Otherwise stdout gets only
-the path of the product.
+(total is null where it is unknown), before a longer prediction one with its size and expected duration:
+``{"event": "plan", "scene": …, "pixel_size_m": 0.3, "tiles": 20, "seconds": 250, …}``, and at the end
+``{"event": "result", "path": …}``. Otherwise stdout gets only the path of the product.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from geoseg.progress import Text, Track, silent
+from geoseg.progress import Text, Track, format_duration, silent
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 
 T = TypeVar("T")
+
+_LEFT = " left"
+"""End of a text with the remaining time."""
 
 JSON_SECONDS = 0.25
 LOG_SECONDS = 10.0
@@ -34,9 +38,12 @@ log = logging.getLogger("geoseg")
 
 def tracker(mode: str) -> Track:
     """Return the `track` argument of a tool for a value of ``--progress``: auto, json or none."""
+    for handler in [h for h in log.handlers if isinstance(h, _PlanEvents)]:
+        log.removeHandler(handler)
     if mode == "none":
         return silent
     if mode == "json":
+        log.addHandler(_PlanEvents())
         return _Lines(_write_json, JSON_SECONDS)
     if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         return _Bars()
@@ -49,6 +56,14 @@ def report(product: Path, mode: str, **facts: object) -> None:
         _emit({"event": "result", "path": os.fspath(product), **facts})
     else:
         click.echo(os.fspath(product))
+
+
+class _PlanEvents(logging.Handler):
+    """Write the facts of a prediction, which its log record has, as JSON."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if plan := getattr(record, "plan", None):
+            _emit({"event": "plan", **plan})
 
 
 class _Lines:
@@ -109,17 +124,30 @@ class _Bars:
 
 def _start_display() -> Progress:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeElapsedColumn as Elapsed
-    from rich.progress import TimeRemainingColumn as Remaining
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+    )
+    from rich.text import Text as RichText
+
+    class Times(ProgressColumn):
+        """Elapsed time, and the remaining time unless the stage estimates it itself."""
+
+        def render(self, task: Task) -> RichText:
+            times = [] if task.elapsed is None else [format_duration(task.elapsed)]
+            if task.time_remaining is not None and not task.description.endswith(_LEFT):
+                times.append(f"{format_duration(task.time_remaining)}{_LEFT}")
+            return RichText(", ".join(times))
 
     progress = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        Elapsed(),
-        TextColumn("left"),
-        Remaining(),
+        Times(),
         console=Console(stderr=True),
     )
     progress.start()

@@ -20,6 +20,7 @@ from rasterio.crs import CRS
 from geoseg.annotations.burn import transform_geometry
 from geoseg.dataset.sources import SourceScene
 from geoseg.errors import SceneError
+from geoseg.raster.georeference import format_crs
 from geoseg.raster.scene import SceneInfo
 
 _GAP = 32  # between neighbours, in units of the plane
@@ -62,8 +63,8 @@ def find_common_crs(images: Sequence[SceneInfo]) -> CRS | None:
     for image in images:
         if image.crs != first.crs:
             raise SceneError(
-                f"{image.path}: has {_format_crs(image.crs)}, but {first.path.name} has "
-                f"{_format_crs(first.crs)}. Reproject to one CRS with gdalwarp -t_srs, or prepare them "
+                f"{image.path}: has {format_crs(image.crs)}, but {first.path.name} has "
+                f"{format_crs(first.crs)}. Reproject to one CRS with gdalwarp -t_srs, or prepare them "
                 "separately"
             )
     return first.crs
@@ -128,10 +129,3 @@ def _upper_right(scenes: Sequence[SourceScene]) -> tuple[int, int]:
     ]
     _, _, right, top = shapely.total_bounds(boxes).tolist()
     return ceil(right), ceil(top)
-
-
-def _format_crs(crs: CRS | None) -> str:
-    if crs is None:
-        return "no CRS"
-    epsg = crs.to_epsg()
-    return f"EPSG:{epsg}" if epsg else f"the CRS {crs.to_wkt()[:60]}..."

@@ -147,8 +147,10 @@ class Predictor:
         self._device, self._tta = device, tta
         self._uncertainty, self._probabilities = uncertainty, probabilities
         self._classes, self._objects = len(model.card.legend), objects
-        self._stride = model.card.stride
-        self._bands = model.card.bands
+        self.stride = model.card.stride
+        """Windows of the network are multiples of this many pixels."""
+        self.bands = model.card.bands
+        """Bands of the input."""
         self._window = model.window
         self._network = _prepare_network(model.network, device)
         self._mean = torch.tensor(model.card.mean, device=device).reshape(-1, 1, 1)
@@ -160,7 +162,7 @@ class Predictor:
         if self._window is not None:
             return self._window, self._window
         height, width = tile.valid.shape
-        return round_up(height, self._stride), round_up(width, self._stride)
+        return round_up(height, self.stride), round_up(width, self.stride)
 
     def predict(self, batch: Sequence[TileInput]) -> list[Prediction]:
         """Predict tiles of one padded shape; raises ConfigError if the memory does not suffice."""
@@ -211,7 +213,7 @@ class Predictor:
         """Return (N, bands, h, w) scaled and padded windows."""
         height, width = self.padded_shape(batch[0])
         image = torch.empty(
-            (len(batch), self._bands, height, width),
+            (len(batch), self.bands, height, width),
             device=self._device,
             memory_format=torch.channels_last,
         ).zero_()

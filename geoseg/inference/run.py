@@ -25,6 +25,7 @@ from geoseg.inference.predictor import (
     create_predictor,
     predict_tiles,
 )
+from geoseg.inference.preflight import log_preflight
 from geoseg.inference.reader import OpenScenes, SceneSpec, TileReader
 from geoseg.legend import Legend
 from geoseg.models.model_file import ModelCard
@@ -128,6 +129,7 @@ def predict_scene(
             if number not in done and reader.intersects_area(tile)
         }
         tiles = list(pending.values())
+        log_preflight(plan, reader, tiles, None if executor else predictor)
         writer = stack.enter_context(single_thread())
         if executor is None:
             predictions = stack.enter_context(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import cos, degrees, hypot, isfinite, radians, sqrt
 
 from affine import Affine
@@ -11,6 +12,21 @@ from rasterio.errors import CRSError
 from rasterio.warp import transform as warp
 
 _GRID_TOLERANCE = 0.05  # pixels; coordinates are rounded when they are stored
+
+
+def format_crs(crs: CRS | None) -> str:
+    """Return a short text for a CRS: its EPSG code, else its name.
+
+    >>> format_crs(CRS.from_epsg(32631))
+    'EPSG:32631'
+    """
+    if crs is None:
+        return "no CRS"
+    code = crs.to_epsg(confidence_threshold=90)
+    if code is not None:
+        return f"EPSG:{code}"
+    name = re.search(r'^\w+\["([^"]+)"', crs.to_wkt())
+    return f"the CRS {name.group(1)}" if name else "a CRS without a name"
 
 
 def map_transform(transform: Affine) -> Affine:

@@ -14,7 +14,7 @@ from rasterio.windows import Window
 
 from geoseg.errors import SceneError
 from geoseg.files import ScenePath
-from geoseg.raster.georeference import pixel_sides_m, pixel_size_m
+from geoseg.raster.georeference import format_crs, pixel_sides_m, pixel_size_m
 from geoseg.raster.scene import Scene, SceneInfo
 
 _MAX_OPEN_FILES = 32
@@ -141,7 +141,7 @@ def _corner(info: SceneInfo, first: SceneInfo) -> tuple[int, int]:
         )
     if info.crs != first.crs or first.transform == Affine.identity() != info.transform:
         raise SceneError(
-            f"{info.path}: its coordinate reference system is not that of {first.path}. "
+            f"{info.path}: has {format_crs(info.crs)}, but {first.path} has {format_crs(first.crs)}. "
             "Reproject one of them: gdalwarp -t_srs"
         )
     same = ~first.transform @ info.transform

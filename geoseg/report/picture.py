@@ -239,6 +239,8 @@ class Drawing:
 
     def add(self, class_ids: NDArray[np.uint8], geometry: NDArray[np.object_]) -> None:
         """Draw (n,) polygons in map coordinates, and count them by class."""
+        if not len(geometry):
+            return
         placed = _transform_polygons(geometry, self.quicklook.to_picture)
         self._counts.update(class_ids.tolist())
         order = np.argsort(-shapely.area(placed), kind="stable")  # small polygons on top

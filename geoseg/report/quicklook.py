@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
 from pathlib import Path
@@ -120,6 +121,38 @@ def read_quicklook(
             crs=scene.crs or None,
             scene_pixel=sqrt(abs(scene.transform.determinant)),
         )
+
+
+def read_mosaic_quicklook(
+    paths: Sequence[Path], *, size: int, allow_vrt: bool = False
+) -> Quicklook:
+    """Read scenes that share a CRS and a pixel grid as one picture; where they overlap, the first with data is shown.
+
+    Parameters are those of `read_quicklook`, with the longer side of the mosaic. Raises SceneError.
+    """
+    grids = []
+    for path in paths:
+        with open_raster(path, allow_vrt=allow_vrt) as scene:
+            grids.append((scene.transform, scene.width, scene.height))
+            crs = scene.crs or None
+    first = grids[0][0]
+    corners = [tuple(map(round, ~first @ (grid.c, grid.f))) for grid, _, _ in grids]
+    left, top = (min(values) for values in zip(*corners, strict=True))
+    columns = max(x + width for (x, _), (_, width, _) in zip(corners, grids, strict=True)) - left
+    rows = max(y + height for (_, y), (_, _, height) in zip(corners, grids, strict=True)) - top
+    transform = map_transform(first @ Affine.translation(left, top))
+    whole = blank_quicklook((rows, columns), transform, crs, size=size)
+    zoom = min(size / max(rows, columns), _LARGEST_ZOOM)
+    whole.picture[:], whole.valid[:] = _NODATA_GREY, False
+    for path, (x, y) in zip(paths, corners, strict=True):
+        part = read_quicklook(path, size=size, enlarge=zoom, allow_vrt=allow_vrt)
+        column, row = round((x - left) * zoom), round((y - top) * zoom)
+        there = np.s_[row : row + len(part.valid), column : column + part.valid.shape[1]]
+        shape = whole.valid[there].shape
+        new = part.valid[: shape[0], : shape[1]] & ~whole.valid[there]
+        whole.picture[there][new] = part.picture[: shape[0], : shape[1]][new]
+        whole.valid[there] |= new
+    return whole
 
 
 def blank_quicklook(

@@ -9,11 +9,14 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
+from rasterio.crs import CRS
+
 from geoseg.dataset.folder import DESCRIPTION, REPORT, Dataset
 from geoseg.errors import DatasetError, SceneError
 from geoseg.models.model_file import load_model
 from geoseg.options import StrPath
 from geoseg.raster.checks import open_raster
+from geoseg.raster.georeference import format_crs
 from geoseg.raster.scene import open_scene, read_scene_info
 
 _MAX_LINE = 100
@@ -72,7 +75,7 @@ def _describe_scene(path: Path) -> dict[str, Any]:
             "band_colours": [colour.name for colour in dataset.colorinterp],
             "dtype": facts.dtype,
             "nodata": facts.nodata,
-            "crs": None if crs is None else crs.to_string(),
+            "crs": None if crs is None else format_crs(crs),
             "transform": list(facts.transform[:6]),
             "pixel_size_m": facts.pixel_size_m,
         }
@@ -104,7 +107,7 @@ def _describe_dataset(folder: Path) -> dict[str, Any]:
         "path": str(folder),
         "bands": dataset.bands,
         "dtype": dataset.dtype,
-        "crs": dataset.crs,
+        "crs": None if dataset.crs is None else format_crs(CRS.from_wkt(dataset.crs)),
         "scenes": {split: len(dataset.split(split)) for split in splits},
         "legend": dataset.legend.to_json(),
         "objects": {name: counts.objects for name, counts in dataset.layers.items()},

@@ -239,6 +239,7 @@ def _publish(
                 picture=picture if request.picture else None,
                 objects=objects if OBJECTS in request.rasters else None,
                 scene=_single_file(plan),
+                mosaic=_mosaic_files(plan),
                 name=plan.name,
                 allow_vrt=request.scene.allow_vrt,
                 provenance=layers.provenance,
@@ -306,3 +307,9 @@ def _single_file(plan: ScenePlan) -> Path | None:
     """Return the file of a scene, unless it is remote or a mosaic."""
     (scene, *others) = plan.scene.files
     return scene if isinstance(scene, Path) and not others else None
+
+
+def _mosaic_files(plan: ScenePlan) -> tuple[Path, ...]:
+    """Return the files of a mosaic, unless one is remote."""
+    files = tuple(file for file in plan.scene.files if isinstance(file, Path))
+    return files if len(files) == len(plan.scene.files) > 1 else ()

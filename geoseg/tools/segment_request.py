@@ -36,7 +36,7 @@ from geoseg.polygons.writers.gpkg import check_appendable
 from geoseg.polygons.writers.ogr import LayerLayout
 from geoseg.polygons.writers.registry import check_format
 from geoseg.raster.cog import check_cog_name
-from geoseg.raster.georeference import map_transform
+from geoseg.raster.georeference import format_crs, map_transform
 from geoseg.report.picture import check_picture
 
 OBJECTS = "objects"
@@ -308,8 +308,8 @@ def _check_together(plans: Sequence[ScenePlan], polygons: PolygonOptions, output
             )
         if plan.info.crs != plans[0].info.crs:
             raise SceneError(
-                f"{plan.info.path}: its CRS differs from that of "
-                f"{plans[0].info.path}. Write a file for each scene: -o FOLDER/"
+                f"{plan.info.path}: has {format_crs(plan.info.crs)}, but {plans[0].info.path} has "
+                f"{format_crs(plans[0].info.crs)}. Write a file for each scene: -o FOLDER/"
             )
         if polygons.min_area_m2 and plan.info.pixel_size_m is None:
             raise SceneError(

@@ -8,9 +8,10 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import combinations
+from math import sqrt
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, overload
@@ -51,8 +52,9 @@ from geoseg.polygons.writers.gpkg import append_polygons, check_appendable
 from geoseg.polygons.writers.ogr import LayerLayout
 from geoseg.polygons.writers.registry import check_format, find_writer, write_style_sidecar
 from geoseg.progress import Track, silent
-from geoseg.raster.cog import RowWriter, check_cog_name, write_cog
-from geoseg.raster.georeference import metres_per_unit
+from geoseg.raster.checks import open_raster
+from geoseg.raster.cog import RowWriter, check_cog_name, ignore_missing_georeference, write_cog
+from geoseg.raster.georeference import format_crs, map_transform, metres_per_unit
 from geoseg.raster.labels import (
     Certainty,
     CertaintyPlanes,
@@ -65,9 +67,12 @@ from geoseg.raster.labels import (
     read_legend,
     read_strips,
 )
+from geoseg.raster.scene import SceneInfo, read_scene_info
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
+
+    from geoseg.report.quicklook import Quicklook
 
 
 log = logging.getLogger(__name__)
@@ -380,10 +385,10 @@ def _open_sinks(
                 )
             )
         if picture := as_path(outputs.picture):
-            scene = as_path(outputs.scene)
+            background = _read_background(outputs, table, shape)
             sinks.append(
                 stack.enter_context(
-                    _open_picture(picture, scene, table, shape, outputs, overwrite=run.overwrite)
+                    _open_picture(picture, background, table, overwrite=run.overwrite)
                 )
             )
         yield sinks
@@ -419,25 +424,74 @@ def _open_results(
 
 @contextmanager
 def _open_picture(
-    picture: Path,
-    scene: Path | None,
-    table: AttributeTable,
-    shape: tuple[int, int],
-    outputs: VectorizeOutputs,
-    *,
-    overwrite: bool,
+    picture: Path, background: Quicklook, table: AttributeTable, *, overwrite: bool
 ) -> Iterator[Sink]:
     from geoseg.report.picture import Drawing, check_picture
-    from geoseg.report.quicklook import blank_quicklook, read_quicklook
 
     check_picture(picture, overwrite=overwrite)
-    background = (
-        read_quicklook(scene, size=PICTURE_SIZE, allow_vrt=outputs.allow_vrt)
-        if scene
-        else blank_quicklook(shape, table.transform, table.crs, size=PICTURE_SIZE)
-    )
     drawing = Drawing(background, table.legend, title=table.scene)
     yield lambda polygons, kept: drawing.add(
         polygons.regions.class_id[kept], polygons.outlines.geometry(table.transform)[kept]
     )
     drawing.save(picture, overwrite=overwrite)
+
+
+def _read_background(
+    outputs: VectorizeOutputs, table: AttributeTable, shape: tuple[int, int]
+) -> Quicklook:
+    """Read the scene or the mosaic to draw on, or create a white picture; raises SceneError if it lies elsewhere."""
+    from geoseg.report.quicklook import blank_quicklook, read_mosaic_quicklook, read_quicklook
+
+    scene = as_path(outputs.scene)
+    if outputs.mosaic:
+        files = [Path(file) for file in outputs.mosaic]
+        found = read_mosaic_quicklook(files, size=PICTURE_SIZE, allow_vrt=outputs.allow_vrt)
+    elif scene:
+        picture = read_quicklook(scene, size=PICTURE_SIZE, allow_vrt=outputs.allow_vrt)
+        info = _read_info(scene, allow_vrt=outputs.allow_vrt)
+        found = _place_background(picture, info, table, shape)
+    else:
+        found = blank_quicklook(shape, table.transform, table.crs, size=PICTURE_SIZE)
+    if found.pixel_size_m is None and table.unit_m:
+        side = table.unit_m / sqrt(abs(found.to_picture.determinant))
+        found = replace(found, pixel_size_m=side)
+    return found
+
+
+def _read_info(scene: Path, *, allow_vrt: bool) -> SceneInfo:
+    with ignore_missing_georeference(), open_raster(scene, allow_vrt=allow_vrt) as dataset:
+        return read_scene_info(dataset, scene)
+
+
+def _place_background(
+    background: Quicklook, scene: SceneInfo, table: AttributeTable, shape: tuple[int, int]
+) -> Quicklook:
+    """Place the picture of a scene under labels: by their georeference, or by pixels if one has none.
+
+    Raises SceneError if their CRS differs, if they do not overlap, or if one has no georeference and another size.
+    """
+    rows, columns = shape
+    plain = scene.crs is None and scene.transform == Affine.identity()
+    labels_plain = table.crs is None and table.transform == map_transform(Affine.identity())
+    if plain or labels_plain:
+        if (scene.height, scene.width) != (rows, columns):
+            raise SceneError(
+                f"{scene.path}: {scene.width} x {scene.height} pixels, but the labels are {columns} x {rows}, and "
+                "not both have a georeference. Name the scene that the labels were made of"
+            )
+        height, width = background.picture.shape[:2]
+        to_picture = Affine.scale(width / columns, height / rows) @ ~table.transform
+        return replace(background, to_picture=to_picture)
+    if scene.crs is not None and table.crs is not None and scene.crs != table.crs:
+        raise SceneError(
+            f"{scene.path}: has {format_crs(scene.crs)}, but the labels have {format_crs(table.crs)}. "
+            "Reproject one of them: gdalwarp -t_srs"
+        )
+    corners = [table.transform @ at for at in ((0, 0), (columns, 0), (0, rows), (columns, rows))]
+    x, y = zip(*corners, strict=True)
+    left, bottom, right, top = background.bounds
+    if min(x) >= right or max(x) <= left or min(y) >= top or max(y) <= bottom:
+        raise SceneError(
+            f"{scene.path}: does not overlap with the labels. Name the scene that the labels were made of"
+        )
+    return background

@@ -21,6 +21,7 @@ from geoseg.errors import ConfigError
 from geoseg.metrics.confusion import Scores
 from geoseg.models.architectures import build
 from geoseg.models.pretrained import load_pretrained
+from geoseg.progress import format_duration
 from geoseg.training.checkpoint import (
     Checkpoint,
     complete_configuration,
@@ -179,7 +180,7 @@ class TrainingRun:
             return "train"
         best = f", mIoU {100 * self.best_miou:.1f} %" if self.best is not None else ""
         minutes = self._estimate_minutes()
-        left = f", {minutes // 60:.0f}:{minutes % 60:02.0f} h left" if minutes >= 1 else ""
+        left = f", {format_duration(60 * minutes)} left" if minutes else ""
         return f"train, loss {np.mean(self.losses):.3f}{best}{left}"
 
     def _estimate_minutes(self) -> float:

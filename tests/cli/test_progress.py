@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.cli import progress
-from geoseg.progress import silent
+from geoseg.progress import format_duration, silent
 from tests.processes import HANG
 
 
@@ -139,3 +140,45 @@ def test_on_a_terminal_a_bar_is_drawn_on_stderr_only() -> None:
     assert done.stdout == b"product\n"
     assert "outer" in drawn
     assert "2/2" in drawn
+
+
+def test_the_remaining_time_is_shown_once_and_in_one_format(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    display = progress._start_display()
+    display.stop()
+    times = display.columns[-1]
+    assert not isinstance(times, str)
+    plain = display.add_task("segment", total=4)
+    own = display.add_task("train, loss 0.5, 5 min left", total=4)
+    shown = {}
+    for task in display.tasks:
+        task._progress.clear()
+        object.__setattr__(task, "start_time", 0.0)
+        monkeypatch.setattr(type(task), "elapsed", property(lambda _: 65.0))
+        monkeypatch.setattr(type(task), "time_remaining", property(lambda _: 25.0))
+        shown[task.id] = str(times(task))
+    capsys.readouterr()
+    assert shown[plain] == "1 min, 25 s left"
+    assert shown[own] == "1 min"
+
+
+@given(seconds=st.floats(0, 1e6))
+def test_durations_are_within_half_of_their_last_digit(seconds: float) -> None:
+    text = format_duration(seconds).replace(" ", "")
+    units = {"h": 3600, "min": 60, "s": 1}
+    parsed = sum(int(n) * units[u] for n, u in re.findall(r"(\d+)(h|min|s)", text))
+    assert abs(parsed - seconds) <= (0.5 if text.endswith("s") else 30)
+
+
+def test_the_facts_of_a_plan_are_a_json_line_only_with_json(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log = logging.getLogger("geoseg.inference")
+    progress.tracker("json")
+    log.warning("scene.tif: 20 tiles", extra={"plan": {"tiles": 20}})
+    assert lines(capsys.readouterr().out) == [{"event": "plan", "tiles": 20}]
+    progress.tracker("none")
+    log.warning("scene.tif: 20 tiles", extra={"plan": {"tiles": 20}})
+    assert capsys.readouterr().out == ""

@@ -100,7 +100,7 @@ def test_lengths_on_a_projected_grid_are_those_on_the_ellipsoid(epsg: int) -> No
     (batch, *_) = trace([(np.ones((1, 9), np.uint8), None)])
     length, width, _ = measure_boxes(batch, grid, CRS.from_epsg(epsg))[0]
     corners = [grid @ corner for corner in ((0, 0), (9, 0), (0, 1))]
-    (x, *xs), (y, *ys) = inverse.transform(*zip(*corners, strict=True))
+    (x, *xs), (y, *ys) = inverse.transform(*np.transpose(corners))
     _, _, sides = geod.inv([x, x], [y, y], xs, ys)
     # on a grid that is not conformal, pixels are not quite rectangles
     assert (length, width) == pytest.approx(sides, rel=5e-4)

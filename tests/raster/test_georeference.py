@@ -9,7 +9,7 @@ import pytest
 from affine import Affine
 from rasterio.crs import CRS
 
-from geoseg.raster.georeference import map_transform, on_one_grid, pixel_size_m
+from geoseg.raster.georeference import format_crs, map_transform, on_one_grid, pixel_size_m
 
 NORTH_UP = Affine(0.5, 0, 400_000, 0, -0.5, 5_500_000)
 
@@ -82,3 +82,16 @@ def test_grids_are_one_but_for_rounding_whatever_their_unit(grid: Affine, shift:
     assert on_one_grid(grid, Affine.translation(shift, -shift) @ grid, **size)
     assert not on_one_grid(grid, grid @ Affine.translation(0.5, 0), **size)
     assert not on_one_grid(grid, grid @ Affine.scale(1 + 1e-4), **size)
+
+
+@pytest.mark.parametrize(
+    ("crs", "text"),
+    [
+        (None, "no CRS"),
+        (CRS.from_epsg(32631), "EPSG:32631"),
+        (CRS.from_wkt(CRS.from_epsg(3857).to_wkt()), "EPSG:3857"),
+        (CRS.from_string("+proj=laea +lat_0=12 +lon_0=34"), "the CRS unknown"),
+    ],
+)
+def test_a_crs_is_printed_by_its_code_or_name(crs: CRS | None, text: str) -> None:
+    assert format_crs(crs) == text

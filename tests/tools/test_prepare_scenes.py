@@ -374,3 +374,14 @@ def test_an_assumed_pixel_size_is_recorded_and_places_scenes_in_metres(tmp_path:
     dataset = Dataset.open(prepare_scenes([picture_file], tmp_path / "dataset", **given))
     assert {part.pixel_size_m for part in dataset.scenes} == {0.25}
     assert all(part.transform[0] == 0.25 == -part.transform[4] for part in dataset.scenes)
+
+
+@pytest.mark.parametrize("column", ["kind", "geometry", "number"])
+def test_a_wrong_class_column_is_an_error_with_the_columns_that_exist(
+    tmp_path: Path, column: str
+) -> None:
+    drawn = polygons(count=300).assign(number=np.arange(300) / 7)
+    drawn.to_file(tmp_path / "drawn.gpkg")
+    given = {"annotations": tmp_path / "drawn.gpkg", "class_column": column}
+    with pytest.raises(AnnotationError, match=r"by --class-column: what, number$"):
+        prepare_scenes([scene(tmp_path / "scene.tif")], tmp_path / "dataset", **given)

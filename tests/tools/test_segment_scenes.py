@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import cv2
 import geopandas as gpd
 import numpy as np
 import pyogrio
@@ -22,6 +23,7 @@ from geoseg.files import Url
 from geoseg.legend import IGNORE
 from geoseg.models.model_file import save_model
 from geoseg.options import PolygonOptions
+from geoseg.report.quicklook import read_mosaic_quicklook, read_quicklook
 from tests.calls import segment, segment_each
 from tests.scenes import LEGEND, UTM, card, model_file, picture, tiny_network, write_scene
 
@@ -181,6 +183,30 @@ def test_pieces_of_a_scene_as_a_mosaic_are_the_scene(tmp_path: Path, model: Path
         assert a.transform == b.transform
     found = pyogrio.read_dataframe(tmp_path / "other.gpkg", layer="segments")
     assert set(found.scene) == {"left.tif and 1 more"}
+
+
+def test_the_picture_of_a_mosaic_shows_its_pixels_where_they_lie(tmp_path: Path) -> None:
+    pixels = picture(90, 120)
+    whole = write_scene(tmp_path / "whole.tif", pixels, **UTM)
+    pieces = [
+        write_scene(tmp_path / "right.tif", pixels[:, 10:, 50:], **at(50, 10)),
+        write_scene(tmp_path / "left.tif", pixels[:, :, :70], **UTM),
+    ]
+    one, mosaic = read_quicklook(whole, size=480), read_mosaic_quicklook(pieces, size=480)
+    assert mosaic.picture.shape == one.picture.shape
+    assert mosaic.to_picture.almost_equals(one.to_picture)
+    # enlarged apart, so pixels near the edges of a piece differ
+    assert np.array_equal(mosaic.picture[:, :190], one.picture[:, :190])
+    assert np.array_equal(mosaic.picture[60:, 300:], one.picture[60:, 300:])
+    assert not mosaic.valid[:38, 290:].any()
+    assert mosaic.valid[42:].all()
+    model = model_file(tmp_path / "model.safetensors")
+    drawn = tmp_path / "drawn.png"
+    segment(
+        pieces, tmp_path / "out.gpkg", mosaic=True, model=model, picture=drawn, min_pixels=10**6
+    )
+    shown = np.asarray(cv2.imread(str(drawn)))[..., ::-1]
+    assert np.array_equal(shown[:360, :480], mosaic.picture)
 
 
 def test_labels_and_polygons_stay_inside_the_area(tmp_path: Path, model: Path) -> None:

@@ -30,6 +30,7 @@ from geoseg.options import PolygonOptions
 from geoseg.polygons.styles import raster_colormap, write_raster_style
 from geoseg.raster.labels import legend_tags
 from tests.calls import vectorize
+from tests.scenes import write_scene
 
 T = TypeVar("T")
 
@@ -406,3 +407,52 @@ def test_a_picture_never_takes_the_place_of_an_input(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="is one of the inputs"):
         vectorize(labels, tmp_path / "o.gpkg", picture=labels, overwrite=True)
     assert labels.read_bytes() == before
+
+
+def png(path: Path, shape: tuple[int, int]) -> Path:
+    return write_scene(path, np.full((3, *shape), 90, np.uint8), driver="PNG")
+
+
+def draw(labels: Path, scene: Path) -> Any:
+    picture = labels.with_suffix(".png")
+    vectorize(labels, labels.with_suffix(".gpkg"), picture=picture, scene=scene, overwrite=True)
+    return cv2.imread(str(picture))
+
+
+def test_a_picture_places_labels_by_pixels_on_a_scene_without_georeference(tmp_path: Path) -> None:
+    ids = np.zeros((60, 80), np.uint8)
+    ids[20:40, 20:60] = 1
+    placed = save(tmp_path / "placed.tif", ids)
+    plain = write_scene(tmp_path / "plain.tif", ids[None], nodata=255)
+    scene = png(tmp_path / "scene.png", (60, 80))
+    found, expected = draw(placed, scene), draw(plain, scene)
+    width = found.shape[1] - 400  # without the panel of the legend
+    assert np.array_equal(found[:100, :width], expected[:100, :width])
+    assert len(np.unique(found[:, :width].reshape(-1, 3), axis=0)) > 2  # more than the scene
+
+
+@pytest.mark.parametrize(
+    ("size", "place", "reason"),
+    [
+        ((50, 80), {}, "80 x 50 pixels, but the labels are 80 x 60"),
+        (
+            (60, 80),
+            {"crs": "EPSG:3857", "transform": TRANSFORM},
+            "has EPSG:3857, but the labels have",
+        ),
+        (
+            (60, 80),
+            {"crs": UTM, "transform": Affine.translation(9e5, 0) @ TRANSFORM},
+            "not overlap",
+        ),
+    ],
+)
+def test_a_picture_over_a_scene_elsewhere_is_an_error_before_any_product(
+    tmp_path: Path, size: tuple[int, int], place: dict[str, Any], reason: str
+) -> None:
+    labels = save(tmp_path / "labels.tif", np.ones((60, 80), np.uint8))
+    scene = write_scene(tmp_path / "scene.tif", np.full((3, *size), 90, np.uint8), **place)
+    before = set(tmp_path.iterdir())
+    with pytest.raises(SceneError, match=reason):
+        draw(labels, scene)
+    assert set(tmp_path.iterdir()) == before
