@@ -364,7 +364,10 @@ def run_geoseg(
     """
     shown = [names.get(argument, argument) for argument in arguments]
     feedback.pushCommandInfo(" ".join(map(shlex.quote, [python, "-m", "geoseg", *shown])))
-    child = Child([*geoseg_command(python, folders), *arguments, "--progress", "json"])
+    child = Child(
+        [*geoseg_command(python, folders), *arguments, "--progress", "json"],
+        shown=" ".join(map(shlex.quote, ["geoseg", *shown])),
+    )
     output = GeosegOutput(feedback, bounds, names, labels or {})
     try:
         for stream, line in child.lines():
@@ -386,10 +389,20 @@ def geoseg_command(python: str, folders: Sequence[str] = ()) -> list[str]:
 
 
 class Child:
-    """A subprocess in a process group of its own."""
+    """A subprocess in a process group of its own.
 
-    def __init__(self, command: Sequence[str]) -> None:
+    Parameters
+    ----------
+    command
+        The program and its arguments.
+    shown
+        Command that geoseg records in its products; None: `command`.
+    """
+
+    def __init__(self, command: Sequence[str], shown: str | None = None) -> None:
         environment = {k: v for k, v in os.environ.items() if k not in QGIS_VARIABLES}
+        if shown is not None:
+            environment["GEOSEG_COMMAND"] = shown
         options: dict[str, Any] = {"env": environment, "encoding": "utf-8", "errors": "replace"}
         if sys.platform == "win32":
             options["creationflags"] = (

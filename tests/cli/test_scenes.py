@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from geoseg.cli.options import expand_names
+from geoseg.cli.options import command_line, expand_names
 from geoseg.errors import ConfigError
 from geoseg.files import Url
 
@@ -54,3 +54,12 @@ def test_addresses_are_asked_only_when_that_is_allowed(folder: Path) -> None:
 def test_nothing_found_is_a_mistake(folder: Path, names: list[str]) -> None:
     with pytest.raises(ConfigError):
         expand_names(names)
+
+
+def test_the_command_that_a_calling_program_shows_is_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.argv", ["geoseg", "segment", "/tmp/.hidden/my scene.tif"])
+    assert command_line() == "geoseg segment '/tmp/.hidden/my scene.tif'"
+    monkeypatch.setenv("GEOSEG_COMMAND", "geoseg segment 'my scene.tif'")
+    assert command_line() == "geoseg segment 'my scene.tif'"

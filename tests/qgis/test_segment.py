@@ -1,7 +1,10 @@
 """Segment scene and Vectorize labels in PyQGIS: parameters, results, styles and options."""
 
+import json
 import os
 import shlex
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -123,6 +126,9 @@ def test_polygons_labels_and_counts_match_the_scene(folder, python, project):
     assert command.startswith(shlex.quote(python) + " -m geoseg segment '")
     assert "Flächen.gpkg" in command
     assert ".geoseg-" not in command
+    with closing(sqlite3.connect(results["OUTPUT"])) as database:
+        ((record,),) = database.execute("SELECT metadata FROM gpkg_metadata").fetchall()
+    assert command.endswith(json.loads(record)["command"].split("geoseg ", 1)[1])
 
 
 def test_products_of_an_image_without_georeference_lie_on_it(folder, python, project):
