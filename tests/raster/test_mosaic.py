@@ -66,7 +66,10 @@ def test_many_files_are_not_open_at_once(tmp_path: Path) -> None:
     [
         (at(0.4, 0), "grid"),
         ({**CRS, "transform": Affine(0.31, 0, 500_000, 0, -0.31, 5_500_000)}, "grid"),
-        ({"crs": "EPSG:32634", "transform": UTM["transform"]}, "coordinate reference system"),
+        (
+            {"crs": "EPSG:32634", "transform": UTM["transform"]},
+            "has EPSG:32634, but .* has EPSG:32633",
+        ),
     ],
 )
 def test_what_does_not_lie_on_the_grid_is_refused(
