@@ -25,6 +25,7 @@ CLASS_PIXELS = 16
 _CERTAIN = 1e-3
 """Added to the uncertainty, so that other criteria decide between frames without any."""
 
+_SAMPLE = 128  # pixels along a side by which bands are measured
 _SMALLEST, _LARGEST = 64, 512
 _PER_FRAME = 4  # candidates in the grid for each frame that is asked for
 _LISTED = 3  # classes that a reason lists
@@ -95,16 +96,22 @@ def measure_frame(
         (h, w) True for the pixels to measure.
     classes
         Number of classes.
+
+    Notes
+    -----
+    Mean and standard deviation of the bands are those of a regular sample of at most about 128 x 128 pixels.
     """
-    chosen = pixels[:, counted].astype(np.float64)
-    bands, number = chosen.shape
+    step = max(1, min(counted.shape) // _SAMPLE)
+    chosen = pixels[:, ::step, ::step][:, counted[::step, ::step]].astype(np.float64)
+    bands, sampled = chosen.shape
     nothing = np.zeros(bands)
+    number = int(np.count_nonzero(counted))
     return FrameContent(
         share=number / counted.size,
         uncertainty=float(uncertainty[counted].mean() / 200) if number else 0.0,
         classes=np.bincount(labels[counted], minlength=classes)[:classes],
-        mean=chosen.mean(axis=1) if number else nothing,
-        std=chosen.std(axis=1) if number else nothing,
+        mean=chosen.mean(axis=1) if sampled else nothing,
+        std=chosen.std(axis=1) if sampled else nothing,
     )
 
 

@@ -24,17 +24,13 @@ geoseg suggest scene.tif -m model.safetensors -o more.gpkg --frames 4 --annotate
 geoseg suggest scene.tif -o frames.gpkg --labels labels.tif --uncertainty uncertainty.tif
 """
 
-_NOT_OFFERED = ("mosaic", "allow_vrt")
+_SCENE_OPTIONS = {field.name for field, _ in option_fields(SceneOptions)} - {"mosaic"}
 
 
 @command(EXAMPLES)
 @click.argument("scene", type=options.PATH)
 @options.model
-@options_of(
-    SceneOptions,
-    "source",
-    only={field.name for field, _ in option_fields(SceneOptions)} - set(_NOT_OFFERED),
-)
+@options_of(SceneOptions, "source", only=_SCENE_OPTIONS)
 @options.output
 @options_of(SuggestOptions, "options")
 @options_of(TilingOptions, "tiling")

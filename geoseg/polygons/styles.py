@@ -220,19 +220,25 @@ def frame_style_qml() -> str:
 _FRAME = "230,0,120,255"
 """Colour of frames and their ranks."""
 
-_RAMP = ((0, "#000004"), (50, "#57106e"), (100, "#bc3754"), (150, "#f98e09"), (200, "#fcffa4"))
-"""Colours of uncertainty by raster value: the map *inferno* of matplotlib at equal steps."""
+_RAMP = (
+    (0, "#fff33b", 0),
+    (20, "#fdc70c", 110),
+    (60, "#f3903f", 200),
+    (120, "#e93e3a", 240),
+    (200, "#8e0152", 255),
+)
+"""Raster values of uncertainty, and their colour and alpha."""
 
 
 def uncertainty_style_qml() -> str:
-    """Return a QGIS style of an uncertainty raster: dark where certain, bright where uncertain, opacity 80 %."""
+    """Return a QGIS style of an uncertainty raster: transparent where certain, then yellow to purple."""
     qgis = _qgis("AllStyleCategories")
     renderer = SubElement(
         SubElement(qgis, "pipe"),
         "rasterrenderer",
         type="singlebandpseudocolor",
         band="1",
-        opacity="0.8",
+        opacity="1",
         alphaBand="-1",
         nodataColor="",
         classificationMin=str(_RAMP[0][0]),
@@ -248,9 +254,15 @@ def uncertainty_style_qml() -> str:
         minimumValue=str(_RAMP[0][0]),
         maximumValue=str(_RAMP[-1][0]),
     )
-    for value, colour in _RAMP:
-        label = f"{value / _RAMP[-1][0]:g}"
-        SubElement(shader, "item", value=str(value), label=label, color=colour, alpha="255")
+    for value, colour, alpha in _RAMP:
+        SubElement(
+            shader,
+            "item",
+            value=str(value),
+            label=f"{value / _RAMP[-1][0]:g}",
+            color=colour,
+            alpha=str(alpha),
+        )
     _blending(qgis)
     return _document_style(qgis)
 

@@ -44,6 +44,7 @@ _GEOSEG_COLUMNS = (
     "fid",
     "confidence",
     "confidence_min",
+    "uncertainty",
     "pixels",
     "area_m2",
     "perimeter_m",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -202,6 +202,7 @@ def check_request(request: SegmentRequest) -> None:
     outputs, output = request.outputs, request.output
     _check_groups(request.groups, request.products[1:])
     _check_formats(output, request.rasters.values(), request.picture)
+    _check_styles(request.rasters)
     inputs = [
         *request.files,
         request.model,
@@ -281,6 +282,15 @@ def _check_formats(output: Path, rasters: Iterable[Path], picture: Path | None) 
             )
     if picture:
         check_picture(picture, overwrite=True)
+
+
+def _check_styles(rasters: Mapping[str, Path]) -> None:
+    """Raise ConfigError if the style files of two rasters would have one name."""
+    styled = [rasters[kind] for kind in (LABELS, UNCERTAINTY) if kind in rasters]
+    if len({path.absolute().with_suffix("") for path in styled}) < len(styled):
+        raise ConfigError(
+            f"{styled[1]}: its style file would have the name of that of {styled[0]}. Rename one"
+        )
 
 
 def _check_gpkg(output: Path, *, many: bool, by_class: bool, append: bool) -> None:

@@ -88,7 +88,7 @@ def suggest(
         GeoPackage to write. Its layer ``frames`` has polygons with the columns ``rank`` (1 for the first to annotate),
         ``uncertainty`` (mean, 0 to 1), ``classes`` (predicted ones, that with most pixels first) and ``reason``.
     model
-        Model file. Default: the shipped model.
+        Model file. Default: the shipped model. It is not opened if `options` has the rasters of its prediction.
     source
         Bands, pixel size and area to read.
     tiling, compute
@@ -195,8 +195,6 @@ def _check_products(
         raise ConfigError(
             f"{rasters[0] or rasters[1]}: --labels and --uncertainty are needed together. Pass both, or none"
         )
-    if model is not None and options.labels:
-        raise ConfigError(f"{model}: has no effect with --labels. Leave it out")
     inputs = [file, model, as_path(options.annotated_area), *rasters]
     files = [given for given in inputs if isinstance(given, Path) and given.exists()]
     if output.exists() and any(output.samefile(given) for given in files):
@@ -238,7 +236,7 @@ def _open_prediction(
     labels = stack.enter_context(open_labels(paths[0]))
     uncertainty = stack.enter_context(open_confidence(paths[1], labels, UNCERTAINTY))
     scenes = stack.enter_context(open_scenes([file]))
-    scene = scenes.open(SceneSpec((file,), source.bands))
+    scene = scenes.open(SceneSpec((file,), source.bands, allow_vrt=source.allow_vrt))
     info = scene.info
     grid = labels.dataset.transform
     if labels.shape != (info.height, info.width) or not on_one_grid(

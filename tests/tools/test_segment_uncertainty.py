@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasterio.features import rasterize
 
+from geoseg.errors import ConfigError
 from geoseg.legend import IGNORE
 from tests.calls import export, segment
 from tests.exact_network import exact_model_file
@@ -119,6 +120,13 @@ def test_the_raster_is_a_styled_cog_with_nodata(tmp_path: Path, model: Path) -> 
     assert {file.name for file in raster.parent.iterdir()} == {
         "out.gpkg", "uncertainty.tif", "uncertainty.qml"
     }  # fmt: skip
+
+
+def test_style_files_of_two_rasters_do_not_collide(tmp_path: Path, model: Path) -> None:
+    scene = draw_scene(tmp_path / "scene.tif", 40, 40)
+    rasters = {"labels": tmp_path / "made.tif", "uncertainty": tmp_path / "made.tiff"}
+    with pytest.raises(ConfigError, match="its style file would have the name"):
+        segment(scene, tmp_path / "out.gpkg", model=model, **rasters)
 
 
 def test_without_the_option_nothing_changes(tmp_path: Path, model: Path) -> None:

@@ -162,8 +162,6 @@ def test_mistakes_are_named_before_any_work(tmp_path: Path, scene: Path, model: 
     out = tmp_path / "frames.gpkg"
     with pytest.raises(ConfigError, match="needed together"):
         suggest(scene, out, options=SuggestOptions(labels=rasters["labels"]))
-    with pytest.raises(ConfigError, match="no effect with --labels"):
-        suggest(scene, out, model=model, options=SuggestOptions(**rasters))
     with pytest.raises(ConfigError, match=r"Name it \.gpkg"):
         suggest(scene, tmp_path / "frames.shp", model=model)
     shifted = {"transform": UTM["transform"] @ Affine.translation(7, 0)}
