@@ -582,6 +582,13 @@ class AnnotationOptions:
         "a .toml or .json file of colour and class.",
         metavar="NAME|FILE",
     )
+    annotated_area: StrPath | None = option(
+        None,
+        "Take only the area of the polygons of this vector file as annotated. Pixels outside count neither "
+        "in training nor in scores.",
+        metavar="FILE",
+        default_text="the whole scenes",
+    )
 
 
 ALL_CLASSES = "all"

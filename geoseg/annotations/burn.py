@@ -192,3 +192,14 @@ def transform_geometry(geometry: NDArray[np.object_], transform: Affine) -> NDAr
     matrix, shift = np.array([[a, b], [d, e]]), np.array([c, f])
     transformed: NDArray[np.object_] = shapely.transform(geometry, lambda xy: xy @ matrix.T + shift)
     return transformed
+
+
+def shift_annotations(annotations: Annotations, x: float, y: float) -> Annotations:
+    """Return annotations moved by `x` columns and `y` rows, with their area."""
+    shift = Affine.translation(x, y)
+    area = annotations.area
+    return replace(
+        annotations,
+        geometry=transform_geometry(annotations.geometry, shift),
+        area=area and transform_geometry(np.array([area], object), shift)[0],
+    )

@@ -71,6 +71,12 @@ class IssueKind(StrEnum):
     REJECTED = "rejected polygon, now background"
     NOT_REVIEWED = "polygon without status outside the annotated area"
 
+    OUTSIDE_AREA = "object outside the annotated area"
+    CUT_BY_AREA = "object cut by the border of the annotated area"
+    NOT_ANNOTATED = "scene outside the annotated area"
+    MISSING_CLASS = "class missing in a split"
+    SPARSE = "scene with large parts without annotation"
+
 
 class Action(StrEnum):
     """How an issue was resolved."""

@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 _POLYGONAL = (GeometryType.POLYGON, GeometryType.MULTIPOLYGON)
 _OUTLINE_COLUMNS = ("image", "category", "geometry")
 _MAX_CLASSES = 254
+AREA_LAYERS = ("annotated_area", "frames")
+"""Names of layers with annotated areas: of a dataset, and of ``geoseg suggest``."""
+
 _LISTED = 10  # layers that a message lists
 
 
@@ -80,6 +83,42 @@ def read_vector(
     return annotations
 
 
+def read_annotated_area(
+    path: Path, scenes: Sequence[SceneInfo], report: ValidationReport
+) -> list[shapely.Geometry]:
+    """Read the annotated area of each scene: the union of the polygons of a vector file, as in `read_vector`.
+
+    Of several layers, ``annotated_area`` or ``frames`` is read.
+
+    Returns
+    -------
+    list
+        Polygons or multipolygons in pixels of each scene, clipped to it; empty outside of all polygons.
+
+    Raises
+    ------
+    AnnotationError
+        If the file has no polygon, or none lies on a scene.
+    SceneError
+        If two scenes have no georeference.
+    """
+    _check_georeferences(scenes)
+    table = _read_table(path, None, report, usual=AREA_LAYERS)
+    areas = []
+    for scene in scenes:
+        _, geometry = _select_polygons(shapely.STRtree(_reproject(path, table, scene)), scene)
+        box = shapely.box(0, 0, scene.width, scene.height)
+        area = shapely.intersection(shapely.union_all(geometry), box)
+        parts = shapely.get_parts(area)
+        areas.append(shapely.union_all(parts[shapely.area(parts) > 0]))
+    if all(area.is_empty for area in areas):
+        raise AnnotationError(
+            f"{path}: none of its {len(table)} polygons lies on a scene. Check the CRS of both, or draw the "
+            "annotated area on the scenes"
+        )
+    return areas
+
+
 def _check_georeferences(scenes: Sequence[SceneInfo]) -> None:
     unplaced = [s for s in scenes if s.crs is None and s.transform == Affine.identity()]
     if len(unplaced) > 1:
@@ -89,14 +128,16 @@ def _check_georeferences(scenes: Sequence[SceneInfo]) -> None:
         )
 
 
-def _read_table(path: Path, layer: str | None, report: ValidationReport) -> gpd.GeoDataFrame:
-    """Read the features that are polygons."""
+def _read_table(
+    path: Path, layer: str | None, report: ValidationReport, *, usual: Sequence[str] = ()
+) -> gpd.GeoDataFrame:
+    """Read the features that are polygons; of several layers the first of `usual`, if there is no `layer`."""
     file = vector_file(path)
     try:
         if is_parquet(file):
             table = gpd.read_parquet(file)
         else:
-            table = gpd.read_file(file.absolute(), layer=_find_layer(file, layer))
+            table = gpd.read_file(file.absolute(), layer=_find_layer(file, layer, usual))
     except (RuntimeError, OSError, ValueError) as error:
         reason = str(error).split("; It might")[0].rstrip(".")  # without GDAL's hint at drivers
         raise AnnotationError(
@@ -112,8 +153,8 @@ def _read_table(path: Path, layer: str | None, report: ValidationReport) -> gpd.
     return table[polygonal].reset_index(drop=True)
 
 
-def _find_layer(file: Path, name: str | None) -> str:
-    """Return the layer of this name, or the only one."""
+def _find_layer(file: Path, name: str | None, usual: Sequence[str]) -> str:
+    """Return the layer of this name, or the only one, or the first of `usual`."""
     layers = [str(name) for name, kind in pyogrio.list_layers(file.absolute()) if kind is not None]
     listed = ", ".join(layers[:_LISTED])
     if name in layers:
@@ -121,6 +162,12 @@ def _find_layer(file: Path, name: str | None) -> str:
     if name and layers:
         raise AnnotationError(
             f"{file}: no layer {name!r} with geometries. Name one by --layer: {listed}"
+        )
+    if len(layers) > 1 and usual:
+        if known := [name for name in usual if name in layers]:
+            return known[0]
+        raise AnnotationError(
+            f"{file}: {len(layers)} layers, none of which is {usual[0]}. Save the area as a file of its own"
         )
     if len(layers) > 1:
         raise AnnotationError(f"{file}: {len(layers)} layers. Choose one by --layer: {listed}")

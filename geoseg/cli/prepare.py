@@ -94,7 +94,12 @@ def prepare(
                 sources, output, annotations=annotations, source=source, track=track, **tool_options
             )
         else:
-            _refuse("without", layer=source.layer, colours=source.colours)
+            _refuse(
+                "without",
+                layer=source.layer,
+                colours=source.colours,
+                annotated_area=source.annotated_area,
+            )
             if files := [path for path in sources if path.is_file()]:
                 raise ConfigError(
                     f"{files[0]}: scenes need annotations. Name a file with --annotations"
@@ -113,4 +118,5 @@ def _refuse(where: str, **given: object) -> None:
     """Raise ConfigError if one of these options was given."""
     for name, value in given.items():
         if value is not None:
-            raise ConfigError(f"--{name}: has no effect {where} --annotations. Leave it out")
+            flag = name.replace("_", "-")
+            raise ConfigError(f"--{flag}: has no effect {where} --annotations. Leave it out")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
@@ -40,6 +41,7 @@ from geoseg.dataset.folder import (
     ClassCounts,
     Counts,
     DatasetScene,
+    write_annotated_area,
     write_annotations,
     write_description,
 )
@@ -49,7 +51,13 @@ from geoseg.dataset.pool import InputPool
 from geoseg.dataset.record import JOURNAL, BuildJournal, SceneCounts, compute_fingerprint
 from geoseg.dataset.sources import SourceScene, check_names
 from geoseg.dataset.split import assign_splits
-from geoseg.dataset.validate import report_duplicate_images, report_overlaps, validate_objects
+from geoseg.dataset.validate import (
+    report_duplicate_images,
+    report_missing_classes,
+    report_overlaps,
+    select_annotated,
+    validate_objects,
+)
 from geoseg.errors import DatasetError, OutputError
 from geoseg.files import DISK_FULL, check_parent
 from geoseg.legend import Legend
@@ -110,6 +118,7 @@ def build_dataset(
     legend, scenes = map_classes(scenes, classes, report)
     drop = options.difficult == "drop"
     scenes = [validate_objects(scene, report, drop_difficult=drop) for scene in scenes]
+    scenes = select_annotated(scenes, report)
     report_duplicate_images(scenes, report)
     scenes = assign_splits(scenes, options, report, spatial=spatial)
     report.raise_rejected()
@@ -117,22 +126,33 @@ def build_dataset(
     check_names(scenes)
     crs = find_common_crs([scene.image for scene in scenes])
     report_overlaps(scenes, report)
-    # largest first, so that no thread is left alone with a large scene
-    placed = sorted(place_scenes(scenes), key=lambda s: -s.image.width * s.image.height)
+    report_missing_classes(scenes, legend, report)
     write = partial(
-        write_scene,
+        write_image_scenes,
         journal=journal,
         crs=crs,
         legend=legend,
         band_names=bands.names,
         check=pool.raise_if_cancelled,
     )
-    written = pool.map(write, placed, "write scenes", report, stop_at_first=True)
+    files = _group_by_file(place_scenes(scenes))
+    parts = pool.map(write, files, "write scenes", report, stop_at_first=True)
+    written = [scene for of_file in parts for scene in of_file]
     _check_any(written, journal, report)
     written.sort(key=lambda w: w.scene.name)
     journal.close([w.scene for w in written])
     _write_tables(written, journal.folder, legend, bands, crs.to_wkt() if crs else None, scenes)
     write_report(journal.folder / REPORT, report)
+
+
+def _group_by_file(scenes: Sequence[SourceScene]) -> list[list[SourceScene]]:
+    """Group scenes of one file, the largest files first: no thread is to be left alone with a large one."""
+    files: dict[str, list[SourceScene]] = {}
+    for scene in scenes:
+        files.setdefault(scene.stem, []).append(scene)
+    return sorted(
+        files.values(), key=lambda parts: -sum(s.image.width * s.image.height for s in parts)
+    )
 
 
 def finish_build(output: Path, report: ValidationReport) -> None:
@@ -206,6 +226,9 @@ def _write_tables(
     layers = {layer: [w.layers[layer] for w in written] for layer in written[0].layers}
     (folder / ANNOTATIONS).unlink(missing_ok=True)  # of an interrupted run
     write_annotations(folder, entries, layers, legend, crs)
+    areas = [w.area for w in written]
+    if has_areas := any(area is not None for area in areas):
+        write_annotated_area(folder, entries, areas, crs)
     write_description(
         folder,
         legend=legend,
@@ -216,6 +239,7 @@ def _write_tables(
         dtype=bands.dtype,
         band_names=bands.names,
         statistics=compute_statistics(w.counts.values for w in training),
+        annotated_area=has_areas,
     )
 
 
@@ -302,22 +326,27 @@ class WrittenScene:
 
     counts: SceneCounts
 
+    @property
+    def area(self) -> shapely.Geometry | None:
+        """Annotated area in pixels of the scene; None: all of it."""
+        return next((objects.area for objects in self.layers.values()), None)
 
-def write_scene(
-    source: SourceScene,
+
+def write_image_scenes(
+    sources: Sequence[SourceScene],
     *,
     journal: BuildJournal,
     crs: CRS | None,
     legend: Legend,
     band_names: Sequence[str],
     check: Callable[[], None],
-) -> WrittenScene:
-    """Write a scene into the dataset folder, or reuse it if it is unchanged.
+) -> list[WrittenScene]:
+    """Write the image of one or more scenes into the dataset folder, or reuse it if it is unchanged.
 
     Parameters
     ----------
-    source
-        Scene with its final transform and split.
+    sources
+        A whole scene, or windows of one image, with final transforms and splits.
     journal
         Journal of the dataset.
     crs
@@ -329,38 +358,69 @@ def write_scene(
     check
         Called for every strip; raises to cancel the work.
     """
-    image = source.image
-    scene = DatasetScene(
+    first = sources[0]
+    image = first.whole or first.image
+    file = f"{SCENES}/{first.stem}.tif"
+    key = compute_fingerprint(sources, len(legend), band_names, crs)
+    counts = journal.reuse(file, key, image.transform[:6])
+    if counts is None:
+        counters = {
+            source.name: SceneCounter(source.layers, len(legend), len(band_names), image.dtype)
+            for source in sources
+        }
+
+        def count_strip(strip: Window, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+            check()
+            for source in sources:
+                part = crop_strip(strip, source.window)
+                if part:
+                    window, rows, columns = part
+                    counter = counters[source.name]
+                    counter.add(window, pixels[:, rows, columns], valid[rows, columns])
+
+        write_image(
+            image,
+            journal.folder / file,
+            names=band_names,
+            transform=image.transform,
+            crs=crs,
+            on_strip=count_strip,
+        )
+        counts = {name: counter.counts for name, counter in counters.items()}
+        journal.add(file, key, image.transform[:6], counts)
+    return [
+        WrittenScene(_describe_scene(source, file, crs), source.layers, counts[source.name])
+        for source in sources
+    ]
+
+
+def crop_strip(strip: Window, block: Window | None) -> tuple[Window, slice, slice] | None:
+    """Return the part of a strip of an image that lies in a block: in pixels of the block, and of the strip."""
+    if block is None:
+        return strip, slice(None), slice(None)
+    left, top, width, height = block.flatten()
+    first = max(top, strip.row_off)
+    last = min(top + height, strip.row_off + strip.height)
+    if first >= last:
+        return None
+    window = Window(0, first - top, width, last - first)
+    rows = slice(first - strip.row_off, last - strip.row_off)
+    return window, rows, slice(left, left + width)
+
+
+def _describe_scene(source: SourceScene, file: str, crs: CRS | None) -> DatasetScene:
+    image, window = source.image, source.window
+    return DatasetScene(
         name=source.name,
-        file=f"{SCENES}/{source.name}.tif",
+        file=file,
         split=source.split or "",
         width=image.width,
         height=image.height,
         pixel_size_m=image.pixel_size_m if crs else source.gsd,
         image_source=source.image_source,
         transform=tuple(image.transform[:6]),
+        window=(window.col_off, window.row_off, window.width, window.height) if window else None,
     )
-    key = compute_fingerprint(source, len(legend), band_names, crs)
-    counts = journal.reuse(scene, key)
-    if counts is None:
-        counter = SceneCounter(source.layers, len(legend), len(band_names), image.dtype)
-
-        def count_strip(window: Window, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> None:
-            check()
-            counter.add(window, pixels, valid)
-
-        write_image(
-            source.image,
-            journal.folder / scene.file,
-            names=band_names,
-            transform=image.transform,
-            crs=crs,
-            on_strip=count_strip,
-            window=source.window,
-        )
-        counts = counter.counts
-        journal.add(scene, key, counts)
-    return WrittenScene(scene, source.layers, counts)
 
 
 class SceneCounter:

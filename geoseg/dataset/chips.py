@@ -145,9 +145,14 @@ def _is_hardly_visible(
     return hardly
 
 
-def _clip_geometry(geometry: NDArray[np.object_], window: Window) -> NDArray[np.object_]:
+def to_box(window: Window) -> shapely.Polygon:
+    """Convert a window to a polygon."""
     left, top = window.col_off, window.row_off
-    box = shapely.box(left, top, left + window.width, top + window.height)
+    return shapely.box(left, top, left + window.width, top + window.height)
+
+
+def _clip_geometry(geometry: NDArray[np.object_], window: Window) -> NDArray[np.object_]:
+    box = to_box(window)
     shapely.prepare(box)
     clipped = geometry.copy()
     cut = ~shapely.covers(box, geometry)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,9 @@ from geoseg.annotations.burn import OUTLINES, QUADS, Annotations, transform_geom
 from geoseg.errors import AnnotationError, DatasetError, OutputError
 from geoseg.files import write_json
 from geoseg.legend import Legend
+from geoseg.polygons.styles import area_style_qml
 from geoseg.polygons.table import GEOMETRY
-from geoseg.polygons.writers.gpkg import add_layer_style
+from geoseg.polygons.writers.gpkg import add_layer_style, store_style
 from geoseg.raster.bands import RGB, BandStatistics, default_band_names
 from geoseg.raster.scene import Scene, open_scene
 
@@ -38,6 +39,9 @@ DESCRIPTION = "dataset.json"
 REPORT = "report.json"
 ANNOTATIONS = "annotations.gpkg"
 SCENES = "scenes"
+
+AREA = "annotated_area"
+"""Layer of annotations.gpkg with the annotated area of each scene."""
 
 DIGITS = 6
 """Decimals of a pixel coordinate that survive the conversion to map coordinates and back."""
@@ -114,6 +118,9 @@ class Dataset:
     """True if the scenes have no CRS but transforms of their own, in one local coordinate system; without a CRS and
     without this, they are laid out side by side."""
 
+    annotated_area: bool = False
+    """True if only an area of the scenes is annotated: the layer ``annotated_area`` of annotations.gpkg."""
+
     band_names: tuple[str, ...] = ()
     """Name of each band in lower case, such as ``red``; empty if unknown."""
 
@@ -183,7 +190,7 @@ class Dataset:
         Returns
         -------
         dict
-            Annotations by scene name, in pixels of the scene, rounded to 1e-6 of a pixel.
+            Annotations by scene name, in pixels of the scene, rounded to 1e-6 of a pixel, with the annotated area.
 
         Raises
         ------
@@ -210,7 +217,29 @@ class Dataset:
             objects = self._to_pixels(batch[here], scene_of)
             for of in np.unique(scene_of):
                 parts[self.scenes[of].name].append(objects[scene_of == of])
-        return {name: _joined(of) for name, of in parts.items()}
+        joined = {name: _joined(of) for name, of in parts.items()}
+        if not self.annotated_area:
+            return joined
+        areas = self._read_areas(wanted)
+        return {name: replace(of, area=areas[name]) for name, of in joined.items()}
+
+    def _read_areas(self, wanted: Collection[str]) -> dict[str, shapely.Geometry]:
+        """Read the annotated area of scenes by name, in pixels of the scene; empty without a feature."""
+        path, scenes = self.folder / ANNOTATIONS, {s.name: s for s in self.scenes}
+        try:
+            _, _, wkb, (names,) = pyogrio.raw.read(path, layer=AREA, columns=["scene"])
+        except (RuntimeError, ValueError) as error:
+            raise AnnotationError(
+                f"{path}: layer {AREA} cannot be read ({error}). Run geoseg prepare again"
+            ) from error
+        geometry = shapely.make_valid(shapely.from_wkb(wkb))
+        areas = {}
+        for name in wanted:
+            area = shapely.union_all(geometry[names == name])
+            to_pixels = ~Affine(*scenes[name].transform)
+            (moved,) = transform_geometry(np.array([area], object), to_pixels)
+            areas[name] = shapely.transform(moved, lambda xy: xy.round(DIGITS))
+        return areas
 
     def _to_pixels(self, annotations: Annotations, scene_of: NDArray[np.int_]) -> Annotations:
         """Transform annotations from map coordinates to pixels of their scenes, in place."""
@@ -231,6 +260,7 @@ def write_description(
     layers: Mapping[str, ClassCounts],
     crs: str | None,
     local_coordinates: bool = False,
+    annotated_area: bool = False,
     dtype: str = "uint8",
     band_names: Sequence[str] = RGB,
     statistics: Sequence[BandStatistics] = (),
@@ -249,6 +279,8 @@ def write_description(
     }
     if local_coordinates:
         description["local_coordinates"] = True
+    if annotated_area:
+        description["annotated_area"] = True
     write_json(folder / DESCRIPTION, description)
 
 
@@ -285,25 +317,53 @@ def write_annotations(
     for layer, parts in layers.items():
         table = _build_table(scenes, parts, legend, crs)
         simple = bool((table.geom_type == "Polygon").all())
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "'crs' was not provided")
-                table.to_file(
-                    path,
-                    layer=layer,
-                    driver="GPKG",
-                    engine="pyogrio",
-                    index=False,
-                    geometry_type="Polygon" if simple else "MultiPolygon",
-                    promote_to_multi=not simple,
-                    layer_options={"GEOMETRY_NAME": GEOMETRY},
-                )
-        except (RuntimeError, ValueError) as error:
-            raise OutputError(
-                f"{ANNOTATIONS}: cannot be written ({error}). Check that the disk is not full"
-            ) from error
+        _write_layer(path, layer, table, "Polygon" if simple else "MultiPolygon")
     for layer in layers:
         add_layer_style(path, legend, layer=layer)
+
+
+def write_annotated_area(
+    folder: Path,
+    scenes: Sequence[DatasetScene],
+    areas: Sequence[shapely.Geometry | None],
+    crs: str | None,
+) -> None:
+    """Add the layer ``annotated_area`` to annotations.gpkg.
+
+    `areas` are those of the scenes in their pixels; None: all of the scene.
+    """
+    names, polygons = [], []
+    for scene, area in zip(scenes, areas, strict=True):
+        box = shapely.box(0, 0, scene.width, scene.height)
+        inside = box if area is None else shapely.intersection(area, box)
+        parts = shapely.get_parts(inside)
+        parts = parts[shapely.area(parts) > 0]
+        names += [scene.name] * len(parts)
+        polygons += transform_geometry(parts, Affine(*scene.transform)).tolist()
+    table = gpd.GeoDataFrame({"scene": names}, geometry=np.array(polygons, object), crs=crs)
+    _write_layer(folder / ANNOTATIONS, AREA, table, "Polygon")
+    store_style(folder / ANNOTATIONS, area_style_qml(), layer=AREA)
+
+
+def _write_layer(path: Path, layer: str, table: gpd.GeoDataFrame, kind: str) -> None:
+    """Add a layer to a GeoPackage. Raises OutputError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "'crs' was not provided")
+            table.to_file(
+                path,
+                layer=layer,
+                driver="GPKG",
+                engine="pyogrio",
+                index=False,
+                geometry_type=kind,
+                promote_to_multi=kind == "MultiPolygon",
+                layer_options={"GEOMETRY_NAME": GEOMETRY},
+            )
+    except (RuntimeError, ValueError) as error:
+        raise OutputError(
+            f"{ANNOTATIONS}: cannot be written ({error}). Check that the disk is not full"
+        ) from error
 
 
 def _build_table(
@@ -330,6 +390,14 @@ def _build_table(
         ),
         crs=crs,
     )
+
+
+def group_by_file(scenes: Iterable[DatasetScene]) -> list[list[DatasetScene]]:
+    """Group scenes that are windows of one file, in the order of their first scenes."""
+    files: dict[str, list[DatasetScene]] = {}
+    for scene in scenes:
+        files.setdefault(scene.file, []).append(scene)
+    return list(files.values())
 
 
 def is_plain_name(name: str) -> bool:
@@ -362,6 +430,7 @@ def _from_json(folder: Path, data: Any) -> Dataset:
         dtype=str(data["dtype"]),
         crs=data["crs"],
         local_coordinates=bool(data.get("local_coordinates", False)),
+        annotated_area=bool(data.get("annotated_area", False)),
         **_bands_from_json(data),
     )
 

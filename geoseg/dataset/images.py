@@ -68,7 +68,6 @@ def write_image(
     transform: Affine,
     crs: CRS | None,
     on_strip: OnStrip,
-    window: Window | None = None,
 ) -> None:
     """Write the bands of an image as a tiled GeoTIFF with internal overviews.
 
@@ -85,8 +84,6 @@ def write_image(
         Georeference of the output.
     on_strip
         Called for every strip.
-    window
-        Part of the image to write; None for the whole image.
 
     Raises
     ------
@@ -97,10 +94,14 @@ def write_image(
     """
     opened = open_scene(image.path, indexes=image.indexes, allow_vrt=image.is_vrt)
     with opened as scene, replacing(output, overwrite=True) as scratch:
-        part = window or Window(0, 0, scene.info.width, scene.info.height)
         profile = {
             **_band_profile(scene.info.dtype, names),
-            **{"width": part.width, "height": part.height, "transform": transform, "crs": crs},
+            **{
+                "width": scene.info.width,
+                "height": scene.info.height,
+                "transform": transform,
+                "crs": crs,
+            },
         }
         try:
             with (
@@ -109,7 +110,7 @@ def write_image(
             ):
                 target.colorinterp = _choose_colours(names)
                 target.descriptions = [text or None for text in scene.descriptions]
-                _copy_pixels(scene, part, target, on_strip)
+                _copy_pixels(scene, target, on_strip)
             _build_overviews(scratch)
         except RasterioError as error:
             raise OutputError(
@@ -138,12 +139,12 @@ def _choose_colours(names: Sequence[str]) -> list[ColorInterp]:
     return colours if coloured else [ColorInterp.gray, *colours[1:]]
 
 
-def _copy_pixels(scene: Scene, part: Window, target: DatasetWriter, on_strip: OnStrip) -> None:
-    """Copy a window of a scene, with a mask from the first strip on that has pixels which are not valid."""
-    left, top, width = part.col_off, part.row_off, part.width
+def _copy_pixels(scene: Scene, target: DatasetWriter, on_strip: OnStrip) -> None:
+    """Copy a scene, with a mask from the first strip on that has pixels which are not valid."""
+    width, height = scene.info.width, scene.info.height
     masked = False
-    for window in _iterate_strips(width, part.height):
-        pixels, valid = scene.read(Window(left, top + window.row_off, width, window.height))
+    for window in _iterate_strips(width, height):
+        pixels, valid = scene.read(window)
         target.write(pixels, window=window)
         if not masked and not valid.all():
             masked = True

@@ -46,15 +46,25 @@ def place_scenes(scenes: Sequence[SourceScene]) -> list[SourceScene]:
     would search for a transformation between the two. Raises SceneError if CRSs differ.
     """
     find_common_crs([scene.image for scene in scenes])
-    others = [n for n, scene in enumerate(scenes) if not scene.located]
+    files: dict[str, list[int]] = {}
+    for n, scene in enumerate(scenes):
+        if not scene.located:
+            files.setdefault(scene.stem, []).append(n)
     located = [scene for scene in scenes if scene.located]
     x, y = _upper_right(located) if located else (0, 0)
-    transforms = arrange_on_shelves([_compute_extent(scenes[n]) for n in others], x=x, y=y)
+    extents = [_compute_extent([scenes[n] for n in parts]) for parts in files.values()]
     placed = list(scenes)
-    for n, transform in zip(others, transforms, strict=True):
-        image = replace(scenes[n].image, transform=transform)
-        placed[n] = replace(scenes[n], image=image)
+    for parts, transform in zip(files.values(), arrange_on_shelves(extents, x=x, y=y), strict=True):
+        for n in parts:
+            placed[n] = _move_scene(scenes[n], transform)
     return placed
+
+
+def _move_scene(scene: SourceScene, transform: Affine) -> SourceScene:
+    """Replace the transform of the image of a scene."""
+    whole = scene.whole and replace(scene.whole, transform=transform)
+    own = transform @ Affine.translation(*scene.corner)
+    return replace(scene, image=replace(scene.image, transform=own), whole=whole)
 
 
 def find_common_crs(images: Sequence[SceneInfo]) -> CRS | None:
@@ -109,14 +119,19 @@ def arrange_on_shelves(extents: Sequence[Extent], *, x: int = 0, y: int = 0) -> 
     return transforms
 
 
-def _compute_extent(scene: SourceScene) -> Extent:
-    """Return the extent of a scene and of the objects that reach across its edge."""
-    box = shapely.box(0, 0, scene.image.width, scene.image.height)
-    objects = (g for annotations in scene.layers.values() for g in annotations.geometry)
-    bounds = shapely.total_bounds([box, *objects])
-    left, top = np.floor(bounds[:2])
-    right, bottom = np.ceil(bounds[2:])
-    return Extent(float(left), float(top), float(right), float(bottom), scene.gsd or 1.0)
+def _compute_extent(scenes: Sequence[SourceScene]) -> Extent:
+    """Return the extent of the image of some scenes and of the objects that reach across its edge."""
+    image = scenes[0].whole or scenes[0].image
+    bounds = [np.array([[0.0, 0.0, image.width, image.height]])]
+    for scene in scenes:
+        corner = np.tile(scene.corner, 2)
+        bounds += [
+            shapely.bounds(o.geometry).reshape(-1, 4) + corner for o in scene.layers.values()
+        ]
+    every = np.concatenate(bounds)
+    left, top = np.floor(every[:, :2].min(axis=0))
+    right, bottom = np.ceil(every[:, 2:].max(axis=0))
+    return Extent(float(left), float(top), float(right), float(bottom), scenes[0].gsd or 1.0)
 
 
 def _upper_right(scenes: Sequence[SourceScene]) -> tuple[int, int]:

@@ -1,7 +1,7 @@
-"""Journal of the scenes of a dataset, by which a later run writes only scenes whose input has changed.
+"""Journal of the files of a dataset, by which a later run writes only files whose input has changed.
 
-``journal`` in a dataset folder has a line for each scene: a fingerprint of everything that its pixels and its counts
-depend on. It also lets an interrupted run be continued.
+``journal`` in a dataset folder has a line for each GeoTIFF: a fingerprint of everything that its pixels and the counts
+of its scenes depend on. It also lets an interrupted run be continued.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from geoseg.raster.vrt import find_parts, read_vrt
 
 JOURNAL = "journal"
 
-_FORMAT = {"format": "geoseg prepare 2"}  # to be changed with the way scenes are written
+_FORMAT = {"format": "geoseg prepare 3"}  # to be changed with the way scenes are written
 _SIDECARS = (".msk", ".aux.xml")  # where GDAL reads masks and nodata from
 _SAMPLE = 1 << 16  # bytes read at either end of a file
 
@@ -65,23 +65,33 @@ class SceneCounts:
 
 
 def compute_fingerprint(
-    scene: SourceScene, classes: int, band_names: Sequence[str], crs: CRS | None
+    scenes: Sequence[SourceScene], classes: int, band_names: Sequence[str], crs: CRS | None
 ) -> str:
-    """Return a hexadecimal digest of everything that the pixels and counts of a scene depend on.
+    """Return a hexadecimal digest of everything that the pixels and counts of the scenes of an image depend on.
 
-    Its position is not part of it. Images are compared by size, time of modification and their ends.
+    Their position is not part of it. Images are compared by size, time of modification and their ends.
     """
+    image = scenes[0].whole or scenes[0].image
     digest = hashlib.sha256()
-    for file in _list_files(scene.image):
+    for file in _list_files(image):
         digest.update(repr(_read_state(file)).encode())
-    bands = scene.image.indexes, tuple(band_names)
-    state = (scene.window, scene.image.nodata, classes, crs.to_wkt() if crs else None)
-    digest.update(repr((*state, *bands)).encode())
-    for layer, objects in scene.layers.items():
-        digest.update(f"{layer} {len(objects)}".encode())
-        digest.update(objects.class_id.tobytes())
-        for wkb in shapely.to_wkb(objects.geometry):
-            digest.update(wkb)
+    common = (
+        image.nodata,
+        classes,
+        crs.to_wkt() if crs else None,
+        image.indexes,
+        tuple(band_names),
+    )
+    digest.update(repr(common).encode())
+    for scene in scenes:
+        digest.update(repr((scene.name, scene.window)).encode())
+        if scene.area is not None:
+            digest.update(shapely.to_wkb(scene.area))
+        for layer, objects in scene.layers.items():
+            digest.update(f"{layer} {len(objects)}".encode())
+            digest.update(objects.class_id.tobytes())
+            for wkb in shapely.to_wkb(objects.geometry):
+                digest.update(wkb)
     return digest.hexdigest()
 
 
@@ -107,73 +117,79 @@ class BuildJournal:
         self.reused = 0
         """Number of scenes that were not written again."""
 
-    def reuse(self, scene: DatasetScene, key: str) -> SceneCounts | None:
-        """Take an unchanged scene from an interrupted run or the former dataset.
+    def reuse(
+        self, file: str, key: str, transform: Sequence[float]
+    ) -> dict[str, SceneCounts] | None:
+        """Take an unchanged file from an interrupted run or the former dataset.
 
         Parameters
         ----------
-        scene
-            Scene of the new dataset.
+        file
+            Path of the GeoTIFF in the new dataset.
         key
-            Its fingerprint.
+            Fingerprint of its scenes.
+        transform
+            Its transform.
 
         Returns
         -------
-        SceneCounts or None
-            Counts of the scene; None if there is no unchanged one.
+        dict or None
+            Counts by scene; None if there is no unchanged file.
         """
-        target = self.folder / scene.file
+        target = self.folder / file
         for folder, entries in (
             (self.folder, self._entries),
             (self._former, self._former_entries),
         ):
-            entry = entries.get(scene.name)
+            entry = entries.get(file)
             if folder is None or entry is None or entry["key"] != key:
                 continue
-            source = folder / scene.file
+            source = folder / file
             if not source.is_file() or source.stat().st_size != entry["bytes"]:
                 continue
-            same_place = entry["transform"] == list(scene.transform)
+            same_place = entry["transform"] == list(transform)
             if source != target or not same_place:
-                _copy_scene(source, target, None if same_place else Affine(*scene.transform))
-            counts = SceneCounts.from_json(entry["counts"])
+                _copy_scene(source, target, None if same_place else Affine(*transform))
+            counts = {name: SceneCounts.from_json(of) for name, of in entry["counts"].items()}
             if folder is self._former or not same_place:
-                self.add(scene, key, counts)
+                self.add(file, key, transform, counts)
             with self._lock:
-                self.reused += 1
+                self.reused += len(counts)
             return counts
         return None
 
-    def add(self, scene: DatasetScene, key: str, counts: SceneCounts) -> None:
-        """Add a scene that is complete in the folder."""
+    def add(
+        self, file: str, key: str, transform: Sequence[float], counts: Mapping[str, SceneCounts]
+    ) -> None:
+        """Add a file that is complete in the folder."""
         entry = {
-            "scene": scene.name,
+            "file": file,
             "key": key,
-            "bytes": (self.folder / scene.file).stat().st_size,
-            "transform": list(scene.transform),
-            "counts": counts.to_json(),
+            "bytes": (self.folder / file).stat().st_size,
+            "transform": list(transform),
+            "counts": {scene: of.to_json() for scene, of in counts.items()},
         }
         with (
             self._lock,
             (self.folder / JOURNAL).open("a", encoding="utf-8", newline="\n") as journal,
         ):
-            self._entries[scene.name] = entry
+            self._entries[file] = entry
             journal.write(json.dumps(entry) + "\n")
 
     def close(self, scenes: Collection[DatasetScene]) -> None:
         """Remove the files of other scenes, and write the entries of these in their order."""
-        files = {scene.file for scene in scenes}
+        files = dict.fromkeys(scene.file for scene in scenes)
         for path in (self.folder / SCENES).iterdir():
             if f"{SCENES}/{path.name}" not in files:
                 path.unlink()
-        entries = (self._entries[scene.name] for scene in scenes)
+        entries = (self._entries[file] for file in files)
         write_json_lines(self.folder / JOURNAL, [_FORMAT, *entries])
         if self.reused:
             log.info("%d of %d scenes are unchanged and were reused", self.reused, len(scenes))
 
 
 def _read_entries(folder: Path) -> dict[str, dict[str, Any]]:
-    """Read the entries of a journal by scene; truncated lines are ignored."""
+    """Read the entries of a journal by file; truncated lines are ignored."""
     try:
         first, *lines = (folder / JOURNAL).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
@@ -186,7 +202,7 @@ def _read_entries(folder: Path) -> dict[str, dict[str, Any]]:
             entry = json.loads(line)
         except ValueError:
             continue
-        entries[entry["scene"]] = entry
+        entries[entry["file"]] = entry
     return entries
 
 

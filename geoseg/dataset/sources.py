@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import shapely
 from affine import Affine
 from rasterio.windows import Window
 
@@ -20,7 +21,7 @@ from geoseg.annotations.readers import (
     find_reader,
 )
 from geoseg.annotations.validation import Action, IssueKind, ValidationReport
-from geoseg.annotations.vector import read_outlines
+from geoseg.annotations.vector import read_annotated_area, read_outlines
 from geoseg.dataset.classes import (
     ClassMapping,
     extend_legend,
@@ -32,7 +33,7 @@ from geoseg.dataset.images import SUFFIXES, inspect_image
 from geoseg.dataset.pool import InputPool
 from geoseg.errors import AnnotationError, ConfigError, DatasetError, SceneError
 from geoseg.legend import DOTA_V2, Legend
-from geoseg.options import AnnotationOptions, RasterOptions
+from geoseg.options import AnnotationOptions, RasterOptions, as_path
 from geoseg.raster.scene import SceneInfo
 
 IMAGES, LABELS = "images", "labelTxt"
@@ -69,6 +70,12 @@ class SourceScene:
     window: Window | None = None
     """Part of the image that is the scene; None for the whole image."""
 
+    whole: SceneInfo | None = None
+    """Metadata of the whole image, if the scene is a window of it."""
+
+    file_name: str | None = None
+    """Name of the GeoTIFF without suffix, which scenes of one image share; None: the name of the scene."""
+
     gsd: float | None = None
     """Metres per pixel by the annotations or a dataset; None if unknown."""
 
@@ -80,9 +87,39 @@ class SourceScene:
         return Path(self.image.path)
 
     @property
+    def corner(self) -> tuple[int, int]:
+        """Column and row of the upper left pixel in the image."""
+        return (self.window.col_off, self.window.row_off) if self.window else (0, 0)
+
+    @property
+    def stem(self) -> str:
+        """Name of the GeoTIFF without suffix."""
+        return self.file_name or self.name
+
+    @property
+    def area(self) -> shapely.Geometry | None:
+        """Annotated area in pixels of the scene; None: all of it."""
+        return next((objects.area for objects in self.layers.values()), None)
+
+    @property
     def labels(self) -> Path:
         """File of the first annotation layer."""
         return next(iter(self.files.values()))
+
+
+def crop_scene(
+    scene: SourceScene, window: Window, layers: Mapping[str, Annotations]
+) -> SourceScene:
+    """Return a window of a whole scene; `layers` are its annotations in pixels of the window."""
+    image = scene.image
+    transform = image.transform @ Affine.translation(window.col_off, window.row_off)
+    return replace(
+        scene,
+        window=window,
+        whole=image,
+        image=replace(image, width=window.width, height=window.height, transform=transform),
+        layers=layers,
+    )
 
 
 def is_located(image: SceneInfo) -> bool:
@@ -155,7 +192,7 @@ def _read_dataset(
     layers = {layer: dataset.annotations(layer) for layer in dataset.layers}
 
     def read(scene: DatasetScene) -> SourceScene:
-        return SourceScene(
+        whole = SourceScene(
             name=scene.name,
             split=scene.split,
             image=inspect_image(dataset.path(scene), raster),
@@ -165,7 +202,9 @@ def _read_dataset(
             located=dataset.crs is not None or dataset.local_coordinates,
             gsd=scene.pixel_size_m,
             image_source=scene.image_source,
+            file_name=Path(scene.file).stem,
         )
+        return crop_scene(whole, Window(*scene.window), whole.layers) if scene.window else whole
 
     chosen = [scene for scene in dataset.scenes if not splits or scene.split in splits]
     return pool.map(read, chosen, "read labels", report)
@@ -338,6 +377,12 @@ def read_annotated_scenes(
         options.class_column, options.layer, classes.requested, options.colours
     )
     parts = read(annotations, images, reader_options, report)
+    if area := as_path(options.annotated_area):
+        areas = read_annotated_area(area, images, report)
+        parts = [
+            None if part is None else replace(part, area=of_scene)
+            for part, of_scene in zip(parts, areas, strict=True)
+        ]
     pairs = [
         (image, apply_corrections(part, annotations, Path(image.path).stem, report))
         for image, part in zip(images, parts, strict=True)
@@ -418,12 +463,17 @@ def merge_sources(
     folders: dict[str, set[Path]] = {}
     for folder, scenes in sources.items():
         for scene in scenes:
-            folders.setdefault(scene.name.casefold(), set()).add(folder)
+            for name in (scene.name, scene.stem):
+                folders.setdefault(name.casefold(), set()).add(folder)
+    clashing = {
+        (folder, scene.stem)
+        for folder, scenes in sources.items()
+        for scene in scenes
+        if any(len(folders[name.casefold()]) > 1 for name in (scene.name, scene.stem))
+    }
     return [
         replace(
-            _rename_scene(scene, folder, report)
-            if len(folders[scene.name.casefold()]) > 1
-            else scene,
+            _rename_scene(scene, folder, report) if (folder, scene.stem) in clashing else scene,
             layers={layer: scene.layers[layer] for layer in common},
         )
         for folder, scenes in sources.items()
@@ -432,18 +482,23 @@ def merge_sources(
 
 
 def _rename_scene(scene: SourceScene, folder: Path, report: ValidationReport) -> SourceScene:
-    name = f"{folder.resolve().name}-{scene.name}"
+    prefix = folder.resolve().name
+    name = f"{prefix}-{scene.name}"
     report.add(
         IssueKind.NAME_CLASH, scene.path, Action.REPAIRED, scene=name, note=f"renamed to {name}"
     )
-    return replace(scene, name=name)
+    return replace(scene, name=name, file_name=f"{prefix}-{scene.stem}")
 
 
 def check_names(scenes: Iterable[SourceScene]) -> None:
     """Raise DatasetError if two scenes would get the same file, also on a case-insensitive file system."""
     by_name: dict[str, SourceScene] = {}
+    by_file: dict[str, SourceScene] = {}
     for scene in scenes:
         other = by_name.setdefault(scene.name.casefold(), scene)
+        sharing = by_file.setdefault(scene.stem.casefold(), scene)
+        if sharing is not scene and (sharing.path != scene.path or scene.window is None):
+            other = sharing
         if other is not scene:
             raise DatasetError(
                 f"{scene.path}: has the same name as {other.path}. Rename one of the scenes"

@@ -22,10 +22,15 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geoseg.annotations.burn import AnnotationIndex, Annotations, transform_geometry
+from geoseg.annotations.burn import (
+    AnnotationIndex,
+    Annotations,
+    shift_annotations,
+    transform_geometry,
+)
 from geoseg.annotations.validation import Action, IssueKind, ValidationReport
 from geoseg.dataset.folder import is_plain_name
-from geoseg.dataset.sources import SourceScene
+from geoseg.dataset.sources import SourceScene, crop_scene
 from geoseg.errors import ConfigError, DatasetError, SceneError
 from geoseg.files import input_file
 from geoseg.options import PrepareOptions
@@ -36,7 +41,10 @@ TRAIN, VAL = "train", "val"
 _MANY_SCENES = 8
 _BLOCKS = 16
 _SMALLEST_BLOCK = 256
+_SMALLEST_FRAME = 64  # block, if only an area is annotated
 _WINDOW_NAME = re.compile(r"__[0-9.]+__[0-9]+___[0-9]+$")  # of DOTA's tools: scale, left, top
+_EXACT_ROWS = 12  # groups of blocks of which every division is compared
+_MOST_EXCHANGED = 64
 _SHARED = 1e-6  # of an area: neighbours have a border in common only
 
 Indexes = Mapping[str, AnnotationIndex]
@@ -189,7 +197,9 @@ def split_by_blocks(
     Blocks that overlap on the ground get the same split. Raises DatasetError if nothing is left for validation.
     """
     images = [scene.image for scene in scenes]
-    blocks = cut_blocks(images, options.block or choose_block_size(images))
+    areas = [scene.area for scene in scenes]
+    blocks = cut_blocks(images, options.block or choose_block_size(images, areas))
+    blocks = [b for b in blocks if measure_area(areas[b.scene], b.window)]
     transforms = separate_scenes(scenes)
     indexes = [{n: AnnotationIndex(o) for n, o in s.layers.items()} for s in scenes]
     first = [next(iter(index.values())) for index in indexes]
@@ -207,9 +217,9 @@ def split_by_blocks(
         if window != block.window:
             action = Action.KEPT if window else Action.LEFT_OUT
             report.add(IssueKind.GAP, scene.path, action, scene=name)
-        if window:
-            part = replace(scene, name=name, split=VAL if is_val else TRAIN)
-            parts.append(_crop_scene(part, indexes[block.scene], window))
+        if window and measure_area(scene.area, window):
+            part = replace(scene, name=name, split=VAL if is_val else TRAIN, file_name=scene.stem)
+            parts.append(_crop_block(part, indexes[block.scene], window))
     if any(val) and not any(part.split == VAL for part in parts):
         raise DatasetError(
             f"{images[0].path}: nothing left for validation. Use a smaller --gap or larger --block"
@@ -217,12 +227,27 @@ def split_by_blocks(
     return parts
 
 
-def choose_block_size(images: Sequence[SceneInfo]) -> int | None:
-    """Return the side in pixels that makes about 16 blocks of a few scenes; None, whole scenes, for many."""
+def choose_block_size(
+    images: Sequence[SceneInfo], areas: Sequence[shapely.Geometry | None] = ()
+) -> int | None:
+    """Return the side in pixels that makes about 16 blocks of a few scenes; None, whole scenes, for many.
+
+    Blocks are smaller if only an area of the scenes is annotated.
+    """
     if len(images) >= _MANY_SCENES:
         return None
+    annotated = [area for area in areas if area is not None]
     pixels = sum(image.width * image.height for image in images)
-    return max(_SMALLEST_BLOCK, round(sqrt(pixels / _BLOCKS)))
+    if len(annotated) == len(images):
+        pixels = sum(area.area for area in annotated)
+    return max(_SMALLEST_FRAME if annotated else _SMALLEST_BLOCK, round(sqrt(pixels / _BLOCKS)))
+
+
+def measure_area(area: shapely.Geometry | None, window: Window) -> float:
+    """Return the number of annotated pixels of a window of a scene."""
+    left, top = window.col_off, window.row_off
+    box = shapely.box(left, top, left + window.width, top + window.height)
+    return float(box.area if area is None else shapely.intersection(area, box).area)
 
 
 def cut_blocks(images: Sequence[SceneInfo], side: int | None) -> list[Block]:
@@ -241,13 +266,17 @@ def _divide_length(length: int, side: int | None) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
+def select_annotations(index: AnnotationIndex, window: Window) -> Annotations:
+    """Select the annotations that are visible in a window of their scene; the result is in pixels of the window."""
+    annotations = shift_annotations(index.query_window(window), -window.col_off, -window.row_off)
+    box = (0, 0, window.width, window.height)
+    return annotations[shapely.area(shapely.clip_by_rect(annotations.geometry, *box)) > 0]
+
+
 def clip_annotations(index: AnnotationIndex, window: Window) -> Annotations:
     """Clip annotations to a window of their scene; the result is in pixels of the window."""
-    annotations = index.query_window(window)
-    box = (0, 0, window.width, window.height)
-    geometry = transform_geometry(
-        annotations.geometry, Affine.translation(-window.col_off, -window.row_off)
-    )
+    annotations = shift_annotations(index.query_window(window), -window.col_off, -window.row_off)
+    box, geometry = (0, 0, window.width, window.height), annotations.geometry
     across = ~shapely.contains(shapely.box(*box), geometry)
     geometry[across] = shapely.make_valid(
         shapely.clip_by_rect(geometry[across], *box), method="structure", keep_collapsed=False
@@ -284,40 +313,73 @@ def group_overlapping(footprints: NDArray[np.object_]) -> NDArray[np.intp]:
 
 
 def compute_shares(windows: Sequence[Window], parts: Sequence[Annotations]) -> NDArray[np.float64]:
-    """Compute the share of each window in all pixels and in the annotated area of each class.
+    """Compute the share of each window in all annotated pixels and in the area of each class.
 
     Returns
     -------
     (windows, classes) array
-        Column 0 is the share of pixels. Columns add up to 1, or 0 for a class without objects.
+        Column 0 is the share of annotated pixels. Columns add up to 1, or 0 for a class without objects.
     """
     classes = 1 + max((int(part.class_id.max()) for part in parts if len(part)), default=0)
     amount = np.zeros((len(windows), classes))
     for row, (window, part) in enumerate(zip(windows, parts, strict=True)):
         np.add.at(amount[row], part.class_id, shapely.area(part.geometry))
-        amount[row, 0] = window.width * window.height
+        amount[row, 0] = measure_area(part.area, Window(0, 0, window.width, window.height))
     total = amount.sum(axis=0)
     return amount / np.where(total > 0, total, 1)
 
 
 def choose_validation(shares: NDArray[np.float64], target: float) -> NDArray[np.bool_]:
-    """Choose rows of `shares` (n, k) whose sum is near `target` in every column.
+    """Choose rows of `shares` (n, k) for validation.
 
-    Greedy and deterministic; of two or more rows at least one and never all.
+    Of the classes in two rows or more (columns from 1), as many as possible are in chosen and in other rows; then the
+    sum of the chosen rows is as near to `target` as possible in every column.
+
+    Returns
+    -------
+    (n,) array of bool
+        Deterministic; of two or more rows at least one and never all. The best choice for up to 12 rows; beyond, one
+        that no change of one row, or exchange of two, improves.
     """
     chosen = np.zeros(len(shares), bool)
     if target <= 0 or len(shares) < 2:
         return chosen
-    total = np.zeros(shares.shape[1])
-    while chosen.sum() < len(shares) - 1:
-        left = ((target - total - shares) ** 2).sum(axis=1)
-        left[chosen] = np.inf
-        best = int(np.argmin(left))
-        if chosen.any() and left[best] >= ((target - total) ** 2).sum():
-            break
-        chosen[best] = True
-        total += shares[best]
-    return chosen
+    if len(shares) <= _EXACT_ROWS:
+        numbers = np.arange(1, 2 ** len(shares) - 1)
+        every = (numbers[:, None] >> np.arange(len(shares)) & 1).astype(bool)
+        return np.asarray(every[_rank_choices(every, shares, target)[0]])
+    chosen[_rank_choices(np.eye(len(shares), dtype=bool), shares, target)[0]] = True
+    while True:
+        others = _list_neighbours(chosen)
+        best = others[_rank_choices(others, shares, target)[0]]
+        if _rank_choices(np.stack([chosen, best]), shares, target)[0] == 0:
+            return chosen
+        chosen = best
+
+
+def _list_neighbours(chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return (m, n) choices that differ from `chosen` by one row, or, of few rows, by an exchange of two."""
+    flipped = chosen ^ np.eye(len(chosen), dtype=bool)
+    if len(chosen) <= _MOST_EXCHANGED:
+        inside, outside = np.flatnonzero(chosen), np.flatnonzero(~chosen)
+        pairs = np.stack(np.meshgrid(inside, outside), axis=-1).reshape(-1, 2)
+        exchanged = np.repeat(chosen[None], len(pairs), axis=0)
+        exchanged[np.arange(len(pairs))[:, None], pairs] ^= True
+        flipped = np.concatenate([flipped, exchanged])
+    some = flipped.any(axis=1) & ~flipped.all(axis=1)
+    return np.asarray(flipped[some])
+
+
+def _rank_choices(
+    choices: NDArray[np.bool_], shares: NDArray[np.float64], target: float
+) -> NDArray[np.intp]:
+    """Rank (m, n) choices of rows, the best first: by classes missing on a side, then by distance to the target."""
+    present = shares[:, 1:] > 0
+    present = present[:, present.sum(axis=0) > 1].astype(np.float32)
+    weight = choices.astype(np.float32)
+    missing = (weight @ present == 0) | ((1 - weight) @ present == 0)
+    distance = ((choices.astype(np.float64) @ shares - target) ** 2).sum(axis=1)
+    return np.lexsort((distance.round(12), missing.sum(axis=1)))
 
 
 def _choose_blocks(
@@ -415,15 +477,9 @@ def _name_blocks(scenes: Sequence[str], blocks: Sequence[Block]) -> list[str]:
     return names
 
 
-def _crop_scene(scene: SourceScene, indexes: Indexes, window: Window) -> SourceScene:
-    """Return the part of a scene in a window."""
-    image, w = scene.image, window
-    if (w.width, w.height) == (image.width, image.height):
+def _crop_block(scene: SourceScene, indexes: Indexes, window: Window) -> SourceScene:
+    """Return the part of a scene in a window, with the whole objects that are visible in it."""
+    if (window.width, window.height) == (scene.image.width, scene.image.height):
         return scene
-    transform = image.transform @ Affine.translation(w.col_off, w.row_off)
-    return replace(
-        scene,
-        window=window,
-        image=replace(image, width=w.width, height=w.height, transform=transform),
-        layers={layer: clip_annotations(index, window) for layer, index in indexes.items()},
-    )
+    layers = {layer: select_annotations(index, window) for layer, index in indexes.items()}
+    return crop_scene(scene, window, layers)

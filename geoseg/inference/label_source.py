@@ -5,11 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from geoseg.dataset.folder import Dataset, DatasetScene
+from rasterio.windows import Window
+
+from geoseg.dataset.folder import Dataset, DatasetScene, group_by_file
 from geoseg.errors import DatasetError, SceneError
 from geoseg.files import check_output, replacing
 from geoseg.inference.memory import memory_limit
@@ -32,6 +34,7 @@ from geoseg.raster.labels import (
     open_labels,
     read_legend,
 )
+from geoseg.raster.scene import open_scene
 
 _SUFFIXES = (".tif", ".tiff", ".png")
 _PLANES: Mapping[str, tuple[str, Resampling]] = {
@@ -41,10 +44,15 @@ _PLANES: Mapping[str, tuple[str, Resampling]] = {
 }
 """Suffix of the file of a scene, and resampling of its overviews, by kind of raster."""
 
+_CONTEXT = 256  # pixels around a block in which objects that its border cuts are predicted too
+
 
 @dataclass(frozen=True, slots=True)
 class SceneLabels:
-    """Open rasters of one scene, on its grid."""
+    """Open rasters of scenes of one file, on their grid."""
+
+    windows: tuple[Window, ...]
+    """Window of each scene in the rasters, which may have pixels around it too."""
 
     labels: LabelFile
 
@@ -55,7 +63,7 @@ class SceneLabels:
 
 
 class LabelSource(Protocol):
-    """Provides labels of the scenes of a dataset, one scene at a time."""
+    """Provides labels of the scenes of a dataset, one file at a time."""
 
     path: Path
     """Model file, or folder of label rasters."""
@@ -63,13 +71,20 @@ class LabelSource(Protocol):
     has_interior: bool
     """True if every scene has the interior of objects."""
 
-    def open(self, scene: DatasetScene) -> AbstractContextManager[SceneLabels]:
-        """Open labels of a scene, and their confidence and interior of objects where there are any."""
+    def group(self, scenes: Sequence[DatasetScene]) -> list[list[DatasetScene]]:
+        """Group scenes that are opened together."""
+        ...
+
+    def open(self, *scenes: DatasetScene) -> AbstractContextManager[SceneLabels]:
+        """Open labels of the scenes of a group, and their confidence and interior of objects where there are any."""
         ...
 
 
 class PredictedLabels:
     """Labels that a model predicts when they are opened, as `segment` does, in the same memory.
+
+    Blocks of a file are predicted by the tiles of the whole file, so their labels are those of the file. Tiles further
+    than 256 pixels from all blocks are left out.
 
     Parameters
     ----------
@@ -117,31 +132,40 @@ class PredictedLabels:
         )
         self._predictor = create_predictor(spec, self.model)
 
+    def group(self, scenes: Sequence[DatasetScene]) -> list[list[DatasetScene]]:
+        """Group the scenes of a file."""
+        return group_by_file(scenes)
+
     @contextmanager
-    def open(self, scene: DatasetScene) -> Iterator[SceneLabels]:
-        """Predict and open a scene; raises SceneError if it is damaged."""
+    def open(self, *scenes: DatasetScene) -> Iterator[SceneLabels]:
+        """Predict and open scenes of one file; raises SceneError if it is damaged."""
         with tempfile.TemporaryDirectory(prefix="geoseg-") as folder:
-            rasters = self._predict(self._dataset.path(scene), Path(folder))
+            rasters = self._predict(scenes, Path(folder))
             if self._keep:
-                kept = _kept_paths(self._keep, scene)
+                kept = _kept_paths(self._keep, scenes[0])
                 if INTERIOR not in rasters:  # of another model
                     kept[INTERIOR].unlink(missing_ok=True)
                 for kind, path in rasters.items():
                     with replacing(kept[kind], overwrite=self._overwrite) as scratch:
                         write_cog(path, scratch, overviews=_PLANES[kind][1])
-            with _open_rasters(rasters) as opened:
+            with _open_rasters(rasters, scenes) as opened:
                 yield opened
 
-    def _predict(self, scene: Path, folder: Path) -> dict[str, Path]:
-        with open_scenes([scene]) as scenes:
-            plan = plan_scene(self._settings, (scene,), scenes)
-            reader = scenes.reader(plan.scene)
+    def _predict(self, scenes: Sequence[DatasetScene], folder: Path) -> dict[str, Path]:
+        file = self._dataset.path(scenes[0])
+        with open_scenes([file]) as opened:
+            plan = plan_scene(self._settings, (file,), opened)
+            tiles = [tile for tile in plan.tiles if _is_near(tile.core, scenes)]
+            plan = replace(plan, tiles=tiles)
+            reader = opened.reader(plan.scene)
             return predict_rasters(plan, reader, self._predictor, folder, self.model.card)
 
 
 class StoredLabels:
     """Label rasters of any origin in a folder: ``<scene>.tif``, ``.tiff`` or ``.png``, optionally with
     ``<scene>.confidence.tif`` and ``<scene>.interior.tif``.
+
+    For blocks of a file, a raster of the whole file, which has its name, is used if the block has none.
 
     Raises
     ------
@@ -163,12 +187,21 @@ class StoredLabels:
                 "scenes are missing. Add them, or choose another --split"
             )
         self._files = {name: file for name, file in files.items() if file is not None}
-        interiors = (_kept_paths(folder, scene)[INTERIOR] for scene in scenes)
+        interiors = (
+            file.with_name(file.stem + _PLANES[INTERIOR][0]) for file in self._files.values()
+        )
         self.has_interior = all(file.is_file() for file in interiors)
 
+    def group(self, scenes: Sequence[DatasetScene]) -> list[list[DatasetScene]]:
+        """Group the scenes of a label raster."""
+        groups: dict[Path, list[DatasetScene]] = {}
+        for scene in scenes:
+            groups.setdefault(self._files[scene.name], []).append(scene)
+        return list(groups.values())
+
     @contextmanager
-    def open(self, scene: DatasetScene) -> Iterator[SceneLabels]:
-        """Open the labels of a scene.
+    def open(self, *scenes: DatasetScene) -> Iterator[SceneLabels]:
+        """Open the labels of scenes of one raster.
 
         Raises
         ------
@@ -177,22 +210,36 @@ class StoredLabels:
         DatasetError
             If their legend has other classes.
         """
-        file = self._files[scene.name]
-        with _open_rasters({**_kept_paths(self.path, scene), LABELS: file}) as opened:
-            rows, columns = opened.labels.shape
-            if (rows, columns) != (scene.height, scene.width):
-                raise SceneError(
-                    f"{file}: {columns} x {rows} pixels, but its scene is {scene.width} x "
-                    f"{scene.height}. Write labels on the grid of the scene"
-                )
+        file = self._files[scenes[0].name]
+        paths = {kind: file.with_name(file.stem + suffix) for kind, (suffix, _) in _PLANES.items()}
+        with _open_rasters({**paths, LABELS: file}, scenes) as opened:
+            height, width = opened.labels.shape
+            is_scene = len(scenes) == 1 and (width, height) == (scenes[0].width, scenes[0].height)
+            if not is_scene:
+                self._check_size(opened.labels, scenes[0])
             if LEGEND_TAG in opened.labels.dataset.tags():
                 _check_legend(read_legend(opened.labels), self._dataset, str(file))
-            yield opened
+            yield replace(opened, windows=(Window(0, 0, width, height),)) if is_scene else opened
+
+    def _check_size(self, labels: LabelFile, scene: DatasetScene) -> None:
+        """Raise SceneError if labels have neither the size of a scene nor, for blocks, of the file."""
+        width, height = scene.width, scene.height
+        if scene.window is not None:
+            with open_scene(self._dataset.path(scene)) as file:
+                width, height = file.info.width, file.info.height
+        rows, columns = labels.shape
+        if (rows, columns) != (height, width):
+            raise SceneError(
+                f"{labels.path}: {columns} x {rows} pixels, but its scene is {width} x "
+                f"{height}. Write labels on the grid of the scene"
+            )
 
 
 @contextmanager
-def _open_rasters(paths: Mapping[str, Path]) -> Iterator[SceneLabels]:
-    """Open the rasters of a scene by kind; those besides the labels may be missing."""
+def _open_rasters(
+    paths: Mapping[str, Path], scenes: Sequence[DatasetScene]
+) -> Iterator[SceneLabels]:
+    """Open the rasters of scenes by kind; those besides the labels may be missing."""
     with ExitStack() as stack:
         labels = stack.enter_context(open_labels(paths[LABELS]))
         confidence, interior = (
@@ -201,7 +248,23 @@ def _open_rasters(paths: Mapping[str, Path]) -> Iterator[SceneLabels]:
             else None
             for kind in (CONFIDENCE, INTERIOR)
         )
-        yield SceneLabels(labels, confidence, interior)
+        rows, columns = labels.shape
+        windows = tuple(Window(*(scene.window or (0, 0, columns, rows))) for scene in scenes)
+        yield SceneLabels(windows, labels, confidence, interior)
+
+
+def _is_near(core: Window, scenes: Sequence[DatasetScene]) -> bool:
+    """Return True if a tile is to be predicted for one of the scenes of its file."""
+    return any(
+        scene.window is None
+        or (
+            core.col_off < scene.window[0] + scene.width + _CONTEXT
+            and core.col_off + core.width > scene.window[0] - _CONTEXT
+            and core.row_off < scene.window[1] + scene.height + _CONTEXT
+            and core.row_off + core.height > scene.window[1] - _CONTEXT
+        )
+        for scene in scenes
+    )
 
 
 def check_keep_folder(folder: Path, scenes: Sequence[DatasetScene], *, overwrite: bool) -> None:
@@ -218,12 +281,14 @@ def check_keep_folder(folder: Path, scenes: Sequence[DatasetScene], *, overwrite
 
 
 def _kept_paths(folder: Path, scene: DatasetScene) -> dict[str, Path]:
-    """Return the paths of the rasters of a scene by kind."""
-    return {kind: folder / f"{scene.name}{suffix}" for kind, (suffix, _) in _PLANES.items()}
+    """Return the paths of the rasters of a scene, or of the whole file of a block, by kind."""
+    name = scene.name if scene.window is None else Path(scene.file).stem
+    return {kind: folder / f"{name}{suffix}" for kind, (suffix, _) in _PLANES.items()}
 
 
 def _find_labels(scene: DatasetScene, folder: Path) -> Path | None:
-    files = (folder / f"{scene.name}{suffix}" for suffix in _SUFFIXES)
+    names = [scene.name, Path(scene.file).stem] if scene.window else [scene.name]
+    files = (folder / f"{name}{suffix}" for name in names for suffix in _SUFFIXES)
     return next((file for file in files if file.is_file()), None)
 
 

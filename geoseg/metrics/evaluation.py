@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window
@@ -35,7 +36,7 @@ from geoseg.metrics.object_scores import ObjectCounts
 from geoseg.metrics.objects import ObjectCollector, resample_f1, resample_pq
 from geoseg.options import ScoringOptions
 from geoseg.polygons.boxes import fit_oriented_boxes
-from geoseg.polygons.table import AttributeTable, Polygons, extract_polygons
+from geoseg.polygons.table import AttributeTable, Polygons
 
 PredictedStrip = tuple[NDArray[np.uint8], NDArray[np.uint8] | None]
 """Labels (rows, columns) of the scene's full width, and confidences of the same shape or None."""
@@ -79,6 +80,8 @@ class SceneCounter:
         Size of the scene in pixels.
     scoring
         How scores are computed.
+    corner
+        Column and row of a block in its file, of which `table` and the polygons are; None for a whole file.
     """
 
     def __init__(
@@ -89,8 +92,12 @@ class SceneCounter:
         width: int,
         height: int,
         scoring: ScoringOptions,
+        corner: tuple[int, int] | None = None,
     ) -> None:
         self._table, self._scoring = table, scoring
+        x, y = corner or (0, 0)
+        self._to_scene = Affine.translation(-x, -y)
+        self._block = shapely.box(0, 0, width, height) if corner else None
         classes = len(table.legend)
         self._pixels = {
             layer: _PixelCounter(annotations, classes, scoring)
@@ -98,14 +105,26 @@ class SceneCounter:
         }
         collector = partial(ObjectCollector, classes=classes, width=width, height=height)
         self._objects = {
-            layer: collector(annotations, match=scoring.match, difficult=scoring.difficult)
+            layer: collector(
+                annotations,
+                match=scoring.match,
+                difficult=scoring.difficult,
+                block=corner is not None,
+            )
             for layer, annotations in references.items()
         }
         self._boxes = {
-            layer: collector(annotations, difficult="ignore", clip=False)
+            layer: collector(self._mark_outside(annotations), difficult="ignore", clip=False)
             for layer, annotations in references.items()
             if layer == QUADS
         }
+
+    def _mark_outside(self, annotations: Annotations) -> Annotations:
+        """Mark quads whose centre is outside of the block as difficult, so that they do not count."""
+        if self._block is None:
+            return annotations
+        inside = shapely.intersects(shapely.centroid(annotations.geometry), self._block)
+        return replace(annotations, difficult=annotations.difficult | ~inside)
 
     def count_strips(self, strips: Iterable[PredictedStrip]) -> Iterator[PredictedStrip]:
         """Yield labels and confidences from top to bottom after their pixels have been counted."""
@@ -120,11 +139,14 @@ class SceneCounter:
         """Count a batch of predicted polygons; those below the smallest size are left out."""
         kept = self._table.is_kept(polygons.regions, self._scoring.cleaning)
         class_id, score = polygons.regions.class_id[kept], polygons.regions.confidence_mean[kept]
-        geometry = polygons.outlines.geometry(Affine.identity())[kept]
+        geometry = polygons.outlines.geometry(self._to_scene)[kept]
         for collector in self._objects.values():
             collector.add(geometry, class_id, score)
         if self._boxes:
-            boxes = fit_oriented_boxes(polygons.regions).geometry(Affine.identity())[kept]
+            boxes = fit_oriented_boxes(polygons.regions).geometry(self._to_scene)[kept]
+            if self._block is not None:
+                inside = shapely.intersects(shapely.centroid(boxes), self._block)
+                boxes, class_id, score = boxes[inside], class_id[inside], score[inside]
             for collector in self._boxes.values():
                 collector.add(boxes, class_id, score)
 
@@ -139,38 +161,6 @@ class SceneCounter:
             )
             for layer, collector in self._objects.items()
         }
-
-
-def count_scene(
-    strips: Iterable[PredictedStrip],
-    references: Mapping[str, Annotations],
-    table: AttributeTable,
-    *,
-    width: int,
-    height: int,
-    scoring: ScoringOptions,
-) -> dict[str, SceneCounts]:
-    """Count pixels and objects of a scene against each of several references.
-
-    Parameters
-    ----------
-    strips
-        Labels and confidences from top to bottom, of any height.
-    references, table, width, height, scoring
-        See `SceneCounter`.
-
-    Returns
-    -------
-    dict
-        Layer to counts.
-    """
-    counter = SceneCounter(references, table, width=width, height=height, scoring=scoring)
-    areas = table.row_areas(width)
-    counted = counter.count_strips(strips)
-    countable = table.legend.countable
-    for batch in extract_polygons(counted, scoring.cleaning, areas, countable=countable):
-        counter.add(batch)
-    return counter.finish()
 
 
 class _PixelCounter:

@@ -38,6 +38,10 @@ COVER = 0.5
 LEAST_IOU = 0.1
 """IoU of a pair of one class below which they have nothing in common (Bolya et al. 2020, arXiv:2008.08115)."""
 
+SLIVER = 16
+"""Pixels below which a part of an object that the border of a block cuts does not count, as a speckle."""
+
+_ROUNDING = 1e-3  # square pixels
 _MAX_POINTS = 256  # of a polygon that is intersected as a whole
 
 ABOVE_HALF = float(np.nextafter(0.5, 1))
@@ -139,6 +143,9 @@ class ObjectCollector:
         (ignore), or removed (drop).
     clip
         Clip annotations to the scene. Those outside are left out in any case.
+    block
+        The scene is a block of a larger one. Objects that its border cuts, annotated and predicted alike, are replaced
+        by their connected parts inside; parts below `SLIVER` do not count.
     """
 
     def __init__(
@@ -151,12 +158,17 @@ class ObjectCollector:
         match: float = 0.5,
         difficult: Difficult = "keep",
         clip: bool = True,
+        block: bool = False,
     ) -> None:
         if difficult == "drop":
             annotations = annotations[~annotations.difficult]
+        self._block = (width, height) if block else None
         whole = repair_polygons(annotations.geometry)
         clipped = clip_polygons(whole, width, height)
         ignored = annotations.class_id == IGNORE
+        if block:
+            clipped, index, sliver = cut_polygons(whole, width, height)
+            whole, annotations, ignored = whole[index], annotations[index], ignored[index] | sliver
         self._ignored = shapely.STRtree(clipped[ignored])
         objects = (shapely.area(clipped) > 0) & ~ignored
         annotations = annotations[objects]
@@ -165,6 +177,10 @@ class ObjectCollector:
         self._uncounted = (
             annotations.difficult if difficult == "ignore" else np.zeros(len(annotations), bool)
         )
+        self._area = annotations.area
+        if self._area is not None:
+            outside = shapely.area(shapely.difference(self._reference.geometry, self._area))
+            self._uncounted = self._uncounted | (outside > _ROUNDING)
         self._least, self._classes = min(match, LEAST_IOU), classes
         self._predicted_class = [np.zeros(0, np.uint8)]
         self._predicted_area = [np.zeros(0)]
@@ -179,6 +195,10 @@ class ObjectCollector:
         score: NDArray[np.float32] | None = None,
     ) -> None:
         """Add (n,) predicted polygons in pixels of the scene, with their class IDs and confidences."""
+        if self._block:
+            geometry, index, sliver = cut_polygons(geometry, *self._block)
+            geometry, index = geometry[~sliver], index[~sliver]
+            class_id, score = class_id[index], None if score is None else score[index]
         counted = ~self._is_ignored(geometry)
         found = _Shapes.of(geometry[counted], class_id[counted])
         pairs = _find_pairs(self._tree, self._reference, found, self._least)
@@ -192,12 +212,13 @@ class ObjectCollector:
         self._number += len(found.class_id)
 
     def _is_ignored(self, geometry: NDArray[np.object_]) -> NDArray[np.bool_]:
-        """(n,) True where at least half of a polygon lies on ignored area."""
+        """(n,) True where at least half of a polygon lies on ignored area, or outside of the annotated area."""
         p, i = self._ignored.query(geometry)
         common = shapely.area(shapely.intersection(geometry[p], self._ignored.geometries[i]))
-        ignored: NDArray[np.bool_] = (
-            np.bincount(p, common, len(geometry)) >= shapely.area(geometry) / 2
-        )
+        area = np.bincount(p, common, len(geometry)).astype(np.float64)
+        if self._area is not None:
+            area += shapely.area(shapely.difference(geometry, self._area))
+        ignored: NDArray[np.bool_] = area >= shapely.area(geometry) / 2
         return ignored
 
     def finish(self) -> SceneObjects:
@@ -250,6 +271,33 @@ def clip_polygons(geometry: NDArray[np.object_], width: int, height: int) -> NDA
     beyond = (left < 0) | (top < 0) | (right > width) | (bottom > height)
     clipped[beyond] = shapely.intersection(clipped[beyond], shapely.box(0, 0, width, height))
     return clipped
+
+
+def cut_polygons(
+    geometry: NDArray[np.object_], width: int, height: int
+) -> tuple[NDArray[np.object_], NDArray[np.intp], NDArray[np.bool_]]:
+    """Cut valid polygons at the border of a block of `width` x `height` pixels.
+
+    Returns
+    -------
+    (n,) array
+        Polygons inside, and the connected parts of those that the border cuts.
+    (n,) array
+        Index of the polygon of each part.
+    (n,) array of bool
+        True for parts below `SLIVER`.
+    """
+    left, top, right, bottom = shapely.bounds(geometry).reshape(-1, 4).T
+    inside = (left >= 0) & (top >= 0) & (right <= width) & (bottom <= height)
+    across = np.flatnonzero(~inside & (right > 0) & (bottom > 0) & (left < width) & (top < height))
+    common = shapely.intersection(geometry[across], shapely.box(0, 0, width, height))
+    parts, of = shapely.get_parts(common, return_index=True)
+    parts, of = parts[shapely.area(parts) > 0], of[shapely.area(parts) > 0]
+    whole = np.flatnonzero(inside)
+    index = np.concatenate([whole, across[of]])
+    order = np.argsort(index, kind="stable")
+    small = np.concatenate([np.zeros(len(whole), bool), shapely.area(parts) < SLIVER])
+    return np.concatenate([geometry[whole], parts])[order], index[order], small[order]
 
 
 def _find_pairs(

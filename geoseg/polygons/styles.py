@@ -166,10 +166,16 @@ def raster_style_qml(legend: Legend) -> str:
     return _document_style(qgis)
 
 
-def frame_style_qml() -> str:
-    """Return a QGIS style of frames to annotate: outlines, labelled with the rank."""
-    qgis = _qgis("Symbology|Labeling")
-    qgis.set("labelsEnabled", "1")
+def area_style_qml() -> str:
+    """Return a QGIS style of the annotated area: outlines."""
+    qgis = _qgis("Symbology")
+    _add_outline(qgis)
+    _blending(qgis)
+    return _document_style(qgis)
+
+
+def _add_outline(qgis: Element) -> None:
+    """Draw all polygons as outlines."""
     renderer = SubElement(
         qgis,
         "renderer-v2",
@@ -187,6 +193,13 @@ def frame_style_qml() -> str:
         "style": "no",
     }
     SubElement(renderer, "symbols").append(_fill_symbol("0", outline))
+
+
+def frame_style_qml() -> str:
+    """Return a QGIS style of frames to annotate: outlines, labelled with the rank."""
+    qgis = _qgis("Symbology|Labeling")
+    qgis.set("labelsEnabled", "1")
+    _add_outline(qgis)
     settings = SubElement(
         SubElement(qgis, "labeling", type="simple"), "settings", calloutType="simple"
     )

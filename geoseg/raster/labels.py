@@ -340,6 +340,25 @@ def read_strips(
         )
 
 
+def read_window_strips(
+    labels: LabelFile, confidence: ConfidenceFile | None, legend: Legend, window: Window
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8] | None]]:
+    """Yield class IDs and confidence of strips of a window, from top to bottom. Raises as `read_class_ids`."""
+    for strip in cut_strips(window):
+        yield (
+            read_class_ids(labels, legend, strip),
+            confidence.read(strip) if confidence else None,
+        )
+
+
+def cut_strips(window: Window) -> list[Window]:
+    """Cut a window into strips of its width, from top to bottom."""
+    return [
+        Window(window.col_off, window.row_off + part.row_off, part.width, part.height)
+        for part in _strips((window.height, window.width), _ROWS)
+    ]
+
+
 def read_class_ids(
     labels: LabelFile | LabelArray, legend: Legend, window: Window
 ) -> NDArray[np.uint8]:

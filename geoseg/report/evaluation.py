@@ -331,12 +331,14 @@ def _show_scene(
 ) -> dict[str, Any]:
     annotations = {layer: of[scene.name] for layer, of in references.items()}
     with source.open(scene) as opened:
+        (window,) = opened.windows
         images = read_images(
             dataset.path(scene),
             opened.labels,
             annotations,
             stretch=choose_stretch(dataset.band_names, dataset.dtype, dataset.statistics),
             difficult=scoring.difficult,
+            window=window if scene.window else None,
         )
     size = {"width": scene.width, "height": scene.height}
     return {"name": scene.name, **size, **encode_images(images, dataset.legend)}

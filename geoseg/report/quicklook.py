@@ -17,6 +17,7 @@ from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
+from rasterio.windows import Window
 
 from geoseg.errors import SceneError
 from geoseg.raster.bands import read_band_names
@@ -69,6 +70,7 @@ def read_quicklook(
     enlarge: float = _LARGEST_ZOOM,
     stretch: Stretch | None = None,
     allow_vrt: bool = False,
+    window: Window | None = None,
 ) -> Quicklook:
     """Read a scene at reduced size.
 
@@ -85,6 +87,8 @@ def read_quicklook(
         first three, or one as grey; uint8 unchanged, other types from the 2nd to the 98th percentile of the scene.
     allow_vrt
         Also read a virtual raster of files in its folder.
+    window
+        Part of the raster that is the scene; None: all.
 
     Raises
     ------
@@ -96,11 +100,13 @@ def read_quicklook(
         open_raster(path, allow_vrt=allow_vrt) as scene,
     ):
         check_pixels(scene, path)
-        zoom = min(size / max(scene.shape), enlarge)
-        width, height = (max(1, round(length * zoom)) for length in (scene.width, scene.height))
+        part = window or Window(0, 0, scene.width, scene.height)
+        columns, rows = part.width, part.height
+        zoom = min(size / max(rows, columns), enlarge)
+        width, height = (max(1, round(length * zoom)) for length in (columns, rows))
         try:
             small, valid = _read_picture(
-                scene, path, min(width, scene.width), min(height, scene.height), stretch
+                scene, path, (min(height, rows), min(width, columns)), stretch, part
             )
         except RasterioError as error:
             raise SceneError(f"{path}: the raster is damaged. Copy or download it again") from error
@@ -108,16 +114,15 @@ def read_quicklook(
         shown_valid = cv2.resize(
             valid.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST
         )
-        to_picture = Affine.scale(width / scene.width, height / scene.height) @ ~map_transform(
-            scene.transform
-        )
-        metres = pixel_size_m(scene.crs or None, scene.transform, scene.width, scene.height)
+        transform = scene.transform @ Affine.translation(part.col_off, part.row_off)
+        to_picture = Affine.scale(width / columns, height / rows) @ ~map_transform(transform)
+        metres = pixel_size_m(scene.crs or None, transform, columns, rows)
         return Quicklook(
             picture=np.asarray(picture, np.uint8),
             valid=np.asarray(shown_valid, np.uint8) != 0,
             to_picture=to_picture,
-            bounds=_bounds(scene),
-            pixel_size_m=metres and metres * scene.width / width,
+            bounds=_bounds(map_transform(transform), columns, rows),
+            pixel_size_m=metres and metres * columns / width,
             crs=scene.crs or None,
             scene_pixel=sqrt(abs(scene.transform.determinant)),
         )
@@ -162,14 +167,12 @@ def blank_quicklook(
     rows, columns = shape
     zoom = min(size / max(shape), _LARGEST_ZOOM)
     width, height = max(1, round(columns * zoom)), max(1, round(rows * zoom))
-    corners = [transform @ corner for corner in ((0, 0), (columns, 0), (0, rows), (columns, rows))]
-    x, y = zip(*corners, strict=True)
     metres = pixel_size_m(crs, transform, columns, rows)
     return Quicklook(
         picture=np.full((height, width, 3), _WHITE, np.uint8),
         valid=np.ones((height, width), bool),
         to_picture=Affine.scale(width / columns, height / rows) @ ~transform,
-        bounds=(min(x), min(y), max(x), max(y)),
+        bounds=_bounds(transform, columns, rows),
         pixel_size_m=metres and metres * columns / width,
         crs=crs,
         scene_pixel=sqrt(abs(transform.determinant)),
@@ -177,23 +180,28 @@ def blank_quicklook(
 
 
 def _read_picture(
-    scene: DatasetReader, path: Path, width: int, height: int, stretch: Stretch | None
+    scene: DatasetReader,
+    path: Path,
+    shape: tuple[int, int],
+    stretch: Stretch | None,
+    window: Window,
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Read decimated pixels as (h, w, 3) red, green, blue, and (h, w) True where they are valid."""
-    shape = (height, width)
+    """Read decimated pixels of a window as (h, w, 3) red, green, blue, and (h, w) True where they are valid."""
     if is_palette(scene):
-        colours = read_palette(scene)[:, scene.read(1, out_shape=shape)]
-        valid = (scene.read_masks(1, out_shape=shape) != 0) & (colours[3] > 0)
+        colours = read_palette(scene)[:, scene.read(1, out_shape=shape, window=window)]
+        valid = (scene.read_masks(1, out_shape=shape, window=window) != 0) & (colours[3] > 0)
         return _grey_out(np.moveaxis(colours[:3], 0, 2), valid), valid
     alpha, names = find_alpha_band(scene, path), read_band_names(scene)
     numbers = select_bands(names, alpha, bands=None, file=path)
     shown = stretch.bands if stretch else locate_colours([names[n - 1] for n in numbers])
     bands = [numbers[position] for position in shown]
-    read = scene.read(bands, out_shape=(len(bands), *shape), resampling=Resampling.average)
+    read = scene.read(
+        bands, out_shape=(len(bands), *shape), window=window, resampling=Resampling.average
+    )
     valid = (
-        scene.read(alpha, out_shape=shape) != 0
+        scene.read(alpha, out_shape=shape, window=window) != 0
         if alpha
-        else scene.read_masks(bands[0], out_shape=shape) != 0
+        else scene.read_masks(bands[0], out_shape=shape, window=window) != 0
     )
     valid &= np.isfinite(read).all(axis=0)
     pixels = np.where(valid[..., None], np.moveaxis(read, 0, 2), 0)
@@ -206,11 +214,7 @@ def _grey_out(picture: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uin
     return np.where(valid[..., None], picture, np.uint8(_NODATA_GREY))
 
 
-def _bounds(scene: DatasetReader) -> tuple[float, float, float, float]:
-    transform = map_transform(scene.transform)
-    corners = [
-        transform @ corner
-        for corner in ((0, 0), (scene.width, 0), (0, scene.height), scene.shape[::-1])
-    ]
+def _bounds(transform: Affine, columns: int, rows: int) -> tuple[float, float, float, float]:
+    corners = [transform @ corner for corner in ((0, 0), (columns, 0), (0, rows), (columns, rows))]
     x, y = zip(*corners, strict=True)
     return min(x), min(y), max(x), max(y)

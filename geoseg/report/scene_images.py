@@ -15,11 +15,12 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
+from rasterio.windows import Window
 
 from geoseg.annotations.burn import Annotations, burn
 from geoseg.legend import BACKGROUND, IGNORE, Legend
 from geoseg.options import Difficult
-from geoseg.raster.labels import LabelArray, LabelFile
+from geoseg.raster.labels import LabelArray, LabelFile, cut_strips
 from geoseg.raster.stretch import Stretch
 from geoseg.report.quicklook import read_quicklook
 
@@ -61,6 +62,7 @@ def read_images(
     *,
     stretch: Stretch | None = None,
     difficult: Difficult = "keep",
+    window: Window | None = None,
 ) -> SceneImages:
     """Read a scene at reduced size, and its labels strip by strip.
 
@@ -76,21 +78,26 @@ def read_images(
         Colours of the image, see `read_quicklook`.
     difficult
         Treatment of difficult annotations.
+    window
+        Part of scene and labels that is the scene of the references; None: all.
 
     Raises
     ------
     SceneError
         If the scene or the labels cannot be read.
     """
-    rows, columns = labels.shape
-    image = read_quicklook(path, size=min(SIZE, max(rows, columns)), stretch=stretch).picture
+    part = window or Window(0, 0, *labels.shape[::-1])
+    rows, columns = part.height, part.width
+    image = read_quicklook(
+        path, size=min(SIZE, max(rows, columns)), stretch=stretch, window=window
+    ).picture
     height, width = image.shape[:2]
     small = np.empty((height, width), np.uint8)
     down, across = _pixel_centres(rows, height), _pixel_centres(columns, width)
-    for strip in labels.strips():
-        top = strip.row_off
-        part = slice(*np.searchsorted(down, (top, top + strip.height)))
-        small[part] = labels.read(strip)[np.ix_(down[part] - top, across)]
+    for strip in labels.strips() if window is None else cut_strips(window):
+        top = strip.row_off - part.row_off
+        shown = slice(*np.searchsorted(down, (top, top + strip.height)))
+        small[shown] = labels.read(strip)[np.ix_(down[shown] - top, across)]
     burned = {
         layer: burn(
             annotations,

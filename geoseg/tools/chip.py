@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
@@ -48,6 +49,7 @@ from geoseg.dataset.chips import (
     clip_window,
     format_chip_name,
     select_objects,
+    to_box,
 )
 from geoseg.dataset.folder import ANNOTATIONS, DESCRIPTION, Dataset, DatasetScene
 from geoseg.dataset.pool import InputPool
@@ -56,13 +58,15 @@ from geoseg.inference.journal import Journal, JournalEntry, open_journal
 from geoseg.legend import Legend
 from geoseg.options import BatchOptions, ChipOptions, StrPath
 from geoseg.progress import Track, silent
-from geoseg.raster.scene import Scene, open_scene
+from geoseg.raster.scene import Scene
 from geoseg.work_folder import open_work_folder
 
 EMPTY = "chips without objects were left out"
 NO_DATA = "chips without data were left out"
 HIDDEN = "objects are hardly visible in a chip and were left out there"
 UNKNOWN = "ignored areas are not represented in the format"
+NOT_ANNOTATED = "chips outside the annotated area were left out"
+OUTSIDE = "chips have pixels outside the annotated area, which the format does not represent"
 
 _STATE, _PRODUCTS = "state", "products"
 
@@ -302,7 +306,7 @@ class ChipWriter:
         """Write the chips of a part. Raises SceneError and OutputError."""
         dataset, scene = self.dataset, part.scene
         with (
-            open_scene(dataset.path(scene), bands=dataset.bands, dtype=dataset.dtype) as opened,
+            dataset.open_scene(scene) as opened,
             PartRecorder(part, self.records) as recorder,
         ):
             for window in part.windows:
@@ -348,6 +352,10 @@ class ChipWriter:
         index = self.indexes[scene.name]
         inside = clip_window(window, scene.width, scene.height)
         name = format_chip_name(self.options, scene.name, window)
+        area, box = index.annotations.area, to_box(inside)
+        if area is not None and not shapely.area(shapely.intersection(area, box)):
+            notes[NOT_ANNOTATED] += 1
+            return None
         objects = select_objects(index, inside, self.options)
         if not len(objects) and not _is_sampled(name, self.options.empty):
             notes[EMPTY] += 1
@@ -359,6 +367,7 @@ class ChipWriter:
         notes[HIDDEN] += objects.hidden
         if not self.format.has_ignore:
             notes[UNKNOWN] += objects.unknown
+            notes[OUTSIDE] += area is not None and not shapely.covers(area, box)
         pixels, valid = _pad(pixels, window), _pad(valid, window)
         labels = partial(burn_chip, index, inside, valid, self.options)
         crs = self.dataset.crs

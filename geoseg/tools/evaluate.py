@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.windows import Window
 
-from geoseg.annotations.burn import Annotations
 from geoseg.dataset.folder import Dataset, DatasetScene
 from geoseg.errors import ConfigError
 from geoseg.files import check_output, write_json
@@ -22,19 +23,27 @@ from geoseg.inference.label_source import (
     StoredLabels,
     check_keep_folder,
 )
+from geoseg.legend import Legend
 from geoseg.metrics.evaluation import (
     Evaluation,
+    PredictedStrip,
     SceneCounter,
     SceneCounts,
     SplitCounts,
-    count_scene,
 )
 from geoseg.models.model_file import Model, check_card_file, write_card
-from geoseg.options import EvaluateOutputs, ScoringOptions, StrPath, as_path
-from geoseg.polygons.object_raster import choose_decoding, open_objects, read_energy_strips
-from geoseg.polygons.table import AttributeTable, extract_polygons
+from geoseg.options import EvaluateOutputs, PolygonOptions, ScoringOptions, StrPath, as_path
+from geoseg.polygons.attributes import RowArea
+from geoseg.polygons.object_raster import (
+    Energy,
+    choose_decoding,
+    open_objects,
+    read_energy_strips,
+)
+from geoseg.polygons.objects import Decoding
+from geoseg.polygons.table import AttributeTable, Polygons, extract_polygons
 from geoseg.progress import Track, silent
-from geoseg.raster.labels import read_strips
+from geoseg.raster.labels import read_strips, read_window_strips
 from geoseg.report.evaluation import References, collect_content, write_report
 
 log = logging.getLogger(__name__)
@@ -162,19 +171,16 @@ def _score_split(
     track: Track,
 ) -> list[Evaluation]:
     """Count the scenes of a split against every reference."""
-    totals = {layer: SplitCounts() for layer in references}
-    for scene in track(dataset.split(split), "evaluate"):
-        with source.open(scene) as opened:
+    counts: dict[str, dict[str, SceneCounts]] = {}
+    for scenes in track(source.group(dataset.split(split)), "evaluate"):
+        with source.open(*scenes) as opened:
             if scoring.cleaning.split == "confidence" and opened.confidence is None:
-                raise _missing_plane("confidence", f"{source.path}, scene {scene.name}")
-            scene_counts = _count_scene(
-                opened,
-                {layer: annotations[scene.name] for layer, annotations in references.items()},
-                _table_of(dataset, scene),
-                scoring,
-            )
-        for layer, counts in scene_counts.items():
-            totals[layer].add(scene.name, counts)
+                raise _missing_plane("confidence", f"{source.path}, scene {scenes[0].name}")
+            counts |= _count_scenes(opened, scenes, references, dataset, scoring)
+    totals = {layer: SplitCounts() for layer in references}
+    for scene in dataset.split(split):
+        for layer, of_scene in counts.pop(scene.name).items():
+            totals[layer].add(scene.name, of_scene)
     return [
         total.evaluation(
             model=source.path,
@@ -204,42 +210,74 @@ def _missing_plane(split: str, where: str) -> ConfigError:
     )
 
 
-def _count_scene(
+def _count_scenes(
     opened: SceneLabels,
-    references: Mapping[str, Annotations],
-    table: AttributeTable,
+    scenes: Sequence[DatasetScene],
+    references: References,
+    dataset: Dataset,
     scoring: ScoringOptions,
-) -> dict[str, SceneCounts]:
-    """Count a scene against every reference, with the polygons that `segment` would write."""
-    labels, legend, cleaning = opened.labels, table.legend, scoring.cleaning
-    height, width = labels.shape
-    areas = table.row_areas(width)
-    strips = read_strips(labels, opened.confidence, legend)
+) -> dict[str, dict[str, SceneCounts]]:
+    """Count scenes of one raster against every reference, with the polygons that `segment` would write."""
+    labels, legend, cleaning = opened.labels, dataset.legend, scoring.cleaning
+    table = _table_of(dataset, scenes[0], opened.windows[0])
+    areas = table.row_areas(labels.shape[1])
     separation = choose_decoding(
         cleaning, legend, confidence=opened.confidence, interior=opened.interior, row_area=areas
     )
+    counters = {
+        scene.name: SceneCounter(
+            {layer: annotations[scene.name] for layer, annotations in references.items()},
+            table,
+            width=window.width,
+            height=window.height,
+            scoring=scoring,
+            corner=(window.col_off, window.row_off)
+            if (window.height, window.width) != labels.shape
+            else None,
+        )
+        for scene, window in zip(scenes, opened.windows, strict=True)
+    }
+    strips = read_strips(labels, opened.confidence, legend)
+    if separation is None and len(scenes) == 1 and scenes[0].window is None:
+        strips = counters[scenes[0].name].count_strips(strips)  # read once
+    else:
+        for counter, window in zip(counters.values(), opened.windows, strict=True):
+            for _ in counter.count_strips(
+                read_window_strips(labels, opened.confidence, legend, window)
+            ):
+                pass
+    with ExitStack() as stack:
+        for batch in _extract_polygons(stack, opened, strips, separation, legend, cleaning, areas):
+            for counter in counters.values():
+                counter.add(batch)
+    return {name: counter.finish() for name, counter in counters.items()}
+
+
+def _extract_polygons(
+    stack: ExitStack,
+    opened: SceneLabels,
+    strips: Iterable[PredictedStrip],
+    separation: tuple[Decoding, Energy] | None,
+    legend: Legend,
+    cleaning: PolygonOptions,
+    areas: RowArea,
+) -> Iterator[Polygons]:
+    """Yield the polygons of a raster, of objects where they are separated; `stack` holds temporary files."""
     if separation is None:
-        return count_scene(strips, references, table, width=width, height=height, scoring=scoring)
-    counter = SceneCounter(references, table, width=width, height=height, scoring=scoring)
-    for _ in counter.count_strips(strips):
-        pass
+        return extract_polygons(strips, cleaning, areas, countable=legend.countable)
     decoding, energy = separation
-    with (
-        tempfile.TemporaryDirectory(prefix="geoseg-") as folder,
+    labels = opened.labels
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="geoseg-"))
+    objects = stack.enter_context(
         open_objects(
             read_energy_strips(labels, energy, legend), decoding,
             shape=labels.shape, path=Path(folder, "objects.tif"),
-        ) as objects,
-    ):  # fmt: skip
-        ids = objects.read_strips(
-            labels.strips(), opened.confidence, fill_holes=cleaning.fill_holes
         )
-        batches = extract_polygons(
-            ids, cleaning, areas, class_id=objects.class_id, countable=legend.countable
-        )
-        for batch in batches:
-            counter.add(batch)
-        return counter.finish()
+    )  # fmt: skip
+    ids = objects.read_strips(labels.strips(), opened.confidence, fill_holes=cleaning.fill_holes)
+    return extract_polygons(
+        ids, cleaning, areas, class_id=objects.class_id, countable=legend.countable
+    )
 
 
 def _record_scores(model: Model, evaluations: Sequence[Evaluation]) -> None:
@@ -248,6 +286,8 @@ def _record_scores(model: Model, evaluations: Sequence[Evaluation]) -> None:
     log.info("%s: scores recorded in the model card", model.path)
 
 
-def _table_of(dataset: Dataset, scene: DatasetScene) -> AttributeTable:
+def _table_of(dataset: Dataset, scene: DatasetScene, window: Window) -> AttributeTable:
+    """Return the table of a raster in which a scene has this window."""
     crs = None if dataset.crs is None else CRS.from_wkt(dataset.crs)
-    return AttributeTable(dataset.legend, crs, Affine(*scene.transform), scene.name)
+    shift = Affine.translation(-window.col_off, -window.row_off)
+    return AttributeTable(dataset.legend, crs, Affine(*scene.transform) @ shift, scene.name)

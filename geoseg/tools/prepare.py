@@ -11,6 +11,7 @@ from geoseg.dataset.build import build_dataset, finish_build, open_build
 from geoseg.dataset.classes import read_class_options
 from geoseg.dataset.pool import InputPool
 from geoseg.dataset.sources import merge_sources, read_annotated_scenes, read_folders
+from geoseg.dataset.validate import report_sparse_annotations
 from geoseg.options import (
     AnnotationOptions,
     BatchOptions,
@@ -118,7 +119,7 @@ def prepare_scenes(
         Folder to write.
     annotations
         Vector file with a class column, or a file or folder of another format. Pixels outside all
-        polygons are background.
+        polygons are background, or ignored outside of ``source.annotated_area``.
     source
         Format of `annotations`.
     raster
@@ -149,6 +150,7 @@ def prepare_scenes(
             _to_paths(scenes), Path(annotations), source, classes, raster, pool, report
         )
         chosen = raster.bands is not None
+        report_sparse_annotations(annotated, report)
         build_dataset(
             annotated, journal, options, classes, pool, report, spatial=True, chosen_bands=chosen
         )

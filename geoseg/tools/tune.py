@@ -78,18 +78,26 @@ def tune(
         )
     annotations = dataset.annotations(options.layer, scenes=scenes)
     search = RuleSearch(dataset.legend, _areas(dataset, options))
-    for scene in track(scenes, "tune"):
-        index = AnnotationIndex(annotations[scene.name])
-        with source.open(scene) as opened:
-            for window, labels, interior in _read_blocks(opened):
-                if index.annotations.area is not None:
-                    labels[~_burn_area(index.annotations.area, window)] = BACKGROUND
-                search.add(labels, interior, _shift(index.query_window(window), window))
+    for group in track(source.group(scenes), "tune"):
+        with source.open(*group) as opened:
+            for scene, part in zip(group, opened.windows, strict=True):
+                _add_scene(search, opened, part, AnnotationIndex(annotations[scene.name]))
     choice = search.choose()
     if options.write:
         write_card(source.model, lambda card: replace(card, objects=choice.rules))
         log.info("%s: rules recorded in the model card", source.path)
     return choice
+
+
+def _add_scene(
+    search: RuleSearch, opened: SceneLabels, part: Window, index: AnnotationIndex
+) -> None:
+    """Add a scene, which is a part of the rasters, to a search."""
+    area = index.annotations.area
+    for window, labels, interior in _read_blocks(opened, part):
+        if area is not None:
+            labels[~_burn_area(area, window)] = BACKGROUND
+        search.add(labels, interior, _shift(index.query_window(window), window))
 
 
 def rule_table(choice: RuleChoice, legend: Legend) -> str:
@@ -136,15 +144,16 @@ def _areas(dataset: Dataset, options: TuneOptions) -> dict[int, NDArray[np.float
 
 
 def _read_blocks(
-    opened: SceneLabels,
+    opened: SceneLabels, scene: Window
 ) -> Iterator[tuple[Window, NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Yield windows of a scene with their labels and interior of objects."""
+    """Yield windows of a scene with their labels and interior of objects; `scene` is its window in the rasters."""
     assert opened.interior is not None
-    height, width = opened.labels.shape
-    for tile in tile_grid(width, height, core=_BLOCK, margin=0, multiple=1):
-        labels = opened.labels.read(tile.core)
+    for tile in tile_grid(scene.width, scene.height, core=_BLOCK, margin=0, multiple=1):
+        left, top, width, height = tile.core.flatten()
+        part = Window(scene.col_off + left, scene.row_off + top, width, height)
+        labels = opened.labels.read(part)
         labels[labels == IGNORE] = BACKGROUND
-        interior = opened.interior.read(tile.core)
+        interior = opened.interior.read(part)
         interior[interior == IGNORE] = 0
         yield tile.core, labels, interior
 

@@ -44,7 +44,12 @@ from geoseg.training.log import LogLine
 from geoseg.training.logit_adjustment import fit_logit_shifts
 from geoseg.training.sampler import build_sampler, log_sampling
 from geoseg.training.trainer import Tensors, Trainer, copy_tensors, learning_rate
-from geoseg.training.validation import EvenWindows, WindowScores, score_network
+from geoseg.training.validation import (
+    EvenWindows,
+    WindowScores,
+    choose_margin,
+    score_network,
+)
 from geoseg.training.windows import choose_layer, open_dataset, open_split
 
 _CHANGEABLE = (
@@ -108,6 +113,7 @@ class TrainingRun:
         if self.processes.is_leader:
             log_sampling(self.sampler, config.data)
         self.scaling = choose_scaling(config.network, self.dataset, self.sampler)
+        self.stride = int(network.stride)  # type: ignore[arg-type]
         self._val = open_split(config.data, self.dataset, "val")
         self._validation = EvenWindows(
             self._val,
@@ -116,8 +122,9 @@ class TrainingRun:
             most=config.training.validation_windows,
             device=device,
             objects=self.has_objects,
+            margin=choose_margin(config.data.window, self.stride),
+            stride=self.stride,
         )
-        self.stride = int(network.stride)  # type: ignore[arg-type]
         weights = compute_class_weights(config, self.dataset)
         if self.processes.is_leader:
             log_class_weights(config, self.dataset, weights)
@@ -324,6 +331,7 @@ class TrainingRun:
             size=self.config.data.window,
             most=most,
             device=self.trainer.device,
+            stride=self.stride,
         )
         with windows.load() as batches:
             shifts = fit_logit_shifts(network, batches, len(self.dataset.legend))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 
 import numpy as np
+import shapely
 from affine import Affine
 from numpy.random import Generator
 
@@ -57,7 +58,13 @@ class Sampler:
     ) -> None:
         self.reader, self.seed, self.size = reader, seed, data.window
         self._data, self._augment, self._with_objects = data, augment, objects
-        areas = np.array([s.width * s.height for s in reader.scenes], np.float64)
+        self._areas = [index.annotations.area for index in reader.indexes]
+        areas = np.array(
+            [
+                scene.width * scene.height if area is None else area.area
+                for scene, area in zip(reader.scenes, self._areas, strict=True)
+            ]
+        )
         self._cumulative_area = areas.cumsum() / areas.sum()
         self._values = ValueRange.of(reader.dataset)
         self._objects = ObjectIndex(reader)
@@ -111,11 +118,26 @@ class Sampler:
         return view
 
     def _draw_anywhere(self, rng: Generator) -> tuple[int, tuple[float, float]]:
-        """Draw a scene with probability proportional to its area, and a point in it."""
+        """Draw a scene with probability proportional to its annotated area, and a point in that."""
         number = int(np.searchsorted(self._cumulative_area, rng.random(), side="right"))
-        scene = self.reader.scenes[number]
-        x, y = rng.uniform((0, 0), (scene.width, scene.height))
-        return number, (float(x), float(y))
+        scene, area = self.reader.scenes[number], self._areas[number]
+        left, top, right, bottom = (
+            (0, 0, scene.width, scene.height) if area is None else area.bounds
+        )
+        x, y = rng.uniform((left, top), (right, bottom))
+        for _ in range(_MAX_TRIES):
+            if area is None or shapely.contains_xy(area, x, y):
+                break
+            x, y = rng.uniform((left, top), (right, bottom))
+        return number, self._move_inside(number, float(x), float(y))
+
+    def _move_inside(self, number: int, x: float, y: float) -> tuple[float, float]:
+        """Return the nearest point of the annotated area, so that a window around it is not ignored wholly."""
+        area = self._areas[number]
+        if area is None or shapely.contains_xy(area, x, y):
+            return x, y
+        inside, _ = shapely.get_coordinates(shapely.shortest_line(area, shapely.Point(x, y)))
+        return float(inside[0]), float(inside[1])
 
     def _draw_unlabelled(self, rng: Generator) -> tuple[int, tuple[float, float]]:
         """Draw a scene with probability proportional to its area, and a point in it, labelled or not."""
@@ -131,7 +153,7 @@ class Sampler:
         left, top, right, bottom = chosen.geometry[0].bounds
         spread = 0.35 * self.size
         x, y = rng.uniform((left, top), (right, bottom)) + rng.uniform(-spread, spread, 2)
-        return number, (float(x), float(y))
+        return number, self._move_inside(number, float(x), float(y))
 
     def _draw_class(self, rng: Generator) -> int:
         """Draw the index of a class that has objects."""
@@ -140,13 +162,15 @@ class Sampler:
         return int(rng.choice(len(self._classes), p=self._class_probabilities))
 
     def _place(self, rng: Generator, number: int, centre: tuple[float, float]) -> View:
-        """Place a window around a point, shifted into the scene where it fits."""
+        """Place a window around a point, shifted into the file of the scene where it fits."""
         scene = self.reader.scenes[number]
         transform = draw_transform(rng, self._augment, scene.pixel_size_m)
         half_side = self.size / 2 / np.sqrt(abs(transform.determinant))
         x, y = (
-            np.clip(value, half_side, length - half_side) if length > 2 * half_side else length / 2
-            for value, length in zip(centre, (scene.width, scene.height), strict=True)
+            np.clip(value, first + half_side, last - half_side)
+            if last - first > 2 * half_side
+            else (first + last) / 2
+            for value, (first, last) in zip(centre, self.reader.read_bounds(number), strict=True)
         )
         to_centre = Affine.translation(self.size / 2, self.size / 2)
         return View(number, to_centre @ transform @ Affine.translation(-round(x), -round(y)))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import weakref
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import sqrt
 from pathlib import Path
@@ -21,8 +21,14 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geoseg.annotations.burn import AnnotationIndex, Annotations, burn, burn_ids
-from geoseg.dataset.folder import Dataset, DatasetScene
+from geoseg.annotations.burn import (
+    AnnotationIndex,
+    Annotations,
+    burn,
+    burn_ids,
+    shift_annotations,
+)
+from geoseg.dataset.folder import Dataset, DatasetScene, group_by_file
 from geoseg.errors import ConfigError
 from geoseg.legend import IGNORE
 from geoseg.options import Difficult
@@ -148,6 +154,12 @@ class SplitReader:
         Fraction of the scenes that are left out, see `is_held_out`.
     max_open
         Scenes that stay open between windows.
+
+    Notes
+    -----
+    The blocks of one file are one scene, of the extent of all of them: a window may span several. Labels are IGNORE
+    outside of the blocks and of the annotated area. Pixels there are read as context, also those of other splits: holes
+    in a window would be a shape that no scene has, and nothing is learned or scored without labels.
     """
 
     def __init__(
@@ -160,17 +172,24 @@ class SplitReader:
         held_out: float = 0.0,
         max_open: int = MAX_OPEN_SCENES,
     ) -> None:
-        self.scenes: Sequence[DatasetScene] = [
-            scene for scene in dataset.split(split) if not is_held_out(scene.name, held_out)
-        ]
+        blocks = [scene for scene in dataset.split(split) if not is_held_out(scene.name, held_out)]
+        merged = [merge_blocks(of_file) for of_file in group_by_file(blocks)]
+        self.scenes: Sequence[DatasetScene] = [extent for extent, _ in merged]
         self.dataset, self.legend, self.difficult = dataset, dataset.legend, difficult
         self._countable = np.zeros(IGNORE + 1, bool)
         self._countable[: len(self.legend)] = self.legend.countable
-        annotations = dataset.annotations(layer, scenes=self.scenes)
+        annotations = dataset.annotations(layer, scenes=blocks)
         self.indexes = [
-            AnnotationIndex(annotations.get(s.name, Annotations.empty())) for s in self.scenes
+            AnnotationIndex(merge_annotations(extent, of_file, annotations))
+            for extent, of_file in merged
         ]
         """Annotations of each scene, searchable by area."""
+        self.blocks: Sequence[Sequence[Window]] = [
+            [Window(*np.subtract(b.corner, extent.corner).tolist(), b.width, b.height) for b in of]
+            for extent, of in merged
+        ]
+        """Blocks of each scene, in its pixels."""
+        self._bounds: dict[int, tuple[tuple[int, int], tuple[int, int]]] = {}
         self.paths = [dataset.path(scene) for scene in self.scenes]
         self._pool = ScenePool(self.paths, bands=dataset.bands, dtype=dataset.dtype, limit=max_open)
         weakref.finalize(self, self._pool.close)
@@ -187,15 +206,16 @@ class SplitReader:
         Pixels are resampled bilinearly; labels are burned at the window's own resolution, so they are exact
         for any scale and angle.
         """
-        scene = self.scenes[view.scene]
         corners = np.array(_scene_corners(view, size))
         low = np.floor(corners.min(axis=0)).astype(int) - 1
         high = np.ceil(corners.max(axis=0)).astype(int) + 1
-        low = low.clip(0, (scene.width - 1, scene.height - 1))
-        high = high.clip(low + 1, (scene.width, scene.height))
-        window = Window(*low.tolist(), *(high - low).tolist())
+        first, last = np.transpose(self.read_bounds(view.scene))
+        low = low.clip(first, last - 1)
+        high = high.clip(low + 1, last)
+        corner, sides = low + self.scenes[view.scene].corner, high - low
         with self._pool.borrow(view.scene) as opened:
-            bands, valid = opened.read(window)  # (bands, h, w), (h, w)
+            bands, valid = opened.read(Window(*corner.tolist(), *sides.tolist()))  # (bands, h, w)
+        window = Window(*low.tolist(), *sides.tolist())
         pixels = np.ascontiguousarray(np.moveaxis(bands, 0, 2))  # (h, w, bands)
         to_window = view.transform @ Affine.translation(*low.tolist())
         valid = warp(valid.view(np.uint8), to_window, size, nearest=True) > 0
@@ -210,6 +230,18 @@ class SplitReader:
         pixels = warp(pixels, to_window, size)
         pixels[~valid] = 0
         return Sample(pixels, labels, valid)
+
+    def read_bounds(self, number: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return first and last column, and first and last row, between which a scene is read, in its pixels."""
+        if number not in self._bounds:
+            scene = self.scenes[number]
+            width, height = scene.width, scene.height
+            if scene.window is not None:
+                with self._pool.borrow(number) as opened:
+                    width, height = opened.info.width, opened.info.height
+            left, top = scene.corner
+            self._bounds[number] = (-left, width - left), (-top, height - top)
+        return self._bounds[number]
 
     def read_objects(
         self,
@@ -259,16 +291,95 @@ class SplitReader:
         found = self.indexes[view.scene].query(shapely.Polygon(_scene_corners(view, size)))
         return int((~found.difficult).sum()) if self.difficult == "drop" else len(found)
 
-    def spread_views(self, size: int, most: int) -> list[View]:
-        """Return at most `most` views, evenly spread over a grid of `size` pixels on all scenes."""
-        views = [
-            View(number, Affine.translation(-tile.core.col_off, -tile.core.row_off))
-            for number, scene in enumerate(self.scenes)
-            for tile in tile_grid(scene.width, scene.height, core=size, margin=0, multiple=size)
+    def spread_windows(self, size: int, most: int) -> list[tuple[int, Window]]:
+        """Return at most `most` windows, evenly spread over a grid of `size` pixels on all blocks.
+
+        Returns
+        -------
+        list
+            Index of the scene, and window in its pixels, of `size` pixels or cut by the edge of the block; without
+            those that are outside of the annotated area.
+        """
+        windows = [
+            (
+                number,
+                Window(
+                    block.col_off + core.col_off,
+                    block.row_off + core.row_off,
+                    core.width,
+                    core.height,
+                ),
+            )
+            for number, blocks in enumerate(self.blocks)
+            for block in blocks
+            for tile in tile_grid(block.width, block.height, core=size, margin=0, multiple=size)
+            for core in [tile.core]
         ]
-        if len(views) <= most:
-            return views
-        return [views[i] for i in np.linspace(0, len(views) - 1, most).round().astype(int)]
+        windows = [
+            (number, window) for number, window in windows if self._is_annotated(number, window)
+        ]
+        if len(windows) <= most:
+            return windows
+        return [windows[i] for i in np.linspace(0, len(windows) - 1, most).round().astype(int)]
+
+    def _is_annotated(self, number: int, window: Window) -> bool:
+        area = self.indexes[number].annotations.area
+        return area is None or bool(shapely.area(shapely.intersection(area, to_box(window))) > 0)
+
+
+def merge_blocks(blocks: Sequence[DatasetScene]) -> tuple[DatasetScene, Sequence[DatasetScene]]:
+    """Return the extent of blocks of one file as a scene, and the blocks; a whole file is its own extent."""
+    if blocks[0].window is None:
+        return blocks[0], blocks
+    windows = np.array([block.window for block in blocks])
+    left, top = windows[:, :2].min(axis=0).tolist()
+    right, bottom = (windows[:, :2] + windows[:, 2:]).max(axis=0).tolist()
+    x, y = blocks[0].corner
+    shift = Affine.translation(left - x, top - y)
+    extent = replace(
+        blocks[0],
+        name=Path(blocks[0].file).stem,
+        window=(left, top, right - left, bottom - top),
+        width=right - left,
+        height=bottom - top,
+        transform=(Affine(*blocks[0].transform) @ shift)[:6],
+    )
+    return extent, blocks
+
+
+def merge_annotations(
+    extent: DatasetScene, blocks: Sequence[DatasetScene], annotations: Mapping[str, Annotations]
+) -> Annotations:
+    """Return the annotations of blocks in pixels of their extent; objects in several blocks occur once.
+
+    Their area is the blocks, or the annotated area in them; None for a whole file that is annotated completely.
+    """
+    if extent.window is None:
+        return annotations.get(extent.name, Annotations.empty())
+    parts = []
+    for block in blocks:
+        x, y = np.subtract(block.corner, extent.corner).tolist()
+        part = annotations.get(block.name, Annotations.empty())
+        box = shapely.box(0, 0, block.width, block.height)
+        area = box if part.area is None else shapely.intersection(part.area, box)
+        parts.append(shift_annotations(replace(part, area=area), x, y))
+    merged = Annotations(
+        np.concatenate([part.geometry for part in parts]),
+        np.concatenate([part.class_id for part in parts]),
+        np.concatenate([part.difficult for part in parts]),
+        shapely.union_all([part.area for part in parts]),
+    )
+    bounds = shapely.bounds(merged.geometry).reshape(-1, 4).round(3)
+    # IDs are burned in order: of objects that differ by rounding only, the last one remains
+    key = np.column_stack([merged.class_id, bounds, shapely.area(merged.geometry).round(3)])
+    _, first = np.unique(key, axis=0, return_index=True)
+    return merged[np.sort(first)]
+
+
+def to_box(window: Window) -> shapely.Polygon:
+    """Convert a window to a polygon."""
+    left, top = window.col_off, window.row_off
+    return shapely.box(left, top, left + window.width, top + window.height)
 
 
 class ObjectIndex:

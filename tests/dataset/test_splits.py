@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +11,22 @@ import shapely
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geoseg.annotations.burn import OUTLINES, Annotations
 from geoseg.annotations.validation import ValidationReport
 from geoseg.dataset.folder import Dataset
 from geoseg.dataset.sources import SourceScene, is_located
-from geoseg.dataset.split import split_by_blocks, split_by_share
+from geoseg.dataset.split import choose_validation, split_by_blocks, split_by_share
 from geoseg.errors import ConfigError, DatasetError, SceneError, SkippedInputsError
 from geoseg.legend import DOTA_V1
 from geoseg.options import PrepareOptions
 from geoseg.raster.scene import SceneInfo
 from tests.calls import prepare
 from tests.dataset.issues import count_issues
-from tests.dota_folder import SHIP, add
+from tests.dota_folder import PLANE, SHIP, add
 
 # --- by list ------------------------------------------------------------------------------------
 
@@ -200,3 +203,46 @@ def test_a_folder_of_dota_can_be_cut_into_blocks_too(tmp_path: Path) -> None:
             block=50,
             split_list=listed(tmp_path, "scene,split\na,train\n"),
         )
+
+
+presence = arrays(bool, st.tuples(st.integers(2, 30), st.integers(1, 8)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(presence, st.floats(0.05, 0.5), st.integers(0, 99))
+def test_classes_in_two_groups_are_in_both_splits_as_far_as_any_division_allows(
+    present: NDArray[np.bool_], target: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    amount = np.where(present, rng.uniform(0.1, 1, present.shape), 0)
+    amount = np.column_stack([np.ones(len(present)), amount])
+    shares = amount / np.maximum(amount.sum(axis=0), 1e-9)
+    chosen = choose_validation(shares, target)
+    assert 0 < chosen.sum() < len(chosen)
+    divisible = present[:, present.sum(axis=0) > 1]
+
+    def count_missing(choice: NDArray[np.bool_]) -> int:
+        return int((~divisible[choice].any(axis=0) | ~divisible[~choice].any(axis=0)).sum())
+
+    if len(present) <= 8:  # compare all divisions
+        numbers = np.arange(1, 2 ** len(present) - 1)
+        every = (numbers[:, None] >> np.arange(len(present)) & 1).astype(bool)
+        assert count_missing(chosen) == min(map(count_missing, every))
+    for changed in chosen ^ np.eye(len(chosen), dtype=bool):
+        assert changed.all() or not changed.any() or count_missing(changed) >= count_missing(chosen)
+
+
+def test_classes_that_are_missing_in_a_split_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, things in (("a", [SHIP]), ("b", [PLANE]), ("c", [PLANE])):
+        add(tmp_path / "dota", name, things, width=200, height=160)
+    (tmp_path / "splits.csv").write_text("scene,split\na,train\nb,train\nc,val\n")
+    with caplog.at_level("WARNING"):
+        out = prepare(tmp_path / "dota", tmp_path / "out", split_list=tmp_path / "splits.csv")
+    (warning,) = [r.message for r in caplog.records if "no object in" in r.message]
+    assert warning.startswith("no object in val of: ship.")
+    findings = json.loads((out / "report.json").read_text())["findings"]
+    assert [f["note"] for f in findings if f["kind"] == "class missing in a split"] == [
+        "ship, not in val"
+    ]

@@ -14,10 +14,10 @@ from shapely import affinity, box
 from geoseg.annotations.burn import Annotations, burn
 from geoseg.metrics.boundary import BoundaryCounter
 from geoseg.metrics.confusion import confusion_matrix
-from geoseg.metrics.evaluation import SceneCounts, count_scene
+from geoseg.metrics.evaluation import SceneCounter, SceneCounts
 from geoseg.metrics.objects import MATCHED, PREDICTED, REFERENCE
 from geoseg.options import PolygonOptions, ScoringOptions
-from geoseg.polygons.table import AttributeTable
+from geoseg.polygons.table import AttributeTable, extract_polygons
 from tests.scenes import LEGEND
 
 CLASSES = len(LEGEND)
@@ -50,8 +50,12 @@ def tallied(
     parts = np.split(labels, rows[(rows > 0) & (rows < len(labels))])
     strips = [(part, part // 2) for part in parts]
     references = {f"layer {number}": truth for number, truth in enumerate(truths)}
-    counts = count_scene(strips, references, TABLE, width=WIDTH, height=HEIGHT, scoring=scoring)
-    return list(counts.values())
+    counter = SceneCounter(references, TABLE, width=WIDTH, height=HEIGHT, scoring=scoring)
+    for batch in extract_polygons(
+        counter.count_strips(strips), scoring.cleaning, countable=LEGEND.countable
+    ):
+        counter.add(batch)
+    return list(counter.finish().values())
 
 
 def assert_equal(one: SceneCounts, other: SceneCounts) -> None:

@@ -55,10 +55,13 @@ def test_beyond_a_scene_nothing_counts(drawn: Dataset) -> None:
 
 def test_validation_windows_cover_the_split_once(drawn: Dataset) -> None:
     validation = scenes(drawn, "val")
-    views = validation.spread_views(64, 10_000)
-    assert len(views) == 3 * 3 * 3
-    assert sum((validation.read(v, 64).labels != IGNORE).sum() for v in views) == 3 * 160 * 160
-    assert len(validation.spread_views(64, 5)) == 5
+    windows = validation.spread_windows(64, 10_000)
+    assert len(windows) == 3 * 3 * 3
+    covered = np.zeros((3, 160, 160), int)
+    for number, window in windows:
+        covered[number][window.toslices()] += 1
+    assert (covered == 1).all()
+    assert len(validation.spread_windows(64, 5)) == 5
 
 
 def test_objects_are_those_of_the_annotations(drawn: Dataset) -> None:
