@@ -34,7 +34,7 @@ Gsd = float | Literal["auto", "none"]
 """Pixel size in metres at which the network reads a scene."""
 
 Bands = tuple[int | str, ...]
-"""Bands of a scene in this order, by numbers from 1 or by names."""
+"""Bands of a scene in this order, by numbers from 1, by names, or by both (``red=3``) where the scene has no names."""
 
 Split = Literal["auto", "interior", "confidence", "necks", "none"]
 """How objects of a class that touch are separated; none: connected pixels of a class are one polygon."""
@@ -151,9 +151,11 @@ def parse_bands(text: str) -> Bands:
     (3, 2, 1)
     >>> parse_bands("red, green, near infrared")
     ('red', 'green', 'near infrared')
+    >>> parse_bands("red=3,nir=7")
+    ('red=3', 'nir=7')
     """
     parts = [part.strip() for part in text.split(",")]
-    if not all(parts):
+    if not all(re.fullmatch(r"[^=]+|[^=]*[^=\d\s][^=]*=\s*\d+", part) for part in parts):
         raise ValueError(f"{text!r} is not a list of bands such as 1,2,3 or red,green,blue")
     return tuple(int(part) if part.isdecimal() else part for part in parts)
 
@@ -238,7 +240,8 @@ class RasterOptions:
 
     bands: Bands | None = option(
         None,
-        "Read these bands of a scene, by numbers from 1 or by names, for example red,green,blue,nir.",
+        "Read these bands of a scene, by numbers from 1 or by names, for example red,green,blue,nir. red=3 "
+        "names band 3 of a scene whose bands have no names.",
         metavar="BAND,…",
         default_text="those of the model by name, else all but alpha",
         parse=parse_bands,
@@ -610,7 +613,7 @@ def parse_class_names(text: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class PrepareOptions:
+class PrepareOptions(RasterOptions):
     """Data: splits and classes of the dataset."""
 
     val_share: float = option(
@@ -756,6 +759,11 @@ class ChipOptions:
         "Write images in this format; tif takes any band count and data type.",
         choices=("png", "jpg", "tif"),
         default_text="tif with --format tif, else png",
+    )
+    stretch: bool = option(
+        False,
+        "Write images as 8-bit pictures: bands red, green and blue, else the first three, or one as grey, "
+        "from the 2nd to the 98th percentile of the dataset; uint8 is unchanged.",
     )
     quality: int = option(
         95,

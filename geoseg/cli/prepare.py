@@ -11,7 +11,7 @@ from geoseg.cli import options
 from geoseg.cli.command import command, option, options_of
 from geoseg.cli.progress import report, tracker
 from geoseg.errors import ConfigError, SkippedInputsError
-from geoseg.options import AnnotationOptions, BatchOptions, PrepareOptions, RasterOptions
+from geoseg.options import AnnotationOptions, BatchOptions, PrepareOptions
 
 EXAMPLES = """
 geoseg prepare DOTA -o dataset --outlines outlines.parquet
@@ -37,7 +37,6 @@ def _split_names(_ctx: click.Context, _param: click.Parameter, value: str | None
     "or a folder of scenes.",
 )
 @options_of(AnnotationOptions, "source")
-@options_of(RasterOptions, "raster")
 @option(
     "--splits",
     metavar="NAME,...",

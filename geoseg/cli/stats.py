@@ -35,7 +35,8 @@ def stats(dataset: Path, *, tool_options: StatsOptions, co_occurrence: bool) -> 
     """Measure the class distribution of a DATASET.
 
     The table has objects, pixels and sizes per class, the share of its quads that a class fills, and
-    the weight of a pixel relative to background for every class weighting.
+    the weight of a pixel relative to background for every class weighting. A second table has the
+    range, percentiles, mean and standard deviation of every band over split train.
     """
     from geoseg.report.tables import format_co_occurrence, format_stats
     from geoseg.tools.stats import stats as tool

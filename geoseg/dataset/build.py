@@ -83,7 +83,6 @@ def build_dataset(
     report: ValidationReport,
     *,
     spatial: bool,
-    chosen_bands: bool = False,
 ) -> None:
     """Write a dataset into the folder of a journal.
 
@@ -101,8 +100,6 @@ def build_dataset(
         Threads, and the issues they find.
     spatial
         Divide scenes without a split by the ground they cover, else by name.
-    chosen_bands
-        The user chose the bands: their order is kept, whatever their names.
 
     Raises
     ------
@@ -111,7 +108,7 @@ def build_dataset(
     DatasetError
         If no scene is left.
     """
-    bands, scenes = align_bands(scenes, report, chosen=chosen_bands)
+    bands, scenes = align_bands(scenes, report, chosen=options.bands is not None)
     report.raise_rejected()
     _check_any(scenes, journal, report)
     scenes = [assume_gsd(scene, options.pixel_size_m) for scene in scenes]

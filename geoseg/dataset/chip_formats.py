@@ -26,6 +26,8 @@ from geoseg.dataset.folder import Dataset
 from geoseg.errors import ConfigError, OutputError
 from geoseg.legend import IGNORE, Legend
 from geoseg.options import LARGEST_CHIP, ChipOptions
+from geoseg.raster.bands import RGB
+from geoseg.raster.stretch import Stretch, choose_stretch
 
 COCO_HOLES = "objects with holes are written as pixels (RLE) in COCO"
 YOLO_PARTS = "objects in several parts are written as several lines in YOLO"
@@ -226,14 +228,28 @@ def choose_layer(format: str, dataset: Dataset) -> str:
 def choose_image_format(options: ChipOptions, dataset: Dataset) -> str:
     """Return ``png``, ``jpg`` or ``tif``. Raises ConfigError if it cannot hold the dataset's bands."""
     image = options.image or ("tif" if options.format == "tif" else "png")
-    if image != "tif" and (
-        dataset.bands not in (1, 3) or dataset.dtype not in _IMAGE_DTYPES[image]
-    ):
+    fits = dataset.bands in (1, 3) and dataset.dtype in _IMAGE_DTYPES.get(image, ())
+    if image != "tif" and not options.stretch and not fits:
+        count = f"{dataset.bands} {'band' if dataset.bands == 1 else 'bands'}"
         raise ConfigError(
-            f"{dataset.folder}: {dataset.bands} bands of {dataset.dtype} do not fit into {image}. "
-            "Use --image tif"
+            f"{dataset.folder}: {count} of {dataset.dtype} do not fit into {image}. "
+            "Use --image tif, or --stretch for 8-bit pictures"
         )
     return image
+
+
+def choose_chip_stretch(options: ChipOptions, dataset: Dataset) -> Stretch | None:
+    """Return the stretch of the images; None if the pixels are kept.
+
+    Raises ConfigError if it needs the statistics that datasets of earlier versions do not have.
+    """
+    if not options.stretch:
+        return None
+    if dataset.dtype != "uint8" and not dataset.statistics:
+        raise ConfigError(
+            f"{dataset.folder}: has no statistics of its bands. Run geoseg prepare again"
+        )
+    return choose_stretch(dataset.band_names, dataset.dtype, dataset.statistics)
 
 
 def check_options(options: ChipOptions, dataset: Dataset) -> None:
@@ -267,6 +283,8 @@ def write_image(path: Path, chip: Chip, *, quality: int) -> None:
     """
     if path.suffix == ".tif":
         with _create_raster(path, chip, chip.pixels) as raster:
+            if len(chip.pixels) != len(RGB) and any(chip.band_names):
+                raster.descriptions = [name or None for name in chip.band_names]
             raster.write(chip.pixels)
             if not chip.valid.all():
                 raster.write_mask(chip.valid)
@@ -291,8 +309,10 @@ def _create_raster(
         **{"compress": "deflate", "zlevel": 4, "interleave": "pixel"},
         **{"tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK},
     }
-    if count == 3:
-        profile |= {"photometric": "RGB", "predictor": 2}
+    if count > 1:
+        colours = "RGB" if count == len(RGB) else "MINISBLACK"
+        predictor = 3 if pixels.dtype.kind == "f" else 2
+        profile |= {"photometric": colours, "predictor": predictor, "ALPHA": "NO"}
     try:
         with (
             rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),

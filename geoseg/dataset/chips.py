@@ -208,6 +208,9 @@ class Chip:
     notes: Counter[str]
     """What a format cannot represent, with the number of objects; formats add to it."""
 
+    band_names: tuple[str, ...] = ()
+    """Names of the bands of `pixels`; empty if unknown."""
+
     @property
     def transform(self) -> Affine:
         """Transform from pixels of the chip to map coordinates."""

@@ -19,7 +19,7 @@ from rasterio.windows import Window
 from geoseg.errors import OutputError, SceneError
 from geoseg.files import replacing
 from geoseg.options import RasterOptions
-from geoseg.raster.bands import RGB
+from geoseg.raster.bands import RGB, normalize_band_name
 from geoseg.raster.histogram import DTYPES
 from geoseg.raster.scene import Scene, SceneInfo, open_scene
 
@@ -109,7 +109,10 @@ def write_image(
                 rasterio.open(scratch, "w", **profile) as target,
             ):
                 target.colorinterp = _choose_colours(names)
-                target.descriptions = [text or None for text in scene.descriptions]
+                target.descriptions = [
+                    (text if normalize_band_name(text) == name else name) or None
+                    for text, name in zip(scene.descriptions, names, strict=True)
+                ]
                 _copy_pixels(scene, target, on_strip)
             _build_overviews(scratch)
         except RasterioError as error:

@@ -27,9 +27,9 @@ from rasterio.crs import CRS
 from geoseg.dataset.folder import SCENES, DatasetScene
 from geoseg.dataset.sources import SourceScene
 from geoseg.files import replacing, write_json_lines
+from geoseg.raster.checks import list_parts
 from geoseg.raster.histogram import Histogram
 from geoseg.raster.scene import SceneInfo
-from geoseg.raster.vrt import find_parts, read_vrt
 
 JOURNAL = "journal"
 
@@ -223,7 +223,7 @@ def _copy_scene(source: Path, target: Path, transform: Affine | None) -> None:
 def _list_files(image: SceneInfo) -> Iterator[Path]:
     """Yield the files that an image is read from."""
     file = Path(image.path)
-    for part in (file, *(find_parts(read_vrt(file)) if image.is_vrt else ())):
+    for part in (file, *list_parts(file)):
         yield from (Path(f"{part}{suffix}") for suffix in ("", *_SIDECARS))
 
 

@@ -12,6 +12,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.annotations.burn import Annotations
+from geoseg.dataset.folder import Dataset
 from geoseg.legend import Legend
 
 
@@ -72,6 +73,9 @@ class Stats:
     scenes: int
     classes: tuple[ClassStats, ...]
 
+    bands: dict[str, dict[str, float]]
+    """Statistics of each band over split ``train``, by its number and name."""
+
     def by_pixels(self) -> list[ClassStats]:
         """Return the classes, most pixels first."""
         return sorted(self.classes, key=lambda c: -c.pixels)
@@ -82,8 +86,15 @@ class Stats:
         return {
             **head,
             "scenes": self.scenes,
+            "bands": self.bands,
             "classes": {c.name: c.to_json() for c in self.classes},
         }
+
+
+def name_statistics(dataset: Dataset) -> dict[str, dict[str, float]]:
+    """Return the statistics of the bands of a dataset by number and name, such as ``1 red``; empty without any."""
+    numbered = enumerate(zip(dataset.band_names, dataset.statistics, strict=False), start=1)
+    return {f"{n} {name}".rstrip(): band.to_json() for n, (name, band) in numbered}
 
 
 _PERCENTILES = (5, 50, 95)

@@ -22,6 +22,7 @@ from geoseg.inference.tiling import choose_tiles, forward_ratio, resolve_margin
 from geoseg.models.model_file import Model
 from geoseg.options import SceneOptions, TilingOptions, as_path
 from geoseg.raster.aoi import AreaOfInterest, aoi_from_bbox, intersect_aois, read_aoi
+from geoseg.raster.checks import list_parts
 from geoseg.raster.scene import SceneInfo, assume_pixel_size
 from geoseg.raster.tiles import Tile
 
@@ -184,7 +185,9 @@ def _list_dependencies(
     first, last = tiles[0].core, tiles[-1].core
     return {
         "geoseg": __version__,
-        "scene": ", ".join(map(_identify_file, scene.files)),
+        "scene": ", ".join(
+            _identify_file(f) for file in scene.files for f in (file, *list_parts(file))
+        ),
         "model": settings.model.sha256[:16],
         "--bands": scene.indexes,
         "--gsd": scene.scale,

@@ -121,7 +121,7 @@ def find_bands(bands: Bands, names: Sequence[str], file: ScenePath) -> tuple[int
     Parameters
     ----------
     bands
-        Numbers and names.
+        Numbers and names, or both: ``red=3``.
     names
         Name of every band of the raster; "" if unknown.
     file
@@ -135,7 +135,28 @@ def find_bands(bands: Bands, names: Sequence[str], file: ScenePath) -> tuple[int
     return tuple(_find_band(band, names, file) for band in bands)
 
 
+def assign_names(bands: Bands, indexes: Sequence[int], names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of all bands of a raster with those that are given by name and number, such as ``red=3``.
+
+    Parameters
+    ----------
+    bands
+        Bands as given.
+    indexes
+        Their numbers, from `find_bands`.
+    names
+        Name of every band of the raster; "" if unknown.
+    """
+    assigned = list(names)
+    for band, index in zip(bands, indexes, strict=True):
+        if isinstance(band, str) and "=" in band:
+            assigned[index - 1] = normalize_band_name(band.rpartition("=")[0])
+    return tuple(assigned)
+
+
 def _find_band(band: int | str, names: Sequence[str], file: ScenePath) -> int:
+    if isinstance(band, str) and "=" in band:
+        band = int(band.rpartition("=")[2])
     if isinstance(band, int):
         if not 1 <= band <= len(names):
             raise SceneError(
@@ -200,8 +221,7 @@ def list_bands(names: Sequence[str]) -> str:
     'its bands are 1 red, 2'
     """
     if not any(names):
-        return (
-            "its only band has no name" if len(names) == 1 else f"its bands are 1 to {len(names)}"
-        )
+        several = f"its bands 1 to {len(names)} have no names"
+        return several if len(names) > 1 else "its band has no name"
     bands = (f"{number} {name}".rstrip() for number, name in enumerate(names, start=1))
     return f"its bands are {', '.join(bands)}"

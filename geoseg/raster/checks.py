@@ -131,8 +131,8 @@ def _check_vrt(file: Path, *, allowed: bool) -> str:
     """
     if not allowed:
         raise SceneError(
-            f"{file}: is a virtual raster (VRT). Pass --allow-vrt to read it with the files in its folder, or "
-            "convert it: gdal_translate IN.vrt OUT.tif"
+            f"{file}: is a virtual raster (VRT). Convert it: gdal_translate IN.vrt OUT.tif, or read it with the "
+            "files in its folder: --allow-vrt"
         )
     root = read_vrt(file)
     properties = {}
@@ -151,6 +151,11 @@ def _check_vrt(file: Path, *, allowed: bool) -> str:
                 "BlockYSize": str(height),
             }
     return format_vrt(root, properties)
+
+
+def list_parts(file: ScenePath) -> tuple[Path, ...]:
+    """Return the files that a virtual raster refers to; none for other rasters."""
+    return find_parts(read_vrt(file)) if isinstance(file, Path) and _driver(file) == "VRT" else ()
 
 
 def check_pixels(dataset: DatasetReader, file: ScenePath) -> None:

@@ -23,7 +23,7 @@ from rasterio.windows import Window
 from geoseg.errors import SceneError
 from geoseg.files import ScenePath, Url
 from geoseg.options import Bands, StrPath
-from geoseg.raster.bands import RGB, find_bands, match_bands, read_band_names
+from geoseg.raster.bands import RGB, assign_names, find_bands, match_bands, read_band_names
 from geoseg.raster.checks import (
     GDAL_TYPES,
     check_georeference,
@@ -171,6 +171,10 @@ class Scene:
             check_pixels(dataset, file)
             check_georeference(dataset, file)
             info = read_scene_info(dataset, file)
+            if indexes is not None:
+                numbers = find_bands(indexes, info.band_names, file)
+                named = assign_names(indexes, numbers, info.band_names)
+                info, indexes = replace(info, band_names=named), numbers
             chosen, alpha = _choose_bands(dataset, info, bands, indexes, names)
             if dtype is not None and info.dtype != dtype:
                 limits = "0 255" if dtype == "uint8" else "TO_MIN TO_MAX"
@@ -360,12 +364,11 @@ def _choose_bands(
     dataset: DatasetReader,
     info: SceneInfo,
     count: int | None,
-    bands: Bands | None,
+    chosen: tuple[int, ...] | None,
     names: tuple[str, ...],
 ) -> tuple[tuple[int, ...], int | None]:
     """Return the numbers of the bands to read, and of the alpha band if it is not one of them."""
     file = info.path
-    chosen = None if bands is None else find_bands(bands, info.band_names, file)
     if chosen is not None and count is not None and len(chosen) != count:
         raise SceneError(
             f"{file}: --bands names {len(chosen)} bands, the model needs {count}. Name {count}"

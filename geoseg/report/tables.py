@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -234,13 +234,23 @@ def _format_area(square_metres: float | None) -> str:
 
 
 def format_stats(stats: Stats) -> str:
-    """Format a line per class, most pixels first; class weights are relative to background."""
+    """Format a line per class, most pixels first, and a line per band.
+
+    Class weights are relative to background.
+    """
     filled = any(c.quad_fill is not None for c in stats.classes)
     names = [f"{name} x" for name in WEIGHTINGS if name != "none"]
     head = ["class", "objects", "pixels", "share %", "size px", *["of quad %"] * filled, *names]
-    return _align_columns(
+    classes = _align_columns(
         [head, *(_format_class(c, stats.classes[0], filled) for c in stats.by_pixels())]
     )
+    return f"{classes}\n\n{_format_bands(stats.bands)}" if stats.bands else classes
+
+
+def _format_bands(bands: Mapping[str, Mapping[str, float]]) -> str:
+    head = ["band", *next(iter(bands.values()))]
+    rows = [[name, *(f"{value:.6g}" for value in band.values())] for name, band in bands.items()]
+    return _align_columns([head, *rows])
 
 
 def format_co_occurrence(stats: Stats) -> str:

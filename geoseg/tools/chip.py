@@ -26,6 +26,7 @@ from geoseg.dataset.chip_formats import (
     FORMATS,
     ChipFormat,
     check_options,
+    choose_chip_stretch,
     choose_image_format,
     choose_layer,
     write_image,
@@ -58,7 +59,9 @@ from geoseg.inference.journal import Journal, JournalEntry, open_journal
 from geoseg.legend import Legend
 from geoseg.options import BatchOptions, ChipOptions, StrPath
 from geoseg.progress import Track, silent
+from geoseg.raster.bands import RGB
 from geoseg.raster.scene import Scene
+from geoseg.raster.stretch import Stretch
 from geoseg.work_folder import open_work_folder
 
 EMPTY = "chips without objects were left out"
@@ -164,6 +167,7 @@ def chip(
             options=chips,
             format=FORMATS[chips.format](dataset.legend),
             suffix=f".{suffix}",
+            stretch=choose_chip_stretch(chips, dataset),
             products=scratch / _PRODUCTS,
             records=scratch / _STATE,
             check=pool.raise_if_cancelled,
@@ -287,6 +291,9 @@ class ChipWriter:
     suffix: str
     """Suffix of images: ``.png``, ``.jpg`` or ``.tif``."""
 
+    stretch: Stretch | None
+    """Stretch of images to 8-bit pictures; None: pixels are kept."""
+
     products: Path
     """Folder of the chips."""
 
@@ -368,10 +375,14 @@ class ChipWriter:
         if not self.format.has_ignore:
             notes[UNKNOWN] += objects.unknown
             notes[OUTSIDE] += area is not None and not shapely.covers(area, box)
+        names = self.dataset.band_names
+        if self.stretch is not None:
+            pixels = _apply_stretch(self.stretch, pixels, valid)
+            names = RGB
         pixels, valid = _pad(pixels, window), _pad(valid, window)
         labels = partial(burn_chip, index, inside, valid, self.options)
         crs = self.dataset.crs
-        return Chip(name, scene, crs, window, pixels, valid, objects, labels, notes)
+        return Chip(name, scene, crs, window, pixels, valid, objects, labels, notes, names)
 
     def _write_chip(self, chip: Chip, recorder: PartRecorder) -> None:
         entry = self._describe_chip(chip)
@@ -396,6 +407,15 @@ class ChipWriter:
 def _count_objects(chip: Chip, legend: Legend) -> dict[str, int]:
     counts = np.bincount(chip.objects.whole.class_id, minlength=len(legend))
     return {c.name: int(counts[c.id]) for c in legend.objects if counts[c.id]}
+
+
+def _apply_stretch(
+    stretch: Stretch, pixels: NDArray[Any], valid: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """Convert (bands, h, w) pixels to (3, h, w) red, green and blue; black where not valid."""
+    picture = stretch.apply(np.moveaxis(pixels, 0, -1))
+    picture[~valid] = 0
+    return np.moveaxis(picture, -1, 0)
 
 
 def _is_sampled(name: str, share: float) -> bool:

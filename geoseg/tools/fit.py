@@ -79,7 +79,7 @@ def fit(
     source
         Format of `annotations`.
     data
-        Splits and classes.
+        Bands, splits and classes.
     options
         Time, products, existing ones and interrupted runs.
     config

@@ -12,6 +12,7 @@ from typing import Any
 from rasterio.crs import CRS
 
 from geoseg.dataset.folder import DESCRIPTION, REPORT, Dataset
+from geoseg.dataset.statistics import name_statistics
 from geoseg.errors import DatasetError, SceneError
 from geoseg.models.model_file import load_model
 from geoseg.options import StrPath
@@ -72,6 +73,7 @@ def _describe_scene(path: Path) -> dict[str, Any]:
             "width": facts.width,
             "height": facts.height,
             "bands": facts.count,
+            "band_names": list(facts.band_names),
             "band_colours": [colour.name for colour in dataset.colorinterp],
             "dtype": facts.dtype,
             "nodata": facts.nodata,
@@ -106,7 +108,9 @@ def _describe_dataset(folder: Path) -> dict[str, Any]:
         "kind": "dataset",
         "path": str(folder),
         "bands": dataset.bands,
+        "band_names": list(dataset.band_names),
         "dtype": dataset.dtype,
+        "statistics": name_statistics(dataset),
         "crs": None if dataset.crs is None else format_crs(CRS.from_wkt(dataset.crs)),
         "scenes": {split: len(dataset.split(split)) for split in splits},
         "legend": dataset.legend.to_json(),
@@ -151,6 +155,8 @@ def _format_value(value: Any) -> str:
     match value:
         case None | []:
             return "none"
+        case "":
+            return "-"
         case float():
             return f"{value:.12g}"
         case list():

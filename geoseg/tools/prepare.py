@@ -16,7 +16,6 @@ from geoseg.options import (
     AnnotationOptions,
     BatchOptions,
     PrepareOptions,
-    RasterOptions,
     StrPath,
     as_path,
 )
@@ -29,7 +28,6 @@ def prepare(
     *,
     splits: Sequence[str] | None = None,
     outlines: StrPath | None = None,
-    raster: RasterOptions = RasterOptions(),
     options: PrepareOptions = PrepareOptions(),
     run: BatchOptions = BatchOptions(),
     track: Track = silent,
@@ -48,10 +46,8 @@ def prepare(
     outlines
         GeoParquet file of outlines for DOTA folders: columns image, category, and geometry in
         pixels.
-    raster
-        Bands to read.
     options
-        Splits and classes. The default legend is the smallest of DOTA with all classes found, or
+        Bands, splits and classes. The default legend is the smallest of DOTA with all classes found, or
         the union of the datasets' classes by name.
     run
         Treatment of an existing dataset, of interrupted runs and of input with errors.
@@ -87,12 +83,9 @@ def prepare(
     report = ValidationReport(skip=run.skip_bad)
     with open_build(output, run) as journal, InputPool(run.jobs, track) as pool:
         paths = _to_paths(folders)
-        sources = read_folders(paths, splits, as_path(outlines), classes, raster, pool, report)
+        sources = read_folders(paths, splits, as_path(outlines), classes, options, pool, report)
         scenes = merge_sources(sources, report)
-        chosen = raster.bands is not None
-        build_dataset(
-            scenes, journal, options, classes, pool, report, spatial=False, chosen_bands=chosen
-        )
+        build_dataset(scenes, journal, options, classes, pool, report, spatial=False)
     finish_build(output, report)
     return output
 
@@ -103,7 +96,6 @@ def prepare_scenes(
     *,
     annotations: StrPath,
     source: AnnotationOptions = AnnotationOptions(),
-    raster: RasterOptions = RasterOptions(),
     options: PrepareOptions = PrepareOptions(),
     run: BatchOptions = BatchOptions(),
     track: Track = silent,
@@ -122,10 +114,8 @@ def prepare_scenes(
         polygons are background, or ignored outside of ``source.annotated_area``.
     source
         Format of `annotations`.
-    raster
-        Bands of the scenes to read.
     options
-        Splits and classes. The default legend has the classes found.
+        Bands, splits and classes. The default legend has the classes found.
     run
         Treatment of an existing dataset, of interrupted runs and of scenes with errors.
     track
@@ -147,13 +137,10 @@ def prepare_scenes(
     report = ValidationReport(skip=run.skip_bad)
     with open_build(output, run) as journal, InputPool(run.jobs, track) as pool:
         annotated = read_annotated_scenes(
-            _to_paths(scenes), Path(annotations), source, classes, raster, pool, report
+            _to_paths(scenes), Path(annotations), source, classes, options, pool, report
         )
-        chosen = raster.bands is not None
         report_sparse_annotations(annotated, report)
-        build_dataset(
-            annotated, journal, options, classes, pool, report, spatial=True, chosen_bands=chosen
-        )
+        build_dataset(annotated, journal, options, classes, pool, report, spatial=True)
     finish_build(output, report)
     return output
 

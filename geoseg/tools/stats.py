@@ -16,6 +16,7 @@ from geoseg.dataset.statistics import (
     compute_quad_fill,
     count_co_occurrences,
     measure_objects,
+    name_statistics,
 )
 from geoseg.errors import ConfigError, DatasetError
 from geoseg.files import check_output, write_json
@@ -102,7 +103,8 @@ def _compute_stats(dataset: Dataset, split: str, layer: str) -> Stats:
         )
         for c in legend
     )
-    return Stats(dataset.folder, split, layer, legend, len(scenes), classes)
+    bands = name_statistics(dataset)
+    return Stats(dataset.folder, split, layer, legend, len(scenes), classes, bands)
 
 
 def _of_class(lengths: NDArray[np.float64], class_id: int) -> NDArray[np.float64]:

@@ -115,8 +115,9 @@ def test_other_names_are_refused_and_numbers_overrule_them(tmp_path: Path) -> No
     [
         (("red", "nir"), "green", "no band 'green'; its bands are 1 red, 2 nir"),
         (("red", "red"), "red", "several"),
-        (("", ""), "red", "its bands are 1 to 2"),
-        (("",), "red", "its only band has no name"),
+        (("", ""), "red", "its bands 1 to 2 have no names"),
+        (("",), "red", "its band has no name"),
+        (("", ""), "red=3", "no band 3"),
         (("red", "nir"), "3", "no band 3; its bands are 1 red, 2 nir"),
         (("red", "nir"), "0", "no band 0"),
     ],
@@ -131,5 +132,20 @@ def test_a_band_that_is_not_there_is_an_error_that_lists_what_is(
 
 @pytest.mark.parametrize("text", ["", "1,,2", "red,"])
 def test_lists_with_gaps_are_no_bands(text: str) -> None:
+    with pytest.raises(ValueError, match="list of bands"):
+        parse_bands(text)
+
+
+def test_bands_without_names_can_get_some(tmp_path: Path) -> None:
+    path = named(tmp_path / "a.tif", "Band 1", "Band 2", "Band 3")
+    chosen = parse_bands("R = 3, nir=1")
+    assert np.array_equal(read(path, indexes=chosen), read(path, indexes=(3, 1)))
+    with open_scene(path, indexes=chosen) as scene:
+        assert scene.band_names == ("red", "nir")
+        assert scene.info.band_names == ("nir", "", "red")
+
+
+@pytest.mark.parametrize("text", ["red=", "=3", "red=blue", "3=2", "red=3=2"])
+def test_a_name_and_no_number_is_no_band(text: str) -> None:
     with pytest.raises(ValueError, match="list of bands"):
         parse_bands(text)

@@ -13,6 +13,7 @@ from rasterio.shutil import copy
 from rasterio.windows import Window
 
 from geoseg.errors import SceneError
+from geoseg.raster.checks import list_parts
 from geoseg.raster.scene import open_scene
 from tests.scenes import UTM, picture, write_scene
 
@@ -166,3 +167,8 @@ def test_the_geotransform_is_that_of_the_virtual_raster(part: Path) -> None:
     with open_scene(vrt(part), allow_vrt=True) as scene:
         assert scene.info.transform == Affine(0.3, 0, 500_000, 0, -0.3, 5_500_000)
         assert scene.info.path == part.parent / "scene.vrt"
+
+
+def test_the_parts_of_a_virtual_raster_are_listed(part: Path) -> None:
+    assert list_parts(vrt(part)) == (part.resolve(),)
+    assert list_parts(part) == ()

@@ -19,7 +19,7 @@ from rasterio.windows import Window
 
 from geoseg.dataset.folder import Dataset
 from geoseg.errors import GeosegError, SceneError
-from geoseg.options import BatchOptions, PrepareOptions, RasterOptions
+from geoseg.options import BatchOptions, PrepareOptions
 from geoseg.raster.bands import BandStatistics
 from geoseg.raster.histogram import DTYPES
 from geoseg.raster.scene import open_scene
@@ -59,14 +59,11 @@ def polygons(path: Path) -> Path:
     return path
 
 
-def build(
-    tmp_path: Path, *scenes: Path, raster: RasterOptions = RasterOptions(), **options: Any
-) -> Dataset:
+def build(tmp_path: Path, *scenes: Path, **options: Any) -> Dataset:
     prepare_scenes(
         scenes,
         tmp_path / "dataset",
         annotations=polygons(tmp_path / "roofs.gpkg"),
-        raster=raster,
         options=PrepareOptions(**{**WHOLE, **options}),
         run=BatchOptions(jobs=1, overwrite=True),
     )
@@ -115,7 +112,7 @@ def test_red_green_blue_and_near_infrared_are_marked_as_such(tmp_path: Path) -> 
 def test_bands_are_chosen_by_number_or_name(tmp_path: Path) -> None:
     pixels = measured(4, "uint16")
     path = source(tmp_path / "a.tif", pixels, ["B02", "B03", "B04", "B08"])
-    dataset = build(tmp_path, path, raster=RasterOptions(bands=("nir", 3)))
+    dataset = build(tmp_path, path, bands=("nir", 3))
     assert dataset.band_names == ("nir", "red")
     assert np.array_equal(stored(dataset), pixels[[3, 2]])
 
@@ -175,7 +172,7 @@ def test_statistics_are_those_of_the_valid_pixels_of_train(tmp_path: Path, dtype
         source(tmp_path / f"{name}.tif", pixels, nodata=0)
     (tmp_path / "splits.csv").write_text("scene,split\na,train\nb,train\nc,val\n")
     scenes = [tmp_path / f"{name}.tif" for name in "abc"]
-    dataset = build(tmp_path, *scenes, split_list=tmp_path / "splits.csv")
+    dataset = build(tmp_path, *scenes, split_list=tmp_path / "splits.csv", block=None)
     values = []
     for path in scenes[:2]:
         with open_scene(path) as scene:
@@ -205,7 +202,7 @@ def test_other_bands_of_the_same_scene_are_written_anew(tmp_path: Path) -> None:
     pixels = measured(3, "uint16")
     path = source(tmp_path / "a.tif", pixels, ["red", "nir", "swir1"])
     build(tmp_path, path)
-    chosen = build(tmp_path, path, raster=RasterOptions(bands=(3, 2, 1)))
+    chosen = build(tmp_path, path, bands=(3, 2, 1))
     assert np.array_equal(stored(chosen), pixels[::-1])
     assert chosen.band_names == ("swir1", "nir", "red")
 
@@ -231,18 +228,16 @@ def test_a_palette_and_a_virtual_raster_become_their_colours(tmp_path: Path) -> 
     copy(path, tmp_path / "v.vrt", driver="VRT")
     with pytest.raises(SceneError, match="--allow-vrt"):
         build(tmp_path, tmp_path / "v.vrt")
-    allowed = RasterOptions(allow_vrt=True)
-    dataset = build(tmp_path, tmp_path / "v.vrt", raster=allowed)
+    dataset = build(tmp_path, tmp_path / "v.vrt", allow_vrt=True)
     assert np.array_equal(stored(dataset), expected)
 
 
 def test_a_virtual_raster_is_written_anew_when_a_part_changes(tmp_path: Path) -> None:
     part = source(tmp_path / "part.tif", measured(1, "uint8"))
     copy(part, tmp_path / "v.vrt", driver="VRT")
-    options: Any = {"raster": RasterOptions(allow_vrt=True)}
-    build(tmp_path, tmp_path / "v.vrt", **options)
+    build(tmp_path, tmp_path / "v.vrt", allow_vrt=True)
     source(part, measured(1, "uint8", seed=9))
-    dataset = build(tmp_path, tmp_path / "v.vrt", **options)
+    dataset = build(tmp_path, tmp_path / "v.vrt", allow_vrt=True)
     assert np.array_equal(stored(dataset), measured(1, "uint8", seed=9))
 
 
@@ -259,7 +254,7 @@ def test_datasets_of_other_bands_or_types_do_not_merge(tmp_path: Path) -> None:
     for other, words in ((1, "bands"), (2, "its pixels are")):
         with pytest.raises(SceneError, match=words):
             prepare([folders[0], folders[other]], tmp_path / "both")
-    prepare(folders[1], tmp_path / "copy", raster=RasterOptions(bands=(2,)))
+    prepare(folders[1], tmp_path / "copy", options=PrepareOptions(bands=(2,)))
     assert Dataset.open(tmp_path / "copy").bands == 1
 
 
@@ -304,5 +299,13 @@ def test_real_scenes_of_many_bits_become_datasets(
 def test_an_unknown_band_is_one_line_that_lists_the_bands(tmp_path: Path) -> None:
     path = source(tmp_path / "a.tif", measured(2, "uint16"), ["red", "nir"])
     with pytest.raises(GeosegError, match="no band 'blue'; its bands are 1 red, 2 nir") as caught:
-        build(tmp_path, path, raster=RasterOptions(bands=("blue",)))
+        build(tmp_path, path, bands=("blue",))
     assert "\n" not in str(caught.value)
+
+
+def test_names_that_the_user_gives_are_stored_in_the_dataset_and_its_files(tmp_path: Path) -> None:
+    path = source(tmp_path / "a.tif", measured(3, "uint16"), ["Band 1", "Band 2", "Band 3"])
+    dataset = build(tmp_path, path, bands=("red=2", "nir=3"))
+    assert dataset.band_names == ("red", "nir")
+    prepare(dataset.folder, tmp_path / "copy")
+    assert Dataset.open(tmp_path / "copy").band_names == ("red", "nir")

@@ -17,6 +17,7 @@ import pyogrio
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.shutil import copy
 
 from geoseg.errors import ConfigError, OutputError, SceneError, SkippedInputsError
 from geoseg.files import Url
@@ -345,3 +346,25 @@ def test_other_formats_hold_the_same_polygons(tmp_path: Path, model: Path, name:
             picture=tmp_path / "t.png",
             model=model,
         )
+
+
+def test_a_virtual_raster_gives_the_labels_and_the_picture_of_its_part(
+    tmp_path: Path, model: Path
+) -> None:
+    scene = write_scene(tmp_path / "scene.tif", picture(41, 67), **UTM)
+    copy(scene, tmp_path / "scene.vrt", driver="VRT")
+    found = []
+    for source in (scene, tmp_path / "scene.vrt"):
+        labels, image = (
+            tmp_path / f"{source.suffix[1:]}-labels.tif",
+            tmp_path / f"{source.name}.png",
+        )
+        products = {"labels": labels, "picture": image}
+        output = tmp_path / f"{source.name}.gpkg"
+        segment(source, output, model=model, allow_vrt=True, **products)
+        with rasterio.open(labels) as raster:
+            found.append((raster.read(), np.asarray(cv2.imread(str(image)))))
+    assert np.array_equal(found[0][0], found[1][0])
+    assert np.array_equal(found[0][1][60:, :-60], found[1][1][60:, :-60])  # without the title
+    with pytest.raises(SceneError, match="--allow-vrt"):
+        segment(tmp_path / "scene.vrt", tmp_path / "other.gpkg", model=model)

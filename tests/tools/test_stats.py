@@ -63,7 +63,8 @@ def test_counts_sizes_and_weights_are_those_of_the_burned_annotations(drawn: Pat
 
 def test_the_table_has_a_line_per_class_with_most_pixels_first(drawn: Path) -> None:
     found = stats(drawn, split="val")
-    lines = format_stats(found).splitlines()
+    lines, bands = map(str.splitlines, format_stats(found).split("\n\n"))
+    assert [line.split()[:2] for line in bands[1:]] == [["1", "red"], ["2", "green"], ["3", "blue"]]
     assert len(lines) == 1 + len(found.classes)
     pixels = [int(line.split()[2].replace(",", "")) for line in lines[1:]]
     assert pixels == sorted(pixels, reverse=True)
