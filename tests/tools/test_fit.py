@@ -15,7 +15,7 @@ from rasterio.transform import from_origin
 
 from geoseg.cli import boundary, geoseg
 from geoseg.errors import ConfigError, OutputError
-from geoseg.models.model_file import load_model
+from geoseg.models.model_file import Model, load_model
 from geoseg.options import FitOptions, PrepareOptions
 from geoseg.polygons.object_rules import ObjectRule, ObjectRules
 from geoseg.progress import Text
@@ -67,6 +67,36 @@ def test_a_model_has_the_classes_of_the_polygons_and_its_dataset_is_removed(tmp_
     assert names == products | {"scene.tif", "polygons.gpkg", "start.safetensors"}
 
 
+def test_interpolation_at_0_gives_the_logits_of_the_start(tmp_path: Path) -> None:
+    scene, polygons = annotated_scene(tmp_path, name=LEGEND.names[1])
+    start = load_model(model_file(tmp_path / "start.safetensors"))
+    config = parse_config(
+        {
+            "data": {"window": 64},
+            "loss": {"logit_adjustment_windows": 0},
+            "training": {"steps": 2, "batch_size": 1, "interpolation": [0.0]},
+        },
+        "test",
+    )
+    made = fit(
+        scene,
+        tmp_path / "m.safetensors",
+        annotations=polygons,
+        model=start.path,
+        config=config,
+        data=PrepareOptions(legend=str(start.path)),
+    )
+    assert_same_logits(made.model, start)
+
+
+def assert_same_logits(path: Path, start: Model) -> None:
+    """Assert that a model has the logits of another, but for its weights in half precision."""
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        logits, expected = load_model(path).network(image), start.network(image)
+    torch.testing.assert_close(logits, expected, atol=0.05, rtol=1e-3)
+
+
 def test_a_fit_that_learns_nothing_gives_the_logits_of_its_start(tmp_path: Path) -> None:
     scene, polygons = annotated_scene(tmp_path, name=LEGEND.names[1])
     start = load_model(model_file(tmp_path / "start.safetensors"))
@@ -88,10 +118,7 @@ def test_a_fit_that_learns_nothing_gives_the_logits_of_its_start(tmp_path: Path)
     )
     after = load_model(made.model)
     assert (after.card.mean, after.card.std) == (start.card.mean, start.card.std)
-    image = torch.randn(1, 3, 64, 64)
-    with torch.inference_mode():
-        logits, expected = (model.network(image) for model in (after, start))
-    torch.testing.assert_close(logits, expected, atol=0.05, rtol=1e-3)  # stored in half precision
+    assert_same_logits(made.model, start)
 
 
 def test_a_named_dataset_is_kept(tmp_path: Path) -> None:

@@ -99,6 +99,24 @@ def test_a_run_that_was_stopped_and_resumed_ends_in_the_same_bytes(
     assert not (tmp_path / "m.checkpoint.safetensors").exists()
 
 
+@pytest.mark.parametrize("from_model", [True, False])
+def test_distillation_and_interpolation_apply_to_a_start_from_a_model_only(
+    from_model: bool, drawn: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    values = learning(drawn, steps=2, interpolation=[0.5, 1.0])
+    values["data"]["unlabelled"] = 0.5
+    values["loss"]["distillation"] = 1.0
+    if from_model:
+        start = train(config(drawn, steps=1), tmp_path / "start.safetensors")
+        values["network"]["pretrained"] = str(start.model)
+    run = TrainingRun(parse_config(values, "test"), "cpu")
+    assert (run.trainer._distillation is not None) == from_model
+    run.close()
+    train(parse_config(values, "test"), tmp_path / "m.safetensors")
+    assert ("by the weight of the trained model" in caplog.text) == from_model
+
+
 def test_a_stop_file_ends_the_run_after_the_step_with_the_best_model(
     drawn: Path, tmp_path: Path
 ) -> None:

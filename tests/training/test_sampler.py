@@ -28,10 +28,11 @@ def sampler(
     size: int = 64,
     balanced: float = 0.5,
     background: float = 0.0,
+    unlabelled: float = 0.0,
     augment: AugmentSection = STILL,
 ) -> Sampler:
     scenes = SplitReader(drawn, "train", layer=None, difficult="keep")
-    data = DataSection(window=size, balanced=balanced, background=background)
+    data = DataSection(window=size, balanced=balanced, background=background, unlabelled=unlabelled)
     return Sampler(scenes, seed=seed, data=data, augment=augment)
 
 
@@ -81,8 +82,10 @@ def test_labels_lie_on_the_objects(drawn: Dataset, augment: AugmentSection) -> N
     assert agreed / total > (0.9 if augment.rotate else 0.999)  # rotated edges are blended
 
 
-def test_uniform_windows_lie_anywhere(drawn: Dataset) -> None:
-    draw = sampler(drawn, balanced=0.0, size=32, augment=AugmentSection(flip=False, rotate90=False))
+@pytest.mark.parametrize("unlabelled", [0.0, 1.0])
+def test_uniform_windows_lie_anywhere(drawn: Dataset, unlabelled: float) -> None:
+    unrotated = AugmentSection(flip=False, rotate90=False)
+    draw = sampler(drawn, balanced=0.0, unlabelled=unlabelled, size=32, augment=unrotated)
     points = [centre(draw, n) for n in range(1200)]
     by_scene = np.bincount([scene for scene, _ in points], minlength=4)
     assert chisquare(by_scene).pvalue > UNLIKELY
