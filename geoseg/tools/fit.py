@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from geoseg.dataset.folder import Dataset
 from geoseg.dataset.split import TRAIN, VAL
 from geoseg.errors import OutputError
@@ -28,6 +30,7 @@ from geoseg.tools.prepare import prepare_scenes
 from geoseg.tools.train import check_files, train
 from geoseg.tools.tune import tune
 from geoseg.training.config import TrainConfig, read_config
+from geoseg.training.windows import SplitReader
 
 MIN_OBJECTS = 30
 """Objects of a class for training from which on its object rules are tuned; with fewer they are those of the initial
@@ -119,9 +122,10 @@ def fit(
             run=run,
             track=track,
         )
-        _log_objects(folder)
+        dataset = Dataset.open(folder)
+        _log_objects(dataset)
         result = train(configuration, made, options=options, device=device, track=track)
-        _tune_rules(folder, made, device, track)
+        _tune_rules(dataset, made, device, track)
     finally:
         if not kept and not checkpoint.is_file():
             shutil.rmtree(folder, ignore_errors=True)
@@ -145,25 +149,29 @@ def _configure(
     )
 
 
-def _log_objects(folder: Path) -> None:
+def _count_objects(dataset: Dataset, split: str) -> dict[str, int]:
+    """Count the objects of each class in a split, those in several blocks once."""
+    reader = SplitReader(dataset, split, layer=None, difficult="keep")
+    class_ids = np.concatenate([index.annotations.class_id for index in reader.indexes])
+    return {c.name: int((class_ids == c.id).sum()) for c in dataset.legend.objects}
+
+
+def _log_objects(dataset: Dataset) -> None:
     """Log how many objects of each class are trained on, and how many are for validation."""
-    dataset = Dataset.open(folder)
-    splits = dataset.layers[dataset.default_layer].splits
     for split, purpose in ((TRAIN, "training"), (VAL, "validation")):
-        objects = splits[split].objects
+        objects = _count_objects(dataset, split)
         listed = ", ".join(f"{number} {name}" for name, number in objects.items())
         log.info("objects for %s: %s", purpose, listed)
 
 
-def _tune_rules(folder: Path, model: Path, device: str, track: Track) -> None:
+def _tune_rules(dataset: Dataset, model: Path, device: str, track: Track) -> None:
     """Tune the object rules of the classes with enough objects for training, and record them in the model card."""
-    dataset, card = Dataset.open(folder), read_card(model)
-    objects = dataset.layers[dataset.default_layer].splits[TRAIN].objects
+    card, objects = read_card(model), _count_objects(dataset, TRAIN)
     many = {c.id for c in dataset.legend.objects if objects[c.name] >= MIN_OBJECTS and c.countable}
     if card.objects is None or not many:
         return
     options = TuneOptions(split=TRAIN)
-    chosen = tune(folder, model=model, options=options, device=device, track=track).rules
+    chosen = tune(dataset.folder, model=model, options=options, device=device, track=track).rules
     pairs = zip(card.objects.rules, chosen.rules, strict=True)
     rules = tuple(new if number in many else old for number, (old, new) in enumerate(pairs))
     reach = chosen.reach if len(many) == len(dataset.legend.objects) else card.objects.reach

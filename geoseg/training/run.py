@@ -61,6 +61,9 @@ _CHANGEABLE = (
 )
 """Settings that may change when a run is resumed."""
 
+_KEPT_SCORE = 0.95
+"""Fraction of the best validation mIoU that a mean with the initial weights has at least."""
+
 _LOG_EVERY = 10  # steps
 _SMOOTHED_LOSSES = 50  # steps over which the logged loss is averaged
 
@@ -300,24 +303,27 @@ class TrainingRun:
         )
 
     def interpolate_weights(self) -> None:
-        """Replace the best weights by the mean with the initial ones that has the best mIoU, see `TrainingSection`."""
+        """Replace the best weights by a mean with the initial ones, see `TrainingSection.interpolation`."""
         if self.best is None or not self._initial:
             return
-        trained, best, scores = self.best, 0.0, {}
-        self.best_miou = -1.0
+        scores: dict[float, float] = {}
         for alpha in sorted(self.config.training.interpolation):
-            mixed = {
-                name: torch.lerp(self._initial[name], tensor, alpha)
-                if tensor.is_floating_point()
-                else tensor
-                for name, tensor in trained.items()
-            }
-            network = self.trainer.network_with(mixed)
+            network = self.trainer.network_with(self._interpolate(self.best, alpha))
             scores[alpha] = _mean_iou(self.score(network, Processes()).labels)
-            if scores[alpha] > self.best_miou:
-                self.best_miou, self.best, best = scores[alpha], mixed, alpha
+        enough = _KEPT_SCORE * max(scores.values())
+        chosen = next(alpha for alpha, miou in scores.items() if miou >= enough)
+        self.best, self.best_miou = self._interpolate(self.best, chosen), scores[chosen]
         listed = ", ".join(f"{alpha:g} {100 * miou:.1f} %" for alpha, miou in scores.items())
-        log.info("validation mIoU by the weight of the trained model: %s; used %g", listed, best)
+        log.info("validation mIoU by the weight of the trained model: %s; used %g", listed, chosen)
+
+    def _interpolate(self, trained: Tensors, alpha: float) -> Tensors:
+        """Return ``α trained + (1 - α) initial`` weights."""
+        return {
+            name: torch.lerp(self._initial[name], tensor.cpu(), alpha)
+            if tensor.is_floating_point()
+            else tensor
+            for name, tensor in trained.items()
+        }
 
     def adjust_logits(self) -> None:
         """Adjust the logits of the best weights on training windows, and score them again."""
