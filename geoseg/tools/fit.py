@@ -13,7 +13,6 @@ import numpy as np
 from geoseg.dataset.folder import Dataset
 from geoseg.dataset.split import TRAIN, VAL
 from geoseg.errors import OutputError
-from geoseg.models.model_file import load_model, read_card, write_card
 from geoseg.options import (
     ALL_CLASSES,
     AnnotationOptions,
@@ -21,20 +20,13 @@ from geoseg.options import (
     FitOptions,
     PrepareOptions,
     StrPath,
-    TuneOptions,
 )
-from geoseg.polygons.object_rules import ObjectRules
 from geoseg.progress import Track, silent
 from geoseg.tools.init import TEMPLATES
 from geoseg.tools.prepare import prepare_scenes
 from geoseg.tools.train import check_files, train
-from geoseg.tools.tune import tune
 from geoseg.training.config import TrainConfig, read_config
 from geoseg.training.windows import SplitReader
-
-MIN_OBJECTS = 30
-"""Objects of a class for training from which on its object rules are tuned; with fewer they are those of the initial
-model, or the default ones."""
 
 log = logging.getLogger(__name__)
 
@@ -122,10 +114,8 @@ def fit(
             run=run,
             track=track,
         )
-        dataset = Dataset.open(folder)
-        _log_objects(dataset)
+        _log_objects(Dataset.open(folder))
         result = train(configuration, made, options=options, device=device, track=track)
-        _tune_rules(dataset, made, device, track)
     finally:
         if not kept and not checkpoint.is_file():
             shutil.rmtree(folder, ignore_errors=True)
@@ -162,20 +152,3 @@ def _log_objects(dataset: Dataset) -> None:
         objects = _count_objects(dataset, split)
         listed = ", ".join(f"{number} {name}" for name, number in objects.items())
         log.info("objects for %s: %s", purpose, listed)
-
-
-def _tune_rules(dataset: Dataset, model: Path, device: str, track: Track) -> None:
-    """Tune the object rules of the classes with enough objects for training, and record them in the model card."""
-    card, objects = read_card(model), _count_objects(dataset, TRAIN)
-    many = {c.id for c in dataset.legend.objects if objects[c.name] >= MIN_OBJECTS and c.countable}
-    if card.objects is None or not many:
-        return
-    options = TuneOptions(split=TRAIN)
-    chosen = tune(dataset.folder, model=model, options=options, device=device, track=track).rules
-    pairs = zip(card.objects.rules, chosen.rules, strict=True)
-    rules = tuple(new if number in many else old for number, (old, new) in enumerate(pairs))
-    reach = chosen.reach if len(many) == len(dataset.legend.objects) else card.objects.reach
-    tuned = ObjectRules(rules, reach=reach)
-    write_card(load_model(model), lambda written: replace(written, objects=tuned))
-    names = ", ".join(dataset.legend.names[number] for number in sorted(many))
-    log.info("object rules tuned on the training area: %s", names)

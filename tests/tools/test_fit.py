@@ -185,24 +185,22 @@ def test_objects_of_the_classes_are_counted_unless_others_are_named(
     assert load_model(made.model).card.legend.countable == (False, expected)
 
 
-def test_rules_of_a_class_with_enough_objects_are_tuned(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scene, polygons = annotated_scene(tmp_path)
+def test_object_rules_are_those_of_the_start_by_class_name(tmp_path: Path) -> None:
+    name = LEGEND.names[2]
+    scene, polygons = annotated_scene(tmp_path, name=name)
     start = objects_model_file(tmp_path / "start.safetensors")
-    rules = {}
-    for enough in (5, 99):
-        monkeypatch.setattr("geoseg.tools.fit.MIN_OBJECTS", enough)
+    for known, legend in ((True, name), (False, "shed")):
+        table = gpd.read_file(polygons, engine="pyogrio").assign(**{"class": legend})
+        table.to_file(tmp_path / f"{legend}.gpkg", engine="pyogrio")
         made = fit(
             scene,
-            tmp_path / f"m{enough}.safetensors",
-            annotations=polygons,
+            tmp_path / f"m-{legend}.safetensors",
+            annotations=tmp_path / f"{legend}.gpkg",
             model=start,
             config=short(steps=1),
         )
-        rules[enough] = load_model(made.model).card.objects
-    assert rules[99] == ObjectRules((ObjectRule(), ObjectRule()), reach=RULES.reach)
-    assert rules[5] != rules[99]
+        rules = (ObjectRule(), RULES.rules[2] if known else ObjectRule())
+        assert load_model(made.model).card.objects == ObjectRules(rules, reach=RULES.reach)
 
 
 def test_the_start_is_no_output(tmp_path: Path) -> None:
