@@ -132,7 +132,12 @@ class TrainingRun:
         if self.processes.is_leader:
             log_class_weights(config, self.dataset, weights)
         self._initial: Tensors = {}
-        if config.training.interpolation and self.parent:
+        names = self.dataset.legend.names
+        if (
+            config.training.interpolation
+            and self.parent
+            and set(names) <= {*self.parent.legend.names}
+        ):
             self._initial = copy_tensors(network.state_dict(), "cpu")
         distillation = self._load_distillation(device)
         self.trainer = Trainer(network, weights, config, device, self.processes, distillation)
