@@ -340,7 +340,7 @@ def summarize(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def format_table(rows: Sequence[dict[str, Any]]) -> str:
     """Return a Markdown table."""
-    lines = ["| frames | round | seeds | frames | polygons | mIoU, % | object F1, % |",
+    lines = ["| chosen | round | seeds | frames | polygons | mIoU, % | object F1, % |",
              "| :-- | --: | --: | --: | --: | --: | --: |"]  # fmt: skip
     for row in rows:
         scores = (
