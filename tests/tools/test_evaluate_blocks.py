@@ -78,7 +78,7 @@ def test_the_own_labels_of_a_model_are_perfect_on_blocks(
 
 @pytest.mark.slow
 @settings(max_examples=15, deadline=None, phases=[Phase.generate])
-@given(st.integers(32, 140), st.integers(0, 12))
+@given(st.integers(32, 120), st.integers(0, 12))
 def test_the_own_labels_of_a_model_are_perfect_for_any_block_size(
     own: tuple[Path, Path, Path],
     own_objects: tuple[Path, Path, Path],
