@@ -21,7 +21,6 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
-import pandas as pd
 import rasterio
 import shapely
 from affine import Affine
@@ -119,15 +118,11 @@ def run_row(task: Task, row: str, settings: Sequence[str], folder: Path) -> dict
 
 def fit(task: Task, model: Path, settings: Sequence[str], *, with_area: bool) -> None:
     """Run ``geoseg fit`` as a process of its own."""
-    polygons = task.polygons
-    if with_area:
-        with rasterio.open(task.scene) as scene:
-            rest = shapely.box(*scene.bounds) - task.area
-        ignored = gpd.GeoDataFrame({"class": ["ignore"]}, geometry=[rest], crs=polygons.crs)
-        polygons = pd.concat([ignored, polygons])
-    file = model.with_suffix(".gpkg")
-    polygons.to_file(file, engine="pyogrio")
+    file, area = model.with_suffix(".gpkg"), model.with_name(f"{model.stem}-area.gpkg")
+    task.polygons.to_file(file, engine="pyogrio")
+    gpd.GeoSeries([task.area], crs=task.polygons.crs).to_file(area, engine="pyogrio")
     command = [sys.executable, "-m", "geoseg", "fit", str(task.scene), "--annotations", str(file)]
+    command += ["--annotated-area", str(area)] if with_area else []
     command += ["-o", str(model), "--overwrite", "--dataset", str(model.with_suffix(""))]
     command += [word for setting in settings for word in ("--set", setting)]
     subprocess.run(command, check=True)

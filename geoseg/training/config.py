@@ -257,7 +257,7 @@ class TrainingSection(_Section):
     interpolation: tuple[Fraction, ...] = ()
     """Weights α of the trained model in means with the geoseg model in `network.pretrained`,
     ``α trained + (1 - α) initial`` (Wortsman et al. 2022, arXiv 2109.01903). The mean with the smallest α whose
-    validation mIoU is at least 95 % of the best becomes the model. Empty, or with a class that the initial model does
+    validation mIoU is at least 97 % of the best becomes the model. Empty, or with a class that the initial model does
     not have: the trained model itself."""
 
     gradient_norm: Positive = 5.0

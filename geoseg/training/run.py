@@ -61,7 +61,7 @@ _CHANGEABLE = (
 )
 """Settings that may change when a run is resumed."""
 
-_KEPT_SCORE = 0.95
+_KEPT_SCORE = 0.97
 """Fraction of the best validation mIoU that a mean with the initial weights has at least."""
 
 _LOG_EVERY = 10  # steps
@@ -335,6 +335,7 @@ class TrainingRun:
         most = self.config.loss.logit_adjustment_windows
         if self.best is None or "head.bias" not in self.best or not most:
             return
+        log.info("adjusting the logits on training windows")
         network = self.trainer.network_with(self.best)
         windows = EvenWindows(
             self._train,
