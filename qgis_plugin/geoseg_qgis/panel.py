@@ -35,11 +35,14 @@ from .panel_widgets import FrameTool
 
 RECENT_SETTING, MAX_RECENT = "geoseg/recent_models", 10
 SUGGESTED_FRAMES = 8
-CONTEXT = 6.0
+CONTEXT = 12.0
 """Size of the map as a multiple of a polygon that is reviewed, if the scale of the map has to change."""
 
-MIN_SHARE, MAX_SHARE = 0.04, 0.7
+MIN_SHARE, MAX_SHARE = 0.03, 0.7
 """Least and largest share of the side of the map that a polygon takes at the present scale."""
+
+SELECTION_ALPHA = 70
+"""Opacity, 0 to 255, of the colour of selected polygons, under which the scene must be visible."""
 
 PATIENCE = 30.0
 """Seconds that a training gets to finish its step and save its state when it is cancelled."""
@@ -527,6 +530,9 @@ class GeosegPanel(QgsDockWidget):
         self._iface.setActiveLayer(result)
         box = result.getFeature(number).geometry().boundingBox()
         canvas = self._iface.mapCanvas()
+        colour = canvas.selectionColor()
+        colour.setAlpha(min(colour.alpha(), SELECTION_ALPHA))
+        canvas.setSelectionColor(colour)
         crs, view = canvas.mapSettings().destinationCrs(), canvas.extent()
         target = panel_layers.transform_rectangle(box, result.crs(), crs)
         share = max(target.width() / view.width(), target.height() / view.height())
