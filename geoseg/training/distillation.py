@@ -69,13 +69,19 @@ class Distillation:
         Tensor
             Scalar; 0 if there are none.
         """
-        if not bool(unlabelled.any()):
-            return outputs.sum() * 0
+        total, counted = outputs.sum() * 0, unlabelled.sum()
+        if bool(counted):
+            total, counted = self._sum_divergence(inputs, outputs, unlabelled)
+        # both sums in every process, also in one without such pixels: the others wait for it
+        return self._reduce(total) / self._reduce(counted).clamp(min=1)
+
+    def _sum_divergence(
+        self, inputs: Tensor, outputs: Tensor, unlabelled: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the sum of the divergences over the pixels, and the number of pixels."""
         with torch.no_grad():
             expected = self._teacher(inputs).detach()
-        factor = (
-            expected.shape[-1] // outputs.shape[-1]
-        )  # of a network whose training logits are coarser
+        factor = expected.shape[-1] // outputs.shape[-1]  # training logits may be coarser
         if factor > 1:
             every = slice(factor // 2, None, factor)
             expected, unlabelled = expected[..., every, every], unlabelled[..., every, every]
@@ -87,7 +93,7 @@ class Distillation:
             o = _select(expected[:, len(self._theirs) :], rows).sigmoid()
             q = _select(outputs[:, len(self._ours) :], rows)
             total = total + (_binary_cross_entropy(q, o) - _binary_cross_entropy(o.logit(1e-6), o))
-        return self._reduce(total) / self._reduce(rows.sum()).clamp(min=1)
+        return total, rows.sum()
 
 
 def _assign_groups(legend: Legend, shared: list[str]) -> Tensor:

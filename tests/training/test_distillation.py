@@ -77,3 +77,18 @@ def test_the_model_is_not_trained() -> None:
     total.backward()  # type: ignore[no-untyped-call]
     assert theirs.grad is None
     assert ours.grad is not None
+
+
+def test_a_process_without_such_pixels_takes_part_in_the_sums() -> None:
+    sums: list[float] = []
+
+    def add_of_other_process(part: Tensor) -> Tensor:
+        sums.append(float(part.detach()))
+        return part + 3
+
+    distillation = Distillation(
+        Fixed(draw(3, 0)), THEIRS, OURS, objects=False, device="cpu", reduce=add_of_other_process
+    )
+    nowhere = torch.zeros_like(EVERYWHERE)
+    assert float(distillation(torch.zeros(2, 3, 5, 6), draw(3, 1), nowhere)) == 1
+    assert sums == [0, 0]
