@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +86,11 @@ def fit(
         track=tracker(progress),
         **arguments,
     )
+    polygons = result.model.with_suffix(".gpkg")
+    following = ["geoseg", "segment", str(scenes[0]), "-m", str(result.model), "-o", str(polygons)]
     click.echo(
         f"best validation mIoU {100 * result.miou:.1f} %, see {result.curves}\n"
-        f"next: geoseg segment {scenes[0]} -m {result.model} -o {result.model.with_suffix('.gpkg')}",
+        f"next: {shlex.join(following)}",
         err=True,
     )
     report(result.model, progress, miou=result.miou)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,21 @@ def test_the_command_stops_at_a_file_and_writes_the_model(
     assert events[-1]["event"] == "result"
     assert load_model(tmp_path / "m.safetensors").card.training["steps"] == 1
     assert "geoseg segment" in err
+
+
+def test_the_next_command_can_be_pasted_into_a_shell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "my scenes"
+    folder.mkdir()
+    scene, polygons = annotated_scene(folder)
+    start = model_file(folder / "start.safetensors")
+    words = ["fit", str(scene), "--annotations", str(polygons), "-m", str(start)]
+    words += ["-o", str(folder / "m.safetensors"), "--set", "data.window=64"]
+    words += ["--set", "training.steps=1", "--set", "training.batch_size=1", "--progress", "none"]
+    assert boundary.run(geoseg, words) == 0
+    command = capsys.readouterr().err.partition("next: ")[2].splitlines()[0]
+    assert shlex.split(command)[2:5] == [str(scene), "-m", str(folder / "m.safetensors")]
 
 
 def test_init_writes_a_configuration_that_can_be_read(tmp_path: Path) -> None:
