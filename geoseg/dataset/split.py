@@ -40,6 +40,7 @@ TRAIN, VAL = "train", "val"
 
 _MANY_SCENES = 8
 _BLOCKS = 16
+_FEWEST_BLOCKS = 4
 _SMALLEST_BLOCK = 256
 _SMALLEST_FRAME = 64  # block, if only an area is annotated
 _WINDOW_NAME = re.compile(r"__[0-9.]+__[0-9]+___[0-9]+$")  # of DOTA's tools: scale, left, top
@@ -206,8 +207,8 @@ def split_by_blocks(
     val = _choose_blocks(blocks, first, transforms, options.val_share)
     if val is None:
         raise DatasetError(
-            f"{images[0].path}: too small to leave a part for validation. Use more scenes or a smaller "
-            "--block"
+            f"{images[0].path}: too small to leave a part for validation. Use more or larger scenes, or "
+            "geoseg prepare with a smaller --block"
         )
     windows = trim_blocks(blocks, transforms, val, options.gap)
     names = _name_blocks([scene.name for scene in scenes], blocks)
@@ -232,7 +233,8 @@ def choose_block_size(
 ) -> int | None:
     """Return the side in pixels that makes about 16 blocks of a few scenes; None, whole scenes, for many.
 
-    Blocks are smaller if only an area of the scenes is annotated.
+    Blocks are at least 256 pixels wide; 64 if only an area of the scenes is annotated, or if there would be less than
+    four.
     """
     if len(images) >= _MANY_SCENES:
         return None
@@ -240,7 +242,9 @@ def choose_block_size(
     pixels = sum(image.width * image.height for image in images)
     if len(annotated) == len(images):
         pixels = sum(area.area for area in annotated)
-    return max(_SMALLEST_FRAME if annotated else _SMALLEST_BLOCK, round(sqrt(pixels / _BLOCKS)))
+    quarter = max(_SMALLEST_FRAME, round(sqrt(pixels / _FEWEST_BLOCKS)))
+    smallest = _SMALLEST_FRAME if annotated else min(_SMALLEST_BLOCK, quarter)
+    return max(smallest, round(sqrt(pixels / _BLOCKS)))
 
 
 def measure_area(area: shapely.Geometry | None, window: Window) -> float:

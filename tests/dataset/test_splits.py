@@ -183,6 +183,20 @@ def test_a_gap_that_leaves_nothing_to_validate_is_refused() -> None:
         split_by_blocks([whole], PrepareOptions(block=100, gap=300), ValidationReport())
 
 
+@pytest.mark.parametrize(("side", "blocks"), [(128, 4), (256, 4), (400, 4), (512, 4), (2048, 16)])
+def test_a_small_scene_is_cut_into_four_blocks(side: int, blocks: int) -> None:
+    parts = split_by_blocks(
+        [scene("s", 1, 1, side, side, objects=40)], PrepareOptions(), ValidationReport()
+    )
+    assert len(parts) == blocks
+    assert {part.split for part in parts} == {"train", "val"}
+
+
+def test_a_scene_that_is_too_small_for_blocks_is_refused() -> None:
+    with pytest.raises(DatasetError, match="too small to leave a part for validation"):
+        split_by_blocks([scene("s", 1, 1, 80, 80)], PrepareOptions(), ValidationReport())
+
+
 def test_scenes_that_do_not_overlap_and_have_no_place_share_no_ground() -> None:
     bare = [scene(f"s{n}", 0, 0, 100, 100) for n in range(9)]
     splits = [part.split for part in split_by_blocks(bare, PrepareOptions(), ValidationReport())]
