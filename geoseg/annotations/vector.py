@@ -77,7 +77,7 @@ def read_vector(
         annotations.append(NamedAnnotations(geometry, names[here], difficult[here], of_scene))
     if not used.any():
         raise AnnotationError(
-            f"{path}: none of its {len(table)} polygons lies on a scene. Check the CRS of both"
+            f"{path}: none of its {len(table)} polygons lies on a scene. {_describe_place(scenes)}"
         )
     report.add(IssueKind.ON_NO_SCENE, path, Action.LEFT_OUT, count=int((~used).sum()))
     return annotations
@@ -113,10 +113,17 @@ def read_annotated_area(
         areas.append(shapely.union_all(parts[shapely.area(parts) > 0]))
     if all(area.is_empty for area in areas):
         raise AnnotationError(
-            f"{path}: none of its {len(table)} polygons lies on a scene. Check the CRS of both, or draw the "
+            f"{path}: none of its {len(table)} polygons lies on a scene. {_describe_place(scenes)}, or draw the "
             "annotated area on the scenes"
         )
     return areas
+
+
+def _describe_place(scenes: Sequence[SceneInfo]) -> str:
+    """Return what to check if no polygon lies on one of these scenes."""
+    if all(s.crs is None and s.transform == Affine.identity() for s in scenes):
+        return "Draw them at x = column, y = -row, as QGIS shows an image without georeference"
+    return "Check the CRS of both"
 
 
 def _check_georeferences(scenes: Sequence[SceneInfo]) -> None:

@@ -15,7 +15,7 @@ from geoseg.annotations.readers import NamedAnnotations, ReaderOptions, derive_l
 from geoseg.annotations.validation import IssueKind, ValidationReport
 from geoseg.annotations.vector import read_vector
 from geoseg.dataset.images import inspect_image
-from geoseg.errors import SceneError
+from geoseg.errors import AnnotationError, SceneError
 from tests.scenes import UTM, picture, write_scene
 
 SUFFIXES = (".gpkg", ".geojson", ".shp", ".fgb", ".parquet", ".geoparquet")
@@ -101,6 +101,16 @@ def test_two_scenes_without_georeference_are_refused(tmp_path: Path) -> None:
     plain = [write_scene(tmp_path / f"{n}.tif", picture(60, 80)) for n in range(2)]
     with pytest.raises(SceneError, match="so the scenes overlap"):
         read(save(table(), tmp_path / "drawn.gpkg"), plain)
+
+
+def test_an_error_names_the_coordinates_of_an_image_without_georeference(tmp_path: Path) -> None:
+    image = write_scene(tmp_path / "plain.tif", picture(60, 80))
+    below = gpd.GeoDataFrame({"class": ["shed"]}, geometry=[shapely.box(5, -30, 20, -5)])
+    above = gpd.GeoDataFrame({"class": ["shed"]}, geometry=[shapely.box(5, 5, 20, 30)])
+    (inside,) = read(save(below, tmp_path / "below.gpkg"), [image])
+    assert inside.geometry[0].bounds == (5, 5, 20, 30)
+    with pytest.raises(AnnotationError, match="x = column, y = -row"):
+        read(save(above, tmp_path / "above.gpkg"), [image])
 
 
 def test_ground_drawn_as_ignored_is_ignored(tmp_path: Path) -> None:
