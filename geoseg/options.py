@@ -261,12 +261,12 @@ class SceneOptions(RasterOptions):
     pixel_size_m: float | None = pixel_size_option()
     bbox: Box | None = option(
         None,
-        "Segment only this rectangle, in the CRS of the scene.",
+        "Read only this rectangle, in the CRS of the scene.",
         metavar="W,S,E,N",
         parse=parse_box,
     )
     aoi: StrPath | None = option(
-        None, "Segment only the polygons of this vector file, in any CRS.", metavar="FILE"
+        None, "Read only the polygons of this vector file, in any CRS.", metavar="FILE"
     )
     mosaic: bool = option(False, "Read all scenes as one mosaic; they share one pixel grid.")
 
