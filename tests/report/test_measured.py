@@ -18,12 +18,16 @@ TWO = shapely.MultiPolygon(
 )
 
 
-def test_in_a_plane_they_are_those_of_shapely_in_its_unit() -> None:
-    feet = CRS.from_epsg(2263)  # US survey feet
-    foot = 1200 / 3937
-    area, length = measure_polygons(np.array([TWO, shapely.box(0, 0, 1, 2)]), feet)
-    assert area == pytest.approx(np.array([TWO.area, 2]) * foot**2)
-    assert length == pytest.approx(np.array([TWO.length, 6]) * foot)
+def test_in_feet_they_are_those_of_the_ellipsoid_in_metres() -> None:
+    new_york = CRS.from_epsg(2263)  # US survey feet
+    placed = shapely.transform(TWO, lambda xy: np.add(xy, (980_000, 190_000)))
+    (area,), (length,) = measure_polygons(np.array([placed]), new_york)
+    to_degrees = pyproj.Transformer.from_crs(2263, 4269, always_xy=True)
+    degrees = shapely.transform(placed, to_degrees.transform, interleaved=False)
+    earth = pyproj.Geod(ellps="GRS80")
+    oracle, _ = earth.geometry_area_perimeter(shapely.normalize(degrees))
+    assert area == pytest.approx(abs(oracle), rel=1e-5)
+    assert length == pytest.approx(earth.geometry_length(degrees.boundary), rel=1e-5)
 
 
 @pytest.mark.parametrize("epsg", [4326, 3857])

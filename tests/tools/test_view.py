@@ -133,7 +133,8 @@ def test_a_click_shows_the_attributes_of_the_topmost_polygon(opened: Map) -> Non
     click_on(page, 0)
     assert "plane" in details(page)
     assert re.search(r"Confidence\s+0.900", details(page))
-    assert re.search(r"Area\s+900 m²", details(page))
+    # 30 x 30 m of UTM at its central meridian, whose scale is 0.9996
+    assert re.search(r"Area\s+901 m²", details(page))
     assert re.search(r"Perimeter\s+120 m", details(page))
     assert EVIL in details(page)
     click_on(page, 2)

@@ -105,7 +105,10 @@ def test_a_config_says_what_the_one_it_extends_does_not(tmp_path: Path) -> None:
             "data: balanced, background and unlabelled are fractions",
         ),
         ("[augment]\nscale = [2.0, 1.0]", "augment.scale: give the smallest value first"),
-        ("[card]\npixel_size_m = [0.8, 0.1]", "card.pixel_size_m: give the smallest value first"),
+        (
+            "[card]\npixel_size_m = [0.8, 0.1]",
+            "card.pixel_size_m: pixel sizes must be .* the smallest first",
+        ),
         ("[training]\nprecision = 'half'", "training.precision: .*'bfloat16'"),
         ("[loss]\nfocall = 2.0", r"Did you mean 'focal'\?"),
     ],
