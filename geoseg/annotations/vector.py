@@ -23,7 +23,7 @@ from geoseg.annotations.validation import Action, IssueKind, ValidationReport
 from geoseg.errors import AnnotationError, SceneError
 from geoseg.files import input_file, is_parquet, vector_file
 from geoseg.legend import Legend
-from geoseg.raster.georeference import map_transform
+from geoseg.raster.georeference import is_undefined, map_transform
 from geoseg.raster.scene import SceneInfo
 
 log = logging.getLogger(__name__)
@@ -152,6 +152,8 @@ def _read_table(
         ) from error
     if not isinstance(table, gpd.GeoDataFrame):
         raise AnnotationError(f"{file}: no geometry. Name another layer or file")
+    if table.crs is not None and is_undefined(table.crs.to_wkt()):
+        table = table.set_crs(None, allow_override=True)
     polygonal = np.isin(shapely.get_type_id(table.geometry.to_numpy()), _POLYGONAL)
     polygonal &= ~shapely.is_empty(table.geometry.to_numpy())
     if not polygonal.any():

@@ -23,7 +23,7 @@ from shapely.geometry.base import BaseGeometry
 from geoseg.errors import AnnotationError, ConfigError
 from geoseg.files import is_parquet, vector_file
 from geoseg.options import Box
-from geoseg.raster.georeference import map_transform
+from geoseg.raster.georeference import is_undefined, map_transform
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,8 @@ def read_aoi(
         If the file cannot be read, holds no polygon, or if only one of file and scene has a CRS.
     """
     geometry = _read_geometries(vector_file(path))
+    if geometry.crs is not None and is_undefined(geometry.crs.to_wkt()):
+        geometry = geometry.set_crs(None, allow_override=True)
     shapes = geometry[geometry.geom_type.isin(["Polygon", "MultiPolygon"])]
     if shapes.empty:
         raise AnnotationError(f"{path}: holds no polygon. Draw the area as a polygon")
@@ -114,7 +116,7 @@ def read_aoi(
             f"{path}: has a coordinate reference system, the scene has none. Pass --bbox instead"
         )
     union = shapely.union_all(shapely.make_valid(shapes.to_numpy()))
-    if not np.isfinite(shapely.bounds(union)).all():
+    if not union.is_empty and not np.isfinite(shapely.bounds(union)).all():
         raise AnnotationError(
             f"{path}: lies outside the area of use of the scene's coordinate reference system. "
             "Check which scene it belongs to"

@@ -29,6 +29,15 @@ def format_crs(crs: CRS | None) -> str:
     return f"the CRS {name.group(1)}" if name else "a CRS without a name"
 
 
+def is_undefined(wkt: str) -> bool:
+    """Return True for the CRS that GDAL gives to layers without CRS.
+
+    >>> is_undefined('ENGCRS["Undefined Cartesian SRS",EDATUM[""]]')
+    True
+    """
+    return "undefined" in wkt[:40].lower()
+
+
 def map_transform(transform: Affine) -> Affine:
     """Return the pixel-to-map transform that a GIS displays a raster with.
 

@@ -125,6 +125,10 @@ def suggest(
         info, annotated = prediction.scene.info, None
         if path := as_path(options.annotated_area):
             annotated = read_aoi(path, info.crs, info.transform, (info.width, info.height))
+            if not annotated.geometry.intersects(shapely.box(0, 0, info.width, info.height)):
+                log.warning(
+                    "%s: nothing of it is on %s. Check that it is of this scene", path, file
+                )
         size = options.size or choose_frame_size(
             info.width, info.height, options.frames, largest=prediction.frame_size
         )

@@ -16,6 +16,7 @@ from rasterio.errors import CRSError
 from geoseg.errors import ConfigError, SceneError
 from geoseg.files import check_output
 from geoseg.options import StrPath, ViewOptions
+from geoseg.raster.georeference import is_undefined
 from geoseg.report.features import Features, measure_polygons, read_features
 from geoseg.report.map import (
     MapExtent,
@@ -153,8 +154,7 @@ def _read_crs(features: Features) -> CRS | None:
         crs = CRS.from_user_input(features.crs) if features.crs else None
     except CRSError:
         return None
-    # GDAL names the CRS of such layers undefined
-    return None if crs is None or "undefined" in crs.to_wkt()[:40].lower() else crs
+    return None if crs is None or is_undefined(crs.to_wkt()) else crs
 
 
 def _add_measures(features: Features, crs: CRS | None) -> Features:

@@ -111,6 +111,11 @@ def test_all_layers_count(tmp_path: Path) -> None:
     assert inside.sum() == 2 * 20 * 20
 
 
+def test_an_area_elsewhere_is_empty(tmp_path: Path) -> None:
+    elsewhere = file(tmp_path / "elsewhere.gpkg", shapely.box(4, 51, 5, 52), 4326)
+    assert read_aoi(elsewhere, UTM, TRANSFORM, (80, 60)).geometry.is_empty
+
+
 def test_coordinates_on_a_scene_without_any_are_refused(tmp_path: Path) -> None:
     here = file(tmp_path / "here.gpkg", shapely.box(0, 0, 1, 1), 4326)
     with pytest.raises(AnnotationError, match="the scene has none"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,8 +17,11 @@ import rasterio
 import shapely
 from affine import Affine
 
+from geoseg.annotations.validation import ValidationReport
+from geoseg.annotations.vector import read_annotated_area
 from geoseg.cli import boundary
 from geoseg.cli import geoseg as program
+from geoseg.dataset.images import inspect_image
 from geoseg.errors import ConfigError, OutputError, SceneError
 from geoseg.options import SceneOptions, SuggestOptions
 from geoseg.tools.suggest import suggest
@@ -185,3 +189,32 @@ def test_the_command_prints_the_path(
     assert boundary.run(program, [*arguments, "--size", "40", "--progress", "none"]) == 0
     assert capsys.readouterr().out.strip() == str(out)
     assert len(read(out)) == 2
+
+
+def test_frames_of_an_image_without_georeference_are_read_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = write_scene(tmp_path / "plain.tif", picture(SIDE, SIDE))
+    labels = np.zeros((SIDE, SIDE), np.uint8)
+    plain = {"transform": None, "crs": None}
+    given = write_rasters(tmp_path, labels, np.full_like(labels, 20), **plain)
+    few = replace(OPTIONS, frames=2, **given)
+    frames = suggest(image, tmp_path / "frames.gpkg", options=few)
+    more = suggest(image, tmp_path / "more.gpkg", options=replace(few, annotated_area=frames))
+    first, second = (geopandas.read_file(path, layer="frames").geometry for path in (frames, more))
+    assert shapely.area(shapely.intersection(first.union_all(), second.union_all())) == 0
+    (area,) = read_annotated_area(frames, [inspect_image(image)], ValidationReport())
+    assert area.area == 2 * 40 * 40
+    assert not caplog.messages
+
+
+def test_an_annotated_area_on_another_scene_is_warned_of(
+    tmp_path: Path, scene: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = np.zeros((SIDE, SIDE), np.uint8)
+    given = write_rasters(tmp_path, labels, np.full_like(labels, 20))
+    far = geopandas.GeoDataFrame(geometry=[shapely.box(4, 51, 5, 52)], crs=4326)
+    far.to_file(tmp_path / "far.gpkg")
+    options = replace(OPTIONS, annotated_area=tmp_path / "far.gpkg", **given)
+    suggest(scene, tmp_path / "frames.gpkg", options=options)
+    assert [m for m in caplog.messages if "nothing of it is on" in m]
