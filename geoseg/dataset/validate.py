@@ -181,7 +181,8 @@ def report_missing_classes(
             )
         if missing:
             log.warning(
-                "no object in %s of: %s. Annotate more of them, or choose another --block, --val-share or --split-list",
+                "no object in %s of: %s. Annotate more of them, or choose another --val-share, or in geoseg prepare "
+                "another --block or --split-list",
                 *(split, ", ".join(missing)),
             )
 

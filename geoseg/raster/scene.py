@@ -371,7 +371,7 @@ def _choose_bands(
     file = info.path
     if chosen is not None and count is not None and len(chosen) != count:
         raise SceneError(
-            f"{file}: --bands names {len(chosen)} bands, the model needs {count}. Name {count}"
+            f"{file}: {len(chosen)} in --bands, but the model needs {count} bands. Name {count}"
         )
     if is_palette(dataset):
         return chosen or select_bands(

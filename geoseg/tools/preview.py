@@ -78,4 +78,5 @@ def _format_title(samples: list[Sample]) -> str:
         if class_id not in (BACKGROUND, IGNORE)
     )
     empty = sum(not np.isin(s.labels, (BACKGROUND, IGNORE), invert=True).any() for s in samples)
-    return f"{len(samples)} windows, {len(classes)} classes, {empty} windows without objects"
+    of = "class" if len(classes) == 1 else "classes"
+    return f"{len(samples)} windows, {len(classes)} {of}, {empty} windows without objects"
