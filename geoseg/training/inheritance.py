@@ -13,6 +13,8 @@ from geoseg.training.config import NetworkSection, TrainConfig
 
 DEFAULT_ARCHITECTURE = "two-scale-unet"
 
+_NEAR = 1.5  # ratio up to which pixel sizes of a run extend the inherited range
+
 
 def choose_initial_weights(network: NetworkSection) -> str | None:
     """Return the source of the initial weights; None for random ones."""
@@ -102,6 +104,3 @@ def range_pixel_sizes(
         return own or inherited
     near = inherited[0] / _NEAR <= own[0] and own[1] <= inherited[1] * _NEAR
     return (min(own[0], inherited[0]), max(own[1], inherited[1])) if near else own
-
-
-_NEAR = 1.5
