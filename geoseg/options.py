@@ -243,7 +243,7 @@ class RasterOptions:
         "Read these bands of a scene, by numbers from 1 or by names, for example red,green,blue,nir. red=3 "
         "names band 3 of a scene whose bands have no names.",
         metavar="BAND,…",
-        default_text="those of the model by name, else all but alpha",
+        default_text="all but alpha; with a model, its bands by name",
         parse=parse_bands,
     )
     allow_vrt: bool = option(
