@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,8 @@ import numpy as np
 from geoseg.dataset.folder import Dataset
 from geoseg.dataset.split import TRAIN, VAL
 from geoseg.errors import OutputError
+from geoseg.legend import Legend
+from geoseg.models.model_file import read_card
 from geoseg.options import (
     ALL_CLASSES,
     AnnotationOptions,
@@ -114,7 +117,10 @@ def fit(
             run=run,
             track=track,
         )
-        _log_objects(Dataset.open(folder))
+        dataset = Dataset.open(folder)
+        _log_objects(dataset)
+        if model is not None:
+            _warn_of_dropped_classes(Path(model), dataset.legend)
         result = train(configuration, made, options=options, device=device, track=track)
     finally:
         if not kept and not checkpoint.is_file():
@@ -152,3 +158,14 @@ def _log_objects(dataset: Dataset) -> None:
         objects = _count_objects(dataset, split)
         listed = ", ".join(f"{number} {name}" for name, number in objects.items())
         log.info("objects for %s: %s", purpose, listed)
+
+
+def _warn_of_dropped_classes(start: Path, legend: Legend) -> None:
+    """Log a warning if the model to start from has classes that the new one will not have."""
+    dropped = [name for name in read_card(start).legend.names if name not in legend.names]
+    if dropped:
+        log.warning(
+            "%s: its classes without annotations (%s) are not classes of the new model. Keep them "
+            "with --legend %s",
+            *(start, ", ".join(dropped), shlex.quote(str(start))),
+        )

@@ -68,6 +68,28 @@ def test_a_model_has_the_classes_of_the_polygons_and_its_dataset_is_removed(tmp_
     assert names == products | {"scene.tif", "polygons.gpkg", "start.safetensors"}
 
 
+def test_classes_of_the_start_without_annotations_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, *others = LEGEND.names[1:]
+    scene, polygons = annotated_scene(tmp_path, name=first)
+    start = model_file(tmp_path / "start.safetensors")
+    for legend, named in (None, [others]), (start, []):
+        caplog.clear()
+        fit(
+            scene,
+            tmp_path / "m.safetensors",
+            annotations=polygons,
+            model=start,
+            data=PrepareOptions(legend=legend),
+            options=FitOptions(overwrite=True),
+            config=short(steps=1),
+        )
+        lines = [line for line in caplog.messages if "--legend" in line]
+        assert len(lines) == len(named)
+        assert all(name in line for line, names in zip(lines, named, strict=True) for name in names)
+
+
 def test_interpolation_at_0_gives_the_logits_of_the_start(tmp_path: Path) -> None:
     scene, polygons = annotated_scene(tmp_path, name=LEGEND.names[1])
     start = load_model(model_file(tmp_path / "start.safetensors"))
