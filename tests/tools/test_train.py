@@ -41,7 +41,7 @@ def learning(drawn: Path, **training: object) -> dict[str, Any]:
     return {
         "data": {"dataset": str(drawn), "window": 64},
         "network": {"architecture": "unet", "parameters": {"width": 8, "depth": 2}},
-        "loss": {"weights": "sqrt"},
+        "loss": {"weights": "sqrt", "cap": 0.0},
         "training": {
             "steps": 12,
             "batch_size": 4,
