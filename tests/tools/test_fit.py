@@ -74,7 +74,7 @@ def test_classes_of_the_start_without_annotations_are_named(
     first, *others = LEGEND.names[1:]
     scene, polygons = annotated_scene(tmp_path, name=first)
     start = model_file(tmp_path / "start.safetensors")
-    for legend, named in (None, [others]), (start, []):
+    for legend, named in (None, [others]), (str(start), []):
         caplog.clear()
         fit(
             scene,
