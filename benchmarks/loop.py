@@ -46,12 +46,16 @@ WAYS = ("suggested", "random")
 SETTINGS = (
     "data.balanced=0.6",
     "data.unlabelled=0.25",
+    "loss.dice=0.0",
     "loss.distillation=1",
     "loss.logit_adjustment_windows=0",
     "training.encoder_learning_rate=5e-5",
+    "training.learning_rates={fine=5e-4}",
+    "training.interpolation=[]",
     "training.warmup=5",
 )
-"""Protection of classes that do not occur in the frames: the model of the round before teaches around them."""
+"""Recipe of the training: outside the frames, it is distilled from the model of the round before. Unlike `geoseg fit`,
+it has neither Dice loss nor interpolation."""
 
 CHECK = 256
 """Side of the crop of the upper half on which a training validates once, at its end."""
@@ -166,7 +170,7 @@ def order_frames(
 
 
 def add_frames(pool: Half, state: State, order: Iterable[Window], polygons: int) -> State:
-    """Annotate frames in order until all of them together hold so many polygons."""
+    """Annotate frames in order until they hold `polygons` polygons together."""
     frames = list(state.frames)
     for window in order:
         if count_polygons(pool, frames) >= polygons:
@@ -344,7 +348,9 @@ def format_table(rows: Sequence[dict[str, Any]]) -> str:
              "| :-- | --: | --: | --: | --: | --: | --: |"]  # fmt: skip
     for row in rows:
         scores = (
-            f"{100 * row[key]:.1f} ± {100 * row[f'{key}_sd']:.1f}" for key in ("miou", "object_f1")
+            f"{100 * row[key]:.1f}"
+            + (f" ± {100 * row[f'{key}_sd']:.1f}" if row["seeds"] > 1 else "")
+            for key in ("miou", "object_f1")
         )
         lines.append(
             f"| {row['way']} | {row['round']} | {row['seeds']} | {row['frames']:.1f} | "

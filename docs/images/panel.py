@@ -1,7 +1,7 @@
 """Drive the panel of the QGIS plugin from an empty project to a corrected model; run by panel.sh.
 
 QGIS executes this file inside a function, so functions here have no access to its other names: they take them as
-default arguments. `stages` is a generator: it yields a condition, and goes on when it holds.
+default arguments. `stages` is a generator: it yields a condition and is resumed when that holds.
 """
 
 import json

@@ -12,6 +12,8 @@ from affine import Affine
 from rasterio.windows import Window
 
 from benchmarks import loop
+from geoseg.tools.init import TEMPLATES
+from geoseg.training.config import read_config
 
 OUTLINES = np.array([shapely.box(x, 10, x + 8, 18) for x in (2, 22, 36, 70)], object)
 POOL = loop.Half(
@@ -66,6 +68,12 @@ def test_the_summary_starts_both_ways_with_the_shipped_model() -> None:
     assert [(r["way"], r["round"], r["seeds"], r["miou"]) for r in rows] == [
         ("suggested", 0, 1, 0.4), ("suggested", 1, 2, 0.6), ("random", 0, 1, 0.4), ("random", 1, 1, 0.45),
     ]  # fmt: skip
-    assert "| suggested | 1 | 2 | 1.0 | 10.0 | 60.0 ± 10.0 | 50.0 ± 0.0 |" in loop.format_table(
-        rows
-    )
+    table = loop.format_table(rows)
+    assert "| suggested | 1 | 2 | 1.0 | 10.0 | 60.0 ± 10.0 | 50.0 ± 0.0 |" in table
+    assert "| random | 1 | 1 | 1.0 | 10.0 | 45.0 | 50.0 |" in table  # one seed has no deviation
+
+
+def test_the_recipe_is_a_valid_configuration() -> None:
+    config = read_config(TEMPLATES["finetune"], ["data.dataset=d", *loop.SETTINGS])
+    assert config.training.interpolation == ()
+    assert config.training.learning_rates == {"fine": 5e-4}
